@@ -1,0 +1,56 @@
+# Everything runs from a virtual environment in .venv, which the first target that needs it builds.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-cli ## send real traffic through a forwarded port, and check every byte
+	@$(BIN)/muxpy demo
+
+# The coverage data lives in a folder of this run's own, so that two runs may overlap.
+test: lint ## lint, then all tests with branch coverage
+	@data=$$(mktemp -d) && trap 'mv -f "$$data/coverage" .coverage 2>/dev/null; rm -rf "$$data"' EXIT && \
+	COVERAGE_FILE="$$data/coverage" $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal --cov \
+		$(if $(CI),--durations=10) $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict --no-incremental
+
+format: $(VENV)/.installed-dev ## let ruff fix and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## delete .venv, caches and build products
+	rm -rf $(VENV) build dist *.egg-info cli/*.egg-info .coverage .coverage.* htmlcov
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installs the extra $(1). The stamps go first and come back last, so that an install which was cut short is done again.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "muxpy needs Python 3.11 or newer as $(PYTHON); name another with: make PYTHON=python3.12" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+@rm -f $(VENV)/.installed-*
+@echo "Installing muxpy[$(1)] into $(VENV) ..."
+@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+endef
+
+$(VENV)/.installed-cli: pyproject.toml
+	$(call install,cli)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	$(call install,dev)
+	@touch $(VENV)/.installed-cli $@
