@@ -1,0 +1,49 @@
+"""Error codes and protocol errors: what every layer shares. Imports nothing of muxpy and nothing of trio."""
+
+from enum import IntEnum
+
+__all__ = ["ErrorCode", "ProtocolError", "code_name"]
+
+
+class ErrorCode(IntEnum):
+    """Why a stream was reset or a session ended; carried by RST and GOAWAY frames.
+
+    A peer may send codes that are not listed here; those stay plain integers.
+    """
+
+    NO_ERROR = 0
+    """A clean end."""
+    PROTOCOL_ERROR = 1
+    """The other side broke a rule of the protocol."""
+    INTERNAL_ERROR = 2
+    """This side failed, through no fault of the other."""
+    FLOW_CONTROL_ERROR = 3
+    """More data than the window allowed, or a window past 2^31-1."""
+    STREAM_CLOSED = 4
+    """A frame for a stream, or a half of one, that had already ended."""
+    FRAME_SIZE_ERROR = 5
+    """A frame whose length does not fit its type."""
+    REFUSED_STREAM = 6
+    """The stream was not taken; nothing was done with it, so it is safe to try again."""
+    CANCEL = 7
+    """The stream is no longer wanted."""
+
+
+def code_name(code: int) -> str:
+    """`CANCEL` for 7; a code that has no name is shown as `error 99`."""
+    return ErrorCode(code).name if code in ErrorCode._value2member_map_ else f"error {code}"
+
+
+class ProtocolError(Exception):
+    """A rule of the protocol was broken and the whole session must end with GOAWAY.
+
+    `code` is the code for the GOAWAY frame, `reason` a sentence for a person (sent as its debug text).
+    """
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.reason}"

@@ -1,0 +1,57 @@
+"""What a session may use and how long it waits. Imports nothing of muxpy."""
+
+from dataclasses import dataclass, fields
+
+__all__ = ["INITIAL_WINDOW", "SessionConfig"]
+
+INITIAL_WINDOW = 65536
+"""Bytes that each direction of a stream may carry before the first WND_INC. The protocol fixes it."""
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """Limits and times of a session. Sizes are bytes, times are seconds; the defaults suit most programs.
+
+    Memory for received data is bounded by `65536 * streams + receive_budget`, where streams are those open
+    now: at most `max_streams` of the peer's, plus the ones opened here.
+    """
+
+    max_window: int = 32 * _MIB
+    """The most that one stream's receive window grows to. 32 MiB keeps 1 Gbit/s busy over 250 ms of round trip."""
+    receive_budget: int = 64 * _MIB
+    """How far the windows of all streams together may grow past their first 64 KiB. Room for two streams
+    at `max_window`; 0 holds every window at 64 KiB."""
+    max_streams: int = 1024
+    """Streams of the peer open at once; one more is refused (REFUSED_STREAM, safe for the peer to retry)."""
+    accept_backlog: int = 1024
+    """Streams that wait to be accepted; one more is refused. One read can carry a thousand SYNs before the
+    application gets a turn, so a small backlog would refuse an ordinary burst."""
+    max_control_frames: int = 10_000
+    """Control frames (SYN, RST, WND_INC, FIN, GOAWAY) waiting to be written. A peer that makes us answer but
+    does not read the answers ends the session here instead of growing it. As in Go's HTTP/2 server."""
+    heartbeat_interval: float | None = 3.0
+    """Seconds between heartbeats, as the Go peer does. None sends none, but still answers the peer's."""
+    heartbeat_tolerance: float = 10.0
+    """A session with no byte received for interval + tolerance seconds is dead."""
+    idle_timeout: float | None = None
+    """End the session with GOAWAY after so many seconds without an open stream. None: never."""
+    drain_timeout: float = 5.0
+    """How long `aclose` lets open streams finish before it ends them."""
+    linger_timeout: float = 1.0
+    """How long the last words (GOAWAY and its reason) may take to be written and read before the transport is
+    closed. Closing at once could make TCP throw them away; Go's HTTP/2 server waits the same second."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{field.name} must not be negative, it is {value!r}")
+        if self.max_window < INITIAL_WINDOW or self.max_window > 2**31 - 1:
+            raise ValueError(f"max_window must lie between {INITIAL_WINDOW} and 2^31-1, it is {self.max_window!r}")
+        if self.max_control_frames < 16:
+            raise ValueError("max_control_frames must be at least 16, or ordinary traffic would end the session")
+        if self.heartbeat_interval == 0:
+            raise ValueError("heartbeat_interval must be more than 0; None sends no heartbeats")

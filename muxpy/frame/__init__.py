@@ -1,0 +1,44 @@
+"""Bytes to frames and back. Knows nothing of sessions and nothing of trio (PROTOCOL: docs/protocol.md)."""
+
+from ._decoder import Decoder, Piece
+from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc
+from ._frames import Buffer, parse_code, parse_goaway, parse_increment, parse_syn
+from ._header import (
+    DATA,
+    FIN,
+    GOAWAY,
+    HEADER_SIZE,
+    MAX_ID,
+    MAX_PAYLOAD,
+    MAX_WINDOW,
+    MIN_EXTENSION_TYPE,
+    RST,
+    SYN,
+    WND_INC,
+)
+
+__all__ = [
+    "DATA",
+    "FIN",
+    "GOAWAY",
+    "HEADER_SIZE",
+    "MAX_ID",
+    "MAX_PAYLOAD",
+    "MAX_WINDOW",
+    "MIN_EXTENSION_TYPE",
+    "RST",
+    "SYN",
+    "WND_INC",
+    "Buffer",
+    "Decoder",
+    "Piece",
+    "encode_data_header",
+    "encode_goaway",
+    "encode_rst",
+    "encode_syn",
+    "encode_wnd_inc",
+    "parse_code",
+    "parse_goaway",
+    "parse_increment",
+    "parse_syn",
+]

@@ -1,0 +1,23 @@
+"""The protocol's rules, sans I/O. Nothing here waits, and nothing imports trio.
+
+The shell above drives a `Connection`: it feeds received bytes and gets back what changed, calls a method for
+each thing that the application does, and asks for the next batch of bytes to write.
+"""
+
+from ._connection import Changes, Connection, Counters, RemoteGoAway
+from ._outbox import Batch
+from ._scheduler import weight
+from ._state import Event, Phase
+from ._stream import StreamState
+
+__all__ = [
+    "Batch",
+    "Changes",
+    "Connection",
+    "Counters",
+    "Event",
+    "Phase",
+    "RemoteGoAway",
+    "StreamState",
+    "weight",
+]

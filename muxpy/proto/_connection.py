@@ -1,0 +1,433 @@
+"""A muxado connection, sans I/O: ids, the stream map, what each frame does, GOAWAY both ways.
+
+`receive` is what the peer does to us; the methods after it are what the application does. Legality is decided
+before anything changes. A rule broken by the peer is a stream reset (`_reset`) where the protocol says so and a
+ProtocolError otherwise, which `receive` turns into one GOAWAY; after that the connection takes nothing more.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import SessionConfig
+from muxpy.frame import (
+    DATA,
+    FIN,
+    GOAWAY,
+    MAX_ID,
+    MAX_WINDOW,
+    MIN_EXTENSION_TYPE,
+    RST,
+    SYN,
+    Buffer,
+    Decoder,
+    encode_data_header,
+    encode_goaway,
+    encode_rst,
+    encode_syn,
+    parse_code,
+    parse_goaway,
+    parse_increment,
+    parse_syn,
+)
+
+from ._limits import MAX_REASON, RecentResets
+from ._outbox import Batch, Outbox
+from ._state import Event, Phase
+from ._stream import StreamState
+from ._window import Budget
+
+__all__ = ["Changes", "Connection", "Counters", "RemoteGoAway"]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one batch of received bytes changed. A stream is listed once, whatever came for it."""
+
+    opened: list[StreamState] = field(default_factory=list)
+    """Streams that the peer opened, in order; each is to be accepted, with `Connection.accepted`."""
+    readable: list[StreamState] = field(default_factory=list)
+    """Streams with new data or the peer's FIN."""
+    writable: list[StreamState] = field(default_factory=list)
+    """Streams whose send window was opened further."""
+    reset: list[StreamState] = field(default_factory=list)
+    """Streams that ended by a reset, or because the peer goes away without having handled them."""
+    goaway: bool = False
+    """A GOAWAY came."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteGoAway:
+    """The peer's GOAWAY."""
+
+    last_id: int
+    code: int
+    debug: bytes
+
+
+@dataclass(slots=True)
+class Counters:
+    """Frames and payload bytes, counted as they pass."""
+
+    frames_received: int = 0
+    frames_sent: int = 0
+    data_received: int = 0
+    opened: int = 0
+    accepted: int = 0
+    refused: int = 0
+    largest_window: int = 0
+
+
+class Connection:
+    """One side of a muxado connection. `extension_types`: the stream types >= MIN_EXTENSION_TYPE with a taker."""
+
+    def __init__(self, config: SessionConfig, *, client: bool, extension_types: Collection[int] = ()) -> None:
+        self.streams: dict[int, StreamState] = {}
+        self.error: ProtocolError | None = None
+        self.remote_goaway: RemoteGoAway | None = None
+        self.goaway_sent = False
+        self.counters = Counters()
+        self._config = config
+        self._extension_types = frozenset(extension_types)
+        self._decoder = Decoder()
+        self._outbox = Outbox(config.max_control_frames)
+        self._budget = Budget(config)
+        self._recent_resets = RecentResets()
+        # Odd ids are the client's. The first are 3 and 2: the Go peer refuses a client id of 1.
+        self._parity = 1 if client else 0
+        self._next_id = 3 if client else 2
+        self._last_remote = 0
+        self._open_remote = 0  # the peer's streams in the map
+        self._unaccepted = 0  # streams reported as opened and not yet taken by the application
+        self._now = 0.0
+
+    # ---- what the shell may ask ----
+
+    @property
+    def rtt(self) -> float | None:
+        """The smallest recent round trip in seconds; None if not measured yet."""
+        return self._budget.rtt.best
+
+    @property
+    def latest_rtt(self) -> float | None:
+        """The round trip measured last, in seconds."""
+        return self._budget.rtt.latest
+
+    @property
+    def receive_budget_left(self) -> int:
+        """Bytes by which windows may still grow."""
+        return self._budget.left
+
+    @property
+    def control_frames(self) -> int:
+        """Control frames waiting to be written."""
+        return self._outbox.control_frames
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `next_batch` may have something."""
+        return bool(self._outbox)
+
+    @property
+    def can_open(self) -> bool:
+        """Whether the peer takes new streams, and an id is left."""
+        return self.error is None and self.remote_goaway is None and self._next_id <= MAX_ID
+
+    def is_local(self, stream_id: int) -> bool:
+        """Whether an id is one that this side opens."""
+        return stream_id & 1 == self._parity
+
+    # ---- what the peer does ----
+
+    def receive(self, data: Buffer, now: float) -> Changes:
+        """Take received bytes at time `now` (seconds, any steady clock). Sets `error` if they break the session."""
+        changes = Changes()
+        if self.error is not None:
+            return changes
+        self._now = now
+        arrived: list[StreamState] = []
+        counters = self.counters
+        streams = self.streams
+        try:
+            for kind, flags, stream_id, body, rest in self._decoder.feed(data):
+                if kind == DATA:
+                    stream = streams.get(stream_id)
+                    if stream is None:
+                        self._data_for_forgotten(stream_id)
+                    else:
+                        self._on_data(stream, flags, body, rest, arrived, changes)
+                    if rest:
+                        continue
+                elif kind == SYN:
+                    self._on_syn(stream_id, flags, body, changes)
+                elif kind == GOAWAY:
+                    self._on_goaway(body, changes)
+                else:
+                    self._on_control(kind, stream_id, body, changes)
+                counters.frames_received += 1
+            self._outbox.check()
+        except ProtocolError as error:
+            self._fail(error)
+        rtt = self._budget.rtt
+        for stream in arrived:
+            if stream.arriving is None:  # reset after the data
+                continue
+            count = sum(map(len, stream.arriving))
+            counters.data_received += count
+            stream.window.arrived(count, stream.buffered == count, now, rtt)
+            stream.settle()
+            changes.readable.append(stream)
+        return changes
+
+    def receive_eof(self) -> bool:
+        """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
+        if self._decoder.mid_frame:
+            self._fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
+        return self.remote_goaway is not None and self.error is None
+
+    def _on_syn(self, stream_id: int, flags: int, body: memoryview, changes: Changes) -> None:
+        if stream_id < 2 or self.is_local(stream_id):
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
+        if stream_id <= self._last_remote:
+            raise ProtocolError(
+                ErrorCode.PROTOCOL_ERROR,
+                f"stream id {stream_id} is not above the last one, {self._last_remote}",
+            )
+        self._last_remote = stream_id
+        priority, stream_type = parse_syn(flags, body)
+        extension = stream_type >= MIN_EXTENSION_TYPE
+        if extension and stream_type not in self._extension_types:
+            self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
+            return
+        if (
+            self.goaway_sent
+            or self._open_remote >= self._config.max_streams
+            or self._unaccepted >= self._config.accept_backlog
+        ):
+            self.counters.refused += 1
+            self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        stream = StreamState(stream_id, priority, stream_type, urgent=extension)
+        if flags & FIN:
+            stream.received_fin = stream.advance(Event.RECV_FIN)
+        self.streams[stream_id] = stream
+        self._open_remote += 1
+        self._unaccepted += 1
+        self.counters.accepted += 1
+        changes.opened.append(stream)
+
+    def _on_data(
+        self,
+        stream: StreamState,
+        flags: int,
+        body: memoryview,
+        rest: int,
+        arrived: list[StreamState],
+        changes: Changes,
+    ) -> None:
+        size = len(body)
+        if stream.reads:
+            window = stream.window
+            if size + rest > window.available:  # for the whole frame, before any of it is kept
+                self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+                return
+            if size:
+                window.available -= size
+                stream.buffered += size
+                if stream.arriving is None:
+                    stream.arriving = []
+                    arrived.append(stream)
+                stream.arriving.append(body)
+        elif stream.phase is Phase.REMOTE_DONE:
+            # The Go peer says FIN twice when it half-closes and then closes. An empty one carries nothing, and a
+            # reset for it would throw away what the application has not read yet.
+            if size or not flags & FIN:
+                self._reset(stream, ErrorCode.STREAM_CLOSED, changes)
+            return
+        elif size:  # CLOSING: a bare FIN is all that is still welcome
+            self._reset(stream, ErrorCode.CANCEL, changes)
+            return
+        if flags & FIN and not rest:
+            stream.received_fin = True
+            stream.advance(Event.RECV_FIN)
+            if stream.ended:
+                self._forget(stream)
+            if stream.arriving is None:
+                changes.readable.append(stream)
+
+    def _data_for_forgotten(self, stream_id: int) -> None:
+        self._require_known(stream_id, "STREAM_DATA")
+        if stream_id not in self._recent_resets:
+            self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
+
+    def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
+        """RST and WND_INC: both are ignored for a stream that has ended."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
+        elif kind == RST:
+            stream.reset(parse_code(body), by_peer=True)
+            self._forget(stream)
+            changes.reset.append(stream)
+        else:
+            self._on_wnd_inc(stream, parse_increment(body), changes)
+
+    def _on_wnd_inc(self, stream: StreamState, increment: int, changes: Changes) -> None:
+        if increment == 0:
+            self._reset(stream, ErrorCode.PROTOCOL_ERROR, changes)
+        elif stream.send_window + increment > MAX_WINDOW:
+            self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+        else:
+            stream.send_window += increment
+            self._outbox.scheduler.add(stream)
+            changes.writable.append(stream)
+
+    def _on_goaway(self, body: memoryview, changes: Changes) -> None:
+        last_id, code, debug = parse_goaway(body)
+        if self.remote_goaway is not None:
+            last_id = min(last_id, self.remote_goaway.last_id)
+        self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
+        changes.goaway = True
+        for stream in list(self.streams.values()):
+            if self.is_local(stream.id) and stream.id > last_id:
+                stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
+                self._forget(stream)
+                changes.reset.append(stream)
+
+    def _require_known(self, stream_id: int, what: str) -> None:
+        last = self._next_id - 2 if self.is_local(stream_id) else self._last_remote
+        if stream_id < 2 or stream_id > last:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
+
+    def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
+        """Answer a broken rule of the peer."""
+        stream.reset(code, by_peer=False)
+        self._send_rst(stream.id, code)
+        self._forget(stream)
+        changes.reset.append(stream)
+
+    def _send_rst(self, stream_id: int, code: int) -> None:
+        self._outbox.put(encode_rst(stream_id, code))
+        self._recent_resets.add(stream_id)
+
+    def _forget(self, stream: StreamState) -> None:
+        if self.streams.pop(stream.id, None) is None:
+            return
+        stream.window.release(self._budget)
+        if not self.is_local(stream.id):
+            self._open_remote -= 1
+
+    def _fail(self, error: ProtocolError) -> None:
+        """End the connection for a broken rule. Only the first error counts."""
+        if self.error is None:
+            self.error = error
+            self._outbox.put(encode_goaway(self._last_remote, error.code, error.reason.encode()[:MAX_REASON]))
+            self.goaway_sent = True
+
+    # ---- what the application does ----
+
+    def open(self, priority: int = 0, stream_type: int = 0, *, fin: bool = False) -> StreamState:
+        """Open a stream; ask `can_open` first."""
+        stream_id = self._next_id
+        self._next_id += 2
+        stream = StreamState(stream_id, priority, stream_type, urgent=stream_type >= MIN_EXTENSION_TYPE)
+        if fin:
+            stream.advance(Event.SEND_FIN)
+        self.streams[stream_id] = stream
+        self.counters.opened += 1
+        self._outbox.put(encode_syn(stream_id, priority, stream_type, fin=fin))
+        return stream
+
+    def accepted(self, stream: StreamState) -> None:
+        """The application has taken a stream that the peer opened: its place in the backlog is free again."""
+        self._unaccepted -= 1
+
+    def submit(self, stream: StreamState, data: memoryview) -> None:
+        """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
+        stream.outgoing = data
+        stream.position = 0
+        self._outbox.scheduler.add(stream)
+
+    def withdraw(self, stream: StreamState) -> None:
+        """The sender gave up: what was not framed yet will not be sent."""
+        if stream.outgoing is not None:
+            stream.cut_short = stream.cut_short or stream.position > 0
+            stream.outgoing = None
+
+    def take(self, stream: StreamState, max_bytes: int | None, now: float) -> bytes:
+        """Take unread bytes, and give the peer window for them when enough has come together."""
+        data = stream.take(max_bytes)
+        if data and stream.reads:
+            self._give_window(stream, len(data), now)
+        return data
+
+    def _give_window(self, stream: StreamState, consumed: int, now: float) -> None:
+        increment = stream.window.consume(consumed, now, self._budget)
+        if increment:
+            self._outbox.grant(stream, increment)
+            self.counters.largest_window = max(self.counters.largest_window, stream.window.size)
+
+    def finish(self, stream: StreamState) -> bool:
+        """End our direction. False if it had ended already."""
+        if not stream.advance(Event.SEND_FIN):
+            return False
+        self._send_fin(stream)
+        return True
+
+    def close(self, stream: StreamState) -> None:
+        """End our direction and read no more. Data that still comes is answered by RST CANCEL.
+
+        A stream whose last send was cut short is reset instead: a FIN would make it look whole.
+        """
+        if stream.cut_short and stream.may_send:
+            self.reset(stream, ErrorCode.CANCEL)
+            return
+        had_window = stream.reads
+        sends_fin = stream.may_send
+        if not stream.advance(Event.CLOSE):
+            stream.drop_unread()
+            return
+        dropped = stream.drop_unread()
+        if stream.phase is Phase.CLOSING and had_window and dropped:
+            # A peer that waits for window would wait for ever: with some, it sends, and learns by our RST.
+            self._outbox.grant(stream, dropped)
+            stream.window.available += dropped
+        if sends_fin:
+            self._send_fin(stream)
+        else:
+            self._forget_if_ended(stream)
+
+    def reset(self, stream: StreamState, code: int) -> None:
+        """End both directions at once. Nothing happens to a stream that has ended."""
+        if stream.ended:
+            return
+        stream.reset(code, by_peer=False)
+        self._send_rst(stream.id, code)
+        self._forget(stream)
+
+    def go_away(self, code: int, debug: bytes = b"") -> bool:
+        """Tell the peer to open no more streams. False if that was said before."""
+        if self.goaway_sent:
+            return False
+        self.goaway_sent = True
+        self._outbox.put(encode_goaway(self._last_remote, code, debug[:MAX_REASON]))
+        return True
+
+    def sample_rtt(self, rtt: float, now: float) -> None:
+        """Take a round trip that a heartbeat measured."""
+        self._budget.rtt.sample(rtt, now)
+
+    def next_batch(self, limit: int) -> Batch | None:
+        """The next bytes to write; None if there are none now."""
+        batch = self._outbox.next_batch(limit)
+        if batch is not None:
+            self.counters.frames_sent += batch.frames
+        return batch
+
+    def _send_fin(self, stream: StreamState) -> None:
+        self._outbox.put(encode_data_header(stream.id, 0, fin=True))
+        self._forget_if_ended(stream)
+
+    def _forget_if_ended(self, stream: StreamState) -> None:
+        if stream.ended:
+            self._forget(stream)

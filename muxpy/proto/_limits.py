@@ -1,0 +1,38 @@
+"""What bounds the memory that a peer can make a connection use."""
+
+from collections import deque
+from typing import Final
+
+__all__ = ["MAX_REASON", "RECENT_RESETS", "RecentResets"]
+
+RECENT_RESETS: Final = 1024
+"""How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
+answered again. As many as a peer may have open by default: all of them may be reset at once."""
+
+MAX_REASON: Final = 1024
+"""Bytes of a GOAWAY's debug text that are kept or sent. It is for a person to read."""
+
+
+class RecentResets:
+    """The ids of the streams reset last, the oldest forgotten first."""
+
+    __slots__ = ("_ids", "_order")
+
+    def __init__(self) -> None:
+        self._ids: set[int] = set()
+        self._order: deque[int] = deque()
+
+    def __contains__(self, stream_id: int) -> bool:
+        return stream_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, stream_id: int) -> None:
+        """Remember one more; adding it again changes nothing."""
+        if stream_id in self._ids:
+            return
+        if len(self._order) == RECENT_RESETS:
+            self._ids.discard(self._order.popleft())
+        self._ids.add(stream_id)
+        self._order.append(stream_id)

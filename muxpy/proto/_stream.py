@@ -1,0 +1,150 @@
+"""One stream's state: its phase, its two windows, what has arrived and what waits to be sent.
+
+Only the connection and the scheduler change it; the shell reads it. It holds no task and waits for nothing.
+"""
+
+from typing import Any, Final
+
+from muxpy._codes import ErrorCode
+from muxpy._config import INITIAL_WINDOW
+
+from ._state import Event, Phase, next_phase
+from ._window import ReceiveWindow
+
+__all__ = ["StreamState"]
+
+MERGE_BELOW: Final = 4096
+"""Unread chunks that together stay below this are merged, or a peer that sends single bytes would make us hold
+an object of fifty for each."""
+
+
+class StreamState:
+    """State of one stream. `handle` belongs to the shell; `accepted` says whether the application has it."""
+
+    __slots__ = (
+        "_offset",
+        "arriving",
+        "buffered",
+        "chunks",
+        "cut_short",
+        "deficit",
+        "grant",
+        "handle",
+        "id",
+        "outgoing",
+        "phase",
+        "position",
+        "priority",
+        "received_fin",
+        "reset_by_peer",
+        "reset_code",
+        "scheduled",
+        "send_window",
+        "stream_type",
+        "urgent",
+        "window",
+    )
+
+    def __init__(self, stream_id: int, priority: int, stream_type: int, *, urgent: bool) -> None:
+        self.id = stream_id
+        self.priority = priority
+        self.stream_type = stream_type
+        self.urgent = urgent  # goes before other data: an extension's, such as a heartbeat
+        self.handle: Any = None
+        self.phase = Phase.OPEN
+        self.reset_code: int | None = None
+        self.reset_by_peer = False
+        # Receiving.
+        self.window = ReceiveWindow()
+        self.received_fin = False
+        self.arriving: list[memoryview] | None = None  # pieces of the batch being received
+        self.chunks: list[bytes] | None = None  # unread, oldest first; None costs an idle stream nothing
+        self._offset = 0  # read position in chunks[0]
+        self.buffered = 0  # unread bytes
+        self.grant = 0  # window increments that wait to be written, merged into one WND_INC
+        # Sending.
+        self.send_window = INITIAL_WINDOW
+        self.outgoing: memoryview | None = None  # what the one sender wants sent: its own buffer, not a copy
+        self.position = 0  # how much of it was framed
+        self.cut_short = False  # a sender gave up in the middle: a FIN would pass for a clean end
+        self.scheduled = False
+        self.deficit = 0
+
+    def advance(self, event: Event) -> bool:
+        """Go through the table; False, and nothing changed, if the event is not legal now."""
+        phase = next_phase(self.phase, event)
+        if phase is None:
+            return False
+        self.phase = phase
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has forgotten the stream."""
+        return self.phase is Phase.CLOSED or self.phase is Phase.GONE
+
+    @property
+    def may_send(self) -> bool:
+        """Whether data may still be submitted."""
+        return self.phase is Phase.OPEN or self.phase is Phase.REMOTE_DONE
+
+    @property
+    def reads(self) -> bool:
+        """Whether the peer's data is still wanted."""
+        return self.phase is Phase.OPEN or self.phase is Phase.LOCAL_DONE
+
+    def settle(self) -> None:
+        """Turn the pieces of the last batch, views of the read buffer, into one chunk: the only copy."""
+        arriving = self.arriving
+        self.arriving = None
+        if not arriving:
+            return
+        chunk = bytes(arriving[0]) if len(arriving) == 1 else b"".join(arriving)
+        chunks = self.chunks
+        if chunks is None:
+            self.chunks = [chunk]
+        elif len(chunks[-1]) + len(chunk) <= MERGE_BELOW:
+            chunks[-1] += chunk
+        else:
+            chunks.append(chunk)
+
+    def take(self, max_bytes: int | None) -> bytes:
+        """Remove and return unread bytes: all that lie together, at most `max_bytes`; b"" if there are none."""
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        chunk = chunks[0]
+        start = self._offset
+        stop = len(chunk) if max_bytes is None else min(len(chunk), start + max_bytes)
+        if stop < len(chunk):
+            self._offset = stop
+        else:
+            self._offset = 0
+            if len(chunks) == 1:
+                self.chunks = None
+            else:
+                del chunks[0]
+        data = chunk if stop - start == len(chunk) else chunk[start:stop]
+        self.buffered -= stop - start
+        return data
+
+    def drop_unread(self) -> int:
+        """Throw away what was not read; how many bytes that was."""
+        dropped = self.buffered
+        self.chunks = self.arriving = None
+        self._offset = self.buffered = 0
+        return dropped
+
+    def reset(self, code: int, *, by_peer: bool) -> None:
+        """Both directions end here. What was unread is lost, as the protocol says."""
+        self.advance(Event.RESET)
+        self.reset_code = code
+        self.reset_by_peer = by_peer
+        self.outgoing = None
+        self.grant = 0
+        self.drop_unread()
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the peer cannot have acted on the stream."""
+        return self.reset_by_peer and self.reset_code == ErrorCode.REFUSED_STREAM
