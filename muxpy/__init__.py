@@ -1,0 +1,32 @@
+"""muxpy: many independent, full-duplex streams over one socket, for Trio, in the protocol of Go's muxado."""
+
+from ._adapters import SessionListener
+from ._codes import ErrorCode, ProtocolError
+from ._config import SessionConfig
+from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
+from ._serve import open_session, open_tcp_session, serve_tcp_sessions
+from ._session import Session
+from ._statistics import SessionStatistics
+from ._stream import Stream
+from .ext import MIN_EXTENSION_TYPE, Extension, Heartbeat, HeartbeatLost
+
+__all__ = [
+    "MIN_EXTENSION_TYPE",
+    "ErrorCode",
+    "Extension",
+    "Heartbeat",
+    "HeartbeatLost",
+    "ProtocolError",
+    "Session",
+    "SessionClosed",
+    "SessionConfig",
+    "SessionEnd",
+    "SessionGoingAway",
+    "SessionListener",
+    "SessionStatistics",
+    "Stream",
+    "StreamReset",
+    "open_session",
+    "open_tcp_session",
+    "serve_tcp_sessions",
+]

@@ -1,0 +1,78 @@
+"""The exceptions that sessions and streams raise.
+
+    trio.BusyResourceError          another task is doing that on the same stream
+    trio.ClosedResourceError        you closed, reset or half-closed it yourself
+    trio.BrokenResourceError
+    ├── StreamReset                 the stream was reset, by the peer or for a rule that the peer broke
+    └── SessionClosed               the session under the stream has ended
+        └── SessionGoingAway        the session goes on, but opens no new streams
+
+`retryable` is True where the peer cannot have acted on the stream, so that the same work may be tried again on
+another stream or session without being done twice.
+"""
+
+from dataclasses import dataclass
+
+import trio
+
+from ._codes import ErrorCode, code_name
+
+__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """How a session ended; what `Session.wait` returns."""
+
+    code: int
+    """The code that this side ended it with; NO_ERROR for a clean end."""
+    error: BaseException | None
+    """What went wrong; None for a clean end."""
+    remote_code: int | None
+    """The code of the peer's GOAWAY; None if it sent none."""
+    remote_debug: bytes
+    """The debug text of the peer's GOAWAY, at most 1 KiB."""
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return str(self.error)
+        return "closed" if self.code == ErrorCode.NO_ERROR else f"ended with {code_name(self.code)}"
+
+
+class StreamReset(trio.BrokenResourceError):
+    """The stream was reset: both directions are over and unread data is lost.
+
+    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST.
+    """
+
+    def __init__(self, stream_id: int, code: int, *, by_peer: bool, retryable: bool) -> None:
+        super().__init__(stream_id, code)
+        self.stream_id = stream_id
+        self.code = ErrorCode(code) if code in ErrorCode._value2member_map_ else code
+        self.by_peer = by_peer
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        who = "the peer reset it" if self.by_peer else "reset for an error of the peer"
+        again = "; safe to retry" if self.retryable else ""
+        return f"stream {self.stream_id}: {who} with {code_name(self.code)}{again}"
+
+
+class SessionClosed(trio.BrokenResourceError):
+    """The session has ended; `end` says how, and its error is this exception's cause."""
+
+    def __init__(self, end: SessionEnd | None, message: str = "", *, retryable: bool = False) -> None:
+        super().__init__(message or f"the session has ended: {end}")
+        self.end = end
+        self.retryable = retryable
+        self.__cause__ = end.error if end is not None else None
+
+
+class SessionGoingAway(SessionClosed):
+    """No new stream can be opened: the peer sent GOAWAY, this side is closing, or the ids are used up.
+
+    Always retryable, on another session: nothing was sent.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, message, retryable=True)

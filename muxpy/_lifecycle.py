@@ -1,0 +1,276 @@
+"""How a session lives and ends: its tasks, what the reader's news does, and the ways to close.
+
+A session ends once. `finish` decides how, wakes everyone who waits, and from then on every operation fails
+with that end. What is left is to give the last words time to be written and read, and to close the transport.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._codes import ErrorCode, code_name
+from ._errors import SessionClosed, SessionEnd, StreamReset
+from ._io import TRANSPORT_ERRORS, Reader, Writer
+from ._statistics import SessionStatistics
+from .frame import MIN_EXTENSION_TYPE
+from .proto import Changes, Connection, Phase, StreamState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from ._session import Session
+    from ._stream import Stream
+    from ._transport import Transport
+    from .ext import Extension
+
+log = logging.getLogger("muxpy.session")
+
+
+class Lifecycle:
+    """The tasks of one session and its end."""
+
+    def __init__(self, session: Session, transport: Transport, extensions: Iterable[Extension]) -> None:
+        self._session = session
+        self._config = session.config
+        self._transport = transport
+        self._extensions = {extension.stream_type: _ExtensionSlot(self, extension) for extension in extensions}
+        self.core = Connection(session.config, client=session.client, extension_types=self._extensions)
+        self.reader = Reader(transport, self.core, self)
+        self.writer = Writer(transport, self.core, _on_sent)
+        self.end: SessionEnd | None = None
+        self.closing = False
+        self.bug: BaseException | None = None
+        self._scope = trio.CancelScope()
+        self._over = trio.Event()  # it is decided how the session ends
+        self._closed = trio.Event()  # nothing of it is left
+        self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
+
+    # ---- running ----
+
+    async def run(self) -> None:
+        """Everything that happens in the background, until the transport is closed."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guard, self.reader.run)
+                    nursery.start_soon(self._guard, self._write)
+                    for slot in self._extensions.values():
+                        nursery.start_soon(self._guard, slot.run)
+                    if self._config.idle_timeout is not None:
+                        nursery.start_soon(self._watch_idle, self._config.idle_timeout)
+                    await self._over.wait()
+                    await self._linger()
+                    nursery.cancel_scope.cancel()
+        finally:
+            self.finish(ErrorCode.CANCEL, None)
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._transport)
+            self._closed.set()
+
+    async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
+        """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
+        try:
+            await task()
+        except Exception as error:
+            log.exception("%r: internal error", self._session)
+            self.bug = error
+            self.core.go_away(ErrorCode.INTERNAL_ERROR, b"internal error")
+            self.finish(ErrorCode.INTERNAL_ERROR, error)
+
+    async def _write(self) -> None:
+        await self.writer.run()
+        # Writing failed. What the peer said last, such as a GOAWAY with the reason, may still be there to read.
+        with trio.move_on_after(self._config.linger_timeout):
+            await self.reader.ended.wait()
+        self.finish(ErrorCode.INTERNAL_ERROR, self.writer.error)
+
+    async def _watch_idle(self, limit: float) -> None:
+        seen = -1
+        while True:
+            await trio.sleep(limit)
+            streams = self.core.counters.opened + self.core.counters.accepted
+            if streams == seen and not self._unfinished():
+                self.core.go_away(ErrorCode.NO_ERROR, b"idle")
+                self.finish(ErrorCode.NO_ERROR, None)
+                return
+            seen = streams
+
+    async def _linger(self) -> None:
+        """Have the last words written, and give the peer time to read them."""
+        with trio.move_on_after(self._config.linger_timeout):
+            await self.writer.drained()
+            try:
+                if not self.reader.ended.is_set():
+                    await self._transport.send_eof()
+                    await self.reader.ended.wait()
+                await self._transport.aclose()
+            except TRANSPORT_ERRORS:
+                pass  # it is closed below in any case
+
+    # ---- news from the reader ----
+
+    def on_changes(self, changes: Changes) -> None:
+        """Wake whom the received bytes concern. Runs in the reader: it starts tasks and waits for none."""
+        self.writer.expect(len(changes.readable) + len(changes.opened) + len(changes.writable))
+        for state in changes.opened:
+            self._session._on_opened(state)
+        for state in changes.readable:
+            state.handle._wake_receiver()
+        for state in changes.writable:
+            state.handle._on_writable()
+        for state in changes.reset:
+            state.handle._wake_all()
+        if self.core.error is not None:
+            self.finish(self.core.error.code, self.core.error)
+        if self.core.has_output:
+            self.writer.poke()
+        self.streams_changed()
+
+    def on_eof(self, error: BaseException | None) -> None:
+        """The transport ended: in order, if the peer said GOAWAY and nothing was cut."""
+        in_order = self.core.receive_eof()
+        remote = self.core.remote_goaway
+        if self.core.error is not None:
+            self.finish(self.core.error.code, self.core.error)
+        elif remote is not None and remote.code != ErrorCode.NO_ERROR:
+            debug = remote.debug.decode(errors="backslashreplace")
+            reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
+            self.finish(remote.code, trio.BrokenResourceError(reason))
+        elif error is not None:
+            self.finish(ErrorCode.INTERNAL_ERROR, error)
+        elif in_order:
+            self.finish(ErrorCode.NO_ERROR, None)
+        else:
+            self.finish(
+                ErrorCode.INTERNAL_ERROR,
+                trio.BrokenResourceError("the peer closed the connection without saying GOAWAY"),
+            )
+
+    def streams_changed(self) -> None:
+        """A stream may have finished."""
+        if self.closing:
+            self._progress.unpark_all()
+
+    def offer_to_extension(self, stream: Stream) -> None:
+        """Hand a stream that the peer opened to the extension of its type."""
+        self._extensions[stream.stream_type].offer(stream)
+
+    # ---- ending ----
+
+    def finish(self, code: int, error: BaseException | None) -> None:
+        """Decide how the session ends, and wake everyone. Only the first call counts."""
+        if self.end is not None:
+            return
+        remote = self.core.remote_goaway
+        self.end = SessionEnd(
+            code=code,
+            error=error,
+            remote_code=remote.code if remote is not None else None,
+            remote_debug=remote.debug if remote is not None else b"",
+        )
+        log.info("%r: %s", self._session, self.end)
+        for state in self.core.streams.values():
+            state.handle._wake_all()
+        self._session._acceptors.unpark_all()
+        for slot in self._extensions.values():
+            slot.wake()
+        self._progress.unpark_all()
+        self._over.set()
+
+    async def aclose(self) -> None:
+        """See Session.aclose."""
+        try:
+            if self.end is None:
+                self.closing = True
+                self._session.go_away()
+                self._session._refuse_backlog()
+                with trio.move_on_after(self._config.drain_timeout):
+                    while self.end is None and self._unfinished():
+                        await self._progress.park()
+                self.finish(ErrorCode.NO_ERROR, None)
+            await self._closed.wait()
+        except BaseException:
+            self.kill(None)
+            raise
+
+    def kill(self, error: BaseException | None) -> None:
+        """See Session.kill."""
+        self.finish(ErrorCode.CANCEL, error)
+        self._scope.cancel()
+
+    async def wait(self) -> SessionEnd:
+        """See Session.wait."""
+        await self._closed.wait()
+        assert self.end is not None
+        return self.end
+
+    def _unfinished(self) -> bool:
+        """Whether a stream is still of use to the application. One that it has closed is not waited for."""
+        return any(
+            state.phase is not Phase.CLOSING and state.stream_type < MIN_EXTENSION_TYPE
+            for state in self.core.streams.values()
+        )
+
+    def statistics(self) -> SessionStatistics:
+        """See Session.statistics."""
+        core, counters = self.core, self.core.counters
+        return SessionStatistics(
+            rtt=core.rtt,
+            latest_rtt=core.latest_rtt,
+            streams_open=len(core.streams),
+            streams_opened=counters.opened,
+            streams_accepted=counters.accepted,
+            streams_refused=counters.refused,
+            backlog=len(self._session._backlog),
+            frames_received=counters.frames_received,
+            frames_sent=counters.frames_sent,
+            data_received=counters.data_received,
+            bytes_received=self.reader.bytes_received,
+            bytes_sent=self.writer.bytes_sent,
+            reads=self._transport.reads,
+            writes=self._transport.writes,
+            control_frames_waiting=core.control_frames,
+            largest_window=counters.largest_window,
+            receive_budget_left=core.receive_budget_left,
+            heartbeat=any(getattr(slot.extension, "beating", False) for slot in self._extensions.values()),
+        )
+
+
+class _ExtensionSlot:
+    """An extension, its task, and the streams that wait for it."""
+
+    def __init__(self, life: Lifecycle, extension: Extension) -> None:
+        self.extension = extension
+        self._life = life
+        self._waiting: deque[Stream] = deque()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    async def run(self) -> None:
+        """Run the extension. That the session ended under it is no error of the extension."""
+        try:
+            await self.extension.run(self._life._session, self._accept)
+        except* (SessionClosed, StreamReset):
+            if self._life.end is None:
+                raise
+
+    def offer(self, stream: Stream) -> None:
+        self._waiting.append(stream)
+        self._lot.unpark()
+
+    def wake(self) -> None:
+        self._lot.unpark_all()
+
+    async def _accept(self) -> Stream:
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            self._life._session._check_alive()
+            await self._lot.park()
+        return self._waiting.popleft()
+
+
+def _on_sent(state: StreamState) -> None:
+    state.handle._on_sent()

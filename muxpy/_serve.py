@@ -1,0 +1,158 @@
+"""Sessions over what programs have: a Trio stream, a TCP address, a port to listen on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._config import SessionConfig
+from ._errors import SessionClosed
+from ._session import Session
+from ._sockets import SocketTransport, TlsTransport
+from ._transport import StreamTransport, Transport
+from .ext import Heartbeat
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from .ext import Extension
+
+__all__ = ["open_session", "open_tcp_session", "serve_tcp_sessions"]
+
+log = logging.getLogger("muxpy.serve")
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds that a TLS handshake may take on the listening side."""
+
+
+@asynccontextmanager
+async def open_session(
+    transport: trio.abc.Stream,
+    *,
+    client: bool,
+    config: SessionConfig | None = None,
+    extensions: Iterable[Extension] | None = None,
+) -> AsyncIterator[Session]:
+    """A session over `transport`, any Trio stream; the session owns it from here on and closes it.
+
+    One side must be the client, the other not. `extensions` None means the heartbeat, as the Go peer has it;
+    an empty list none. Leaving the block normally is `Session.aclose`; by an exception or cancellation, `kill`.
+    """
+    async with _run_session(_as_transport(transport), client, config, extensions) as session:
+        yield session
+
+
+@asynccontextmanager
+async def open_tcp_session(
+    host: str,
+    port: int,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    config: SessionConfig | None = None,
+    extensions: Iterable[Extension] | None = None,
+) -> AsyncIterator[Session]:
+    """Connect to `host` and `port`, with TLS if there is an `ssl_context`, and open a client session.
+
+    The certificate is checked for `server_hostname`, or else for `host`. Raises OSError if the connection
+    fails, ssl.SSLError (an OSError too) if TLS does.
+    """
+    stream = await trio.open_tcp_stream(host, port)
+    async with _run_session(
+        await _secure(stream, ssl_context, server_hostname=server_hostname or host), True, config, extensions
+    ) as session:
+        yield session
+
+
+async def serve_tcp_sessions(
+    handler: Callable[[Session], Awaitable[object]],
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    config: SessionConfig | None = None,
+    extensions: Callable[[], Iterable[Extension]] | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen on `port` and run `handler(session)` in a task of its own for each connection, until cancelled.
+
+    The session is closed when its handler returns. An error in one session (a peer that vanishes, a handler
+    that raises) is logged and does not touch the others. `extensions` makes the extensions for each session.
+    `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
+    """
+
+    async def serve(stream: trio.SocketStream) -> None:
+        peer = stream.socket.getpeername()
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT):
+                transport = await _secure(stream, ssl_context, server_side=True)
+            async with _run_session(
+                transport, False, config, extensions() if extensions is not None else None
+            ) as session:
+                await handler(session)
+        except (OSError, SessionClosed, trio.TooSlowError) as error:
+            log.info("session with %s: %s", peer, error)
+        except Exception:
+            log.exception("session with %s: handler failed", peer)
+
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    await trio.serve_listeners(serve, listeners, task_status=task_status)
+
+
+def _as_transport(stream: trio.abc.Stream) -> Transport:
+    if isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
+        return SocketTransport(stream)
+    return StreamTransport(stream)
+
+
+async def _secure(
+    stream: trio.SocketStream,
+    context: ssl.SSLContext | None,
+    *,
+    server_hostname: str | None = None,
+    server_side: bool = False,
+) -> Transport:
+    if context is None:
+        return _as_transport(stream)
+    transport = TlsTransport(
+        stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
+    )
+    try:
+        await transport.handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return transport
+
+
+@asynccontextmanager
+async def _run_session(
+    transport: Transport, client: bool, config: SessionConfig | None, extensions: Iterable[Extension] | None
+) -> AsyncIterator[Session]:
+    config = config or SessionConfig()
+    if extensions is None:
+        extensions = [Heartbeat(config.heartbeat_interval, config.heartbeat_tolerance)]
+    session = Session(transport, client=client, config=config, extensions=extensions)
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session._life.run)
+            try:
+                yield session
+                await session.aclose()
+            except BaseException as error:
+                # Kept until the nursery is closed, which would wrap it in an ExceptionGroup.
+                failure = error
+                session.kill()
+    except BaseException:
+        if failure is None:
+            raise
+    if failure is not None:
+        raise failure
+    if session._life.bug is not None:
+        raise session._life.bug

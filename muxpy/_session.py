@@ -1,0 +1,257 @@
+"""A session: many streams over one transport. What users call; see _lifecycle for how it lives and ends."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from ._adapters import SessionListener
+from ._codes import ErrorCode
+from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
+from ._lifecycle import Lifecycle
+from ._stream import Stream
+from .frame import MAX_ID, MIN_EXTENSION_TYPE
+
+if TYPE_CHECKING:
+    from ._config import SessionConfig
+    from ._statistics import SessionStatistics
+    from ._transport import Address, Transport
+    from .ext import Extension
+    from .proto import StreamState
+
+__all__ = ["Session"]
+
+log = logging.getLogger("muxpy.session")
+
+Handler = Callable[[Stream], Awaitable[object]]
+
+
+class Session:
+    """One side of a session. Made by `open_session` and its relatives, which also close it.
+
+    Both sides may open streams and accept the other's. Iterating over a session accepts streams until the
+    session ends; it raises SessionClosed if it ended with an error.
+    """
+
+    def __init__(
+        self, transport: Transport, *, client: bool, config: SessionConfig, extensions: Iterable[Extension]
+    ) -> None:
+        self.config = config
+        self.client = client
+        self.local_address: Address = transport.local_address
+        self.remote_address: Address = transport.remote_address
+        self._backlog: deque[Stream] = deque()  # opened by the peer, not accepted yet
+        self._acceptors = trio.lowlevel.ParkingLot()
+        self._serve: Callable[[Stream], None] | None = None  # starts a handler, while serve_streams runs
+        self._life = Lifecycle(self, transport, extensions)
+        self._core = self._life.core
+        self._writer = self._life.writer
+
+    def __repr__(self) -> str:
+        role = "client" if self.client else "server"
+        return f"<muxpy.Session {role} {self.remote_address or id(self)}>"
+
+    # ---- streams ----
+
+    async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
+        """Open a stream. The peer accepts it later, or refuses it: an operation on it then raises StreamReset
+        with `retryable` set. Data may be sent at once.
+
+        `priority`: 0 to 2^31-1, a larger share of the session for a higher one. `stream_type`: a number for
+        the peer to tell streams apart. `fin`: send nothing on it, only receive.
+
+        Raises SessionGoingAway if no streams can be opened any more, SessionClosed if the session has ended.
+        """
+        if not 0 <= priority <= MAX_ID:
+            raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
+        if not 0 <= stream_type <= 0xFFFFFFFF:
+            raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
+        await trio.lowlevel.checkpoint()
+        self._check_openable()
+        while self._core.control_frames > self.config.max_control_frames // 2:
+            await self._writer.drained()
+            self._check_openable()
+        stream = Stream(self, self._core.open(priority, stream_type, fin=fin))
+        # Not written yet: with the first data, if that comes this turn. A peer that speaks first gets it soon.
+        self._writer.poke()
+        return stream
+
+    async def accept_stream(self) -> Stream:
+        """Wait for the next stream that the peer opens.
+
+        Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
+        this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
+        """
+        if self._serve is not None:
+            raise trio.BusyResourceError("serve_streams takes this session's streams")
+        while True:
+            if not self._backlog:
+                self._check_acceptable()
+                await self._acceptors.park()
+            elif len(self._backlog) > 1:
+                # Taking one of many costs no pass through the scheduler; the last one does.
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await trio.lowlevel.checkpoint()
+            stream = self._next_stream()
+            if stream is not None:
+                return stream
+
+    def __aiter__(self) -> AsyncIterator[Stream]:
+        return self
+
+    async def __anext__(self) -> Stream:
+        try:
+            return await self.accept_stream()
+        except SessionGoingAway:
+            raise StopAsyncIteration from None
+        except SessionClosed as closed:
+            if closed.end is not None and closed.end.error is None:
+                raise StopAsyncIteration from None
+            raise
+
+    async def serve_streams(self, handler: Handler) -> None:
+        """Run `handler(stream)` in a task of its own for each stream that the peer opens, until the session ends
+        or goes away, and all handlers have returned.
+
+        A stream is closed when its handler returns. A handler that raises has its stream reset with
+        INTERNAL_ERROR and logged; the session and the other handlers go on. Raises SessionClosed if the session
+        ended with an error.
+        """
+        if self._serve is not None:
+            raise trio.BusyResourceError("serve_streams is already running on this session")
+        async with trio.open_nursery() as nursery:
+
+            def serve(stream: Stream) -> None:
+                nursery.start_soon(_handle, handler, stream)
+
+            self._serve = serve
+            try:
+                while (stream := self._next_stream()) is not None:
+                    serve(stream)
+                while self._life.end is None and not self._core.goaway_sent:
+                    await self._acceptors.park()
+            finally:
+                self._serve = None
+        end = self._life.end
+        if end is not None and end.error is not None:
+            raise SessionClosed(end)
+
+    def listener(self) -> SessionListener:
+        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like."""
+        return SessionListener(self)
+
+    async def dial(self, host: str | bytes | None = None, port: int | None = None) -> Stream:
+        """`open_stream` with the signature of `trio.open_tcp_stream`; both arguments are ignored."""
+        return await self.open_stream()
+
+    # ---- ending ----
+
+    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
+        """Tell the peer to open no more streams; open ones go on, and this side may still open its own.
+
+        `code` and `debug` (at most 1 KiB) tell it why. Only the first call says anything.
+        """
+        if self._life.end is None and self._core.go_away(code, debug):
+            self._writer.poke()
+            self._acceptors.unpark_all()
+
+    async def aclose(self) -> None:
+        """End the session in order: GOAWAY, up to `config.drain_timeout` seconds for open streams to finish, then
+        close the transport once the peer has had the chance to read what was sent. If cancelled: `kill`.
+        """
+        await self._life.aclose()
+
+    def kill(self, error: BaseException | None = None) -> None:
+        """End the session at once. Waiting tasks get SessionClosed; `error`, if given, as its cause."""
+        self._life.kill(error)
+
+    async def wait(self) -> SessionEnd:
+        """Wait until the session has ended and its transport is closed; how it ended."""
+        return await self._life.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # ---- for extensions and the curious ----
+
+    def statistics(self) -> SessionStatistics:
+        """Counters and sizes now; cheap."""
+        return self._life.statistics()
+
+    def silence(self) -> float:
+        """Seconds since the last byte was received."""
+        return trio.current_time() - self._life.reader.last_received
+
+    def report_rtt(self, seconds: float) -> None:
+        """Tell the session a round trip that was measured, for window growth and `statistics().rtt`."""
+        self._core.sample_rtt(seconds, trio.current_time())
+
+    # ---- called by the lifecycle ----
+
+    def _on_opened(self, state: StreamState) -> None:
+        stream = Stream(self, state)
+        if state.stream_type >= MIN_EXTENSION_TYPE:
+            self._core.accepted(state)
+            self._life.offer_to_extension(stream)
+        elif self._serve is not None:
+            self._core.accepted(state)
+            self._serve(stream)
+        else:
+            self._backlog.append(stream)
+            self._acceptors.unpark()
+
+    def _next_stream(self) -> Stream | None:
+        """The oldest waiting stream that was not reset meanwhile."""
+        while self._backlog:
+            stream = self._backlog.popleft()
+            self._core.accepted(stream._state)
+            if stream._state.reset_code is None:
+                return stream
+        return None
+
+    def _refuse_backlog(self) -> None:
+        """Nobody will accept these any more; the peer may try them elsewhere."""
+        while (stream := self._next_stream()) is not None:
+            stream.reset(ErrorCode.REFUSED_STREAM)
+
+    def _check_alive(self) -> None:
+        if self._life.end is not None:
+            raise SessionClosed(self._life.end)
+
+    def _check_openable(self) -> None:
+        self._check_alive()
+        if not self._core.can_open:
+            raise SessionGoingAway(
+                "the peer is going away" if self._core.remote_goaway else "the session has used up its stream ids"
+            )
+        if self._life.closing:
+            raise SessionGoingAway("this session is being closed")
+
+    def _check_acceptable(self) -> None:
+        self._check_alive()
+        if self._core.goaway_sent:
+            raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+async def _handle(handler: Handler, stream: Stream) -> None:
+    try:
+        await handler(stream)
+    except (StreamReset, SessionClosed) as error:
+        log.info("%r: handler ended: %s", stream, error)
+        stream.reset(ErrorCode.CANCEL)
+    except Exception:
+        log.exception("%r: handler failed, the stream is reset", stream)
+        stream.reset(ErrorCode.INTERNAL_ERROR)
+    except BaseException:
+        stream.reset(ErrorCode.CANCEL)
+        raise
+    else:
+        stream._close_now()

@@ -1,0 +1,201 @@
+"""Transports for sockets: plain, and with TLS.
+
+Trio's socket methods run a checkpoint for every call. These try the system call first and wait only when the
+kernel says so, which saves a pass through the scheduler for each read and write. They use `os.readv` and
+`os.writev` on the descriptor: one call carries many frames, and bytes land in a buffer that is reused.
+"""
+
+import os
+import ssl
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from ._transport import Address, Transport
+from .frame import Buffer
+from .proto import Batch
+
+__all__ = ["SocketTransport", "TlsTransport"]
+
+READ_SIZE: Final = 256 * 1024
+"""Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
+
+MAX_CHUNKS: Final = 512
+"""Buffers handed to one writev. Linux takes at most 1,024."""
+
+JOIN_BELOW: Final = 32 * 1024
+"""A batch smaller than this is joined into one buffer: cheaper than handing the kernel hundreds of pieces."""
+
+# A read buffer is only in use between a read and the return of the dispatch, without a checkpoint between, so all
+# sessions of one Trio run share it: ten thousand sessions do not need ten thousand buffers.
+_read_buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("muxpy read buffer")
+
+
+def _shared_buffer() -> memoryview:
+    try:
+        return _read_buffer.get()
+    except LookupError:
+        buffer = memoryview(bytearray(READ_SIZE))
+        _read_buffer.set(buffer)
+        return buffer
+
+
+class SocketTransport(Transport):
+    """Over a TCP or Unix socket."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._socket = stream.socket
+        self._fd = stream.socket.fileno()
+        self._buffer = _shared_buffer()
+        self.local_address = stream.socket.getsockname()
+        self.remote_address = _peer_name(stream.socket)
+
+    async def receive(self) -> Buffer:
+        return self._buffer[: await self._read()]
+
+    async def _read(self) -> int:
+        """Fill the shared buffer with what is there; how many bytes, 0 at the end."""
+        # Waiting is a checkpoint, so a full socket does not keep the other tasks from their turn.
+        await trio.lowlevel.wait_readable(self._socket)
+        while True:
+            self._check_open()
+            self.reads += 1
+            try:
+                return os.readv(self._fd, [self._buffer])
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._socket)
+
+    def try_send(self, batch: Batch) -> bool:
+        chunks = batch.chunks
+        if len(chunks) > 2 and sum(map(len, chunks)) < JOIN_BELOW:
+            chunks[:] = [b"".join(chunks)]
+        return self._write(batch)
+
+    def _write(self, batch: Batch) -> bool:
+        while batch.chunks:
+            self._check_open()
+            self.writes += 1
+            try:
+                batch.advance(os.writev(self._fd, batch.chunks[:MAX_CHUNKS]))
+            except BlockingIOError:
+                return False
+        return True
+
+    async def send(self, batch: Batch) -> None:
+        while not self.try_send(batch):
+            await trio.lowlevel.wait_writable(self._socket)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def _check_open(self) -> None:
+        # The descriptor's number may belong to another file once the socket is closed.
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("the socket was closed")
+
+
+def _peer_name(socket: trio.socket.SocketType) -> Address:
+    try:
+        return socket.getpeername()
+    except OSError:  # gone already; the first read will say so
+        return None
+
+
+class TlsTransport(SocketTransport):
+    """Over a socket with TLS, through OpenSSL's memory buffers.
+
+    trio.SSLStream hands out one record of 16 KiB a call with a lock around it. Here one read of the socket is
+    decrypted record by record into one buffer, and a whole batch is encrypted before it is sent.
+    """
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+    ) -> None:
+        super().__init__(stream)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
+
+    async def handshake(self) -> None:
+        """Agree on keys and check certificates. Raises ssl.SSLError, with the reason."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._read_ciphertext()
+            except ssl.SSLError:
+                await self._flush()  # the alert that tells the peer why
+                raise
+            else:
+                await self._flush()
+                return
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        """The TLS connection, for its certificate, cipher and protocol."""
+        return self._tls
+
+    async def receive(self) -> Buffer:
+        while True:
+            plain = self._decrypt()
+            if plain is not None:
+                return plain
+            await self._read_ciphertext()
+
+    async def _read_ciphertext(self) -> None:
+        count = await self._read()
+        if count:
+            self._incoming.write(self._buffer[:count])
+        else:
+            self._incoming.write_eof()
+
+    def _decrypt(self) -> Buffer | None:
+        """All records that are complete, up to the size of the buffer; None if there are none."""
+        # What is decrypted goes into the shared buffer, whose ciphertext has been taken into the BIO.
+        size = 0
+        while size < READ_SIZE:
+            try:
+                count: int = self._tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:  # close_notify
+                return self._buffer[:size]
+            except ssl.SSLEOFError:
+                if size:
+                    break
+                raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
+            if not count:
+                return self._buffer[:size]
+            size += count
+        return self._buffer[:size] if size else None
+
+    def try_send(self, batch: Batch) -> bool:
+        if batch.chunks:
+            self._tls.write(b"".join(batch.chunks))  # joined, or each header would get a record of its own
+            batch.chunks.clear()
+        if self._outgoing.pending:
+            self._ciphertext.chunks.append(self._outgoing.read())
+        return self._write(self._ciphertext)
+
+    async def _flush(self) -> None:
+        await self.send(Batch([], [], 0))
+
+    async def send_eof(self) -> None:
+        """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""
+        with suppress(ssl.SSLError):  # it also waits for the peer's; ours is in the buffer
+            self._tls.unwrap()
+        await self._flush()

@@ -1,0 +1,292 @@
+"""One stream, as a trio.abc.HalfCloseableStream: waiting, conflicts, errors."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._codes import ErrorCode
+from ._errors import StreamReset
+
+if TYPE_CHECKING:
+    from ._session import Session
+    from ._transport import Address
+    from .proto import StreamState
+
+__all__ = ["Stream"]
+
+
+class Stream(trio.abc.HalfCloseableStream):
+    """A full-duplex stream of bytes inside a session. Made by the session, never directly.
+
+    It keeps the contract of trio.abc.HalfCloseableStream: one task at a time may send and one may receive;
+    data comes in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
+    """
+
+    __slots__ = ("_closed", "_receiver", "_receiving", "_sender", "_sending", "_state", "_unsent", "session")
+
+    def __init__(self, session: Session, state: StreamState) -> None:
+        self.session = session
+        self._state = state
+        self._closed = False
+        self._sending = False
+        self._unsent = False  # of what send_all was given, something has not been handed to the transport yet
+        self._receiving = False
+        # The one task that waits in each direction. A field each, not an event: idle streams must cost little.
+        self._sender: trio.lowlevel.Task | None = None
+        self._receiver: trio.lowlevel.Task | None = None
+        state.handle = self
+
+    def __repr__(self) -> str:
+        return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self.session!r}>"
+
+    @property
+    def id(self) -> int:
+        """The stream's id: odd if the client opened it, even if the server did."""
+        return self._state.id
+
+    @property
+    def stream_type(self) -> int:
+        """The number its opener gave it to say what it is for; 0 if none was given."""
+        return self._state.stream_type
+
+    @property
+    def priority(self) -> int:
+        """Its opener's priority, 0 to 2^31-1. More gets a larger share: see docs/guide.md."""
+        return self._state.priority
+
+    @property
+    def local_address(self) -> Address:
+        """This end's address of the session's transport; None if it has none."""
+        return self.session.local_address
+
+    @property
+    def remote_address(self) -> Address:
+        """The peer's address of the session's transport; None if it has none."""
+        return self.session.remote_address
+
+    # ---- sending ----
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`; returns when its last byte has been handed to the transport.
+
+        If cancelled, some of it may have been sent. The stream can then only be closed, and closing it resets
+        it, so that the peer does not take the part for the whole.
+
+        Raises: trio.BusyResourceError if another task is sending; trio.ClosedResourceError after `send_eof`,
+        `aclose` or `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check_sendable()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not data:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        writer = self.session._writer
+        self._sending = self._unsent = True
+        try:
+            self.session._core.submit(self._state, _as_bytes(data))
+            writer.push(self._state)
+            if not self._unsent:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            while self._unsent:
+                await self._wait_as_sender()
+                if self._unsent:
+                    self._check_sendable()
+        finally:
+            if self._unsent:
+                self._unsent = False
+                writer.withdraw(self._state)
+            self._sending = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the send window is open. Raises like `send_all`."""
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await trio.lowlevel.checkpoint()
+            self._check_sendable()
+            while self._state.send_window <= 0:
+                await self._wait_as_sender()
+                self._check_sendable()
+        finally:
+            self._sending = False
+
+    async def _wait_as_sender(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._sender = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._sender = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def send_eof(self) -> None:
+        """End this direction: the peer reads what was sent, then b"". This side can still receive.
+
+        Calling it again does nothing. Raises like `send_all`.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        if not self._ended_sending():
+            self._check_sendable()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.session._core.finish(self._state):
+            self.session._writer.poke()
+            self.session._life.streams_changed()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _ended_sending(self) -> bool:
+        state = self._state
+        return not self._closed and state.reset_code is None and not state.may_send
+
+    def _check_sendable(self) -> None:
+        state = self._state
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if state.reset_code is not None:
+            raise self._reset_error(state.reset_code)
+        if not state.may_send:
+            raise trio.ClosedResourceError("send_eof was called on this stream")
+        if state.cut_short:
+            raise trio.BrokenResourceError("an earlier send_all was cancelled halfway: the stream can only be closed")
+        self.session._check_alive()
+
+    # ---- receiving ----
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return received bytes, at most `max_bytes`, waiting if there are none; b"" once the peer has ended its
+        direction. If cancelled, nothing is lost.
+
+        Raises: trio.BusyResourceError if another task is receiving; trio.ClosedResourceError after `aclose` or
+        `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended before the peer
+        ended its direction (what had arrived before is returned first).
+        """
+        if max_bytes is not None:
+            if not isinstance(max_bytes, int):
+                raise TypeError("max_bytes must be an integer or None")
+            if max_bytes < 1:
+                raise ValueError("max_bytes must be at least 1")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        self._receiving = True
+        try:
+            if not self._must_wait():
+                await trio.lowlevel.checkpoint()
+            while self._must_wait():
+                await self._wait_as_receiver()
+            return self._receive_now(max_bytes)
+        finally:
+            self._receiving = False
+
+    def _must_wait(self) -> bool:
+        state = self._state
+        return not (
+            state.buffered
+            or state.received_fin
+            or self._closed
+            or state.reset_code is not None
+            or self.session._life.end is not None
+        )
+
+    async def _wait_as_receiver(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._receiver = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._receiver = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _receive_now(self, max_bytes: int | None) -> bytes:
+        state = self._state
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if state.reset_code is not None:
+            raise self._reset_error(state.reset_code)
+        if state.buffered:
+            core = self.session._core
+            data = core.take(state, max_bytes, trio.current_time())
+            if state.grant:
+                self.session._writer.push(self._state)
+            return data
+        if not state.received_fin:
+            self.session._check_alive()
+        return b""
+
+    # ---- ending ----
+
+    async def aclose(self) -> None:
+        """End both directions for this side. The peer reads what was sent, then b""; what it still sends is
+        answered by a reset (CANCEL), and what was received but not read is dropped.
+
+        If cancelled, or if the last `send_all` was cut short, the stream is reset with CANCEL instead, so that
+        the peer does not take what it has for the whole. Never raises but for cancellation.
+        """
+        if not self._closed:
+            cancelled = trio.current_effective_deadline() == -inf
+            self._end(ErrorCode.CANCEL if cancelled else None)
+        await trio.lowlevel.checkpoint()
+
+    def reset(self, code: int = ErrorCode.CANCEL) -> None:
+        """End both directions at once, without waiting; the peer's operations fail with StreamReset(code).
+
+        Unread data is lost on both sides. Does nothing to a stream that is closed or has ended.
+        """
+        if not self._closed:
+            self._end(code)
+
+    def _close_now(self) -> None:
+        """`aclose` without the checkpoint."""
+        if not self._closed:
+            self._end(None)
+
+    def _end(self, code: int | None) -> None:
+        session = self.session
+        self._closed = True
+        if self._sender is not None:
+            session._writer.withdraw(self._state)
+        if code is None:
+            session._core.close(self._state)
+        else:
+            session._core.reset(self._state, code)
+        self._wake_all()
+        session._writer.poke()
+        session._life.streams_changed()
+
+    def _reset_error(self, code: int) -> StreamReset:
+        state = self._state
+        return StreamReset(state.id, code, by_peer=state.reset_by_peer, retryable=state.retryable)
+
+    # ---- called by the session ----
+
+    def _on_sent(self) -> None:
+        self._unsent = False
+        self._wake_sender()
+
+    def _on_writable(self) -> None:
+        if not self._unsent:  # else the scheduler has its data in line again, and nothing is done yet
+            self._wake_sender()
+
+    def _wake_receiver(self) -> None:
+        task = self._receiver
+        if task is not None:
+            self._receiver = None
+            trio.lowlevel.reschedule(task)
+
+    def _wake_sender(self) -> None:
+        task = self._sender
+        if task is not None:
+            self._sender = None
+            trio.lowlevel.reschedule(task)
+
+    def _wake_all(self) -> None:
+        self._wake_receiver()
+        self._wake_sender()
+
+
+def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:
+    view = memoryview(data)
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")

@@ -1,0 +1,80 @@
+"""What a session runs over: the whole interface to the network, and its implementation for any Trio stream.
+
+A transport reads for one task and writes for one task at a time. `try_send` writes what it can without
+waiting, so that a task with something to send need not wake another one to have it sent.
+"""
+
+from abc import abstractmethod
+from typing import Any, TypeAlias
+
+import trio
+
+from .frame import Buffer
+from .proto import Batch
+
+__all__ = ["Address", "StreamTransport", "Transport"]
+
+Address: TypeAlias = Any
+"""A socket address as Python's socket module has it, by family: a tuple, a path; None where there is none."""
+
+READ_SIZE = 65536
+"""Bytes asked of a stream at once: four full frames."""
+
+
+class Transport(trio.abc.AsyncResource):
+    """A full-duplex byte stream, as the session's reader and writer use it. Errors are OSError or trio's."""
+
+    local_address: Address = None
+    remote_address: Address = None
+    reads = 0
+    """Receive calls to what lies below."""
+    writes = 0
+    """Send calls to what lies below."""
+
+    @abstractmethod
+    async def receive(self) -> Buffer:
+        """Wait for bytes; b"" at the end. The buffer is valid until the next call of any transport's receive."""
+
+    @abstractmethod
+    def try_send(self, batch: Batch) -> bool:
+        """Write as much of the batch as can be written at once, and drop it from the batch. True if that was all."""
+
+    @abstractmethod
+    async def send(self, batch: Batch) -> None:
+        """Write the whole batch, waiting as needed."""
+
+    @abstractmethod
+    async def send_eof(self) -> None:
+        """End the direction to the peer, where the transport can do that alone."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close in order, if not cancelled."""
+
+
+class StreamTransport(Transport):
+    """Over any trio.abc.Stream: TLS, in-memory pairs, a process's stdio. Each batch is one `send_all`."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def receive(self) -> Buffer:
+        self.reads += 1
+        return await self._stream.receive_some(READ_SIZE)
+
+    def try_send(self, batch: Batch) -> bool:
+        return not batch.chunks
+
+    async def send(self, batch: Batch) -> None:
+        # One buffer of our own: the stream may keep it while it waits, and a cancelled sender's must not be kept.
+        data = b"".join(batch.chunks)
+        batch.chunks.clear()
+        self.writes += 1
+        await self._stream.send_all(data)
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,117 @@
+"""The heartbeat, compatible with the Go peer: finds a dead session and measures the round trip.
+
+Each side opens one stream of this type, writes a 4-byte number every interval and expects the same bytes back;
+each side also answers on the stream that the peer opened. The Go peer has it on every session and closes the
+session if it is refused, so a session answers by default.
+
+Any received byte is a sign of life: a peer whose answer waits behind a slow link is not dead while its data
+arrives. A peer that resets our heartbeat stream has no heartbeat; the session goes on without and does not
+judge its silence.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from muxpy._codes import ErrorCode
+from muxpy._errors import SessionGoingAway, StreamReset
+from muxpy.frame import MIN_EXTENSION_TYPE
+
+if TYPE_CHECKING:
+    from muxpy._session import Session
+    from muxpy._stream import Stream
+
+    from . import Accept
+
+__all__ = ["Heartbeat", "HeartbeatLost"]
+
+log = logging.getLogger("muxpy.heartbeat")
+
+PRIORITY: Final = 0x7FFFFFFF
+BEAT_SIZE: Final = 4
+MAX_ANSWERED: Final = 4
+"""Heartbeat streams of the peer that are answered at once. It needs one; more would only be work for us."""
+
+
+class HeartbeatLost(trio.BrokenResourceError):
+    """Nothing at all was received from the peer for too long."""
+
+
+class Heartbeat:
+    """The extension of stream type 0xFFFFFEFF. `interval` and `tolerance` in seconds; from the session's config
+    where not given, and an interval of None only answers the peer."""
+
+    stream_type: Final = MIN_EXTENSION_TYPE
+
+    def __init__(self, interval: float | None = 3.0, tolerance: float = 10.0) -> None:
+        self._interval = interval
+        self._tolerance = tolerance
+        self._answering = 0
+        self.beating = False
+        """Whether heartbeats are sent and answered."""
+
+    async def run(self, session: Session, accept: Accept) -> None:
+        """Beat, watch and answer until the session ends."""
+        async with trio.open_nursery() as nursery:
+            if self._interval is not None:
+                nursery.start_soon(self._keep_watch, session, self._interval)
+            while True:
+                stream = await accept()
+                if self._answering < MAX_ANSWERED:
+                    self._answering += 1
+                    nursery.start_soon(self._answer, stream)
+                else:
+                    stream.reset(ErrorCode.REFUSED_STREAM)
+
+    async def _answer(self, stream: Stream) -> None:
+        try:
+            async with stream:
+                while data := await stream.receive_some():
+                    await stream.send_all(data)
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            self._answering -= 1
+
+    async def _keep_watch(self, session: Session, interval: float) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, session, interval + self._tolerance)
+            await self._beat(session, interval)
+            nursery.cancel_scope.cancel()  # the peer has no heartbeat: its silence means nothing
+
+    async def _watch(self, session: Session, limit: float) -> None:
+        while (silence := session.silence()) < limit:  # noqa: ASYNC110 - sleeps until the time that it is due
+            await trio.sleep(limit - silence)
+        session.kill(HeartbeatLost(f"the peer is dead: nothing was received for {limit:g} s"))
+
+    async def _beat(self, session: Session, interval: float) -> None:
+        """Send beats until the stream ends; returns if the peer does not answer them."""
+        try:
+            stream = await session.open_stream(PRIORITY, self.stream_type)
+            number = 0
+            while True:
+                self.beating = await self._exchange(session, stream, number.to_bytes(BEAT_SIZE, "big"))
+                if not self.beating:
+                    break
+                number = (number + 1) % 2**32
+                await trio.sleep(interval)
+        except (StreamReset, SessionGoingAway):
+            pass
+        self.beating = False
+        log.info("%r: the peer has no heartbeat; going on without", session)
+
+    async def _exchange(self, session: Session, stream: Stream, beat: bytes) -> bool:
+        """One beat and its answer; False if something else came back."""
+        sent = trio.current_time()
+        await stream.send_all(beat)
+        answer = b""
+        while len(answer) < BEAT_SIZE:
+            data = await stream.receive_some(BEAT_SIZE - len(answer))
+            if not data:
+                return False
+            answer += data
+        session.report_rtt(trio.current_time() - sent)
+        return answer == beat
