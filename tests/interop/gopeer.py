@@ -1,0 +1,290 @@
+"""The live Go peer: one end of a muxado session, played by the Go reference package and directed by a test.
+
+The program is in the folder gopeer/, whose commands.go lists every command with its fields. A test says::
+
+    async with GoPeer.listen("-heartbeat-interval", "200ms") as peer:
+        ...  # connect a session to peer.host, peer.port
+        opened = await peer.call("open", priority=7, type=9)
+        await peer.call("write", stream=opened["stream"], data=b"hello")
+
+Calls may run at the same time; each waits for its own answer. The peer is a real process, so a test that
+uses it runs in real time: no autojump clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+SOURCES = Path(__file__).parent / "gopeer"
+MUXADO = Path("src/github.com/inconshreveable/muxado")
+START_TIMEOUT = 20.0  # seconds until the first line: generous, since a loaded machine starts processes slowly
+EXIT_TIMEOUT = 2.0  # seconds between the end of stdin and a kill
+_BYTES_FIELDS = ("data", "debug")  # base64 in JSON, bytes in Python
+
+
+class GoPeerError(Exception):
+    """A command failed, or the process ended. `reply` holds the answer's other fields, such as `n`."""
+
+    def __init__(self, message: str, reply: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reply = reply or {}
+
+
+def _go_path() -> Path | None:
+    """Return the Go workspace that holds the reference package, if there is one."""
+    named = [Path(entry) for entry in os.environ.get("GOPATH", "").split(os.pathsep) if entry]
+    for workspace in (*named, Path.home() / "go", Path("/usr/share/gocode")):
+        if (workspace / MUXADO / "proto" / "ext").is_dir():
+            return workspace
+    return None
+
+
+def why_missing() -> str | None:
+    """Say what must be installed before the Go peer can be built; None if nothing is missing."""
+    missing = [
+        package
+        for package, found in (
+            ("golang-go", shutil.which("go")),
+            ("golang-github-inconshreveable-muxado-dev", _go_path()),
+        )
+        if found is None
+    ]
+    return f"the live Go peer cannot be built: apt install {' '.join(missing)}" if missing else None
+
+
+def require_gopeer() -> None:
+    """Skip the test if the Go peer cannot be built; fail it instead where MUXPY_REQUIRE_LIVE_PEERS is 1."""
+    reason = why_missing()
+    if reason is None:
+        return
+    if os.environ.get("MUXPY_REQUIRE_LIVE_PEERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@functools.cache
+def build() -> Path:
+    """Return the path of the program, built first if these very sources have not been built on this machine.
+
+    Raises GoPeerError if something is missing or the build fails.
+    """
+    go, workspace = shutil.which("go"), _go_path()
+    if go is None or workspace is None:
+        raise GoPeerError(why_missing() or "the live Go peer cannot be built")
+
+    folder = Path(tempfile.gettempdir()) / f"muxpy-gopeer-{os.getuid()}-{_digest(go, workspace)}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise GoPeerError(f"{folder} belongs to somebody else: remove it")
+    program = folder / "gopeer"
+    if program.exists():
+        return program
+
+    # Two test runs may build at once: each makes a file of its own, and a rename puts it in place whole.
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / "gopeer"
+        env = {
+            **os.environ,
+            "GO111MODULE": "off",
+            "GOPATH": str(workspace),
+            "GOFLAGS": "",
+            "CGO_ENABLED": "0",  # no C compiler is needed
+            "GOCACHE": os.environ.get("GOCACHE") or f"{scratch}/cache",
+        }
+        command = [go, "build", "-o", str(made), "."]
+        done = subprocess.run(command, cwd=SOURCES, env=env, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise GoPeerError(f"go build failed:\n{done.stderr}")
+        made.replace(program)
+    return program
+
+
+def _digest(go: str, workspace: Path) -> str:
+    version = subprocess.run([go, "version"], capture_output=True, check=True).stdout
+    digest = hashlib.sha256(version)
+    for root in (SOURCES, workspace / MUXADO):
+        for source in sorted(root.rglob("*.go")):
+            digest.update(f"{source.relative_to(root)}\n".encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class GoPeer:
+    """A running gopeer. `host` and `port` are where it listens, or the local address that it dialled from."""
+
+    def __init__(self, process: trio.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.host = ""
+        self.port = 0
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+        self._stderr_pipe = process.stderr
+        self._stderr = bytearray()
+        self._stderr_ended = trio.Event()
+        self._sending = trio.Lock()
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, _Answer] = {}
+        self._hello = _Answer()
+        self._dead: str | None = None  # why there will be no more answers
+
+    @classmethod
+    @asynccontextmanager
+    async def listen(cls, *options: str, address: str = "127.0.0.1:0") -> AsyncGenerator[GoPeer, None]:
+        """Run a peer that is the server of the first session that comes; commands wait for it."""
+        async with cls._run("listen", *options, address) as peer:
+            yield peer
+
+    @classmethod
+    @asynccontextmanager
+    async def dial(cls, host: str, port: int, *options: str) -> AsyncGenerator[GoPeer, None]:
+        """Run a peer that is a client. GoPeerError says why it could not connect."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        async with cls._run("dial", *options, address) as peer:
+            yield peer
+
+    async def call(self, command: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Carry out a command and return its answer, with bytes for `data` and `debug` both ways.
+
+        Raises GoPeerError in the Go program's own words. Cancelling gives up the answer: the command runs on.
+        """
+        if self._dead is not None:
+            raise GoPeerError(self._dead)
+        number = next(self._ids)
+        answer = self._waiting[number] = _Answer()
+        try:
+            await self._send({"id": number, "cmd": command, **fields})
+            return await answer.get()
+        finally:
+            del self._waiting[number]
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        for name in _BYTES_FIELDS:
+            if name in message:
+                message[name] = base64.b64encode(message[name]).decode()
+        async with self._sending:
+            # Half a line would spoil the next one. If the process has ended, _dispatch tells all who wait.
+            with (
+                trio.CancelScope(shield=True),
+                contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                await self._stdin.send_all(json.dumps(message).encode() + b"\n")
+
+    @classmethod
+    @asynccontextmanager
+    async def _run(cls, *args: str) -> AsyncGenerator[GoPeer, None]:
+        program = await trio.to_thread.run_sync(build)
+        process = await trio.lowlevel.open_process(
+            [program, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        peer = cls(process)
+        # The two tasks never raise and they end with the process, so only the body can fail.
+        # What it raises is kept out of the nursery, which would wrap it in an exception group.
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer._dispatch)
+            nursery.start_soon(peer._collect_stderr)
+            try:
+                await peer._start()
+                yield peer
+            except BaseException as exc:
+                failure = exc
+            nursery.cancel_scope.shield = True
+            await peer._stop()
+        if failure is not None:
+            if peer._stderr:
+                failure.add_note(f"stderr of gopeer:\n{peer._stderr_text()}")
+            raise failure
+
+    async def _start(self) -> None:
+        with trio.move_on_after(START_TIMEOUT):
+            hello = await self._hello.get()
+            host, _, port = hello["addr"].rpartition(":")
+            self.host, self.port = host.strip("[]"), int(port)
+            return
+        raise GoPeerError(f"gopeer did not start within {START_TIMEOUT} s")
+
+    async def _stop(self) -> None:
+        await self._stdin.aclose()
+        with trio.move_on_after(EXIT_TIMEOUT):
+            await self._process.wait()
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _dispatch(self) -> None:
+        with trio.CancelScope(shield=True):
+            line = bytearray()
+            async for chunk in self._stdout:
+                *ends, rest = chunk.split(b"\n")
+                for end in ends:
+                    line += end
+                    self._take(json.loads(line))
+                    line.clear()
+                line += rest
+            await self._stderr_ended.wait()
+            code = await self._process.wait()
+            words = self._stderr_text() or "nothing on stderr"
+            self._dead = f"gopeer has ended with exit code {code}: {words}"
+            for answer in (self._hello, *self._waiting.values()):
+                answer.set({"error": self._dead})
+
+    async def _collect_stderr(self) -> None:
+        with trio.CancelScope(shield=True):
+            async for chunk in self._stderr_pipe:
+                self._stderr += chunk
+            self._stderr_ended.set()
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        if "event" in reply:
+            self._hello.set(reply)
+            return
+        for name in _BYTES_FIELDS:
+            if name in reply:
+                reply[name] = base64.b64decode(reply[name] or "")
+        answer = self._waiting.get(reply.pop("id"))
+        if answer is not None:  # else its caller was cancelled
+            answer.set(reply)
+
+    def _stderr_text(self) -> str:
+        return self._stderr.decode(errors="replace").strip()
+
+
+class _Answer:
+    """One reply, and the event that it has come."""
+
+    def __init__(self) -> None:
+        self._come = trio.Event()
+        self._reply: dict[str, Any] = {}
+
+    def set(self, reply: dict[str, Any]) -> None:
+        if not self._come.is_set():
+            self._reply = reply
+            self._come.set()
+
+    async def get(self) -> dict[str, Any]:
+        await self._come.wait()
+        if "error" in self._reply:
+            raise GoPeerError(self._reply["error"], self._reply)
+        return self._reply
