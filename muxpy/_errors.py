@@ -36,7 +36,9 @@ class SessionEnd:
     def __str__(self) -> str:
         if self.error is not None:
             return str(self.error)
-        return "closed" if self.code == ErrorCode.NO_ERROR else f"ended with {code_name(self.code)}"
+        if self.code == ErrorCode.CANCEL:
+            return "it was killed by this side"
+        return "it was closed" if self.code == ErrorCode.NO_ERROR else f"it ended with {code_name(self.code)}"
 
 
 class StreamReset(trio.BrokenResourceError):

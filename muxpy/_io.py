@@ -126,8 +126,16 @@ class Writer:
     async def drained(self) -> None:
         """Wait until there is nothing to write, or no way to write it."""
         while self.error is None and (self._batch is not None or self._core.has_output):
-            self.poke()
-            await self._idle.park()
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Have what waits written, as far as the transport takes it now or a little later."""
+        self.poke()
+        await self._idle.park()
+
+    def wake_waiters(self) -> None:
+        """The session ends: those who wait for the writer should look again."""
+        self._idle.unpark_all()
 
     def _begin(self) -> Batch | None:
         if self._batch is None:

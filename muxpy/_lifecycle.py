@@ -16,8 +16,7 @@ from ._codes import ErrorCode, code_name
 from ._errors import SessionClosed, SessionEnd, StreamReset
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics
-from .frame import MIN_EXTENSION_TYPE
-from .proto import Changes, Connection, Phase, StreamState
+from .proto import Changes, Connection, StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -140,10 +139,10 @@ class Lifecycle:
             debug = remote.debug.decode(errors="backslashreplace")
             reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
             self.finish(remote.code, trio.BrokenResourceError(reason))
-        elif error is not None:
-            self.finish(ErrorCode.INTERNAL_ERROR, error)
         elif in_order:
             self.finish(ErrorCode.NO_ERROR, None)
+        elif error is not None:
+            self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
             self.finish(
                 ErrorCode.INTERNAL_ERROR,
@@ -176,6 +175,7 @@ class Lifecycle:
         for state in self.core.streams.values():
             state.handle._wake_all()
         self._session._acceptors.unpark_all()
+        self.writer.wake_waiters()
         for slot in self._extensions.values():
             slot.wake()
         self._progress.unpark_all()
@@ -210,10 +210,7 @@ class Lifecycle:
 
     def _unfinished(self) -> bool:
         """Whether a stream is still of use to the application. One that it has closed is not waited for."""
-        return any(
-            state.phase is not Phase.CLOSING and state.stream_type < MIN_EXTENSION_TYPE
-            for state in self.core.streams.values()
-        )
+        return any(state.wanted and not state.extension for state in self.core.streams.values())
 
     def statistics(self) -> SessionStatistics:
         """See Session.statistics."""

@@ -14,7 +14,7 @@ from ._codes import ErrorCode
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
 from ._lifecycle import Lifecycle
 from ._stream import Stream
-from .frame import MAX_ID, MIN_EXTENSION_TYPE
+from .frame import MAX_ID
 
 if TYPE_CHECKING:
     from ._config import SessionConfig
@@ -73,7 +73,7 @@ class Session:
         await trio.lowlevel.checkpoint()
         self._check_openable()
         while self._core.control_frames > self.config.max_control_frames // 2:
-            await self._writer.drained()
+            await self._writer.turn()
             self._check_openable()
         stream = Stream(self, self._core.open(priority, stream_type, fin=fin))
         # Not written yet: with the first data, if that comes this turn. A peer that speaks first gets it soon.
@@ -198,7 +198,7 @@ class Session:
 
     def _on_opened(self, state: StreamState) -> None:
         stream = Stream(self, state)
-        if state.stream_type >= MIN_EXTENSION_TYPE:
+        if state.extension:
             self._core.accepted(state)
             self._life.offer_to_extension(stream)
         elif self._serve is not None:

@@ -4,7 +4,8 @@ The shell above drives a `Connection`: it feeds received bytes and gets back wha
 each thing that the application does, and asks for the next batch of bytes to write.
 """
 
-from ._connection import Changes, Connection, Counters, RemoteGoAway
+from ._changes import Changes, Counters, RemoteGoAway
+from ._connection import Connection
 from ._outbox import Batch
 from ._scheduler import weight
 from ._state import Event, Phase

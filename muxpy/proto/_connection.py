@@ -6,7 +6,6 @@ ProtocolError otherwise, which `receive` turns into one GOAWAY; after that the c
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import SessionConfig
@@ -14,7 +13,6 @@ from muxpy.frame import (
     DATA,
     FIN,
     GOAWAY,
-    MAX_ID,
     MAX_WINDOW,
     MIN_EXTENSION_TYPE,
     RST,
@@ -31,58 +29,21 @@ from muxpy.frame import (
     parse_syn,
 )
 
-from ._limits import MAX_REASON, RecentResets
+from ._changes import Changes, Counters, RemoteGoAway
+from ._limits import MAX_REASON
 from ._outbox import Batch, Outbox
 from ._state import Event, Phase
 from ._stream import StreamState
+from ._table import StreamTable
 from ._window import Budget
 
-__all__ = ["Changes", "Connection", "Counters", "RemoteGoAway"]
-
-
-@dataclass(slots=True)
-class Changes:
-    """What one batch of received bytes changed. A stream is listed once, whatever came for it."""
-
-    opened: list[StreamState] = field(default_factory=list)
-    """Streams that the peer opened, in order; each is to be accepted, with `Connection.accepted`."""
-    readable: list[StreamState] = field(default_factory=list)
-    """Streams with new data or the peer's FIN."""
-    writable: list[StreamState] = field(default_factory=list)
-    """Streams whose send window was opened further."""
-    reset: list[StreamState] = field(default_factory=list)
-    """Streams that ended by a reset, or because the peer goes away without having handled them."""
-    goaway: bool = False
-    """A GOAWAY came."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteGoAway:
-    """The peer's GOAWAY."""
-
-    last_id: int
-    code: int
-    debug: bytes
-
-
-@dataclass(slots=True)
-class Counters:
-    """Frames and payload bytes, counted as they pass."""
-
-    frames_received: int = 0
-    frames_sent: int = 0
-    data_received: int = 0
-    opened: int = 0
-    accepted: int = 0
-    refused: int = 0
-    largest_window: int = 0
+__all__ = ["Connection"]
 
 
 class Connection:
     """One side of a muxado connection. `extension_types`: the stream types >= MIN_EXTENSION_TYPE with a taker."""
 
     def __init__(self, config: SessionConfig, *, client: bool, extension_types: Collection[int] = ()) -> None:
-        self.streams: dict[int, StreamState] = {}
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
         self.goaway_sent = False
@@ -92,14 +53,9 @@ class Connection:
         self._decoder = Decoder()
         self._outbox = Outbox(config.max_control_frames)
         self._budget = Budget(config)
-        self._recent_resets = RecentResets()
-        # Odd ids are the client's. The first are 3 and 2: the Go peer refuses a client id of 1.
-        self._parity = 1 if client else 0
-        self._next_id = 3 if client else 2
-        self._last_remote = 0
-        self._open_remote = 0  # the peer's streams in the map
+        self._table = StreamTable(config, self._budget, client=client)
+        self.streams = self._table.live
         self._unaccepted = 0  # streams reported as opened and not yet taken by the application
-        self._now = 0.0
 
     # ---- what the shell may ask ----
 
@@ -131,11 +87,7 @@ class Connection:
     @property
     def can_open(self) -> bool:
         """Whether the peer takes new streams, and an id is left."""
-        return self.error is None and self.remote_goaway is None and self._next_id <= MAX_ID
-
-    def is_local(self, stream_id: int) -> bool:
-        """Whether an id is one that this side opens."""
-        return stream_id & 1 == self._parity
+        return self.error is None and self.remote_goaway is None and self._table.ids_left
 
     # ---- what the peer does ----
 
@@ -144,7 +96,6 @@ class Connection:
         changes = Changes()
         if self.error is not None:
             return changes
-        self._now = now
         arrived: list[StreamState] = []
         counters = self.counters
         streams = self.streams
@@ -186,32 +137,19 @@ class Connection:
         return self.remote_goaway is not None and self.error is None
 
     def _on_syn(self, stream_id: int, flags: int, body: memoryview, changes: Changes) -> None:
-        if stream_id < 2 or self.is_local(stream_id):
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
-        if stream_id <= self._last_remote:
-            raise ProtocolError(
-                ErrorCode.PROTOCOL_ERROR,
-                f"stream id {stream_id} is not above the last one, {self._last_remote}",
-            )
-        self._last_remote = stream_id
+        self._table.note_remote(stream_id)
         priority, stream_type = parse_syn(flags, body)
         extension = stream_type >= MIN_EXTENSION_TYPE
         if extension and stream_type not in self._extension_types:
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
             return
-        if (
-            self.goaway_sent
-            or self._open_remote >= self._config.max_streams
-            or self._unaccepted >= self._config.accept_backlog
-        ):
+        if self.goaway_sent or self._table.full or self._unaccepted >= self._config.accept_backlog:
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return
-        stream = StreamState(stream_id, priority, stream_type, urgent=extension)
+        stream = self._table.add_remote(stream_id, priority, stream_type)
         if flags & FIN:
             stream.received_fin = stream.advance(Event.RECV_FIN)
-        self.streams[stream_id] = stream
-        self._open_remote += 1
         self._unaccepted += 1
         self.counters.accepted += 1
         changes.opened.append(stream)
@@ -251,23 +189,23 @@ class Connection:
             stream.received_fin = True
             stream.advance(Event.RECV_FIN)
             if stream.ended:
-                self._forget(stream)
+                self._table.forget(stream)
             if stream.arriving is None:
                 changes.readable.append(stream)
 
     def _data_for_forgotten(self, stream_id: int) -> None:
-        self._require_known(stream_id, "STREAM_DATA")
-        if stream_id not in self._recent_resets:
+        self._table.require_known(stream_id, "STREAM_DATA")
+        if stream_id not in self._table.recent_resets:
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
 
     def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
         """RST and WND_INC: both are ignored for a stream that has ended."""
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
+            self._table.require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
         elif kind == RST:
             stream.reset(parse_code(body), by_peer=True)
-            self._forget(stream)
+            self._table.forget(stream)
             changes.reset.append(stream)
         else:
             self._on_wnd_inc(stream, parse_increment(body), changes)
@@ -287,55 +225,39 @@ class Connection:
         if self.remote_goaway is not None:
             last_id = min(last_id, self.remote_goaway.last_id)
         self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
-        changes.goaway = True
         for stream in list(self.streams.values()):
-            if self.is_local(stream.id) and stream.id > last_id:
+            if self._table.is_local(stream.id) and stream.id > last_id:
                 stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
-                self._forget(stream)
+                self._table.forget(stream)
                 changes.reset.append(stream)
-
-    def _require_known(self, stream_id: int, what: str) -> None:
-        last = self._next_id - 2 if self.is_local(stream_id) else self._last_remote
-        if stream_id < 2 or stream_id > last:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
         """Answer a broken rule of the peer."""
         stream.reset(code, by_peer=False)
         self._send_rst(stream.id, code)
-        self._forget(stream)
+        self._table.forget(stream)
         changes.reset.append(stream)
 
     def _send_rst(self, stream_id: int, code: int) -> None:
         self._outbox.put(encode_rst(stream_id, code))
-        self._recent_resets.add(stream_id)
-
-    def _forget(self, stream: StreamState) -> None:
-        if self.streams.pop(stream.id, None) is None:
-            return
-        stream.window.release(self._budget)
-        if not self.is_local(stream.id):
-            self._open_remote -= 1
+        self._table.recent_resets.add(stream_id)
 
     def _fail(self, error: ProtocolError) -> None:
         """End the connection for a broken rule. Only the first error counts."""
         if self.error is None:
             self.error = error
-            self._outbox.put(encode_goaway(self._last_remote, error.code, error.reason.encode()[:MAX_REASON]))
+            self._outbox.put(encode_goaway(self._table.last_remote, error.code, error.reason.encode()[:MAX_REASON]))
             self.goaway_sent = True
 
     # ---- what the application does ----
 
     def open(self, priority: int = 0, stream_type: int = 0, *, fin: bool = False) -> StreamState:
         """Open a stream; ask `can_open` first."""
-        stream_id = self._next_id
-        self._next_id += 2
-        stream = StreamState(stream_id, priority, stream_type, urgent=stream_type >= MIN_EXTENSION_TYPE)
+        stream = self._table.add_local(priority, stream_type)
         if fin:
             stream.advance(Event.SEND_FIN)
-        self.streams[stream_id] = stream
         self.counters.opened += 1
-        self._outbox.put(encode_syn(stream_id, priority, stream_type, fin=fin))
+        self._outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin))
         return stream
 
     def accepted(self, stream: StreamState) -> None:
@@ -403,14 +325,14 @@ class Connection:
             return
         stream.reset(code, by_peer=False)
         self._send_rst(stream.id, code)
-        self._forget(stream)
+        self._table.forget(stream)
 
     def go_away(self, code: int, debug: bytes = b"") -> bool:
         """Tell the peer to open no more streams. False if that was said before."""
         if self.goaway_sent:
             return False
         self.goaway_sent = True
-        self._outbox.put(encode_goaway(self._last_remote, code, debug[:MAX_REASON]))
+        self._outbox.put(encode_goaway(self._table.last_remote, code, debug[:MAX_REASON]))
         return True
 
     def sample_rtt(self, rtt: float, now: float) -> None:
@@ -430,4 +352,4 @@ class Connection:
 
     def _forget_if_ended(self, stream: StreamState) -> None:
         if stream.ended:
-            self._forget(stream)
+            self._table.forget(stream)

@@ -42,7 +42,7 @@ class Scheduler:
         if stream.scheduled or stream.outgoing is None or stream.send_window <= 0:
             return
         stream.scheduled = True
-        (self._urgent if stream.urgent else self._line).append(stream)
+        (self._urgent if stream.extension else self._line).append(stream)
 
     def fill(self, chunks: list[Buffer], limit: int, done: list[StreamState]) -> int:
         """Append about `limit` bytes of frames to `chunks`; streams whose data is all framed go to `done`.

@@ -28,6 +28,7 @@ class StreamState:
         "chunks",
         "cut_short",
         "deficit",
+        "extension",
         "grant",
         "handle",
         "id",
@@ -41,15 +42,14 @@ class StreamState:
         "scheduled",
         "send_window",
         "stream_type",
-        "urgent",
         "window",
     )
 
-    def __init__(self, stream_id: int, priority: int, stream_type: int, *, urgent: bool) -> None:
+    def __init__(self, stream_id: int, priority: int, stream_type: int, *, extension: bool) -> None:
         self.id = stream_id
         self.priority = priority
         self.stream_type = stream_type
-        self.urgent = urgent  # goes before other data: an extension's, such as a heartbeat
+        self.extension = extension  # its data goes before that of others
         self.handle: Any = None
         self.phase = Phase.OPEN
         self.reset_code: int | None = None
@@ -77,6 +77,11 @@ class StreamState:
             return False
         self.phase = phase
         return True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the stream is still of use to the application: not over, and not closed by it."""
+        return not self.ended and self.phase is not Phase.CLOSING
 
     @property
     def ended(self) -> bool:

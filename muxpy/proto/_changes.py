@@ -1,0 +1,44 @@
+"""What a connection tells the shell."""
+
+from dataclasses import dataclass, field
+
+from ._stream import StreamState
+
+__all__ = ["Changes", "Counters", "RemoteGoAway"]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one batch of received bytes changed. A stream stands in a list once, whatever came for it."""
+
+    opened: list[StreamState] = field(default_factory=list)
+    """Streams that the peer opened, in order. Each holds a place in the backlog until `Connection.accepted`."""
+    readable: list[StreamState] = field(default_factory=list)
+    """Streams with new data or the peer's FIN."""
+    writable: list[StreamState] = field(default_factory=list)
+    """Streams whose send window was opened further."""
+    reset: list[StreamState] = field(default_factory=list)
+    """Streams that ended by a reset, or because the peer goes away without having handled them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteGoAway:
+    """The peer's GOAWAY: the last stream of ours that it handled, why, and its debug text."""
+
+    last_id: int
+    code: int
+    debug: bytes
+
+
+@dataclass(slots=True)
+class Counters:
+    """Frames, bytes and streams, counted as they pass."""
+
+    frames_received: int = 0
+    frames_sent: int = 0
+    data_received: int = 0
+    """Payload bytes."""
+    opened: int = 0
+    accepted: int = 0
+    refused: int = 0
+    largest_window: int = 0

@@ -1,0 +1,89 @@
+"""Which streams there are: ids on both sides, the map of those that live, and what is known of those that do not."""
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import SessionConfig
+from muxpy.frame import MAX_ID, MIN_EXTENSION_TYPE
+
+from ._limits import RecentResets
+from ._stream import StreamState
+from ._window import Budget
+
+__all__ = ["StreamTable"]
+
+
+class StreamTable:
+    """The streams of one connection.
+
+    Odd ids are the client's, even ones the server's. The first are 3 and 2: the Go peer refuses a client id of 1.
+    """
+
+    __slots__ = ("_budget", "_config", "_last_remote", "_next_id", "_open_remote", "_parity", "live", "recent_resets")
+
+    def __init__(self, config: SessionConfig, budget: Budget, *, client: bool) -> None:
+        self.live: dict[int, StreamState] = {}
+        self.recent_resets = RecentResets()
+        self._config = config
+        self._budget = budget
+        self._parity = 1 if client else 0
+        self._next_id = 3 if client else 2
+        self._last_remote = 0
+        self._open_remote = 0
+
+    @property
+    def last_remote(self) -> int:
+        """The highest id that the peer has used; 0 if none."""
+        return self._last_remote
+
+    @property
+    def ids_left(self) -> bool:
+        """Whether this side can open one more stream."""
+        return self._next_id <= MAX_ID
+
+    @property
+    def full(self) -> bool:
+        """Whether the peer has as many streams open as it may."""
+        return self._open_remote >= self._config.max_streams
+
+    def is_local(self, stream_id: int) -> bool:
+        """Whether an id is one that this side opens."""
+        return stream_id & 1 == self._parity
+
+    def note_remote(self, stream_id: int) -> None:
+        """The peer opens this id, taken or not. Raises ProtocolError if it may not."""
+        if stream_id < 2 or self.is_local(stream_id):
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
+        if stream_id <= self._last_remote:
+            raise ProtocolError(
+                ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not above the last one, {self._last_remote}"
+            )
+        self._last_remote = stream_id
+
+    def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
+        """Take a stream of the peer's."""
+        self._open_remote += 1
+        return self._add(stream_id, priority, stream_type)
+
+    def add_local(self, priority: int, stream_type: int) -> StreamState:
+        """Take the next id of our own."""
+        stream_id = self._next_id
+        self._next_id += 2
+        return self._add(stream_id, priority, stream_type)
+
+    def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
+        stream = StreamState(stream_id, priority, stream_type, extension=stream_type >= MIN_EXTENSION_TYPE)
+        self.live[stream_id] = stream
+        return stream
+
+    def require_known(self, stream_id: int, what: str) -> None:
+        """Raises ProtocolError for a frame on a stream that neither side has opened yet."""
+        last = self._next_id - 2 if self.is_local(stream_id) else self._last_remote
+        if stream_id < 2 or stream_id > last:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
+
+    def forget(self, stream: StreamState) -> None:
+        """The stream has ended: its place and its share of the window budget are free."""
+        if self.live.pop(stream.id, None) is None:
+            return
+        stream.window.release(self._budget)
+        if not self.is_local(stream.id):
+            self._open_remote -= 1
