@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from statistics import median
 
 import trio
@@ -55,13 +56,9 @@ async def serve_session(session: muxpy.Session) -> None:
 async def run_server(kind: str) -> None:
     async with trio.open_nursery() as nursery:
         if kind == "tcp":
-            listeners = await nursery.start(
-                lambda task_status: trio.serve_tcp(serve, 0, host=HOST, task_status=task_status)
-            )
+            listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host=HOST))
         else:
-            listeners = await nursery.start(
-                lambda task_status: muxpy.serve_tcp_sessions(serve_session, 0, host=HOST, task_status=task_status)
-            )
+            listeners = await nursery.start(partial(muxpy.serve_tcp_sessions, serve_session, 0, host=HOST))
         print(listeners[0].socket.getsockname()[1], flush=True)
         await trio.sleep_forever()
 
@@ -69,18 +66,19 @@ async def run_server(kind: str) -> None:
 @asynccontextmanager
 async def contender(kind: str) -> AsyncIterator[Opener]:
     """A server process of this kind, and a function that opens a stream to it."""
-    server = subprocess.Popen([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, text=True)
+    server = await trio.lowlevel.open_process([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE)
     assert server.stdout is not None
     try:
-        port = int(server.stdout.readline())
+        port = int(await server.stdout.receive_some())
         if kind == "tcp":
-            yield lambda: trio.open_tcp_stream(HOST, port)
+            yield partial(trio.open_tcp_stream, HOST, port)
         else:
             async with muxpy.open_tcp_session(HOST, port) as session:
                 yield session.open_stream
     finally:
         server.kill()
-        server.wait()
+        with trio.CancelScope(shield=True):
+            await server.wait()
 
 
 # ---- the measures ----
@@ -197,10 +195,8 @@ async def main(rounds: int, seconds: float, only: str) -> None:
                     results.append(await measure(opener, seconds))
         ours, theirs = median(figures["muxpy"]), median(figures["tcp"])
         digits = 2 if unit == 1e9 else 0
-        print(
-            f"{name:34}{ours / unit:>9,.{digits}f} {label:4}{theirs / unit:>9,.{digits}f} {label:4}{ours / theirs:>7.2f}x",
-            flush=True,
-        )
+        columns = [f"{figure / unit:>9,.{digits}f} {label:4}" for figure in (ours, theirs)]
+        print(f"{name:34}{''.join(columns)}{ours / theirs:>7.2f}x", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from ._serve import open_session, open_tcp_session, serve_tcp_sessions
 from ._session import Session
 from ._statistics import SessionStatistics
 from ._stream import Stream
-from .ext import MIN_EXTENSION_TYPE, Extension, Heartbeat, HeartbeatLost
+from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
 
 __all__ = [
     "MIN_EXTENSION_TYPE",
+    "Accept",
     "ErrorCode",
     "Extension",
     "Heartbeat",

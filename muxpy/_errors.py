@@ -11,13 +11,14 @@
 another stream or session without being done twice.
 """
 
+import ssl
 from dataclasses import dataclass
 
 import trio
 
 from ._codes import ErrorCode, code_name
 
-__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset"]
+__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +79,10 @@ class SessionGoingAway(SessionClosed):
 
     def __init__(self, message: str) -> None:
         super().__init__(None, message, retryable=True)
+
+
+def only_lost(error: BaseException) -> bool:
+    """Whether an exception, or each one in a group, says no more than that the other side is gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(only_lost, error.exceptions))
+    return isinstance(error, trio.BrokenResourceError | ConnectionError | ssl.SSLError)

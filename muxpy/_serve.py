@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._config import SessionConfig
-from ._errors import SessionClosed
+from ._errors import only_lost
 from ._session import Session
-from ._sockets import SocketTransport, TlsTransport
+from ._sockets import SocketTransport, TlsTransport, peer_name
 from ._transport import StreamTransport, Transport
 from .ext import Heartbeat
 
@@ -87,18 +87,22 @@ async def serve_tcp_sessions(
     """
 
     async def serve(stream: trio.SocketStream) -> None:
-        peer = stream.socket.getpeername()
+        peer = peer_name(stream.socket)
         try:
-            with trio.fail_after(HANDSHAKE_TIMEOUT):
+            with trio.move_on_after(HANDSHAKE_TIMEOUT) as handshake:
                 transport = await _secure(stream, ssl_context, server_side=True)
+            if handshake.cancelled_caught:
+                log.info("session with %s: no TLS handshake within %g s", peer, HANDSHAKE_TIMEOUT)
+                return
             async with _run_session(
                 transport, False, config, extensions() if extensions is not None else None
             ) as session:
                 await handler(session)
-        except (OSError, SessionClosed, trio.TooSlowError) as error:
-            log.info("session with %s: %s", peer, error)
-        except Exception:
-            log.exception("session with %s: handler failed", peer)
+        except Exception as error:
+            if only_lost(error):
+                log.info("session with %s: %s", peer, error)
+            else:
+                log.exception("session with %s: handler failed", peer)
 
     listeners = await trio.open_tcp_listeners(port, host=host)
     await trio.serve_listeners(serve, listeners, task_status=task_status)
@@ -136,7 +140,7 @@ async def _run_session(
 ) -> AsyncIterator[Session]:
     config = config or SessionConfig()
     if extensions is None:
-        extensions = [Heartbeat(config.heartbeat_interval, config.heartbeat_tolerance)]
+        extensions = [Heartbeat()]
     session = Session(transport, client=client, config=config, extensions=extensions)
     failure: BaseException | None = None
     try:

@@ -11,7 +11,7 @@ import trio
 
 from ._adapters import SessionListener
 from ._codes import ErrorCode
-from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
+from ._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
 from .frame import MAX_ID
@@ -244,11 +244,11 @@ class Session:
 async def _handle(handler: Handler, stream: Stream) -> None:
     try:
         await handler(stream)
-    except (StreamReset, SessionClosed) as error:
-        log.info("%r: handler ended: %s", stream, error)
-        stream.reset(ErrorCode.CANCEL)
-    except Exception:
-        log.exception("%r: handler failed, the stream is reset", stream)
+    except Exception as error:
+        if only_lost(error):
+            log.info("%r: handler ended: %s", stream, error)
+        else:
+            log.exception("%r: handler failed, the stream is reset", stream)
         stream.reset(ErrorCode.INTERNAL_ERROR)
     except BaseException:
         stream.reset(ErrorCode.CANCEL)

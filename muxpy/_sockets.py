@@ -16,7 +16,7 @@ from ._transport import Address, Transport
 from .frame import Buffer
 from .proto import Batch
 
-__all__ = ["SocketTransport", "TlsTransport"]
+__all__ = ["SocketTransport", "TlsTransport", "peer_name"]
 
 READ_SIZE: Final = 256 * 1024
 """Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
@@ -50,7 +50,7 @@ class SocketTransport(Transport):
         self._fd = stream.socket.fileno()
         self._buffer = _shared_buffer()
         self.local_address = stream.socket.getsockname()
-        self.remote_address = _peer_name(stream.socket)
+        self.remote_address = peer_name(stream.socket)
 
     async def receive(self) -> Buffer:
         return self._buffer[: await self._read()]
@@ -99,10 +99,11 @@ class SocketTransport(Transport):
             raise trio.ClosedResourceError("the socket was closed")
 
 
-def _peer_name(socket: trio.socket.SocketType) -> Address:
+def peer_name(socket: trio.socket.SocketType) -> Address:
+    """The address of the other end; None if the connection is gone already."""
     try:
         return socket.getpeername()
-    except OSError:  # gone already; the first read will say so
+    except OSError:
         return None
 
 

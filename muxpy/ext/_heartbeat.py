@@ -41,14 +41,15 @@ class HeartbeatLost(trio.BrokenResourceError):
 
 
 class Heartbeat:
-    """The extension of stream type 0xFFFFFEFF. `interval` and `tolerance` in seconds; from the session's config
-    where not given, and an interval of None only answers the peer."""
+    """The extension of stream type 0xFFFFFEFF; an object of its own for each session.
+
+    Its times are the session's `config.heartbeat_interval` and `heartbeat_tolerance`; without an interval it only
+    answers the peer.
+    """
 
     stream_type: Final = MIN_EXTENSION_TYPE
 
-    def __init__(self, interval: float | None = 3.0, tolerance: float = 10.0) -> None:
-        self._interval = interval
-        self._tolerance = tolerance
+    def __init__(self) -> None:
         self._answering = 0
         self.beating = False
         """Whether heartbeats are sent and answered."""
@@ -56,8 +57,8 @@ class Heartbeat:
     async def run(self, session: Session, accept: Accept) -> None:
         """Beat, watch and answer until the session ends."""
         async with trio.open_nursery() as nursery:
-            if self._interval is not None:
-                nursery.start_soon(self._keep_watch, session, self._interval)
+            if session.config.heartbeat_interval is not None:
+                nursery.start_soon(self._keep_watch, session, session.config.heartbeat_interval)
             while True:
                 stream = await accept()
                 if self._answering < MAX_ANSWERED:
@@ -78,7 +79,7 @@ class Heartbeat:
 
     async def _keep_watch(self, session: Session, interval: float) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, session, interval + self._tolerance)
+            nursery.start_soon(self._watch, session, interval + session.config.heartbeat_tolerance)
             await self._beat(session, interval)
             nursery.cancel_scope.cancel()  # the peer has no heartbeat: its silence means nothing
 

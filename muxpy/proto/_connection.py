@@ -222,8 +222,10 @@ class Connection:
 
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         last_id, code, debug = parse_goaway(body)
-        if self.remote_goaway is not None:
-            last_id = min(last_id, self.remote_goaway.last_id)
+        earlier = self.remote_goaway
+        if earlier is not None and last_id >= earlier.last_id:  # what was given up stays so
+            self.remote_goaway = RemoteGoAway(earlier.last_id, code, debug[:MAX_REASON])
+            return
         self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         for stream in list(self.streams.values()):
             if self._table.is_local(stream.id) and stream.id > last_id:
@@ -281,6 +283,7 @@ class Connection:
         data = stream.take(max_bytes)
         if data and stream.reads:
             self._give_window(stream, len(data), now)
+        self._table.release(stream)
         return data
 
     def _give_window(self, stream: StreamState, consumed: int, now: float) -> None:
@@ -306,10 +309,11 @@ class Connection:
             return
         had_window = stream.reads
         sends_fin = stream.may_send
-        if not stream.advance(Event.CLOSE):
-            stream.drop_unread()
-            return
+        closed = stream.advance(Event.CLOSE)
         dropped = stream.drop_unread()
+        if not closed:
+            self._table.release(stream)
+            return
         if stream.phase is Phase.CLOSING and had_window and dropped:
             # A peer that waits for window would wait for ever: with some, it sends, and learns by our RST.
             self._outbox.grant(stream, dropped)

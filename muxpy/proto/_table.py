@@ -81,9 +81,14 @@ class StreamTable:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
 
     def forget(self, stream: StreamState) -> None:
-        """The stream has ended: its place and its share of the window budget are free."""
+        """The stream has ended: its place is free."""
         if self.live.pop(stream.id, None) is None:
             return
-        stream.window.release(self._budget)
+        self.release(stream)
         if not self.is_local(stream.id):
             self._open_remote -= 1
+
+    def release(self, stream: StreamState) -> None:
+        """Give back what the window of an ended stream grew by, once nothing unread is left of it."""
+        if stream.ended and not stream.buffered:
+            stream.window.release(self._budget)

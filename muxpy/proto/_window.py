@@ -142,6 +142,6 @@ class ReceiveWindow:
         return growth
 
     def release(self, budget: Budget) -> None:
-        """Give what the window grew by back to the budget, when the stream is forgotten."""
+        """Give what the window grew by back to the budget."""
         budget.left += self.size - INITIAL_WINDOW
         self.size = INITIAL_WINDOW
