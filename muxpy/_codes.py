@@ -1,8 +1,9 @@
 """Error codes and protocol errors: what every layer shares. Imports nothing of muxpy and nothing of trio."""
 
 from enum import IntEnum
+from operator import index
 
-__all__ = ["ErrorCode", "ProtocolError", "code_name"]
+__all__ = ["ErrorCode", "ProtocolError", "check_code", "code_name"]
 
 
 class ErrorCode(IntEnum):
@@ -32,6 +33,12 @@ class ErrorCode(IntEnum):
 def code_name(code: int) -> str:
     """`CANCEL` for 7; a code that has no name is shown as `error 99`."""
     return ErrorCode(code).name if code in ErrorCode._value2member_map_ else f"error {code}"
+
+
+def check_code(code: int) -> None:
+    """Raises for what an error code's four bytes cannot carry."""
+    if not 0 <= index(code) < 2**32:
+        raise ValueError(f"an error code must lie between 0 and 2^32-1, it is {code!r}")
 
 
 class ProtocolError(Exception):

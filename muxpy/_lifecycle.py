@@ -43,6 +43,7 @@ class Lifecycle:
         self.end: SessionEnd | None = None
         self.closing = False
         self.bug: BaseException | None = None
+        self._idle_since: float | None = trio.current_time()  # since when no stream is open
         self._scope = trio.CancelScope()
         self._over = trio.Event()  # it is decided how the session ends
         self._closed = trio.Event()  # nothing of it is left
@@ -88,15 +89,15 @@ class Lifecycle:
         self.finish(ErrorCode.INTERNAL_ERROR, self.writer.error)
 
     async def _watch_idle(self, limit: float) -> None:
-        seen = -1
-        while True:
-            await trio.sleep(limit)
-            streams = self.core.counters.opened + self.core.counters.accepted
-            if streams == seen and not self._unfinished():
-                self.core.go_away(ErrorCode.NO_ERROR, b"idle")
-                self.finish(ErrorCode.NO_ERROR, None)
-                return
-            seen = streams
+        while (left := self._idle_time_left(limit)) > 0:  # noqa: ASYNC110 - sleeps until the time that it is due
+            await trio.sleep(left)
+        self.core.go_away(ErrorCode.NO_ERROR, b"idle")
+        self.finish(ErrorCode.NO_ERROR, None)
+
+    def _idle_time_left(self, limit: float) -> float:
+        if self._idle_since is None:
+            return limit  # the time begins when the last stream has gone: not yet
+        return self._idle_since + limit - trio.current_time()
 
     async def _linger(self) -> None:
         """Have the last words written, and give the peer time to read them."""
@@ -150,7 +151,11 @@ class Lifecycle:
             )
 
     def streams_changed(self) -> None:
-        """A stream may have finished."""
+        """A stream was opened or may have finished."""
+        if self.core.open_streams:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = trio.current_time()
         if self.closing:
             self._progress.unpark_all()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from operator import index
 from typing import TYPE_CHECKING, Self
 
 import trio
 
 from ._adapters import SessionListener
-from ._codes import ErrorCode
+from ._codes import ErrorCode, check_code
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
-from .frame import MAX_ID
+from .frame import MAX_PRIORITY
 
 if TYPE_CHECKING:
     from ._config import SessionConfig
@@ -66,9 +67,9 @@ class Session:
 
         Raises SessionGoingAway if no streams can be opened any more, SessionClosed if the session has ended.
         """
-        if not 0 <= priority <= MAX_ID:
+        if not 0 <= index(priority) <= MAX_PRIORITY:
             raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
-        if not 0 <= stream_type <= 0xFFFFFFFF:
+        if not 0 <= index(stream_type) <= 0xFFFFFFFF:
             raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
         await trio.lowlevel.checkpoint()
         self._check_openable()
@@ -78,6 +79,7 @@ class Session:
         stream = Stream(self, self._core.open(priority, stream_type, fin=fin))
         # Not written yet: with the first data, if that comes this turn. A peer that speaks first gets it soon.
         self._writer.poke()
+        self._life.streams_changed()
         return stream
 
     async def accept_stream(self) -> Stream:
@@ -88,18 +90,16 @@ class Session:
         """
         if self._serve is not None:
             raise trio.BusyResourceError("serve_streams takes this session's streams")
-        while True:
-            if not self._backlog:
-                self._check_acceptable()
-                await self._acceptors.park()
-            elif len(self._backlog) > 1:
-                # Taking one of many costs no pass through the scheduler; the last one does.
-                await trio.lowlevel.checkpoint_if_cancelled()
-            else:
-                await trio.lowlevel.checkpoint()
-            stream = self._next_stream()
-            if stream is not None:
-                return stream
+        if len(self._backlog) > 1:
+            # Taking one of many costs no pass through the scheduler; the last one does.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        elif self._backlog:
+            await trio.lowlevel.checkpoint()
+        # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
+        while (stream := self._next_stream()) is None:
+            self._check_acceptable()
+            await self._acceptors.park()
+        return stream
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self
@@ -156,6 +156,7 @@ class Session:
 
         `code` and `debug` (at most 1 KiB) tell it why. Only the first call says anything.
         """
+        check_code(code)
         if self._life.end is None and self._core.go_away(code, debug):
             self._writer.poke()
             self._acceptors.unpark_all()

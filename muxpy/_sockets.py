@@ -57,15 +57,15 @@ class SocketTransport(Transport):
 
     async def _read(self) -> int:
         """Fill the shared buffer with what is there; how many bytes, 0 at the end."""
-        # Waiting is a checkpoint, so a full socket does not keep the other tasks from their turn.
-        await trio.lowlevel.wait_readable(self._socket)
         while True:
+            # Waiting first: most reads empty the socket, and it is a checkpoint, so that a full socket does not
+            # keep the other tasks from their turn.
+            self._check_open()
+            await trio.lowlevel.wait_readable(self._socket)
             self._check_open()
             self.reads += 1
-            try:
+            with suppress(BlockingIOError):
                 return os.readv(self._fd, [self._buffer])
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._socket)
 
     def try_send(self, batch: Batch) -> bool:
         chunks = batch.chunks
@@ -85,7 +85,7 @@ class SocketTransport(Transport):
 
     async def send(self, batch: Batch) -> None:
         while not self.try_send(batch):
-            await trio.lowlevel.wait_writable(self._socket)
+            await trio.lowlevel.wait_writable(self._socket)  # try_send has seen that the socket is open
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

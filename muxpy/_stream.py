@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ._codes import ErrorCode
+from ._codes import ErrorCode, check_code
 from ._errors import StreamReset
 
 if TYPE_CHECKING:
@@ -72,23 +72,28 @@ class Stream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`; returns when its last byte has been handed to the transport.
 
-        If cancelled, some of it may have been sent. The stream can then only be closed, and closing it resets
+        If cancelled, any part of it may have been sent. The stream can then only be closed, and closing it resets
         it, so that the peer does not take the part for the whole.
 
         Raises: trio.BusyResourceError if another task is sending; trio.ClosedResourceError after `send_eof`,
         `aclose` or `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended.
         """
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._check_sendable()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not data:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+        # Released on the way out: a traceback that is kept would else keep the caller's bytearray from resizing.
+        with _as_bytes(data) as view:
+            if self._sending:
+                raise trio.BusyResourceError("another task is sending on this stream")
+            self._check_sendable()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if view:
+                await self._send(view)
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _send(self, view: memoryview) -> None:
         writer = self.session._writer
         self._sending = self._unsent = True
         try:
-            self.session._core.submit(self._state, _as_bytes(data))
+            self.session._core.submit(self._state, view)
             writer.push(self._state)
             if not self._unsent:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -152,7 +157,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if not state.may_send:
             raise trio.ClosedResourceError("send_eof was called on this stream")
         if state.cut_short:
-            raise trio.BrokenResourceError("an earlier send_all was cancelled halfway: the stream can only be closed")
+            raise trio.BrokenResourceError("an earlier send_all was cancelled: the stream can only be closed")
         self.session._check_alive()
 
     # ---- receiving ----
@@ -235,6 +240,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
         Unread data is lost on both sides. Does nothing to a stream that is closed or has ended.
         """
+        check_code(code)
         if not self._closed:
             self._end(code)
 
@@ -248,6 +254,10 @@ class Stream(trio.abc.HalfCloseableStream):
         self._closed = True
         if self._sender is not None:
             session._writer.withdraw(self._state)
+        if code is None and session._life.end is not None:
+            # The last words of the session may still be written, and what this stream could not send any more is
+            # not among them: no FIN for it.
+            code = ErrorCode.CANCEL
         if code is None:
             session._core.close(self._state)
         else:

@@ -16,7 +16,7 @@ class Changes:
     readable: list[StreamState] = field(default_factory=list)
     """Streams with new data or the peer's FIN."""
     writable: list[StreamState] = field(default_factory=list)
-    """Streams whose send window was opened further."""
+    """Streams whose send window was used up and is open again."""
     reset: list[StreamState] = field(default_factory=list)
     """Streams that ended by a reset, or because the peer goes away without having handled them."""
 

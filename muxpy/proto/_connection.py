@@ -75,6 +75,11 @@ class Connection:
         return self._budget.left
 
     @property
+    def open_streams(self) -> int:
+        """Streams that live, those of extensions left out."""
+        return self._table.open_streams
+
+    @property
     def control_frames(self) -> int:
         """Control frames waiting to be written."""
         return self._outbox.control_frames
@@ -143,16 +148,22 @@ class Connection:
         if extension and stream_type not in self._extension_types:
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
             return
-        if self.goaway_sent or self._table.full or self._unaccepted >= self._config.accept_backlog:
+        if self.goaway_sent or self._full(extension):
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return
         stream = self._table.add_remote(stream_id, priority, stream_type)
         if flags & FIN:
             stream.received_fin = stream.advance(Event.RECV_FIN)
-        self._unaccepted += 1
+        self._unaccepted += not extension
         self.counters.accepted += 1
         changes.opened.append(stream)
+
+    def _full(self, extension: bool) -> bool:
+        """Whether there is no room for one more stream of the peer."""
+        if extension:  # not refused for the application's streams: the Go peer ends a session without a heartbeat
+            return self._table.full_of_extensions
+        return self._table.full or self._unaccepted >= self._config.accept_backlog
 
     def _on_data(
         self,
@@ -182,7 +193,7 @@ class Connection:
             if size or not flags & FIN:
                 self._reset(stream, ErrorCode.STREAM_CLOSED, changes)
             return
-        elif size:  # CLOSING: a bare FIN is all that is still welcome
+        elif size or not flags & FIN:  # CLOSING: a bare FIN is all that is still welcome
             self._reset(stream, ErrorCode.CANCEL, changes)
             return
         if flags & FIN and not rest:
@@ -216,9 +227,10 @@ class Connection:
         elif stream.send_window + increment > MAX_WINDOW:
             self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
         else:
+            if stream.send_window <= 0:
+                changes.writable.append(stream)
             stream.send_window += increment
             self._outbox.scheduler.add(stream)
-            changes.writable.append(stream)
 
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         last_id, code, debug = parse_goaway(body)
@@ -241,7 +253,7 @@ class Connection:
         changes.reset.append(stream)
 
     def _send_rst(self, stream_id: int, code: int) -> None:
-        self._outbox.put(encode_rst(stream_id, code))
+        self._outbox.put(encode_rst(stream_id, code), counts=not self._table.is_local(stream_id))
         self._table.recent_resets.add(stream_id)
 
     def _fail(self, error: ProtocolError) -> None:
@@ -259,12 +271,12 @@ class Connection:
         if fin:
             stream.advance(Event.SEND_FIN)
         self.counters.opened += 1
-        self._outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin))
+        self._outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         return stream
 
     def accepted(self, stream: StreamState) -> None:
         """The application has taken a stream that the peer opened: its place in the backlog is free again."""
-        self._unaccepted -= 1
+        self._unaccepted -= not stream.extension
 
     def submit(self, stream: StreamState, data: memoryview) -> None:
         """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
@@ -275,7 +287,7 @@ class Connection:
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: what was not framed yet will not be sent."""
         if stream.outgoing is not None:
-            stream.cut_short = stream.cut_short or stream.position > 0
+            stream.cut_short = True
             stream.outgoing = None
 
     def take(self, stream: StreamState, max_bytes: int | None, now: float) -> bytes:
@@ -293,7 +305,7 @@ class Connection:
             self.counters.largest_window = max(self.counters.largest_window, stream.window.size)
 
     def finish(self, stream: StreamState) -> bool:
-        """End our direction. False if it had ended already."""
+        """End our direction; nothing may be submitted and unsent. False if it had ended already."""
         if not stream.advance(Event.SEND_FIN):
             return False
         self._send_fin(stream)
@@ -351,7 +363,7 @@ class Connection:
         return batch
 
     def _send_fin(self, stream: StreamState) -> None:
-        self._outbox.put(encode_data_header(stream.id, 0, fin=True))
+        self._outbox.put(encode_data_header(stream.id, 0, fin=True), counts=not self._table.is_local(stream.id))
         self._forget_if_ended(stream)
 
     def _forget_if_ended(self, stream: StreamState) -> None:

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Final
 
-__all__ = ["MAX_REASON", "RECENT_RESETS", "RecentResets"]
+__all__ = ["MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets"]
 
 RECENT_RESETS: Final = 1024
 """How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
@@ -11,6 +11,10 @@ answered again. As many as a peer may have open by default: all of them may be r
 
 MAX_REASON: Final = 1024
 """Bytes of a GOAWAY's debug text that are kept or sent. It is for a person to read."""
+
+
+MAX_EXTENSION_STREAMS: Final = 16
+"""Streams of extensions that the peer may have open at once. A heartbeat needs one."""
 
 
 class RecentResets:

@@ -43,15 +43,19 @@ class Outbox:
 
     Control frames (SYN, RST, FIN, GOAWAY) keep their order. An empty FIN is one of them: it is only queued once
     its stream's data is in an earlier batch or in front of it, so it overtakes nothing. Window updates wait on
-    their stream and merge. Both count against `limit`, the most frames that may wait.
+    their stream and merge.
+
+    `limit` is the most frames that may wait for reasons of the peer's: answers, and what its own streams bring about.
+    The frames of streams opened here do not count: whoever opens streams waits when many frames do.
     """
 
-    __slots__ = ("_control", "_control_frames", "_granting", "_limit", "scheduler")
+    __slots__ = ("_control", "_control_frames", "_counted", "_granting", "_limit", "scheduler")
 
     def __init__(self, limit: int) -> None:
         self.scheduler = Scheduler()
         self._control = bytearray()
         self._control_frames = 0
+        self._counted = 0  # those of them that count against the limit
         self._granting: list[StreamState] = []
         self._limit = limit
 
@@ -63,10 +67,11 @@ class Outbox:
         """Control frames waiting."""
         return self._control_frames + len(self._granting)
 
-    def put(self, frame: bytes) -> None:
+    def put(self, frame: bytes, *, counts: bool = True) -> None:
         """Queue one control frame."""
         self._control += frame
         self._control_frames += 1
+        self._counted += counts
 
     def grant(self, stream: StreamState, increment: int) -> None:
         """Queue a window update, merged with one that waits already."""
@@ -76,7 +81,7 @@ class Outbox:
 
     def check(self) -> None:
         """Raise if the peer made us queue more answers than it reads."""
-        if self.control_frames > self._limit:
+        if self._counted + len(self._granting) > self._limit:
             raise ProtocolError(
                 ErrorCode.PROTOCOL_ERROR,
                 f"more than {self._limit} control frames wait to be written: the peer does not read its answers",
@@ -96,6 +101,6 @@ class Outbox:
         if self._control:
             chunks.append(self._control)
             self._control = bytearray()
-            self._control_frames = 0
+            self._control_frames = self._counted = 0
         frames += self.scheduler.fill(chunks, limit, done)
         return Batch(chunks, done, frames) if chunks else None

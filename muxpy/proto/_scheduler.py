@@ -15,7 +15,7 @@ from ._stream import StreamState
 
 __all__ = ["Scheduler", "weight"]
 
-QUANTUM: Final = MAX_PAYLOAD + 1
+QUANTUM: Final = MAX_PAYLOAD
 """Bytes a turn for weight 1: one full frame, so that bulk goes in full frames and a small message waits for at
 most one frame of each stream before it."""
 

@@ -66,7 +66,7 @@ class StreamState:
         self.send_window = INITIAL_WINDOW
         self.outgoing: memoryview | None = None  # what the one sender wants sent: its own buffer, not a copy
         self.position = 0  # how much of it was framed
-        self.cut_short = False  # a sender gave up in the middle: a FIN would pass for a clean end
+        self.cut_short = False  # a sender gave up: a FIN would pass for a clean end
         self.scheduled = False
         self.deficit = 0
 

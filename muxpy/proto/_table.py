@@ -1,10 +1,12 @@
 """Which streams there are: ids on both sides, the map of those that live, and what is known of those that do not."""
 
+from collections import Counter
+
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import SessionConfig
 from muxpy.frame import MAX_ID, MIN_EXTENSION_TYPE
 
-from ._limits import RecentResets
+from ._limits import MAX_EXTENSION_STREAMS, RecentResets
 from ._stream import StreamState
 from ._window import Budget
 
@@ -17,7 +19,16 @@ class StreamTable:
     Odd ids are the client's, even ones the server's. The first are 3 and 2: the Go peer refuses a client id of 1.
     """
 
-    __slots__ = ("_budget", "_config", "_last_remote", "_next_id", "_open_remote", "_parity", "live", "recent_resets")
+    __slots__ = (
+        "_budget",
+        "_config",
+        "_last_remote",
+        "_next_id",
+        "_open",
+        "_parity",
+        "live",
+        "recent_resets",
+    )
 
     def __init__(self, config: SessionConfig, budget: Budget, *, client: bool) -> None:
         self.live: dict[int, StreamState] = {}
@@ -27,7 +38,7 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
         self._last_remote = 0
-        self._open_remote = 0
+        self._open: Counter[tuple[bool, bool]] = Counter()  # live streams by (opened here, of an extension)
 
     @property
     def last_remote(self) -> int:
@@ -42,7 +53,17 @@ class StreamTable:
     @property
     def full(self) -> bool:
         """Whether the peer has as many streams open as it may."""
-        return self._open_remote >= self._config.max_streams
+        return self._open[False, False] >= self._config.max_streams
+
+    @property
+    def full_of_extensions(self) -> bool:
+        """The same for streams of extensions, which are counted apart."""
+        return self._open[False, True] >= MAX_EXTENSION_STREAMS
+
+    @property
+    def open_streams(self) -> int:
+        """Live streams of both sides, those of extensions left out."""
+        return self._open[True, False] + self._open[False, False]
 
     def is_local(self, stream_id: int) -> bool:
         """Whether an id is one that this side opens."""
@@ -60,7 +81,6 @@ class StreamTable:
 
     def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         """Take a stream of the peer's."""
-        self._open_remote += 1
         return self._add(stream_id, priority, stream_type)
 
     def add_local(self, priority: int, stream_type: int) -> StreamState:
@@ -72,6 +92,7 @@ class StreamTable:
     def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         stream = StreamState(stream_id, priority, stream_type, extension=stream_type >= MIN_EXTENSION_TYPE)
         self.live[stream_id] = stream
+        self._open[self.is_local(stream_id), stream.extension] += 1
         return stream
 
     def require_known(self, stream_id: int, what: str) -> None:
@@ -84,9 +105,8 @@ class StreamTable:
         """The stream has ended: its place is free."""
         if self.live.pop(stream.id, None) is None:
             return
+        self._open[self.is_local(stream.id), stream.extension] -= 1
         self.release(stream)
-        if not self.is_local(stream.id):
-            self._open_remote -= 1
 
     def release(self, stream: StreamState) -> None:
         """Give back what the window of an ended stream grew by, once nothing unread is left of it."""

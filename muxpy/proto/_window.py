@@ -19,6 +19,10 @@ KEEPS_UP = 0.005
 """Seconds that data may lie unread while its reader still counts as keeping up: a few turns of a busy scheduler."""
 
 
+SAME = 1.25
+"""Rates and round trips that differ by less than this factor count as the same."""
+
+
 class RoundTrip:
     """The smallest round trip of the last one to two epochs, in seconds; None before the first sample.
 
@@ -39,7 +43,9 @@ class RoundTrip:
         if now < self._epoch_end:
             self._current = min(self._current, rtt)
         else:
-            self._previous, self._current = self._current, rtt
+            recent = now < self._epoch_end + RTT_EPOCH
+            self._previous = self._current if recent else inf
+            self._current = rtt
             self._epoch_end = now + RTT_EPOCH
         self.best = min(self._previous, self._current)
 
@@ -64,9 +70,10 @@ class ReceiveWindow:
 
     The window doubles when it, and not the link or the reader, is what holds the peer back. A peer that is held
     back delivers one window each round trip. So over at least one round trip: if bytes consumed per second times
-    the round trip come to more than half the window, and the data did not lie unread for long, the window is too
+    the round trip come to more than about half the window, and the data did not lie unread for long, the window is too
     small. A reader that is slow consumes slowly, and data that merely piled up was unread for long: neither
-    makes it grow. It stops between two and four times what the link holds in flight.
+    makes it grow. Nor does a round trip that only became longer because the last doubling filled a queue. It stops
+    between about two and four times what the link holds in flight.
 
     The round trip comes from the heartbeat, and from the window itself: bytes past the old limit can only be
     sent after a WND_INC was received, so the time from sending one to the first such byte is never less than a
@@ -77,6 +84,7 @@ class ReceiveWindow:
         "_consumed",
         "_echo_limit",
         "_echo_sent",
+        "_last_growth",
         "_since",
         "_unread_since",
         "available",
@@ -93,6 +101,7 @@ class ReceiveWindow:
         self._consumed = 0  # since _since, for the rate
         self._since: float | None = None
         self._unread_since = 0.0
+        self._last_growth: tuple[float, float] | None = None  # rate and round trip when the window grew last
         self._echo_sent: float | None = None
         self._echo_limit = 0
 
@@ -134,12 +143,22 @@ class ReceiveWindow:
         self._consumed = 0
         rtt = max(budget.rtt.best, REACTION)
         kept_up = now - self._unread_since <= max(2 * rtt, KEEPS_UP)
-        if not kept_up or rate * rtt * 2 < self.size:
+        if not kept_up or not self._too_small(rate, rtt):
             return 0
+        self._last_growth = (rate, rtt)
         growth = min(self.size, budget.max_window - self.size, budget.left)
         self.size += growth
         budget.left -= growth
         return growth
+
+    def _too_small(self, rate: float, rtt: float) -> bool:
+        if self._last_growth is not None:
+            rate_then, rtt_then = self._last_growth
+            if rtt <= rtt_then * SAME:
+                rtt = min(rtt, rtt_then)
+            elif rate_then / SAME < rate < rate_then * SAME:
+                return False  # the last doubling brought nothing but a longer queue
+        return rate * rtt * 2 >= self.size
 
     def release(self, budget: Budget) -> None:
         """Give what the window grew by back to the budget."""

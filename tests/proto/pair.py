@@ -1,0 +1,224 @@
+"""Two connections joined by two queues of bytes, and what must hold between them at every step."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from muxpy import SessionConfig
+from muxpy.proto import Batch, Connection, Phase, StreamState
+from tests.frame import wire
+from tests.frame.wire import DATA, HEADER, WINDOW, WND_INC
+
+from .side import MANY
+
+SOURCE = bytes(range(251)) * 4200
+"""What is sent: a stream's byte at offset n is SOURCE[n], so that one lost, doubled or moved shows."""
+
+
+class Wire:
+    """Bytes on their way in one direction, with account of the frames that they make up."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+        self._frames: deque[tuple[int, wire.Frame]] = deque()  # with the offset where each ends
+        self._put = self._got = 0
+
+    def put(self, written: bytes) -> None:
+        for frame in wire.split(written):
+            self._put += HEADER.size + len(frame.body)
+            self._frames.append((self._put, frame))
+        self.bytes += written
+
+    def get(self, count: int) -> bytes:
+        taken = bytes(self.bytes[:count])
+        del self.bytes[:count]
+        self._got += len(taken)
+        while self._frames and self._frames[0][0] <= self._got:
+            self._frames.popleft()
+        return taken
+
+    def payload(self, stream_id: int) -> int:
+        """Payload bytes of a stream that have not arrived."""
+        return sum(
+            min(len(frame.body), end - self._got)
+            for end, frame in self._frames
+            if frame.kind == DATA and frame.stream_id == stream_id
+        )
+
+    def increments(self, stream_id: int) -> int:
+        """Window for a stream that has not arrived."""
+        return sum(f.number for _, f in self._frames if f.kind == WND_INC and f.stream_id == stream_id)
+
+
+@dataclass
+class Half:
+    """What the application at one end knows of a stream."""
+
+    state: StreamState
+    sent: int = 0  # bytes submitted and not withdrawn
+    received: int = 0
+    finished: bool = False  # by us, in order
+    closed: bool = False
+
+
+@dataclass
+class End:
+    """One connection and its application."""
+
+    core: Connection
+    config: SessionConfig
+    out: Wire
+    halves: dict[int, Half] = field(default_factory=dict)
+    unaccepted: list[StreamState] = field(default_factory=list)
+
+    def live(self) -> list[Half]:
+        """The streams that the application has not done with."""
+        return [half for half in self.halves.values() if not half.state.ended or half.state.buffered]
+
+    # ---- what an application does ----
+
+    def open(self, priority: int = 0, *, fin: bool = False) -> Half:
+        half = Half(self.core.open(priority, fin=fin), finished=fin)
+        self.halves[half.state.id] = half
+        return half
+
+    def submit(self, half: Half, size: int) -> None:
+        size = min(size, len(SOURCE) - half.sent)
+        if half.state.may_send and half.state.outgoing is None and not half.state.cut_short and size:
+            self.core.submit(half.state, memoryview(SOURCE)[half.sent : half.sent + size])
+            half.sent += size
+
+    def withdraw(self, half: Half) -> None:
+        if half.state.outgoing is not None:
+            half.sent -= len(half.state.outgoing) - half.state.position
+        self.core.withdraw(half.state)
+
+    def take(self, half: Half, max_bytes: int | None, now: float) -> int:
+        data = self.core.take(half.state, max_bytes, now)
+        assert data == SOURCE[half.received : half.received + len(data)], "bytes lost, doubled or out of order"
+        half.received += len(data)
+        return len(data)
+
+    def finish(self, half: Half) -> None:
+        if half.state.outgoing is None and not half.state.cut_short and self.core.finish(half.state):
+            half.finished = True
+
+    def close(self, half: Half) -> None:
+        self.withdraw(half)
+        half.closed = True
+        half.finished = half.finished or (half.state.may_send and not half.state.cut_short)
+        self.core.close(half.state)
+
+    def accept(self) -> None:
+        for stream in self.unaccepted:
+            self.core.accepted(stream)
+        self.unaccepted.clear()
+
+
+class Pair:
+    """A client and a server, joined."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        to_server, to_client = Wire(), Wire()
+        self.now = 0.0
+        self.client = End(Connection(config, client=True), config, to_server)
+        self.server = End(Connection(config, client=False), config, to_client)
+        self.ends = (self.client, self.server)
+
+    def other(self, end: End) -> End:
+        return self.server if end is self.client else self.client
+
+    def write(self, end: End, limit: int) -> Batch | None:
+        """Let one end put its next batch on the wire."""
+        batch = end.core.next_batch(limit)
+        if batch is not None:
+            end.out.put(b"".join(batch.chunks))
+        return batch
+
+    def deliver(self, end: End, count: int) -> None:
+        """Let `count` bytes on their way to `end` arrive."""
+        arrived = self.other(end).out.get(count)
+        if not arrived:
+            return
+        changes = end.core.receive(arrived, self.now)
+        for stream in changes.opened:
+            end.halves[stream.id] = Half(stream)
+            end.unaccepted.append(stream)
+        for listed in (changes.opened, changes.readable, changes.reset):
+            assert len(set(map(id, listed))) == len(listed)
+        for stream in changes.readable:
+            assert stream.buffered or stream.received_fin or stream.reset_code is not None
+
+    def settle(self) -> None:
+        """Let everything arrive, with both applications reading, until nothing moves any more."""
+        moved = True
+        while moved:
+            moved = False
+            for end in self.ends:
+                while self.write(end, MANY):
+                    moved = True
+                if end.out.bytes:
+                    moved = True
+                    self.deliver(self.other(end), MANY)
+                    self.other(end).accept()
+            for end in self.ends:
+                for half in end.halves.values():
+                    while end.take(half, None, self.now):
+                        moved = True
+
+    # ---- what must hold ----
+
+    def check(self) -> None:
+        for end in self.ends:
+            assert end.core.error is None, end.core.error
+            assert end.core.control_frames <= end.config.max_control_frames
+            self._check_budget(end)
+            for half in end.halves.values():
+                self._check_stream(end, half)
+
+    def _check_budget(self, end: End) -> None:
+        grown = sum(half.state.window.size - WINDOW for half in end.halves.values())
+        assert end.core.receive_budget_left >= 0
+        assert end.core.receive_budget_left + grown == end.config.receive_budget
+
+    def _check_stream(self, end: End, half: Half) -> None:
+        state = half.state
+        assert 0 <= state.send_window <= 0x7FFFFFFF
+        assert state.window.available >= 0
+        assert WINDOW <= state.window.size <= end.config.max_window
+        assert (state.id in end.core.streams) == (not state.ended)
+        if state.reads:
+            assert state.window.available + state.buffered + state.window.owed == state.window.size
+        far = self.other(end).halves.get(state.id)
+        if far is not None:
+            assert half.received + state.buffered <= far.sent
+            if state.received_fin and not half.closed:
+                assert far.finished
+                assert half.state.reset_code is not None or half.received + state.buffered == far.sent
+        self._check_send_window(end, half, far)
+
+    def _check_send_window(self, end: End, half: Half, far: Half | None) -> None:
+        """What a sender may still send, with what is on its way, is what the receiver granted: not a byte more."""
+        state = half.state
+        if state.ended or (far is not None and far.state.ended):
+            return
+        if far is None and state.id <= self.other(end).core._table.last_remote:
+            return  # refused: its RST is on the way
+        granted = WINDOW if far is None else far.state.window.available - far.state.grant
+        back = self.other(end).out.increments(state.id)
+        assert state.send_window + end.out.payload(state.id) + back == granted
+
+    def check_end(self) -> None:
+        """After `settle`, with every stream finished at both ends: nothing is left, and nothing was lost."""
+        for end in self.ends:
+            assert end.core.streams == {}
+            assert not end.core.has_output
+            assert end.core.control_frames == 0
+            assert end.core.receive_budget_left == end.config.receive_budget
+            for half in end.halves.values():
+                assert half.state.ended
+                far = self.other(end).halves.get(half.state.id)
+                if half.state.phase is Phase.CLOSED:
+                    assert far is not None
+                    assert half.state.received_fin
+                    if not half.closed and far.state.phase is Phase.CLOSED:
+                        assert half.received == far.sent

@@ -1,0 +1,137 @@
+"""Windows on the wire: what may be sent, what is given back, and when."""
+
+import pytest
+
+from tests.frame import wire
+from tests.frame.wire import CANCEL, FLOW_CONTROL_ERROR, WINDOW
+
+from .scenes import Scene, both_finished, peer_finished, peer_opened, we_opened, window_full
+from .side import Side
+
+
+@pytest.mark.parametrize("scene", [peer_opened, we_opened])
+def test_each_direction_starts_with_a_window_of_65536(side: Side, scene: Scene) -> None:
+    stream = scene(side)
+    assert (stream.send_window, stream.window.available) == (WINDOW, WINDOW)
+
+
+def test_never_more_than_the_window_is_sent(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(WINDOW + 1000))
+    assert sum(len(frame.body) for frame in side.frames()) == WINDOW
+    assert not side.core.has_output
+
+    changes = side.receive(wire.wnd_inc(stream.id, 10))
+    assert changes.writable == [stream]
+    assert side.sent() == wire.data(stream.id, bytes(10))
+
+    side.receive(wire.wnd_inc(stream.id, 5000))
+    assert side.sent() == wire.data(stream.id, bytes(990))
+    assert stream.send_window == 4010
+
+
+def test_only_payload_counts_against_the_window(side: Side) -> None:
+    stream = side.accept()
+    side.receive(*(wire.data(stream.id, b"12") for _ in range(10)))
+    assert stream.window.available == WINDOW - 20
+
+
+def test_streams_have_windows_of_their_own(side: Side) -> None:
+    first, second = side.open(), side.open()
+    side.submit(first, bytes(WINDOW))
+    side.sent()
+    side.submit(second, b"room")
+    assert side.sent() == wire.data(second.id, b"room")
+
+
+def test_window_is_given_back_at_half_and_in_one_frame(side: Side) -> None:
+    stream = side.accept()
+    for _ in range(4):
+        side.receive(wire.data(stream.id, bytes(16000)))
+    assert len(side.take(stream, 30_000)) <= 30_000
+    while stream.buffered > 64_000 - WINDOW // 2 + 1:
+        side.take(stream, stream.buffered - (64_000 - WINDOW // 2 + 1))
+    assert side.sent() == b""
+    side.take(stream, 1)
+    assert side.sent() == wire.wnd_inc(stream.id, WINDOW // 2)
+
+
+def test_window_updates_that_wait_are_merged(side: Side) -> None:
+    stream = side.accept()
+    total = 0
+    for _ in range(3):
+        for _ in range(2):
+            side.receive(wire.data(stream.id, bytes(16384 - 1)))
+        side.receive(wire.data(stream.id, bytes(2)))
+        total += len(side.take_all(stream))
+    assert side.core.control_frames == 1
+    assert side.sent() == wire.wnd_inc(stream.id, total)
+
+
+@pytest.mark.parametrize("scene", [peer_finished, both_finished])
+def test_no_window_is_given_to_a_peer_that_ended(side: Side, scene: Scene) -> None:
+    stream = side.accept()
+    for _ in range(4):
+        side.receive(wire.data(stream.id, bytes(16383)))
+    side.receive(wire.data(stream.id, fin=True))
+    if scene is both_finished:
+        side.core.finish(stream)
+        side.sent()
+    assert len(side.take_all(stream)) == 4 * 16383
+    assert side.sent() == b""
+
+
+def test_a_reset_takes_back_a_window_update_that_waits(side: Side) -> None:
+    stream = window_full(side)
+    side.take_all(stream)
+    side.core.reset(stream, CANCEL)
+    assert side.sent() == wire.rst(stream.id, CANCEL)
+
+
+def test_data_past_the_window_is_refused_before_any_of_it_is_kept(side: Side) -> None:
+    stream = side.accept()
+    for _ in range(4):
+        side.receive(wire.data(stream.id, bytes(16383)))
+    changes = side.receive(wire.data(stream.id, bytes(5))[:9])  # 4 are left: its header says enough
+    assert side.sent() == wire.rst(stream.id, FLOW_CONTROL_ERROR)
+    assert changes.reset == [stream]
+    assert stream.buffered == 0
+
+
+def test_data_that_fills_the_window_exactly_is_taken(side: Side) -> None:
+    stream = window_full(side)
+    assert side.sent() == b""
+    assert (stream.buffered, stream.window.available) == (WINDOW, 0)
+    side.receive(wire.data(stream.id))  # an empty frame takes no window
+    side.receive(wire.data(stream.id, fin=True))
+    assert side.sent() == b""
+    assert stream.received_fin
+
+
+def test_a_window_may_be_lifted_to_its_limit_exactly(side: Side) -> None:
+    stream = side.open()
+    changes = side.receive(wire.wnd_inc(stream.id, 0x7FFFFFFF - WINDOW))
+    assert changes.writable == []  # it had window before
+    assert side.sent() == b""
+    assert stream.send_window == 0x7FFFFFFF
+    side.receive(wire.wnd_inc(stream.id, 1))
+    assert side.sent() == wire.rst(stream.id, FLOW_CONTROL_ERROR)
+
+
+def test_fin_is_sent_with_a_window_of_zero(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(WINDOW))
+    assert sum(len(frame.body) for frame in side.frames()) == WINDOW
+    assert stream.send_window == 0
+    assert side.core.finish(stream)
+    assert side.sent() == wire.data(stream.id, fin=True)
+
+
+def test_close_drops_what_was_not_read_and_lets_a_waiting_peer_learn_of_it(side: Side) -> None:
+    stream = window_full(side)
+    side.core.close(stream)
+    assert stream.buffered == 0
+    # Without the window the peer would wait for ever, and never hear our CANCEL.
+    assert side.sent() == wire.data(stream.id, fin=True) + wire.wnd_inc(stream.id, WINDOW)
+    side.receive(wire.data(stream.id, b"more"))
+    assert side.sent() == wire.rst(stream.id, CANCEL)

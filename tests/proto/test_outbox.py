@@ -1,0 +1,128 @@
+"""Batches: control frames first, then data; and what a write that takes only a part leaves."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muxpy.frame import Buffer
+from muxpy.proto import Batch
+from tests.frame import wire
+from tests.frame.wire import CANCEL
+
+from .side import MANY, Side
+
+
+def batch_of(*chunks: Buffer) -> Batch:
+    return Batch(list(chunks), [], len(chunks))
+
+
+def written(batch: Batch) -> bytes:
+    return b"".join(batch.chunks)
+
+
+def test_advance_drops_whole_chunks_and_cuts_one() -> None:
+    batch = batch_of(b"head", bytearray(b"er"), memoryview(b"payload"))
+    batch.advance(4)
+    assert written(batch) == b"erpayload"
+    batch.advance(3)
+    assert written(batch) == b"ayload"
+    batch.advance(0)
+    batch.advance(6)
+    assert batch.chunks == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.binary(min_size=1, max_size=10), min_size=1, max_size=10), st.data())
+def test_advance_over_any_borders(chunks: list[bytes], data: st.DataObject) -> None:
+    batch = batch_of(*chunks)
+    whole = b"".join(chunks)
+    while whole:
+        count = data.draw(st.integers(1, len(whole)))
+        batch.advance(count)
+        whole = whole[count:]
+        assert written(batch) == whole
+    assert batch.chunks == []
+
+
+def test_own_copies_what_belongs_to_a_sender() -> None:
+    buffer = bytearray(b"the sender's")
+    batch = batch_of(b"header", memoryview(buffer))
+    batch.advance(2)
+    batch.own()
+    buffer[:] = b"overwritten!"
+    buffer.clear()  # raises BufferError while a view of it is alive
+    assert written(batch) == b"aderthe sender's"
+
+
+def test_payload_is_not_copied(side: Side) -> None:
+    stream = side.open()
+    payload = bytes(1000)
+    side.submit(stream, payload)
+    batch = side.core.next_batch(MANY)
+    assert batch is not None
+    chunk = batch.chunks[-1]
+    assert isinstance(chunk, memoryview)
+    assert chunk.obj is payload
+
+
+def test_control_frames_go_first_and_keep_their_order(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, b"data")
+    second = side.core.open()
+    side.core.finish(second)
+    third = side.core.open()
+    side.core.reset(third, CANCEL)
+    assert side.sent() == (
+        wire.syn(second.id)
+        + wire.data(second.id, fin=True)
+        + wire.syn(third.id)
+        + wire.rst(third.id, CANCEL)
+        + wire.data(stream.id, b"data")
+    )
+
+
+def test_there_is_output_as_long_as_something_waits(side: Side) -> None:
+    assert not side.core.has_output
+    assert side.core.next_batch(MANY) is None
+    stream = side.core.open()
+    assert side.core.has_output
+    assert side.sent() == wire.syn(stream.id)
+    assert not side.core.has_output
+    side.submit(stream, bytes(100_000))
+    assert side.core.has_output
+    side.sent()
+    assert not side.core.has_output  # the window is used up
+
+
+def test_a_batch_ends_near_its_limit_and_lists_what_is_done(side: Side) -> None:
+    streams = [side.open() for _ in range(3)]
+    for stream in streams:
+        side.submit(stream, bytes(20_000))
+    done = []
+    sizes = []
+    while batch := side.core.next_batch(16_000):
+        sizes.append(sum(map(len, batch.chunks)))
+        done += batch.done
+        assert batch.frames == len(batch.chunks) // 2
+    assert max(sizes) <= 16_000 + 16_383 + 8
+    assert sorted(stream.id for stream in done) == [stream.id for stream in streams]
+    assert all(stream.outgoing is None for stream in streams)
+
+
+def test_a_batch_counts_its_frames(side: Side) -> None:
+    stream = side.core.open()
+    side.core.open()
+    side.submit(stream, bytes(40_000))
+    batch = side.core.next_batch(MANY)
+    assert batch is not None
+    assert batch.frames == len(wire.split(written(batch))) == 5
+
+
+def test_fin_does_not_overtake_data(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, b"all of it")
+    first = side.sent()
+    side.core.finish(stream)
+    assert wire.split(first + side.sent()) == [
+        wire.Frame(wire.DATA, 0, stream.id, b"all of it"),
+        wire.Frame(wire.DATA, wire.FIN, stream.id, b""),
+    ]

@@ -1,0 +1,187 @@
+"""Who sends next: shares in bytes, nobody starves, small messages wait little."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from muxpy.proto import Batch, StreamState, weight
+from tests.frame import wire
+from tests.frame.wire import EXTENSION, HEADER, WINDOW
+
+from .side import Side
+
+HIGHEST = 0x7FFFFFFF
+FULL = memoryview(bytes(1 << 28))
+"""More than any test here sends; the system backs it with memory only where it is read."""
+BATCH = 128 * 1024
+
+
+def frames_of(batch: Batch) -> list[tuple[int, int]]:
+    """The stream and the payload size of each DATA frame, without touching the payload."""
+    headers = [HEADER.unpack_from(chunk) for chunk in batch.chunks[::2]]
+    assert [length for length, *_ in headers] == [len(chunk) for chunk in batch.chunks[1::2]]
+    return [(stream_id, length) for length, _, _, stream_id in headers]
+
+
+def open_streams(side: Side, *priorities: int) -> list[StreamState]:
+    """Streams with as much window as there is."""
+    streams = [side.core.open(priority) for priority in priorities]
+    side.sent()
+    side.receive(*(wire.wnd_inc(stream.id, 0x7FFFFFFF - WINDOW) for stream in streams))
+    return streams
+
+
+def shares(side: Side, streams: Sequence[StreamState], batches: int) -> Counter[int]:
+    """Bytes that each stream sent, all of them with always more to send."""
+    sent: Counter[int] = Counter()
+    for stream in streams:
+        side.core.submit(stream, FULL)
+    for _ in range(batches):
+        batch = side.core.next_batch(BATCH)
+        assert batch is not None
+        for stream_id, size in frames_of(batch):
+            sent[stream_id] += size
+        for stream in batch.done:
+            side.core.submit(stream, FULL)
+    return sent
+
+
+@pytest.mark.parametrize(("priority", "expected"), [(0, 1), (1, 2), (2, 3), (3, 3), (7, 4), (HIGHEST, 32)])
+def test_weight_is_one_and_a_step_for_each_bit_of_priority(priority: int, expected: int) -> None:
+    assert weight(priority) == expected
+
+
+@pytest.mark.parametrize("priorities", [(0, HIGHEST), (0, 0), (0, 1, 3), (0, 7, HIGHEST, 0)])
+def test_bytes_are_shared_by_weight(side: Side, priorities: tuple[int, ...]) -> None:
+    streams = open_streams(side, *priorities)
+    sent = shares(side, streams, 1500)
+    total = sum(sent.values())
+    weights = sum(map(weight, priorities))
+    for stream in streams:
+        assert sent[stream.id] / total == pytest.approx(weight(stream.priority) / weights, rel=0.05)
+
+
+def test_nobody_starves_beside_the_highest_priority(side: Side) -> None:
+    streams = open_streams(side, *([HIGHEST] * 5), 0)
+    for stream in streams:
+        side.core.submit(stream, FULL)
+    waited = 0
+    for _ in range(400):
+        batch = side.core.next_batch(BATCH)
+        assert batch is not None
+        for stream_id, size in frames_of(batch):
+            waited = 0 if stream_id == streams[-1].id else waited + size
+            assert waited <= 5 * 33 * 16384
+        for stream in batch.done:
+            side.core.submit(stream, FULL)
+
+
+def test_frames_carry_at_most_16383_bytes(side: Side) -> None:
+    [stream] = open_streams(side, 0)
+    side.core.submit(stream, FULL[:100_000])
+    batch = side.core.next_batch(1 << 20)
+    assert batch is not None
+    assert [size for _, size in frames_of(batch)] == [16383] * 6 + [100_000 - 6 * 16383]
+    assert batch.done == [stream]
+
+
+@pytest.mark.parametrize("frames_before", [0, 1, 2, 3, 5, 8, 13, 100, 1001])
+def test_a_small_message_waits_at_most_one_frame_of_each_other_stream(side: Side, frames_before: int) -> None:
+    *bulk, chatty = open_streams(side, 0, 0, 0, 0)
+    for stream in bulk:
+        side.core.submit(stream, FULL)
+    for _ in range(frames_before):
+        batch = side.core.next_batch(1)
+        assert batch is not None
+        for stream in batch.done:
+            side.core.submit(stream, FULL)
+
+    side.core.submit(chatty, memoryview(b"hello"))
+    waited: Counter[int] = Counter()
+    while (chatty.id, 5) not in (frames := frames_of(side.core.next_batch(1) or Batch([], [], 0))):
+        waited.update(stream_id for stream_id, _ in frames)
+    assert set(waited) <= {stream.id for stream in bulk}
+    assert max(waited.values(), default=0) <= 1
+
+
+def test_streams_of_equal_priority_take_turns(side: Side) -> None:
+    streams = open_streams(side, 0, 0, 0)
+    for stream in streams:
+        side.core.submit(stream, FULL[: 16383 * 4])
+    batch = side.core.next_batch(1 << 20)
+    assert batch is not None
+    assert [stream_id for stream_id, _ in frames_of(batch)] == [stream.id for stream in streams] * 4
+
+
+def test_extension_streams_go_first(side: Side) -> None:
+    bulk = side.core.open(HIGHEST)
+    heartbeat = side.core.open(0, EXTENSION)
+    side.sent()
+    side.core.submit(bulk, FULL)
+    side.core.next_batch(BATCH // 4)  # the bulk stream is in the middle of its turn
+    side.core.submit(heartbeat, memoryview(b"beat"))
+    batch = side.core.next_batch(BATCH)
+    assert batch is not None
+    assert frames_of(batch)[0] == (heartbeat.id, 4)
+
+
+def test_an_extension_stream_without_window_does_not_hold_others_up(side: Side) -> None:
+    heartbeat = side.core.open(0, EXTENSION)
+    bulk = side.core.open()
+    side.sent()
+    side.core.submit(heartbeat, FULL[: WINDOW + 1])
+    side.core.submit(bulk, FULL[:10])
+    assert sum(len(frame.body) for frame in side.frames() if frame.stream_id == bulk.id) == 10
+
+
+def test_windows_are_respected(side: Side) -> None:
+    streams = [side.open() for _ in range(3)]
+    for stream in streams:
+        side.core.submit(stream, FULL)
+    sent = Counter[int]()
+    for frame in side.frames():
+        sent[frame.stream_id] += len(frame.body)
+    assert sent == {stream.id: WINDOW for stream in streams}
+    assert not side.core.has_output
+
+    side.receive(wire.wnd_inc(streams[1].id, 100))
+    assert side.sent() == wire.data(streams[1].id, bytes(100))
+
+
+def test_a_stream_without_window_stands_in_line_once_it_has_some(side: Side) -> None:
+    stream = side.open()
+    side.core.submit(stream, FULL[:WINDOW])
+    side.sent()
+    side.core.submit(stream, FULL[:5])
+    assert not side.core.has_output
+    side.receive(wire.wnd_inc(stream.id, 5), wire.wnd_inc(stream.id, 5))
+    assert side.sent() == wire.data(stream.id, bytes(5))
+
+
+def test_a_withdrawn_stream_leaves_the_line(side: Side) -> None:
+    first, second = (side.open() for _ in range(2))
+    side.core.submit(first, memoryview(b"never"))
+    side.core.submit(second, memoryview(b"now"))
+    side.core.withdraw(first)
+    assert side.sent() == wire.data(second.id, b"now")
+    assert not side.core.has_output
+    side.core.submit(first, memoryview(b"later"))
+    assert side.sent() == wire.data(first.id, b"later")
+
+
+def test_a_stream_withdrawn_and_submitted_again_stands_in_line_once(side: Side) -> None:
+    stream = side.open()
+    side.core.submit(stream, memoryview(b"first"))
+    side.core.withdraw(stream)
+    side.core.submit(stream, memoryview(b"second"))
+    assert side.sent() == wire.data(stream.id, b"second")
+    assert not side.core.has_output
+
+
+def test_a_reset_stream_leaves_the_line(side: Side) -> None:
+    stream = side.open()
+    side.core.submit(stream, FULL)
+    side.receive(wire.rst(stream.id, 7))
+    assert side.sent() == b""
+    assert not side.core.has_output
