@@ -1,0 +1,19 @@
+"""The `muxpy` program: port forwarding and a demo on top of the muxpy library."""
+
+import sys
+
+__all__ = ["main"]
+
+_EXTRA = {"click", "rich"}  # what the extra `cli` brings; the library itself does without
+
+
+def main() -> None:
+    """Run the program with the arguments of this process, and exit."""
+    try:
+        from ._main import run
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        print(f"muxpy: the program needs {error.name}: pip install 'muxpy[cli]'", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(run())

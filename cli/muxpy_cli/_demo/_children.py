@@ -1,0 +1,100 @@
+"""The demo's processes: started, awaited by what they print, and always ended."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from .._errors import Failure
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
+
+__all__ = ["Child", "ending_all"]
+
+START_TIMEOUT: Final = 20.0
+END_TIMEOUT: Final = 10.0
+
+
+class Child:
+    """A Python module in a process of its own."""
+
+    def __init__(self, name: str, module: str, *arguments: str) -> None:
+        self.name = name
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._last: deque[str] = deque(maxlen=5)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,  # Ctrl-C is for the demo, which ends its children in order
+        )
+        # A pipe that nobody reads would stop the child once it is full.
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as stdout:
+            for line in stdout:
+                self._last.append(line.strip())
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, pattern: re.Pattern[str]) -> str:
+        """The first group of the first line with the pattern."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise Failure(f"{self.name} did not start within {START_TIMEOUT:g} seconds") from None
+            if line is None:
+                raise Failure(f"{self.name} did not start: {self.last_words()}")
+            if match := pattern.search(line):
+                return match[1]
+
+    def last_words(self) -> str:
+        """What it printed last."""
+        return " / ".join(self._last) or "it printed nothing"
+
+    def check_running(self) -> None:
+        """Raise Failure if it has ended by itself."""
+        if (code := self._process.poll()) is not None:
+            raise Failure(f"{self.name} ended with exit code {code}: {self.last_words()}")
+
+    def end(self) -> None:
+        """Have it end in order; raises Failure if it does not."""
+        self._process.terminate()
+        try:
+            code = self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name} did not end within {END_TIMEOUT:g} seconds") from None
+        if code != 0:
+            raise Failure(f"{self.name} ended with exit code {code}: {self.last_words()}")
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def ending_all() -> Iterator[list[Child]]:
+    """A list of processes, of which none is left after the block."""
+    children: list[Child] = []
+    try:
+        yield children
+    finally:
+        for child in reversed(children):
+            child.kill()

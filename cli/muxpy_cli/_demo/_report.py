@@ -1,0 +1,147 @@
+"""The demo's display and its tables."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .._console import Console
+    from ._load import Meter
+
+__all__ = ["Display", "Phase", "Statistics", "format_size", "print_tables"]
+
+Statistics = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Phase:
+    """One kind of traffic and what was measured. `unit` is "B" for bytes or "requests"."""
+
+    name: str
+    total: int
+    unit: str
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+    def rate(self, done: int, seconds: float) -> str:
+        """How fast that is."""
+        per_second = done / max(seconds, 1e-9)
+        return f"{format_size(per_second)}/s" if self.unit == "B" else f"{per_second:,.0f}/s"
+
+    def amount(self, done: int) -> str:
+        """How much that is."""
+        return format_size(done) if self.unit == "B" else f"{done:,}"
+
+
+class Display:
+    """Shows how far a phase is: a bar on a terminal, elsewhere a line when it is over."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Show progress bars meanwhile, if there is a terminal."""
+        if not self._console.rich.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[amount]:>21}"),
+            TextColumn("{task.fields[rate]:>12}", style="cyan"),
+        )
+        with Progress(*columns, console=self._console.rich) as self._progress:
+            yield
+
+    @contextmanager
+    def phase(self, phase: Phase, meter: Meter) -> Iterator[Callable[[], None]]:
+        """Measure the block's time; the function that comes out brings the display up to date."""
+        progress = self._progress
+        task = progress.add_task(phase.name, total=phase.total, amount="", rate="") if progress is not None else None
+        started = time.perf_counter()
+
+        def show() -> None:
+            if progress is not None and task is not None:
+                amount = f"{phase.amount(meter.done)} of {phase.amount(phase.total)}"
+                rate = phase.rate(meter.done, time.perf_counter() - started)
+                progress.update(task, completed=meter.done, amount=amount, rate=rate)
+
+        yield show
+        phase.seconds = time.perf_counter() - started
+        show()
+        if progress is None:
+            self._console.line(f"{phase.name}: {phase.amount(phase.total)}, {phase.rate(phase.total, phase.seconds)}")
+
+
+def print_tables(console: Console, phases: list[Phase], connecting: Statistics, listening: Statistics) -> None:
+    """What was moved how fast, and what the session did for it."""
+    traffic = _table("Traffic through the forwarded port", header=True)
+    traffic.add_column(no_wrap=True)
+    for name in ("amount", "time", "rate", "p50 / p90 / p99"):
+        traffic.add_column(name, justify="right", no_wrap=True)
+    for phase in phases:
+        traffic.add_row(
+            phase.name,
+            phase.amount(phase.total),
+            f"{phase.seconds:.2f} s",
+            phase.rate(phase.total, phase.seconds),
+            _percentiles(sorted(phase.latencies)),
+        )
+    session = _table("The session, from its connecting end", header=False)
+    session.add_column()
+    session.add_column(justify="right")
+    for row in _session_rows(connecting, listening):
+        session.add_row(*row)
+    console.line("")
+    for table in (traffic, session):
+        console.rich.print(table)
+
+
+def _table(title: str, header: bool) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=header, pad_edge=False)
+    table.box = box.SIMPLE_HEAD if header else box.SIMPLE
+    table.min_width = 50  # or a long title would be broken
+    return table
+
+
+def _session_rows(connecting: Statistics, listening: Statistics) -> list[tuple[str, str]]:
+    rtt = connecting["rtt"]
+    sent, received = format_size(connecting["bytes_sent"]), format_size(connecting["bytes_received"])
+    return [
+        ("streams opened", f"{connecting['streams_opened']:,}"),
+        ("frames sent / received", f"{connecting['frames_sent']:,} / {connecting['frames_received']:,}"),
+        ("bytes sent / received", f"{sent} / {received}"),
+        ("system calls to write / read", f"{connecting['writes']:,} / {connecting['reads']:,}"),
+        ("round trip", "-" if rtt is None else f"{rtt * 1000:.2f} ms"),
+        ("largest window, down", f"64 KiB -> {format_size(connecting['largest_window'])}"),
+        ("largest window, up", f"64 KiB -> {format_size(listening['largest_window'])}"),
+    ]
+
+
+def _percentiles(times: list[float]) -> str:
+    """Of sorted seconds, in milliseconds."""
+    if not times:
+        return ""
+    chosen = (times[min(len(times) - 1, int(len(times) * share))] for share in (0.5, 0.9, 0.99))
+    return " / ".join(f"{seconds * 1000:.1f}" for seconds in chosen) + " ms"
+
+
+def format_size(count: float) -> str:
+    """A number of bytes with a unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    digits = 0 if count >= 100 or round(count, 1) == int(count) else 1
+    return f"{count:.{digits}f} {unit}"

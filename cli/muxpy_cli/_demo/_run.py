@@ -1,0 +1,140 @@
+"""The demo from its first process to its last line."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from .._errors import Failure
+from .._lifetime import report
+from ._children import Child, ending_all
+from ._load import Load, Meter
+from ._report import Display, Phase, Statistics, format_size, print_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .._console import Console
+
+__all__ = ["run_demo"]
+
+BULK_CONNECTIONS: Final = 4
+KEEP_ALIVE_CONNECTIONS: Final = 32
+NEW_CONNECTIONS: Final = 8  # at a time
+SHARE_OF_OTHERS: Final = 10
+"""One in so many requests is also made one after another, and with a new connection each."""
+
+_ADDRESS = re.compile(r" (127\.0\.0\.1:\d+)")
+
+
+class _Ended(BaseException):
+    """A signal asked for the end. No Exception, so that nothing on the way takes it for a failure of its own."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+
+
+def run_demo(size: int, requests: int, time_limit: float, console: Console) -> int:
+    """Run it all; the exit code."""
+    try:
+        with _signals_raise():
+            _demo(size, requests, time.monotonic() + time_limit, console)
+    except _Ended as ended:
+        return ended.exit_code
+    except Exception as error:
+        return report(error)
+    return 0
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Have signals unwind the stack, which ends the children."""
+
+    def end(signal_number: int, _: object) -> NoReturn:
+        raise _Ended(signal_number)
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
+    with tempfile.TemporaryDirectory(prefix="muxpy-demo-") as folder, ending_all() as children:
+        statistics = Path(folder, "listening"), Path(folder, "connecting")
+        port = _start(children, statistics, console)
+
+        def watch() -> None:
+            for child in children:
+                child.check_running()
+
+        phases = _drive(Load(port, deadline, watch), size, requests, Display(console))
+        for child in children[:0:-1]:  # the connecting end first; the target knows no end but being ended
+            child.end()
+        listening, connecting = map(_read_statistics, statistics)
+    print_tables(console, phases, connecting, listening)
+    total = sum(phase.total for phase in phases if phase.unit == "requests")
+    line = f"All {format_size(size)} and {total:,} answers came through with the right SHA-256."
+    console.line(line, style="bold green")
+
+
+def _start(children: list[Child], statistics: tuple[Path, Path], console: Console) -> int:
+    """Start the three processes; the forwarded port."""
+
+    def start(name: str, *arguments: str) -> str:
+        child = Child(name, *arguments)
+        children.append(child)
+        return child.wait_for(_ADDRESS)
+
+    listening, connecting = map(str, statistics)
+    target = start("the HTTP server", "muxpy_cli._demo._target")
+    console.line(f"HTTP server on {target}")
+    middle = start("the listening end", "muxpy_cli", "listen", "127.0.0.1:0", "--statistics-json", listening)
+    console.line(f"muxpy listen on {middle}")
+    forward = ("-L", f"127.0.0.1:0:{target}", "--statistics-json", connecting)
+    entrance = start("the connecting end", "muxpy_cli", "connect", middle, *forward)
+    console.line(f"muxpy connect, forwarding {entrance} -> {middle} -> {target}")
+    return int(entrance.rpartition(":")[2])
+
+
+def _drive(load: Load, size: int, requests: int, display: Display) -> list[Phase]:
+    others = max(1, requests // SHARE_OF_OTHERS)
+    down = Phase(f"download, {BULK_CONNECTIONS} connections", size // 2, "B")
+    up = Phase(f"upload, {BULK_CONNECTIONS} connections", size - size // 2, "B")
+    parallel = Phase(f"requests, {KEEP_ALIVE_CONNECTIONS} connections", requests, "requests")
+    single = Phase("requests, 1 connection", others, "requests")
+    fresh = Phase("requests, new connection", others, "requests")
+    with display.running():
+        with _measuring(display, down) as (meter, show):
+            load.run(load.downloads(down.total, BULK_CONNECTIONS, meter), show)
+        with _measuring(display, up) as (meter, show):
+            load.run(load.uploads(up.total, BULK_CONNECTIONS, meter), show)
+        for phase, count in ((parallel, KEEP_ALIVE_CONNECTIONS), (single, 1), (fresh, NEW_CONNECTIONS)):
+            with _measuring(display, phase) as (meter, show):
+                jobs = load.requests(phase.total, count, meter, keep_alive=phase is not fresh)
+                phase.latencies = [seconds for times in load.run(jobs, show) for seconds in times]
+    return [down, up, parallel, single, fresh]
+
+
+@contextmanager
+def _measuring(display: Display, phase: Phase) -> Iterator[tuple[Meter, Callable[[], None]]]:
+    meter = Meter()
+    with display.phase(phase, meter) as show:
+        yield meter, show
+
+
+def _read_statistics(path: Path) -> Statistics:
+    try:
+        statistics: Statistics = json.loads(path.read_text().splitlines()[-1])
+    except (OSError, IndexError, ValueError):
+        raise Failure("a process of the demo ended without its statistics") from None
+    return statistics

@@ -1,0 +1,75 @@
+"""The HTTP server that the demo's forwarded port leads to. A process of its own: python -m muxpy_cli._demo._target
+
+GET /bulk/SEED/LENGTH and GET /small/NUMBER send bytes of _content; PUT tells the length and SHA-256 sum of the body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from ._content import CHUNK, bulk, small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["serve"]
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # http.server's 5 would refuse a burst of connections
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:  # noqa: ANN401
+        """A client that goes away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 64 * 1024  # headers and a small body in one packet
+    disable_nagle_algorithm = True
+    timeout = 60
+
+    def do_GET(self) -> None:
+        match self.path.strip("/").split("/"):
+            case ["bulk", seed, length]:
+                self._answer(int(length), bulk(int(seed), int(length)))
+            case ["small", number]:
+                body = small(int(number))
+                self._answer(len(body), [body])
+            case _:
+                self.send_error(404)
+
+    def do_PUT(self) -> None:
+        left = length = int(self.headers["Content-Length"])
+        digest = hashlib.sha256()
+        buffer = memoryview(bytearray(CHUNK))
+        while left and (count := self.rfile.readinto(buffer[: min(left, CHUNK)])):
+            digest.update(buffer[:count])
+            left -= count
+        body = json.dumps({"length": length - left, "sha256": digest.hexdigest()}).encode()
+        self._answer(len(body), [body])
+
+    def _answer(self, length: int, chunks: Iterable[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(chunk)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
+        pass
+
+
+def serve() -> None:
+    """Serve on a free loopback port, which is printed, until the process is ended."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    print(f"serving on 127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve()

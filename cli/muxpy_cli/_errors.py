@@ -1,0 +1,67 @@
+"""What goes wrong, as one line for a person."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+import trio
+
+__all__ = ["Failure", "Interrupted", "describe", "the_cause"]
+
+
+class Failure(Exception):
+    """The program cannot go on; the message is the line that the user gets."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Interrupted(Exception):
+    """A second signal came while the first was still being obeyed."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number  # as a shell reports a process that a signal ended
+
+
+def describe(error: BaseException) -> str:
+    """The error in a few words, without class names, error numbers or source positions."""
+    error = _innermost(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate does not verify: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve"
+    if isinstance(error, (trio.TooSlowError, TimeoutError)):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno:
+        text = os.strerror(error.errno)
+        return text[0].lower() + text[1:]
+    return str(error) or type(error).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Trio wraps the errors of a failed connection: one, or a group of them, is the cause of an OSError."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif isinstance(error, (OSError, trio.BrokenResourceError)) and error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
+
+
+def the_cause(error: BaseException) -> BaseException:
+    """Of all that nurseries collected, the one that says most: our own words first, then what is not a consequence."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [the_cause(leaf) for leaf in error.exceptions]
+    for kind in (Interrupted, Failure):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])

@@ -1,0 +1,239 @@
+"""The program as its user meets it: one line for each error, exit codes, signals, TLS, the demo."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trustme
+
+from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, run, running, tunnel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT = 30
+
+
+async def fails(*arguments: str, code: int = 1) -> str:
+    """Run what must fail; the one line that says why."""
+    with trio.fail_after(LIMIT):
+        got, output, errors = await run(*arguments)
+    assert (got, output) == (code, ""), errors
+    assert errors.startswith("muxpy: ")
+    assert errors.count("\n") == 1, errors
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["listen", "99999"], "between 0 and 65535"),
+        (["listen", "0", "--tls-key", sys.executable], "--tls-key needs --tls-cert"),
+        (["connect", "localhost", "-L", "0:localhost:1"], "it takes HOST:PORT; for example"),
+        (["connect", "localhost:1", "-L", "8080"], "-L 8080: it takes [bind:]port:host:hostport; for example"),
+        (["connect", "localhost:1"], "nothing to forward"),
+        (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--insecure"], "--insecure means without TLS"),
+        (["connect", "localhost:1", "-L", "0:a:1", "--tls-name", "a"], "need --tls"),
+        (["demo", "--size", "much"], "not a size"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+async def test_a_mistake_in_the_command_line_is_one_line(arguments: list[str], complaint: str) -> None:
+    assert complaint in await fails(*arguments, code=2)
+
+
+async def test_help_and_version() -> None:
+    with trio.fail_after(LIMIT):
+        for command in ([], ["listen"], ["connect"], ["demo"]):
+            code, output, errors = await run(*command, "--help")
+            assert (code, errors) == (0, "")
+            assert output.startswith("Usage: muxpy")
+        code, output, _ = await run("--version")
+    assert code == 0
+    assert output.startswith("muxpy ")
+
+
+async def test_a_refused_connection_is_one_line() -> None:
+    with closed_port() as port:
+        complaint = await fails("connect", f"localhost:{port}", "-L", "0:localhost:1")
+    assert complaint == f"muxpy: cannot connect to localhost:{port}: connection refused\n"
+
+
+async def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        complaint = f"muxpy: cannot listen on 127.0.0.1:{port}: address already in use\n"
+        assert await fails("listen", str(port)) == complaint
+        assert await fails("connect", "localhost:1", "-L", f"{port}:localhost:1") == complaint
+        with trio.fail_after(LIMIT):
+            async with running("listen", "0") as listening:
+                address = f"127.0.0.1:{await listening.port('listening on')}"
+                code, _, errors = await run("connect", address, "-R", f"{port}:localhost:1")
+        assert code == 1
+        assert "address already in use" in errors
+        assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.0.2.1"])
+async def test_listening_off_loopback_wants_tls(host: str) -> None:
+    assert "--tls-cert" in await fails("listen", f"{host}:0")
+
+
+async def test_listening_off_loopback_is_possible_if_one_insists() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0.0.0.0:0", "--insecure") as listening:
+            assert "listening on 0.0.0.0:" in await listening.line("without TLS")
+
+
+async def test_connecting_off_loopback_wants_tls() -> None:
+    assert "give --tls" in await fails("connect", "192.0.2.1:4242", "-L", "0:localhost:1")
+
+
+async def test_a_listener_that_is_no_muxpy() -> None:
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await stream.receive_some()
+
+    async with Server(greet) as server:
+        complaint = await fails("connect", f"localhost:{server.port}", "-L", "0:localhost:1")
+    assert "does not answer as a muxpy" in complaint
+
+
+async def test_the_end_of_the_session_is_one_line() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:localhost:1") as ends:
+            ends.listening.process.kill()
+            errors = await ends.connecting.errors()
+            assert await ends.connecting.process.wait() == 1
+    assert "muxpy: the session with localhost:" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_both_ends_in_order(number: signal.Signals) -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:localhost:1", "-R", "0:localhost:1") as ends:
+            assert await ends.connecting.end(number) == 0
+            assert (await ends.listening.line("ended")).endswith("ended")  # without an error
+            assert await ends.listening.end(number) == 0
+            assert await ends.connecting.errors() == await ends.listening.errors() == ""
+
+
+async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:localhost:1") as ends:
+            assert await ends.listening.end() == 0
+            assert "the other end closed it" in await ends.connecting.errors()
+            assert await ends.connecting.process.wait() == 1
+
+
+async def test_a_second_signal_ends_at_once() -> None:
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            await client.send_all(b"x")
+            await client.receive_some()
+            ends.connecting.send(signal.SIGINT)
+            await ends.connecting.line("finishing")
+            assert await ends.connecting.end(signal.SIGINT) == 130
+            await client.aclose()
+
+
+# ---- TLS ----
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """A folder with ca.pem, and cert.pem and key.pem for example.org."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("example.org")
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(str(tmp_path / "cert.pem"), append=True)
+    return tmp_path
+
+
+async def test_tls(certificates: Path) -> None:
+    with trio.fail_after(LIMIT):
+        tls = ("--tls-cert", str(certificates / "cert.pem"), "--tls-key", str(certificates / "key.pem"))
+        async with running("listen", "0", *tls) as listening, Server(echo) as server:
+            address = f"127.0.0.1:{await listening.port('with TLS')}"
+            forward = ("connect", address, "-L", f"0:localhost:{server.port}")
+            authority = ("--tls-ca", str(certificates / "ca.pem"))
+
+            complaint = await fails(*forward, "--tls")
+            assert "certificate does not verify: unable to get local issuer certificate" in complaint
+            complaint = await fails(*forward, "--tls", *authority)
+            assert "certificate does not verify: IP address mismatch" in complaint
+            assert "--tls?" in await fails(*forward)
+
+            async with running(*forward, "--tls", *authority, "--tls-name", "example.org") as connecting:
+                port = await connecting.port("forwarding")
+                client = await trio.open_tcp_stream("127.0.0.1", port)
+                await client.send_all(b"secret")
+                assert await client.receive_some() == b"secret"
+                await client.aclose()
+                assert await connecting.end() == 0
+
+
+async def test_tls_with_one_that_has_none() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0") as listening:
+            port = await listening.port("listening on")
+            assert "TLS failed" in await fails("connect", f"localhost:{port}", "-L", "0:localhost:1", "--tls")
+
+
+async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("nonsense")
+    assert "cannot use" in await fails("listen", "0", "--tls-cert", str(tmp_path / "cert.pem"))
+    assert "cannot use" in await fails(
+        "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem")
+    )
+
+
+# ---- the demo, and what is missing without the extra ----
+
+
+async def test_the_demo_shows_what_it_measured() -> None:
+    with trio.fail_after(LIMIT):
+        code, output, errors = await run("demo", "--size", "4MiB", "--requests", "50")
+    assert (code, errors) == (0, "")
+    for text in ("download", "upload", "MiB/s", "p50 / p90 / p99", "streams opened", "frames", "largest window"):
+        assert text in output
+    assert "All 4 MiB and 60 answers came through with the right SHA-256." in output
+    assert "\x1b" not in output
+    assert "…" not in output
+
+
+async def test_the_demo_ends_its_processes_when_interrupted() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("demo", "--size", "100GiB") as demo:
+            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
+            assert await demo.end(signal.SIGINT) == 130
+            for port in ports:
+                with pytest.raises(OSError, match="all attempts to connect"):
+                    await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_the_demo_has_a_time_limit() -> None:
+    with trio.fail_after(LIMIT):
+        code, _, errors = await run("demo", "--size", "100GiB", "--time-limit", "1")
+    assert (code, errors) == (1, "muxpy: the demo takes longer than its time limit\n")
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    script = f"import sys; sys.modules[{missing!r}] = None; import muxpy_cli; muxpy_cli.main()"
+    with trio.fail_after(LIMIT):
+        done = await trio.run_process(
+            [COMMAND[0], "-c", script], capture_stdout=True, capture_stderr=True, check=False, env=ENVIRONMENT
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(rf"muxpy: the program needs {missing}.*: pip install 'muxpy\[cli\]'\n", done.stderr.decode())

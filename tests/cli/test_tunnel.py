@@ -1,0 +1,239 @@
+"""Forwards between real processes: bytes, half-close, resets, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from contextlib import suppress
+from functools import partial
+
+import pytest
+import trio
+
+import muxpy
+from muxpy_cli._wire import Purpose, pack, receive_message
+
+from .program import Server, Tunnel, closed_port, echo, free_port, receive_all, reset, run, running, tunnel
+
+LIMIT = 30
+SIZE = 5_000_000
+
+
+async def exchange(stream: trio.SocketStream, size: int) -> None:
+    """Send random bytes to an echo server, and check that they come back."""
+    data = os.urandom(size)
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await stream.send_all(data)
+            await stream.send_eof()
+
+        nursery.start_soon(send)
+        received = await receive_all(stream)
+    assert hashlib.sha256(received).digest() == hashlib.sha256(data).digest()
+    stream.socket.close()
+
+
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_bytes_come_through_whole_on_many_connections(option: str) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            Server(echo) as target,
+            tunnel(option, f"0:localhost:{target.port}") as ends,
+            trio.open_nursery() as nursery,
+        ):
+            for size in (0, 1, 65_536, 1_000_000, SIZE):
+                nursery.start_soon(exchange, await ends.client(), size)
+
+
+async def test_many_forwards_share_a_session() -> None:
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as one, Server(partial(answer, b"two")) as two:
+            forwards = ("-L", f"0:127.0.0.1:{one.port}", "-L", f"0:[::1]:{one.port}", "-R", f"0:localhost:{two.port}")
+            async with tunnel(*forwards) as ends:
+                await exchange(await ends.client(0), 1000)
+                assert await receive_all(await ends.client(2)) == b"two"
+
+
+async def answer(text: bytes, stream: trio.SocketStream) -> None:
+    await stream.send_all(text)
+    await stream.send_eof()
+
+
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_half_close_passes_through_both_ways(option: str) -> None:
+    async def target(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"first")
+        assert await receive_all(stream) == b"request"  # until the client's half-close
+        await stream.send_all(b" and last")
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel(option, f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            assert await client.receive_some() == b"first"
+            await client.send_all(b"request")
+            await client.send_eof()
+            assert await receive_all(client) == b" and last"
+
+
+async def test_a_target_that_ends_first_still_gets_the_rest() -> None:
+    got = trio.Event()
+
+    async def target(stream: trio.SocketStream) -> None:
+        await stream.send_eof()
+        assert await receive_all(stream) == b"late"
+        got.set()
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            assert await client.receive_some() == b""
+            await client.send_all(b"late")
+            await client.send_eof()
+            await got.wait()
+
+
+async def expect_reset(ends: Tunnel) -> None:
+    """Connect, and find the connection reset: when it is used, or so soon that connecting fails already."""
+    try:
+        client = await ends.client()
+    except OSError:
+        return
+    with pytest.raises(trio.BrokenResourceError):
+        await client.receive_some()
+
+
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_a_refused_target_resets_the_caller(option: str) -> None:
+    with trio.fail_after(LIMIT), closed_port() as port:
+        async with tunnel(option, f"0:localhost:{port}") as ends:
+            await expect_reset(ends)
+            assert "connection refused" in await ends.connecting.line("cannot reach localhost")
+            await expect_reset(ends)  # the session goes on
+
+
+async def test_the_caller_learns_of_a_refusal_although_it_sends() -> None:
+    with trio.fail_after(LIMIT), closed_port() as port:
+        async with tunnel("-L", f"0:localhost:{port}") as ends:
+            client = await ends.client()
+            with pytest.raises(trio.BrokenResourceError):
+                await client.send_all(bytes(100_000_000))
+            assert "connection refused" in await ends.connecting.line("cannot reach localhost")
+
+
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_a_reset_by_the_target_is_a_reset_for_the_client(option: str) -> None:
+    async def target(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        reset(stream)
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel(option, f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            await client.send_all(b"x")
+            with pytest.raises(trio.BrokenResourceError):
+                await client.receive_some()
+
+
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_a_reset_by_the_client_is_a_reset_for_the_target(option: str) -> None:
+    was_reset = trio.Event()
+
+    async def target(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        was_reset.set()
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel(option, f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            await client.receive_some()
+            reset(client)
+            await was_reset.wait()
+
+
+async def test_only_loopback_targets_and_binds_are_served() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:0.0.0.0:80") as ends:
+            await expect_reset(ends)
+            assert "only loopback addresses" in await ends.listening.line("refused")
+        async with running("listen", "0") as listening:
+            port = await listening.port("listening on")
+            for bind in ("*", "0.0.0.0", "[::]", "192.0.2.1"):
+                code, _, errors = await run("connect", f"localhost:{port}", "-R", f"{bind}:0:localhost:1")
+                assert code == 1
+                assert "only loopback addresses" in errors
+                assert errors.count("\n") == 1
+
+
+async def test_a_remote_port_is_free_again_when_the_session_has_ended() -> None:
+    port = free_port()
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0") as listening:
+            address = f"localhost:{await listening.port('listening on')}"
+            for _ in range(3):
+                async with running("connect", address, "-R", f"{port}:localhost:1") as connecting:
+                    await connecting.line("forwarding")
+                    assert await connecting.end() == 0
+                await listening.line("ended")
+
+
+async def test_a_stream_that_speaks_nonsense_harms_only_itself() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0") as listening:
+            port = await listening.port("listening on")
+            async with muxpy.open_tcp_session("127.0.0.1", port) as session:
+                for stream_type, data in ((Purpose.CONNECT, b"\xff\xff"), (Purpose.LISTEN, pack({"host": 7}))):
+                    stream = await session.open_stream(stream_type=stream_type)
+                    await stream.send_all(data)
+                    with pytest.raises(muxpy.StreamReset):
+                        await stream.receive_some()
+                stream = await session.open_stream(stream_type=77)
+                await stream.send_all(pack({}))
+                assert (await receive_message(stream))[0]["error"] == "unknown"
+                await stream.aclose()
+                stream = await session.open_stream(stream_type=Purpose.HELLO)
+                await stream.send_all(pack({}))
+                assert "program" in (await receive_message(stream))[0]
+                await stream.aclose()
+
+
+async def test_draining_lets_open_connections_finish() -> None:
+    started, release = trio.Event(), trio.Event()
+
+    async def target(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        started.set()
+        await release.wait()
+        await stream.send_all(b"x" * SIZE)
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            await client.send_all(b"go")
+            await started.wait()
+            ends.connecting.send(signal.SIGINT)
+            await ends.connecting.line("finishing")
+            release.set()
+            assert len(await receive_all(client)) == SIZE
+            client.socket.close()
+            assert await ends.connecting.process.wait() == 0
+            assert "ended" in await ends.listening.line("ended")
+
+
+async def test_a_client_that_reads_nothing_does_not_outlive_the_session() -> None:
+    async def target(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(bytes(100_000))
+
+    with trio.fail_after(LIMIT):
+        async with Server(target) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
+            client = await ends.client()
+            assert await client.receive_some(1)
+            ends.listening.process.kill()
+            assert await ends.connecting.process.wait() == 1
+            with pytest.raises(trio.BrokenResourceError):
+                await receive_all(client)
