@@ -41,8 +41,9 @@ class SessionConfig:
     drain_timeout: float = 5.0
     """How long `aclose` lets open streams finish before it ends them."""
     linger_timeout: float = 1.0
-    """How long the last words (GOAWAY and its reason) may take to be written and read before the transport is
-    closed. Closing at once could make TCP throw them away; Go's HTTP/2 server waits the same second."""
+    """How long, after an error, the last words (GOAWAY and its reason) may take to be written and read before the
+    transport is closed. Closing at once could make TCP throw them away; Go's HTTP/2 server waits the same second. After
+    a clean end it is `drain_timeout`, if that is longer and the transport can end one direction alone."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

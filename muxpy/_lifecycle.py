@@ -16,6 +16,7 @@ from ._codes import ErrorCode, code_name
 from ._errors import SessionClosed, SessionEnd, StreamReset
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics
+from .frame import MAX_STREAM_TYPE, MIN_EXTENSION_TYPE
 from .proto import Changes, Connection, StreamState
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class Lifecycle:
         self._session = session
         self._config = session.config
         self._transport = transport
-        self._extensions = {extension.stream_type: _ExtensionSlot(self, extension) for extension in extensions}
+        self._extensions: dict[int, _ExtensionSlot] = {}
+        for extension in extensions:
+            self._register(extension)
         self.core = Connection(session.config, client=session.client, extension_types=self._extensions)
         self.reader = Reader(transport, self.core, self)
         self.writer = Writer(transport, self.core, _on_sent)
@@ -48,6 +51,14 @@ class Lifecycle:
         self._over = trio.Event()  # it is decided how the session ends
         self._closed = trio.Event()  # nothing of it is left
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
+
+    def _register(self, extension: Extension) -> None:
+        kind = extension.stream_type
+        if not MIN_EXTENSION_TYPE <= kind <= MAX_STREAM_TYPE:
+            raise ValueError(f"an extension's stream_type must be {MIN_EXTENSION_TYPE:#x} or more, it is {kind:#x}")
+        if kind in self._extensions:
+            raise ValueError(f"two extensions have the stream_type {kind:#x}")
+        self._extensions[kind] = _ExtensionSlot(self, extension)
 
     # ---- running ----
 
@@ -101,7 +112,12 @@ class Lifecycle:
 
     async def _linger(self) -> None:
         """Have the last words written, and give the peer time to read them."""
-        with trio.move_on_after(self._config.linger_timeout):
+        assert self.end is not None
+        patience = self._config.linger_timeout
+        if self.end.code == ErrorCode.NO_ERROR and self._transport.half_closeable:
+            # The peer ends when it has read all: data may still be on a slow way, and closing could destroy it.
+            patience = max(patience, self._config.drain_timeout)
+        with trio.move_on_after(patience):
             await self.writer.drained()
             try:
                 if not self.reader.ended.is_set():

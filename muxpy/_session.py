@@ -15,7 +15,7 @@ from ._codes import ErrorCode, check_code
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
-from .frame import MAX_PRIORITY
+from .frame import MAX_PRIORITY, MAX_STREAM_TYPE
 
 if TYPE_CHECKING:
     from ._config import SessionConfig
@@ -69,7 +69,7 @@ class Session:
         """
         if not 0 <= index(priority) <= MAX_PRIORITY:
             raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
-        if not 0 <= index(stream_type) <= 0xFFFFFFFF:
+        if not 0 <= index(stream_type) <= MAX_STREAM_TYPE:
             raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
         await trio.lowlevel.checkpoint()
         self._check_openable()

@@ -26,6 +26,8 @@ class Transport(trio.abc.AsyncResource):
 
     local_address: Address = None
     remote_address: Address = None
+    half_closeable = True
+    """Whether `send_eof` does anything."""
     reads = 0
     """Receive calls to what lies below."""
     writes = 0
@@ -57,6 +59,7 @@ class StreamTransport(Transport):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self.half_closeable = isinstance(stream, trio.abc.HalfCloseableStream)
 
     async def receive(self) -> Buffer:
         self.reads += 1

@@ -35,5 +35,5 @@ class Extension(Protocol):
         """Runs as a task of the session, is cancelled when the session has ended, and may return early.
 
         An exception it raises is taken for a bug: it ends the session with INTERNAL_ERROR and comes out of
-        `open_session`.
+        `open_session`, or is the cause of the SessionClosed that does.
         """

@@ -12,6 +12,7 @@ judge its silence.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -90,17 +91,16 @@ class Heartbeat:
 
     async def _beat(self, session: Session, interval: float) -> None:
         """Send beats until the stream ends; returns if the peer does not answer them."""
-        try:
+        with suppress(StreamReset, SessionGoingAway):
             stream = await session.open_stream(PRIORITY, self.stream_type)
             number = 0
             while True:
                 self.beating = await self._exchange(session, stream, number.to_bytes(BEAT_SIZE, "big"))
                 if not self.beating:
+                    stream.reset()
                     break
                 number = (number + 1) % 2**32
                 await trio.sleep(interval)
-        except (StreamReset, SessionGoingAway):
-            pass
         self.beating = False
         log.info("%r: the peer has no heartbeat; going on without", session)
 

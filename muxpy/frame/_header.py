@@ -22,6 +22,7 @@ MAX_PAYLOAD: Final = LENGTH_MASK
 """The most bytes that one DATA frame carries: 14 bits of length."""
 MAX_ID: Final = MASK_31
 MAX_PRIORITY: Final = MASK_31
+MAX_STREAM_TYPE: Final = 0xFFFFFFFF
 MAX_WINDOW: Final = MASK_31
 """A window may not be lifted past 2^31-1 bytes."""
 

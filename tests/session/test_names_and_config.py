@@ -1,0 +1,126 @@
+"""The names that muxpy exports, and the checks of SessionConfig."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import pytest
+import trio
+
+import muxpy
+import muxpy.ext
+
+NAMES = {
+    "Accept",
+    "MIN_EXTENSION_TYPE",
+    "ErrorCode",
+    "Extension",
+    "Heartbeat",
+    "HeartbeatLost",
+    "ProtocolError",
+    "Session",
+    "SessionClosed",
+    "SessionConfig",
+    "SessionEnd",
+    "SessionGoingAway",
+    "SessionListener",
+    "SessionStatistics",
+    "Stream",
+    "StreamReset",
+    "open_session",
+    "open_tcp_session",
+    "serve_tcp_sessions",
+}
+
+
+def test_exported_names() -> None:
+    assert set(muxpy.__all__) == NAMES
+    public = {
+        name
+        for name, value in vars(muxpy).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert public == NAMES
+
+
+def test_the_constants_of_the_protocol() -> None:
+    assert muxpy.MIN_EXTENSION_TYPE == 0xFFFFFEFF
+    assert [code.name for code in muxpy.ErrorCode] == [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+    ]
+    assert [int(code) for code in muxpy.ErrorCode] == list(range(8))
+
+
+def test_errors_are_trios() -> None:
+    assert issubclass(muxpy.StreamReset, trio.BrokenResourceError)
+    assert issubclass(muxpy.SessionClosed, trio.BrokenResourceError)
+    assert issubclass(muxpy.SessionGoingAway, muxpy.SessionClosed)
+    assert issubclass(muxpy.HeartbeatLost, trio.BrokenResourceError)
+    assert issubclass(muxpy.Stream, trio.abc.HalfCloseableStream)
+    assert issubclass(muxpy.SessionListener, trio.abc.Listener)
+
+
+def test_defaults() -> None:
+    config = muxpy.SessionConfig()
+    assert config.max_streams == 1024
+    assert config.accept_backlog == 1024
+    assert config.heartbeat_interval == 3
+    assert config.heartbeat_tolerance == 10
+    assert config.idle_timeout is None
+
+
+def test_a_config_is_frozen_and_takes_keywords_only() -> None:
+    config = muxpy.SessionConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.max_streams = 5  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        muxpy.SessionConfig(5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(muxpy.SessionConfig)])
+def test_no_setting_is_negative(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        muxpy.SessionConfig(**{name: -1})
+
+
+@pytest.mark.parametrize("wrong", [0, 65535, 2**31])
+def test_max_window_has_the_bounds_of_the_protocol(wrong: int) -> None:
+    with pytest.raises(ValueError, match="max_window"):
+        muxpy.SessionConfig(max_window=wrong)
+
+
+@pytest.mark.parametrize("right", [65536, 2**31 - 1])
+def test_the_bounds_themselves_are_allowed(right: int) -> None:
+    assert muxpy.SessionConfig(max_window=right).max_window == right
+
+
+def test_the_control_queue_needs_some_room() -> None:
+    with pytest.raises(ValueError, match="max_control_frames"):
+        muxpy.SessionConfig(max_control_frames=15)
+
+
+def test_a_heartbeat_needs_an_interval() -> None:
+    with pytest.raises(ValueError, match="heartbeat_interval"):
+        muxpy.SessionConfig(heartbeat_interval=0)
+    assert muxpy.SessionConfig(heartbeat_interval=None).heartbeat_interval is None
+
+
+def test_texts_of_ends() -> None:
+    assert str(muxpy.SessionEnd(0, None, None, b"")) == "it was closed"
+    assert str(muxpy.SessionEnd(7, None, None, b"")) == "it was killed by this side"
+    assert str(muxpy.SessionEnd(99, None, None, b"")) == "it ended with error 99"
+    assert str(muxpy.SessionEnd(2, OSError("cable cut"), None, b"")) == "cable cut"
+    closed = muxpy.SessionClosed(muxpy.SessionEnd(2, OSError("cable cut"), None, b""))
+    assert str(closed) == "the session has ended: cable cut"
+    assert isinstance(closed.__cause__, OSError)
+    assert not closed.retryable
+    error = muxpy.ProtocolError(muxpy.ErrorCode.FRAME_SIZE_ERROR, "too long")
+    assert str(error) == "FRAME_SIZE_ERROR: too long"
