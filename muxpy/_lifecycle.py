@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._backlog import Backlog
 from ._codes import ErrorCode, code_name
 from ._errors import SessionClosed, SessionEnd, StreamReset
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics
+from ._stream import Stream
 from .frame import MAX_STREAM_TYPE, MIN_EXTENSION_TYPE
 from .proto import Changes, Connection, StreamState
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ._session import Session
-    from ._stream import Stream
     from ._transport import Transport
     from .ext import Extension
 
@@ -43,6 +44,7 @@ class Lifecycle:
         self.core = Connection(session.config, client=session.client, extension_types=self._extensions)
         self.reader = Reader(transport, self.core, self)
         self.writer = Writer(transport, self.core, _on_sent)
+        self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None
         self.closing = False
         self.bug: BaseException | None = None
@@ -133,7 +135,7 @@ class Lifecycle:
         """Wake whom the received bytes concern. Runs in the reader: it starts tasks and waits for none."""
         self.writer.expect(len(changes.readable) + len(changes.opened) + len(changes.writable))
         for state in changes.opened:
-            self._session._on_opened(state)
+            self._opened(Stream(self._session, state))
         for state in changes.readable:
             state.handle._wake_receiver()
         for state in changes.writable:
@@ -145,6 +147,13 @@ class Lifecycle:
         if self.core.has_output:
             self.writer.poke()
         self.streams_changed()
+
+    def _opened(self, stream: Stream) -> None:
+        if stream._state.extension:
+            self.core.accepted(stream._state)
+            self._extensions[stream.stream_type].offer(stream)
+        else:
+            self.backlog.add(stream)
 
     def on_eof(self, error: BaseException | None) -> None:
         """The transport ended: in order, if the peer said GOAWAY and nothing was cut."""
@@ -175,10 +184,6 @@ class Lifecycle:
         if self.closing:
             self._progress.unpark_all()
 
-    def offer_to_extension(self, stream: Stream) -> None:
-        """Hand a stream that the peer opened to the extension of its type."""
-        self._extensions[stream.stream_type].offer(stream)
-
     # ---- ending ----
 
     def finish(self, code: int, error: BaseException | None) -> None:
@@ -195,7 +200,7 @@ class Lifecycle:
         log.info("%r: %s", self._session, self.end)
         for state in self.core.streams.values():
             state.handle._wake_all()
-        self._session._acceptors.unpark_all()
+        self.backlog.wake()
         self.writer.wake_waiters()
         for slot in self._extensions.values():
             slot.wake()
@@ -208,7 +213,7 @@ class Lifecycle:
             if self.end is None:
                 self.closing = True
                 self._session.go_away()
-                self._session._refuse_backlog()
+                self.backlog.refuse_all()
                 with trio.move_on_after(self._config.drain_timeout):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
@@ -217,6 +222,11 @@ class Lifecycle:
         except BaseException:
             self.kill(None)
             raise
+
+    def check_alive(self) -> None:
+        """Raise SessionClosed if the session has ended."""
+        if self.end is not None:
+            raise SessionClosed(self.end)
 
     def kill(self, error: BaseException | None) -> None:
         """See Session.kill."""
@@ -243,7 +253,7 @@ class Lifecycle:
             streams_opened=counters.opened,
             streams_accepted=counters.accepted,
             streams_refused=counters.refused,
-            backlog=len(self._session._backlog),
+            backlog=len(self.backlog),
             frames_received=counters.frames_received,
             frames_sent=counters.frames_sent,
             data_received=counters.data_received,
@@ -285,7 +295,7 @@ class _ExtensionSlot:
     async def _accept(self) -> Stream:
         await trio.lowlevel.checkpoint()
         while not self._waiting:
-            self._life._session._check_alive()
+            self._life.check_alive()
             await self._lot.park()
         return self._waiting.popleft()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from operator import index
 from typing import TYPE_CHECKING, Self
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from ._statistics import SessionStatistics
     from ._transport import Address, Transport
     from .ext import Extension
-    from .proto import StreamState
 
 __all__ = ["Session"]
 
@@ -45,12 +43,10 @@ class Session:
         self.client = client
         self.local_address: Address = transport.local_address
         self.remote_address: Address = transport.remote_address
-        self._backlog: deque[Stream] = deque()  # opened by the peer, not accepted yet
-        self._acceptors = trio.lowlevel.ParkingLot()
-        self._serve: Callable[[Stream], None] | None = None  # starts a handler, while serve_streams runs
         self._life = Lifecycle(self, transport, extensions)
         self._core = self._life.core
         self._writer = self._life.writer
+        self._backlog = self._life.backlog
 
     def __repr__(self) -> str:
         role = "client" if self.client else "server"
@@ -88,7 +84,7 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
         this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        if self._serve is not None:
+        if self._backlog.served:
             raise trio.BusyResourceError("serve_streams takes this session's streams")
         if len(self._backlog) > 1:
             # Taking one of many costs no pass through the scheduler; the last one does.
@@ -96,9 +92,9 @@ class Session:
         elif self._backlog:
             await trio.lowlevel.checkpoint()
         # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
-        while (stream := self._next_stream()) is None:
+        while (stream := self._backlog.take()) is None:
             self._check_acceptable()
-            await self._acceptors.park()
+            await self._backlog.wait()
         return stream
 
     def __aiter__(self) -> AsyncIterator[Stream]:
@@ -122,21 +118,16 @@ class Session:
         INTERNAL_ERROR and logged; the session and the other handlers go on. Raises SessionClosed if the session
         ended with an error.
         """
-        if self._serve is not None:
+        if self._backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
         async with trio.open_nursery() as nursery:
 
             def serve(stream: Stream) -> None:
                 nursery.start_soon(_handle, handler, stream)
 
-            self._serve = serve
-            try:
-                while (stream := self._next_stream()) is not None:
-                    serve(stream)
+            with self._backlog.serving(serve):
                 while self._life.end is None and not self._core.goaway_sent:
-                    await self._acceptors.park()
-            finally:
-                self._serve = None
+                    await self._backlog.wait()
         end = self._life.end
         if end is not None and end.error is not None:
             raise SessionClosed(end)
@@ -159,7 +150,7 @@ class Session:
         check_code(code)
         if self._life.end is None and self._core.go_away(code, debug):
             self._writer.poke()
-            self._acceptors.unpark_all()
+            self._backlog.wake()
 
     async def aclose(self) -> None:
         """End the session in order: GOAWAY, up to `config.drain_timeout` seconds for open streams to finish, then
@@ -195,40 +186,10 @@ class Session:
         """Tell the session a round trip that was measured, for window growth and `statistics().rtt`."""
         self._core.sample_rtt(seconds, trio.current_time())
 
-    # ---- called by the lifecycle ----
-
-    def _on_opened(self, state: StreamState) -> None:
-        stream = Stream(self, state)
-        if state.extension:
-            self._core.accepted(state)
-            self._life.offer_to_extension(stream)
-        elif self._serve is not None:
-            self._core.accepted(state)
-            self._serve(stream)
-        else:
-            self._backlog.append(stream)
-            self._acceptors.unpark()
-
-    def _next_stream(self) -> Stream | None:
-        """The oldest waiting stream that was not reset meanwhile."""
-        while self._backlog:
-            stream = self._backlog.popleft()
-            self._core.accepted(stream._state)
-            if stream._state.reset_code is None:
-                return stream
-        return None
-
-    def _refuse_backlog(self) -> None:
-        """Nobody will accept these any more; the peer may try them elsewhere."""
-        while (stream := self._next_stream()) is not None:
-            stream.reset(ErrorCode.REFUSED_STREAM)
-
-    def _check_alive(self) -> None:
-        if self._life.end is not None:
-            raise SessionClosed(self._life.end)
+    # ---- checks ----
 
     def _check_openable(self) -> None:
-        self._check_alive()
+        self._life.check_alive()
         if not self._core.can_open:
             raise SessionGoingAway(
                 "the peer is going away" if self._core.remote_goaway else "the session has used up its stream ids"
@@ -237,7 +198,7 @@ class Session:
             raise SessionGoingAway("this session is being closed")
 
     def _check_acceptable(self) -> None:
-        self._check_alive()
+        self._life.check_alive()
         if self._core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
 

@@ -158,7 +158,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("send_eof was called on this stream")
         if state.cut_short:
             raise trio.BrokenResourceError("an earlier send_all was cancelled: the stream can only be closed")
-        self.session._check_alive()
+        self.session._life.check_alive()
 
     # ---- receiving ----
 
@@ -218,7 +218,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self.session._writer.push(self._state)
             return data
         if not state.received_fin:
-            self.session._check_alive()
+            self.session._life.check_alive()
         return b""
 
     # ---- ending ----

@@ -1,0 +1,83 @@
+"""Streams that the peer opened and that the application has not taken yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._codes import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._stream import Stream
+    from .proto import Connection
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    """Keeps incoming streams until they are taken, or hands them on at once while someone serves them.
+
+    The connection bounds it. A stream that is reset while it waits keeps its place until it would be taken, or a
+    peer could pile up any number by opening and resetting them.
+    """
+
+    def __init__(self, core: Connection) -> None:
+        self._core = core
+        self._streams: deque[Stream] = deque()
+        self._takers = trio.lowlevel.ParkingLot()
+        self._serve: Callable[[Stream], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def served(self) -> bool:
+        """Whether `serving` takes all streams."""
+        return self._serve is not None
+
+    def add(self, stream: Stream) -> None:
+        """The peer has opened a stream. Called in the reader, so it must not wait."""
+        if self._serve is not None:
+            self._core.accepted(stream._state)
+            self._serve(stream)
+        else:
+            self._streams.append(stream)
+            self._takers.unpark()
+
+    def take(self) -> Stream | None:
+        """The oldest stream that was not reset meanwhile; None if there is none."""
+        while self._streams:
+            stream = self._streams.popleft()
+            self._core.accepted(stream._state)
+            if stream._state.reset_code is None:
+                return stream
+        return None
+
+    @contextmanager
+    def serving(self, serve: Callable[[Stream], None]) -> Iterator[None]:
+        """Hand streams to `serve`, those that wait and those that come, as long as the block runs."""
+        while (stream := self.take()) is not None:
+            serve(stream)
+        self._serve = serve
+        try:
+            yield
+        finally:
+            self._serve = None
+
+    async def wait(self) -> None:
+        """Wait for a stream to take, or for news of the session."""
+        await self._takers.park()
+
+    def wake(self) -> None:
+        """The session has news for those who wait: it ends, or goes away."""
+        self._takers.unpark_all()
+
+    def refuse_all(self) -> None:
+        """Nobody will take these any more; the peer may try them elsewhere."""
+        while (stream := self.take()) is not None:
+            stream.reset(ErrorCode.REFUSED_STREAM)
