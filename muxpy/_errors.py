@@ -30,7 +30,7 @@ class SessionEnd:
     error: BaseException | None
     """What went wrong; None for a clean end."""
     remote_code: int | None
-    """The code of the peer's GOAWAY; None if it sent none."""
+    """The code of the peer's GOAWAY; None if it had sent none when the session ended."""
     remote_debug: bytes
     """The debug text of the peer's GOAWAY, at most 1 KiB."""
 

@@ -179,6 +179,10 @@ class GoPeer:
         finally:
             del self._waiting[number]
 
+    def signal(self, number: int) -> None:
+        """Send the process a signal, such as SIGSTOP."""
+        self._process.send_signal(number)
+
     async def _send(self, message: dict[str, Any]) -> None:
         for name in _BYTES_FIELDS:
             if name in message:

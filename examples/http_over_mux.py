@@ -1,0 +1,188 @@
+"""HTTP from a device that nobody can connect to, because it is behind NAT or a firewall.
+
+    python examples/http_over_mux.py public [PORT]    on a machine that can be reached
+    python examples/http_over_mux.py device [PORT]    on the one that cannot
+    python examples/http_over_mux.py                  both at once, on a free port
+
+The device dials out: one TCP connection, one session. Then the roles turn round. The device accepts streams from
+that session as if it were a listening socket, and the public side opens one for each request:
+
+    public                                        device
+    http.client ── stream ──┐              ┌── stream ── http.server
+    http.client ── stream ──┼─ one socket ─┼── stream ── http.server
+    http.client ── stream ──┘              └── stream ── http.server
+
+HTTP itself is the standard library's. That is blocking code, so it runs in threads, on a `BlockingSocket`: the same
+few lines bring other blocking libraries to a stream.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import platform
+import sys
+from contextlib import asynccontextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+import muxpy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from _typeshed import WriteableBuffer
+
+HOST, PORT = "127.0.0.1", 4243
+
+
+class BlockingSocket(io.RawIOBase):
+    """As much of a socket as http.server and http.client use, for a thread that Trio started."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it. Like every call here, raises trio.Cancelled in the thread if its task is cancelled."""
+        trio.from_thread.run(self._stream.send_all, data)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Receive at least one byte, or 0 at the end."""
+        view = memoryview(buffer)
+        data = trio.from_thread.run(self._stream.receive_some, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def readable(self) -> bool:
+        """For BufferedReader."""
+        return True
+
+    def makefile(self, mode: str = "rb", buffering: int = -1) -> io.BufferedReader:
+        """What both libraries read from."""
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Whoever opened the stream closes it."""
+
+
+class Status(BaseHTTPRequestHandler):
+    """The pages of the device."""
+
+    protocol_version = "HTTP/1.1"  # more than one request on a stream
+
+    def do_GET(self) -> None:
+        """/status tells about the machine; there is nothing else."""
+        if self.path == "/status":
+            self._answer(200, {"system": platform.system(), "python": platform.python_version(), "pid": os.getpid()})
+        else:
+            self._answer(404, {"error": f"no page {self.path}"})
+
+    def do_POST(self) -> None:
+        """Any path: says how long the body was."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"path": self.path, "received": len(body)})
+
+    def _answer(self, status: int, page: dict[str, Any]) -> None:
+        body = json.dumps(page).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401 - as http.server has it
+        """To where the example prints."""
+        print("device:", format % args)
+
+
+async def device(port: int) -> None:
+    """Dial out, then serve HTTP on the streams that come in."""
+    threads = trio.CapacityLimiter(100)  # requests at once
+
+    async def serve_http(stream: muxpy.Stream) -> None:
+        handle = partial(cast("Any", Status), BlockingSocket(stream), ("public", 0), None)
+        try:
+            async with stream:
+                await trio.to_thread.run_sync(handle, limiter=threads)
+        except trio.BrokenResourceError as error:  # whoever asked has gone: no reason to stop serving others
+            print("device: a request was given up:", error)
+
+    async with muxpy.open_tcp_session(HOST, port) as session:
+        print(f"device: connected from {session.local_address}")
+        try:
+            # The one line that matters: a session in the place of a listening socket.
+            await trio.serve_listeners(serve_http, [session.listener()])
+        except* muxpy.SessionClosed as ended:
+            print("device:", ended.exceptions[0])
+
+
+async def fetch(session: muxpy.Session, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    """One HTTP request to the device at the other end of the session: status and page."""
+
+    def request() -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("device")
+        connection.sock = BlockingSocket(stream)  # connected already
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    async with await session.dial("device", 80) as stream:
+        return await trio.to_thread.run_sync(request)
+
+
+async def visit(session: muxpy.Session) -> None:
+    """What the public side does with each device that connects: several requests at the same time."""
+    print(f"public: a device from {session.remote_address}")
+
+    async def show(method: str, path: str, body: bytes | None = None) -> None:
+        status, page = await fetch(session, method, path, body)
+        print(f"public: {method} {path} -> {status} {page}")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(show, "GET", "/status")
+        nursery.start_soon(show, "GET", "/nothing-here")
+        nursery.start_soon(show, "POST", "/firmware", bytes(1_000_000))
+    # Returning closes the session in order.
+
+
+@asynccontextmanager
+async def public(port: int) -> AsyncIterator[int]:
+    """Take devices for as long as the block runs; the value is the port, which the system chooses for 0."""
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(muxpy.serve_tcp_sessions, visit, port, host=HOST))
+        yield listener.socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def demo() -> None:
+    """Both sides in one process."""
+    async with public(0) as port:
+        await device(port)
+
+
+async def main(args: list[str]) -> None:
+    """Do what the command line says."""
+    port = int(args[1]) if len(args) > 1 else PORT
+    match args[:1]:
+        case ["public"]:
+            async with public(port):
+                print(f"public: listening on {HOST}:{port}; stop with Ctrl-C")
+                await trio.sleep_forever()
+        case ["device"]:
+            await device(port)
+        case []:
+            await demo()
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        trio.run(main, sys.argv[1:])
+    except* KeyboardInterrupt:  # in the group of a nursery, or bare
+        print("stopped")
