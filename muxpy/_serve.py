@@ -141,7 +141,11 @@ async def _run_session(
     config = config or SessionConfig()
     if extensions is None:
         extensions = [Heartbeat()]
-    session = Session(transport, client=client, config=config, extensions=extensions)
+    try:
+        session = Session(transport, client=client, config=config, extensions=extensions)
+    except BaseException:  # an extension that cannot be registered: the transport is ours to close all the same
+        await trio.aclose_forcefully(transport)
+        raise
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame import GOAWAY, MIN_EXTENSION_TYPE, RST, encode_syn
@@ -120,6 +120,16 @@ async def test_an_extension_ends_with_its_session(autojump_clock: Clock) -> None
         await peer.aclose()
         await wait_all_tasks_blocked()
         assert isinstance(mailbox.over[0], muxpy.SessionClosed | trio.Cancelled)
+
+
+@pytest.mark.parametrize("types", [[1], [muxpy.MIN_EXTENSION_TYPE - 1], [2**32], [muxpy.MIN_EXTENSION_TYPE] * 2])
+@bounded()
+async def test_an_extension_that_cannot_be_registered_is_refused(types: list[int]) -> None:
+    near, far = memory_stream_pair()
+    with pytest.raises(ValueError, match="stream_type"):
+        async with muxpy.open_session(near, client=True, extensions=map(Mailbox, types)):
+            pass
+    assert await far.receive_some() == b""  # the transport was closed
 
 
 @bounded()
