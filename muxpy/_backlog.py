@@ -43,25 +43,26 @@ class Backlog:
     def add(self, stream: Stream) -> None:
         """The peer has opened a stream. Called in the reader, so it must not wait."""
         if self._serve is not None:
-            self._core.accepted(stream._state)
+            self._core.accepted(stream._state, hold=True)
             self._serve(stream)
         else:
             self._streams.append(stream)
             self._takers.unpark()
 
-    def take(self) -> Stream | None:
-        """The oldest stream that was not reset meanwhile; None if there is none."""
+    def take(self, *, hold: bool = False) -> Stream | None:
+        """The oldest stream that was not reset meanwhile; None if there is none. `hold` as for Connection.accepted."""
         while self._streams:
             stream = self._streams.popleft()
-            self._core.accepted(stream._state)
-            if stream._state.reset_code is None:
+            reset = stream._state.reset_code is not None
+            self._core.accepted(stream._state, hold=hold and not reset)
+            if not reset:
                 return stream
         return None
 
     @contextmanager
     def serving(self, serve: Callable[[Stream], None]) -> Iterator[None]:
         """Hand streams to `serve`, those that wait and those that come, as long as the block runs."""
-        while (stream := self.take()) is not None:
+        while (stream := self.take(hold=True)) is not None:
             serve(stream)
         self._serve = serve
         try:

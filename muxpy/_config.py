@@ -25,13 +25,15 @@ class SessionConfig:
     """How far the windows of all streams together may grow past their first 64 KiB. Room for two streams
     at `max_window`; 0 holds every window at 64 KiB."""
     max_streams: int = 1024
-    """Streams of the peer open at once; one more is refused (REFUSED_STREAM, safe for the peer to retry)."""
+    """Streams of the peer open at once; one more is refused (REFUSED_STREAM, safe for the peer to retry). Under
+    `serve_streams` a stream counts until its handler has returned, so that resets do not free work that still runs."""
     accept_backlog: int = 1024
     """Streams that wait to be accepted; one more is refused. One read can carry a thousand SYNs before the
-    application gets a turn, so a small backlog would refuse an ordinary burst."""
+    application gets a turn, so a small backlog would refuse an ordinary burst, under `serve_streams` too."""
     max_control_frames: int = 10_000
-    """Control frames (SYN, RST, WND_INC, FIN, GOAWAY) waiting to be written. A peer that makes us answer but
-    does not read the answers ends the session here instead of growing it. As in Go's HTTP/2 server."""
+    """Control frames waiting to be written because of what the peer did: answers, window updates, the end of its
+    streams. A peer that makes us answer but does not read ends the session here instead of growing it, as in Go's
+    HTTP/2 server. `open_stream` waits while half as many wait in all."""
     heartbeat_interval: float | None = 3.0
     """Seconds between heartbeats, as the Go peer does. None sends none, but still answers the peer's."""
     heartbeat_tolerance: float = 10.0

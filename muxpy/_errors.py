@@ -18,7 +18,7 @@ import trio
 
 from ._codes import ErrorCode, code_name
 
-__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost"]
+__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class SessionEnd:
     """How a session ended; what `Session.wait` returns."""
 
     code: int
-    """The code that this side ended it with; NO_ERROR for a clean end."""
+    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end."""
     error: BaseException | None
     """What went wrong; None for a clean end."""
     remote_code: int | None
@@ -86,3 +86,13 @@ def only_lost(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(only_lost, error.exceptions))
     return isinstance(error, trio.BrokenResourceError | ConnectionError | ssl.SSLError)
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an exception or group without trio.Cancelled; a group of one becomes that one."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        _, rest = error.split(trio.Cancelled)
+        return without_cancelled(rest.exceptions[0]) if rest is not None and len(rest.exceptions) == 1 else rest
+    return error

@@ -29,6 +29,9 @@ class Dispatch(Protocol):
     def on_changes(self, changes: Changes) -> None:
         """Bytes were received."""
 
+    def on_transport_output(self) -> None:
+        """The transport has something of its own to write."""
+
     def on_eof(self, error: BaseException | None) -> None:
         """The transport has ended, in order or with an error."""
 
@@ -52,6 +55,8 @@ class Reader:
                 self.last_received = now
                 self.bytes_received += len(data)
                 self._dispatch.on_changes(self._core.receive(data, now))
+                if self._transport.has_output:
+                    self._dispatch.on_transport_output()
                 del data  # a view of a buffer that the next read reuses
         except TRANSPORT_ERRORS as error:
             self._dispatch.on_eof(error)
@@ -69,7 +74,7 @@ class Writer:
         self._on_sent = on_sent
         self._batch: Batch | None = None  # begun and not finished
         self._parked: trio.lowlevel.Task | None = None
-        self._idle = trio.lowlevel.ParkingLot()
+        self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
         self._crowded = False  # several tasks have something to send: let them line up
         self._last_pusher: StreamState | None = None
         self.error: BaseException | None = None
@@ -104,8 +109,6 @@ class Writer:
         self._core.withdraw(stream)
         if self._batch is not None:
             self._batch.own()
-            if stream in self._batch.done:
-                self._batch.done.remove(stream)
 
     async def run(self) -> None:
         """Write whatever comes, until cancelled or until the transport takes no more."""
@@ -113,35 +116,41 @@ class Writer:
             while self.error is None:
                 while self._begin():
                     await self._finish()
-                    if self._core.has_output:
+                    if self._has_output:
                         # Those whose data went out line up again before the next batch is chosen.
                         await trio.lowlevel.checkpoint()
                 self._crowded = False
                 self._last_pusher = None
-                self._idle.unpark_all()
+                self._progress.unpark_all()
                 await self._park()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
 
     async def drained(self) -> None:
         """Wait until there is nothing to write, or no way to write it."""
-        while self.error is None and (self._batch is not None or self._core.has_output):
+        while self.error is None and (self._batch is not None or self._has_output):
             await self.turn()
 
     async def turn(self) -> None:
-        """Have what waits written, as far as the transport takes it now or a little later."""
+        """Wait until one more batch was written."""
         self.poke()
-        await self._idle.park()
+        await self._progress.park()
 
     def wake_waiters(self) -> None:
         """The session ends: those who wait for the writer should look again."""
-        self._idle.unpark_all()
+        self._progress.unpark_all()
+
+    @property
+    def _has_output(self) -> bool:
+        return self._core.has_output or self._transport.has_output
 
     def _begin(self) -> Batch | None:
         if self._batch is None:
             self._batch = self._core.next_batch(BATCH_SIZE)
             if self._batch is not None:
                 self.bytes_sent += sum(map(len, self._batch.chunks))
+            elif self._transport.has_output:
+                self._batch = Batch([], [], 0)
         return self._batch
 
     def _flush(self) -> None:
@@ -159,12 +168,13 @@ class Writer:
         self._batch = None
         for stream in batch.done:
             self._on_sent(stream)
+        self._progress.unpark_all()
 
     def _fail(self, error: BaseException) -> None:
         # The reader finds out why: what the peer said last may still be there to read.
         if self.error is None:
             self.error = error
-        self._idle.unpark_all()
+        self._progress.unpark_all()
         self.poke()
 
     async def _park(self) -> None:

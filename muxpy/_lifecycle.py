@@ -7,18 +7,18 @@ with that end. What is left is to give the last words time to be written and rea
 from __future__ import annotations
 
 import logging
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from ._backlog import Backlog
-from ._codes import ErrorCode, code_name
-from ._errors import SessionClosed, SessionEnd, StreamReset
+from ._codes import ErrorCode, ProtocolError, code_name
+from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
+from ._extensions import register
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics
 from ._stream import Stream
-from .frame import MAX_STREAM_TYPE, MIN_EXTENSION_TYPE
 from .proto import Changes, Connection, StreamState
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class Lifecycle:
         self._session = session
         self._config = session.config
         self._transport = transport
-        self._extensions: dict[int, _ExtensionSlot] = {}
-        for extension in extensions:
-            self._register(extension)
+        self._extensions = register(extensions)
         self.core = Connection(session.config, client=session.client, extension_types=self._extensions)
         self.reader = Reader(transport, self.core, self)
         self.writer = Writer(transport, self.core, _on_sent)
@@ -54,14 +52,6 @@ class Lifecycle:
         self._closed = trio.Event()  # nothing of it is left
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
 
-    def _register(self, extension: Extension) -> None:
-        kind = extension.stream_type
-        if not MIN_EXTENSION_TYPE <= kind <= MAX_STREAM_TYPE:
-            raise ValueError(f"an extension's stream_type must be {MIN_EXTENSION_TYPE:#x} or more, it is {kind:#x}")
-        if kind in self._extensions:
-            raise ValueError(f"two extensions have the stream_type {kind:#x}")
-        self._extensions[kind] = _ExtensionSlot(self, extension)
-
     # ---- running ----
 
     async def run(self) -> None:
@@ -72,7 +62,7 @@ class Lifecycle:
                     nursery.start_soon(self._guard, self.reader.run)
                     nursery.start_soon(self._guard, self._write)
                     for slot in self._extensions.values():
-                        nursery.start_soon(self._guard, slot.run)
+                        nursery.start_soon(self._guard, partial(slot.run, self._session, self.core, self.check_alive))
                     if self._config.idle_timeout is not None:
                         nursery.start_soon(self._watch_idle, self._config.idle_timeout)
                     await self._over.wait()
@@ -80,19 +70,28 @@ class Lifecycle:
                     nursery.cancel_scope.cancel()
         finally:
             self.finish(ErrorCode.CANCEL, None)
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._transport)
-            self._closed.set()
+            try:
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(self._transport)
+            except TRANSPORT_ERRORS as error:
+                log.debug("%r: closing the transport: %s", self._session, error)
+            finally:
+                self._closed.set()
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
         try:
             await task()
-        except Exception as error:
+        except BaseException as error:
+            bug = without_cancelled(error)
+            if not isinstance(bug, Exception):
+                raise  # cancelled, or a KeyboardInterrupt that happened to come here
+            if self.end is not None and only_lost(bug):
+                return  # that the session ended under it is no bug of the task
             log.exception("%r: internal error", self._session)
-            self.bug = error
-            self.core.go_away(ErrorCode.INTERNAL_ERROR, b"internal error")
-            self.finish(ErrorCode.INTERNAL_ERROR, error)
+            self.bug = bug
+            self.core.fail(ProtocolError(ErrorCode.INTERNAL_ERROR, "internal error"))
+            self.finish(ErrorCode.INTERNAL_ERROR, bug)
 
     async def _write(self) -> None:
         await self.writer.run()
@@ -150,8 +149,8 @@ class Lifecycle:
 
     def _opened(self, stream: Stream) -> None:
         if stream._state.extension:
-            self.core.accepted(stream._state)
-            self._extensions[stream.stream_type].offer(stream)
+            self.core.accepted(stream._state, hold=True)  # until the extension has taken it
+            self._extensions[stream.stream_type].offer(stream, self.core)
         else:
             self.backlog.add(stream)
 
@@ -174,6 +173,10 @@ class Lifecycle:
                 ErrorCode.INTERNAL_ERROR,
                 trio.BrokenResourceError("the peer closed the connection without saying GOAWAY"),
             )
+
+    def on_transport_output(self) -> None:
+        """TLS wants to say something."""
+        self.writer.poke()
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
@@ -266,38 +269,6 @@ class Lifecycle:
             receive_budget_left=core.receive_budget_left,
             heartbeat=any(getattr(slot.extension, "beating", False) for slot in self._extensions.values()),
         )
-
-
-class _ExtensionSlot:
-    """An extension, its task, and the streams that wait for it."""
-
-    def __init__(self, life: Lifecycle, extension: Extension) -> None:
-        self.extension = extension
-        self._life = life
-        self._waiting: deque[Stream] = deque()
-        self._lot = trio.lowlevel.ParkingLot()
-
-    async def run(self) -> None:
-        """Run the extension. That the session ended under it is no error of the extension."""
-        try:
-            await self.extension.run(self._life._session, self._accept)
-        except* (SessionClosed, StreamReset):
-            if self._life.end is None:
-                raise
-
-    def offer(self, stream: Stream) -> None:
-        self._waiting.append(stream)
-        self._lot.unpark()
-
-    def wake(self) -> None:
-        self._lot.unpark_all()
-
-    async def _accept(self) -> Stream:
-        await trio.lowlevel.checkpoint()
-        while not self._waiting:
-            self._life.check_alive()
-            await self._lot.park()
-        return self._waiting.popleft()
 
 
 def _on_sent(state: StreamState) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._config import SessionConfig
-from ._errors import only_lost
+from ._errors import only_lost, without_cancelled
 from ._session import Session
 from ._sockets import SocketTransport, TlsTransport, peer_name
 from ._transport import StreamTransport, Transport
@@ -123,10 +123,10 @@ async def _secure(
 ) -> Transport:
     if context is None:
         return _as_transport(stream)
-    transport = TlsTransport(
-        stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
-    )
     try:
+        transport = TlsTransport(
+            stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
+        )
         await transport.handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)
@@ -146,7 +146,7 @@ async def _run_session(
     except BaseException:  # an extension that cannot be registered: the transport is ours to close all the same
         await trio.aclose_forcefully(transport)
         raise
-    failure: BaseException | None = None
+    failure = background = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session._life.run)
@@ -157,10 +157,15 @@ async def _run_session(
                 # Kept until the nursery is closed, which would wrap it in an ExceptionGroup.
                 failure = error
                 session.kill()
-    except BaseException:
-        if failure is None:
-            raise
-    if failure is not None:
-        raise failure
-    if session._life.bug is not None:
-        raise session._life.bug
+    except BaseException as error:
+        background = error
+    broke_in = without_cancelled(background) if background is not None else None
+    _raise_first(broke_in, failure, background, session._life.bug)
+
+
+def _raise_first(*errors: BaseException | None) -> None:
+    """Raise the first that there is: what broke into the background (a KeyboardInterrupt), what left the block, a
+    cancellation from outside, a bug."""
+    for error in errors:
+        if error is not None:
+            raise error

@@ -63,9 +63,10 @@ class Session:
 
         Raises SessionGoingAway if no streams can be opened any more, SessionClosed if the session has ended.
         """
-        if not 0 <= index(priority) <= MAX_PRIORITY:
+        priority, stream_type = index(priority), index(stream_type)
+        if not 0 <= priority <= MAX_PRIORITY:
             raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
-        if not 0 <= index(stream_type) <= MAX_STREAM_TYPE:
+        if not 0 <= stream_type <= MAX_STREAM_TYPE:
             raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
         await trio.lowlevel.checkpoint()
         self._check_openable()
@@ -123,7 +124,7 @@ class Session:
         async with trio.open_nursery() as nursery:
 
             def serve(stream: Stream) -> None:
-                nursery.start_soon(_handle, handler, stream)
+                nursery.start_soon(self._handle, handler, stream)
 
             with self._backlog.serving(serve):
                 while self._life.end is None and not self._core.goaway_sent:
@@ -131,6 +132,23 @@ class Session:
         end = self._life.end
         if end is not None and end.error is not None:
             raise SessionClosed(end)
+
+    async def _handle(self, handler: Handler, stream: Stream) -> None:
+        try:
+            await handler(stream)
+        except Exception as error:
+            if only_lost(error):
+                log.info("%r: handler ended: %s", stream, error)
+            else:
+                log.exception("%r: handler failed, the stream is reset", stream)
+            stream.reset(ErrorCode.INTERNAL_ERROR)
+        except BaseException:
+            stream.reset(ErrorCode.CANCEL)
+            raise
+        else:
+            stream._close_now()
+        finally:
+            self._core.let_go(stream._state)
 
     def listener(self) -> SessionListener:
         """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like."""
@@ -189,7 +207,8 @@ class Session:
     # ---- checks ----
 
     def _check_openable(self) -> None:
-        self._life.check_alive()
+        if self._life.end is not None:
+            raise SessionClosed(self._life.end, retryable=True)  # on another session: nothing was sent
         if not self._core.can_open:
             raise SessionGoingAway(
                 "the peer is going away" if self._core.remote_goaway else "the session has used up its stream ids"
@@ -201,19 +220,3 @@ class Session:
         self._life.check_alive()
         if self._core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
-
-
-async def _handle(handler: Handler, stream: Stream) -> None:
-    try:
-        await handler(stream)
-    except Exception as error:
-        if only_lost(error):
-            log.info("%r: handler ended: %s", stream, error)
-        else:
-            log.exception("%r: handler failed, the stream is reset", stream)
-        stream.reset(ErrorCode.INTERNAL_ERROR)
-    except BaseException:
-        stream.reset(ErrorCode.CANCEL)
-        raise
-    else:
-        stream._close_now()

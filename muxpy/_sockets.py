@@ -27,6 +27,9 @@ MAX_CHUNKS: Final = 512
 JOIN_BELOW: Final = 32 * 1024
 """A batch smaller than this is joined into one buffer: cheaper than handing the kernel hundreds of pieces."""
 
+MAX_TLS_ANSWERS: Final = 64 * 1024
+"""Bytes that TLS itself may have to say (to key updates, say) before the peer counts as one that only asks."""
+
 # A read buffer is only in use between a read and the return of the dispatch, without a checkpoint between, so all
 # sessions of one Trio run share it: ten thousand sessions do not need ten thousand buffers.
 _read_buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("muxpy read buffer")
@@ -139,7 +142,8 @@ class TlsTransport(SocketTransport):
                 await self._flush()
                 await self._read_ciphertext()
             except ssl.SSLError:
-                await self._flush()  # the alert that tells the peer why
+                with suppress(OSError):
+                    await self._flush()  # the alert that tells the peer why
                 raise
             else:
                 await self._flush()
@@ -150,9 +154,15 @@ class TlsTransport(SocketTransport):
         """The TLS connection, for its certificate, cipher and protocol."""
         return self._tls
 
+    @property
+    def has_output(self) -> bool:
+        return bool(self._outgoing.pending)
+
     async def receive(self) -> Buffer:
         while True:
             plain = self._decrypt()
+            if self._outgoing.pending > MAX_TLS_ANSWERS:
+                raise trio.BrokenResourceError("the peer asks for more TLS answers than it reads")
             if plain is not None:
                 return plain
             await self._read_ciphertext()
@@ -175,10 +185,12 @@ class TlsTransport(SocketTransport):
                 break
             except ssl.SSLZeroReturnError:  # close_notify
                 return self._buffer[:size]
-            except ssl.SSLEOFError:
-                if size:
+            except ssl.SSLError as error:
+                if size:  # what was right before it counts; the error comes again
                     break
-                raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
+                if isinstance(error, ssl.SSLEOFError):
+                    raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
+                raise
             if not count:
                 return self._buffer[:size]
             size += count

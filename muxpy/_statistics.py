@@ -28,13 +28,13 @@ class SessionStatistics:
     data_received: int
     """Payload bytes of DATA frames received."""
     bytes_received: int
-    """All bytes received from the transport."""
+    """All bytes received from the transport, after TLS."""
     bytes_sent: int
-    """All bytes given to the transport."""
+    """All bytes given to the transport, before TLS."""
     reads: int
     """Receive calls on the transport."""
     writes: int
-    """Send calls on the transport."""
+    """Send calls on the transport, those that found it full among them."""
     control_frames_waiting: int
     """Control frames that wait to be written."""
     largest_window: int

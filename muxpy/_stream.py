@@ -156,9 +156,9 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._reset_error(state.reset_code)
         if not state.may_send:
             raise trio.ClosedResourceError("send_eof was called on this stream")
+        self.session._life.check_alive()
         if state.cut_short:
             raise trio.BrokenResourceError("an earlier send_all was cancelled: the stream can only be closed")
-        self.session._life.check_alive()
 
     # ---- receiving ----
 

@@ -33,6 +33,11 @@ class Transport(trio.abc.AsyncResource):
     writes = 0
     """Send calls to what lies below."""
 
+    @property
+    def has_output(self) -> bool:
+        """Whether it has something of its own to write, such as a TLS alert; an empty batch lets it."""
+        return False
+
     @abstractmethod
     async def receive(self) -> Buffer:
         """Wait for bytes; b"" at the end. The buffer is valid until the next call of any transport's receive."""

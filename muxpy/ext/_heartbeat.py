@@ -33,6 +33,8 @@ log = logging.getLogger("muxpy.heartbeat")
 
 PRIORITY: Final = 0x7FFFFFFF
 BEAT_SIZE: Final = 4
+READER_TURNS: Final = 3
+"""Passes of the scheduler in which the reader gets at what is there: one to notice, one to read, one to spare."""
 MAX_ANSWERED: Final = 4
 """Heartbeat streams of the peer that are answered at once. It needs one; more would only be work for us."""
 
@@ -85,8 +87,11 @@ class Heartbeat:
             nursery.cancel_scope.cancel()  # the peer has no heartbeat: its silence means nothing
 
     async def _watch(self, session: Session, limit: float) -> None:
-        while (silence := session.silence()) < limit:  # noqa: ASYNC110 - sleeps until the time that it is due
+        while (silence := session.silence()) < limit:
             await trio.sleep(limit - silence)
+            # If this process itself was held up, what came meanwhile is still to be read.
+            for _ in range(READER_TURNS):
+                await trio.lowlevel.checkpoint()
         session.kill(HeartbeatLost(f"the peer is dead: nothing was received for {limit:g} s"))
 
     async def _beat(self, session: Session, interval: float) -> None:

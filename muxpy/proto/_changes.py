@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from muxpy._config import INITIAL_WINDOW
+
 from ._stream import StreamState
 
 __all__ = ["Changes", "Counters", "RemoteGoAway"]
@@ -41,4 +43,4 @@ class Counters:
     opened: int = 0
     accepted: int = 0
     refused: int = 0
-    largest_window: int = 0
+    largest_window: int = INITIAL_WINDOW

@@ -104,7 +104,9 @@ class Connection:
         arrived: list[StreamState] = []
         counters = self.counters
         streams = self.streams
+        gone_away = self.remote_goaway
         try:
+            self._outbox.check()
             for kind, flags, stream_id, body, rest in self._decoder.feed(data):
                 if kind == DATA:
                     stream = streams.get(stream_id)
@@ -117,13 +119,14 @@ class Connection:
                 elif kind == SYN:
                     self._on_syn(stream_id, flags, body, changes)
                 elif kind == GOAWAY:
-                    self._on_goaway(body, changes)
+                    self._on_goaway(body)
                 else:
                     self._on_control(kind, stream_id, body, changes)
                 counters.frames_received += 1
-            self._outbox.check()
         except ProtocolError as error:
-            self._fail(error)
+            self.fail(error)
+        if self.remote_goaway is not gone_away:
+            self._give_up_unhandled(changes)
         rtt = self._budget.rtt
         for stream in arrived:
             if stream.arriving is None:  # reset after the data
@@ -138,7 +141,7 @@ class Connection:
     def receive_eof(self) -> bool:
         """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
         if self._decoder.mid_frame:
-            self._fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
+            self.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
         return self.remote_goaway is not None and self.error is None
 
     def _on_syn(self, stream_id: int, flags: int, body: memoryview, changes: Changes) -> None:
@@ -201,6 +204,8 @@ class Connection:
             stream.advance(Event.RECV_FIN)
             if stream.ended:
                 self._table.forget(stream)
+            else:
+                self._table.release(stream)
             if stream.arriving is None:
                 changes.readable.append(stream)
 
@@ -232,13 +237,16 @@ class Connection:
             stream.send_window += increment
             self._outbox.scheduler.add(stream)
 
-    def _on_goaway(self, body: memoryview, changes: Changes) -> None:
+    def _on_goaway(self, body: memoryview) -> None:
         last_id, code, debug = parse_goaway(body)
-        earlier = self.remote_goaway
-        if earlier is not None and last_id >= earlier.last_id:  # what was given up stays so
-            self.remote_goaway = RemoteGoAway(earlier.last_id, code, debug[:MAX_REASON])
-            return
+        if self.remote_goaway is not None:  # what was given up stays so
+            last_id = min(last_id, self.remote_goaway.last_id)
         self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
+
+    def _give_up_unhandled(self, changes: Changes) -> None:
+        """The streams of ours that the peer, going away, has not handled. Once a read, not for each GOAWAY of many."""
+        assert self.remote_goaway is not None
+        last_id = self.remote_goaway.last_id
         for stream in list(self.streams.values()):
             if self._table.is_local(stream.id) and stream.id > last_id:
                 stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
@@ -252,12 +260,12 @@ class Connection:
         self._table.forget(stream)
         changes.reset.append(stream)
 
-    def _send_rst(self, stream_id: int, code: int) -> None:
-        self._outbox.put(encode_rst(stream_id, code), counts=not self._table.is_local(stream_id))
+    def _send_rst(self, stream_id: int, code: int, *, counts: bool = True) -> None:
+        self._outbox.put(encode_rst(stream_id, code), counts=counts)
         self._table.recent_resets.add(stream_id)
 
-    def _fail(self, error: ProtocolError) -> None:
-        """End the connection for a broken rule. Only the first error counts."""
+    def fail(self, error: ProtocolError) -> None:
+        """End the connection with a GOAWAY that says why. Only the first error counts."""
         if self.error is None:
             self.error = error
             self._outbox.put(encode_goaway(self._table.last_remote, error.code, error.reason.encode()[:MAX_REASON]))
@@ -274,9 +282,18 @@ class Connection:
         self._outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         return stream
 
-    def accepted(self, stream: StreamState) -> None:
-        """The application has taken a stream that the peer opened: its place in the backlog is free again."""
+    def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
+        """The application has taken a stream that the peer opened: its place in the backlog is free again.
+
+        With `hold` it counts as open until `let_go`, even if it ends: resets must not free work that still runs.
+        """
         self._unaccepted -= not stream.extension
+        if not hold:
+            self._table.let_go(stream)
+
+    def let_go(self, stream: StreamState) -> None:
+        """The work for a stream that was held has ended."""
+        self._table.let_go(stream)
 
     def submit(self, stream: StreamState, data: memoryview) -> None:
         """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
@@ -285,10 +302,9 @@ class Connection:
         self._outbox.scheduler.add(stream)
 
     def withdraw(self, stream: StreamState) -> None:
-        """The sender gave up: what was not framed yet will not be sent."""
-        if stream.outgoing is not None:
-            stream.cut_short = True
-            stream.outgoing = None
+        """The sender gave up: what was not framed yet will not be sent, and what was may be a part."""
+        stream.cut_short = True
+        stream.outgoing = None
 
     def take(self, stream: StreamState, max_bytes: int | None, now: float) -> bytes:
         """Take unread bytes, and give the peer window for them when enough has come together."""
@@ -326,6 +342,9 @@ class Connection:
         if not closed:
             self._table.release(stream)
             return
+        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+            self.reset(overdue, ErrorCode.CANCEL)
+        self._table.release(stream)
         if stream.phase is Phase.CLOSING and had_window and dropped:
             # A peer that waits for window would wait for ever: with some, it sends, and learns by our RST.
             self._outbox.grant(stream, dropped)
@@ -336,19 +355,21 @@ class Connection:
             self._forget_if_ended(stream)
 
     def reset(self, stream: StreamState, code: int) -> None:
-        """End both directions at once. Nothing happens to a stream that has ended."""
+        """End both directions at once, and drop what is unread. A stream that has ended sends nothing."""
         if stream.ended:
+            stream.drop_unread()
+            self._table.release(stream)
             return
         stream.reset(code, by_peer=False)
-        self._send_rst(stream.id, code)
+        self._send_rst(stream.id, code, counts=not self._table.is_local(stream.id))
         self._table.forget(stream)
 
     def go_away(self, code: int, debug: bytes = b"") -> bool:
         """Tell the peer to open no more streams. False if that was said before."""
         if self.goaway_sent:
             return False
-        self.goaway_sent = True
         self._outbox.put(encode_goaway(self._table.last_remote, code, debug[:MAX_REASON]))
+        self.goaway_sent = True
         return True
 
     def sample_rtt(self, rtt: float, now: float) -> None:

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Final
 
-__all__ = ["MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets"]
+__all__ = ["MAX_CLOSING", "MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets"]
 
 RECENT_RESETS: Final = 1024
 """How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
@@ -15,6 +15,11 @@ MAX_REASON: Final = 1024
 
 MAX_EXTENSION_STREAMS: Final = 16
 """Streams of extensions that the peer may have open at once. A heartbeat needs one."""
+
+
+MAX_CLOSING: Final = 1024
+"""Streams that we closed and the peer has not ended: so many are waited for, or `max_streams` if that is more. Past it
+the oldest is reset, or a peer that never ends a stream would make each one that we open cost for ever."""
 
 
 class RecentResets:

@@ -12,12 +12,13 @@ __all__ = ["Batch", "Outbox"]
 class Batch:
     """Bytes for one or a few writes. `done`: streams whose submitted data ends in this batch."""
 
-    __slots__ = ("chunks", "done", "frames")
+    __slots__ = ("_owned", "chunks", "done", "frames")
 
     def __init__(self, chunks: list[Buffer], done: list[StreamState], frames: int) -> None:
         self.chunks = chunks
         self.done = done
         self.frames = frames
+        self._owned = False
 
     def advance(self, count: int) -> None:
         """Drop `count` written bytes from the front."""
@@ -35,7 +36,9 @@ class Batch:
 
     def own(self) -> None:
         """Copy what is still a view of a sender's buffer: the sender was cancelled and may change it."""
-        self.chunks[:] = [bytes(chunk) for chunk in self.chunks]
+        if not self._owned:  # many may be cancelled at once
+            self.chunks[:] = [bytes(chunk) for chunk in self.chunks]
+            self._owned = True
 
 
 class Outbox:
@@ -80,7 +83,7 @@ class Outbox:
         stream.grant += increment
 
     def check(self) -> None:
-        """Raise if the peer made us queue more answers than it reads."""
+        """Raise if what the peer made us queue earlier is more than it reads."""
         if self._counted + len(self._granting) > self._limit:
             raise ProtocolError(
                 ErrorCode.PROTOCOL_ERROR,

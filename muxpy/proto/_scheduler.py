@@ -16,8 +16,8 @@ from ._stream import StreamState
 __all__ = ["Scheduler", "weight"]
 
 QUANTUM: Final = MAX_PAYLOAD
-"""Bytes a turn for weight 1: one full frame, so that bulk goes in full frames and a small message waits for at
-most one frame of each stream before it."""
+"""Bytes a turn for weight 1: one full frame, so that bulk goes in full frames and a small message waits for at most one
+frame of each other stream of priority 0, and as many as its weight of one with more."""
 
 
 def weight(priority: int) -> int:

@@ -19,7 +19,7 @@ an object of fifty for each."""
 
 
 class StreamState:
-    """State of one stream. `handle` belongs to the shell; `accepted` says whether the application has it."""
+    """State of one stream. `handle` belongs to the shell."""
 
     __slots__ = (
         "_offset",
@@ -31,6 +31,7 @@ class StreamState:
         "extension",
         "grant",
         "handle",
+        "held",
         "id",
         "outgoing",
         "phase",
@@ -51,6 +52,7 @@ class StreamState:
         self.stream_type = stream_type
         self.extension = extension  # its data goes before that of others
         self.handle: Any = None
+        self.held = False  # keeps its place though it may have ended: see StreamTable.let_go
         self.phase = Phase.OPEN
         self.reset_code: int | None = None
         self.reset_by_peer = False
@@ -114,7 +116,7 @@ class StreamState:
             chunks.append(chunk)
 
     def take(self, max_bytes: int | None) -> bytes:
-        """Remove and return unread bytes: all that lie together, at most `max_bytes`; b"" if there are none."""
+        """Remove and return unread bytes: the oldest chunk, at most `max_bytes` of it; b"" if there are none."""
         chunks = self.chunks
         if not chunks:
             return b""
@@ -123,6 +125,9 @@ class StreamState:
         stop = len(chunk) if max_bytes is None else min(len(chunk), start + max_bytes)
         if stop < len(chunk):
             self._offset = stop
+            if 2 * stop > len(chunk) > MERGE_BELOW:  # what was read must not be held for long beside what comes for it
+                chunks[0] = chunk[stop:]
+                self._offset = 0
         else:
             self._offset = 0
             if len(chunks) == 1:

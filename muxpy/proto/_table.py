@@ -6,7 +6,7 @@ from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import SessionConfig
 from muxpy.frame import MAX_ID, MIN_EXTENSION_TYPE
 
-from ._limits import MAX_EXTENSION_STREAMS, RecentResets
+from ._limits import MAX_CLOSING, MAX_EXTENSION_STREAMS, RecentResets
 from ._stream import StreamState
 from ._window import Budget
 
@@ -21,7 +21,9 @@ class StreamTable:
 
     __slots__ = (
         "_budget",
+        "_closing",
         "_config",
+        "_held",
         "_last_remote",
         "_next_id",
         "_open",
@@ -38,7 +40,10 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
         self._last_remote = 0
-        self._open: Counter[tuple[bool, bool]] = Counter()  # live streams by (opened here, of an extension)
+        # Streams by (opened here, of an extension): those that live, and those that are over but still held.
+        self._open: Counter[tuple[bool, bool]] = Counter()
+        self._held: Counter[tuple[bool, bool]] = Counter()
+        self._closing: dict[int, StreamState] = {}  # closed here and not by the peer yet, the oldest first
 
     @property
     def last_remote(self) -> int:
@@ -53,17 +58,17 @@ class StreamTable:
     @property
     def full(self) -> bool:
         """Whether the peer has as many streams open as it may."""
-        return self._open[False, False] >= self._config.max_streams
+        return self._open[False, False] + self._held[False, False] >= self._config.max_streams
 
     @property
     def full_of_extensions(self) -> bool:
         """The same for streams of extensions, which are counted apart."""
-        return self._open[False, True] >= MAX_EXTENSION_STREAMS
+        return self._open[False, True] + self._held[False, True] >= MAX_EXTENSION_STREAMS
 
     @property
     def open_streams(self) -> int:
-        """Live streams of both sides, those of extensions left out."""
-        return self._open[True, False] + self._open[False, False]
+        """Streams of both sides that are of use to the application; not extensions', not those it has closed."""
+        return self._open[True, False] + self._open[False, False] - len(self._closing)
 
     def is_local(self, stream_id: int) -> bool:
         """Whether an id is one that this side opens."""
@@ -80,8 +85,10 @@ class StreamTable:
         self._last_remote = stream_id
 
     def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
-        """Take a stream of the peer's."""
-        return self._add(stream_id, priority, stream_type)
+        """Take a stream of the peer's. It keeps its place, even if it ends, until `let_go`."""
+        stream = self._add(stream_id, priority, stream_type)
+        stream.held = True
+        return stream
 
     def add_local(self, priority: int, stream_type: int) -> StreamState:
         """Take the next id of our own."""
@@ -105,10 +112,28 @@ class StreamTable:
         """The stream has ended: its place is free."""
         if self.live.pop(stream.id, None) is None:
             return
-        self._open[self.is_local(stream.id), stream.extension] -= 1
+        self._closing.pop(stream.id, None)
+        kind = self.is_local(stream.id), stream.extension
+        self._open[kind] -= 1
+        self._held[kind] += stream.held
         self.release(stream)
 
+    def let_go(self, stream: StreamState) -> None:
+        """Nobody works for the stream any more."""
+        if stream.held and stream.ended:
+            self._held[self.is_local(stream.id), stream.extension] -= 1
+        stream.held = False
+
+    def note_closing(self, stream: StreamState) -> StreamState | None:
+        """The application closed a stream that the peer has not ended. One that waited too long, if there are many."""
+        if stream.extension:
+            return None
+        self._closing[stream.id] = stream
+        if len(self._closing) <= max(MAX_CLOSING, self._config.max_streams):
+            return None
+        return next(iter(self._closing.values()))
+
     def release(self, stream: StreamState) -> None:
-        """Give back what the window of an ended stream grew by, once nothing unread is left of it."""
-        if stream.ended and not stream.buffered:
+        """Give back what the stream's window grew by, if nothing can come any more and nothing is unread."""
+        if not stream.reads and not stream.buffered:
             stream.window.release(self._budget)
