@@ -41,11 +41,12 @@ class SessionConfig:
     idle_timeout: float | None = None
     """End the session with GOAWAY after so many seconds without an open stream. None: never."""
     drain_timeout: float = 5.0
-    """How long `aclose` lets open streams finish before it ends them."""
+    """How long `aclose` lets open streams finish before it ends them, and the peer read what is on its way."""
     linger_timeout: float = 1.0
     """How long, after an error, the last words (GOAWAY and its reason) may take to be written and read before the
-    transport is closed. Closing at once could make TCP throw them away; Go's HTTP/2 server waits the same second. After
-    a clean end it is `drain_timeout`, if that is longer and the transport can end one direction alone."""
+    transport is closed. Closing at once could make TCP throw them away; Go's HTTP/2 server waits the same second.
+    `aclose` uses what is left of `drain_timeout` for this, if that is more and the transport can end one direction
+    alone."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -45,6 +46,7 @@ class Lifecycle:
         self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None
         self.closing = False
+        self._drain_until = -inf
         self.bug: BaseException | None = None
         self._idle_since: float | None = trio.current_time()  # since when no stream is open
         self._scope = trio.CancelScope()
@@ -113,12 +115,11 @@ class Lifecycle:
 
     async def _linger(self) -> None:
         """Have the last words written, and give the peer time to read them."""
-        assert self.end is not None
-        patience = self._config.linger_timeout
-        if self.end.code == ErrorCode.NO_ERROR and self._transport.half_closeable:
+        deadline = trio.current_time() + self._config.linger_timeout
+        if self._transport.half_closeable:
             # The peer ends when it has read all: data may still be on a slow way, and closing could destroy it.
-            patience = max(patience, self._config.drain_timeout)
-        with trio.move_on_after(patience):
+            deadline = max(deadline, self._drain_until)
+        with trio.CancelScope(deadline=deadline):
             await self.writer.drained()
             try:
                 if not self.reader.ended.is_set():
@@ -217,7 +218,8 @@ class Lifecycle:
                 self.closing = True
                 self._session.go_away()
                 self.backlog.refuse_all()
-                with trio.move_on_after(self._config.drain_timeout):
+                self._drain_until = trio.current_time() + self._config.drain_timeout
+                with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
                 self.finish(ErrorCode.NO_ERROR, None)
