@@ -24,6 +24,7 @@ import muxpy
 CHUNK = bytes(64 * 1024)
 MESSAGE = b"m" * 100
 HOST = "127.0.0.1"
+CONFIG = muxpy.SessionConfig(max_streams=4096, accept_backlog=4096)
 
 Opener = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
 Measure = Callable[[Opener, float], Awaitable[float]]
@@ -58,7 +59,9 @@ async def run_server(kind: str) -> None:
         if kind == "tcp":
             listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host=HOST))
         else:
-            listeners = await nursery.start(partial(muxpy.serve_tcp_sessions, serve_session, 0, host=HOST))
+            listeners = await nursery.start(
+                partial(muxpy.serve_tcp_sessions, serve_session, 0, host=HOST, config=CONFIG)
+            )
         print(listeners[0].socket.getsockname()[1], flush=True)
         await trio.sleep_forever()
 

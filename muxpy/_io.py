@@ -168,7 +168,8 @@ class Writer:
         self._batch = None
         for stream in batch.done:
             self._on_sent(stream)
-        self._progress.unpark_all()
+        if self._progress:
+            self._progress.unpark_all()
 
     def _fail(self, error: BaseException) -> None:
         # The reader finds out why: what the peer said last may still be there to read.

@@ -181,10 +181,11 @@ class Lifecycle:
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
-        if self.core.open_streams:
-            self._idle_since = None
-        elif self._idle_since is None:
-            self._idle_since = trio.current_time()
+        if self._config.idle_timeout is not None:
+            if self.core.open_streams:
+                self._idle_since = None
+            elif self._idle_since is None:
+                self._idle_since = trio.current_time()
         if self.closing:
             self._progress.unpark_all()
 
