@@ -131,6 +131,7 @@ class TlsTransport(SocketTransport):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
         self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
 
     async def handshake(self) -> None:
@@ -178,7 +179,7 @@ class TlsTransport(SocketTransport):
         """All records that are complete, up to the size of the buffer; None if there are none."""
         # What is decrypted goes into the shared buffer, whose ciphertext has been taken into the BIO.
         size = 0
-        while size < READ_SIZE:
+        while size < READ_SIZE and self._broken is None:
             try:
                 count: int = self._tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
             except ssl.SSLWantReadError:
@@ -186,15 +187,18 @@ class TlsTransport(SocketTransport):
             except ssl.SSLZeroReturnError:  # close_notify
                 return self._buffer[:size]
             except ssl.SSLError as error:
-                if size:  # what was right before it counts; the error comes again
-                    break
-                if isinstance(error, ssl.SSLEOFError):
-                    raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
-                raise
+                self._broken = error
+                break
             if not count:
                 return self._buffer[:size]
             size += count
-        return self._buffer[:size] if size else None
+        if size:  # what was right before an error counts
+            return self._buffer[:size]
+        if isinstance(self._broken, ssl.SSLEOFError):
+            raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
+        if self._broken is not None:
+            raise self._broken
+        return None
 
     def try_send(self, batch: Batch) -> bool:
         if batch.chunks:
