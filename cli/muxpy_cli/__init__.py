@@ -10,10 +10,18 @@ _EXTRA = {"click", "rich"}  # what the extra `cli` brings; the library itself do
 def main() -> None:
     """Run the program with the arguments of this process, and exit."""
     try:
+        code = _run()
+    except KeyboardInterrupt:  # while it is still being loaded
+        code = 130
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
         from ._main import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         print(f"muxpy: the program needs {error.name}: pip install 'muxpy[cli]'", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(run())
+        return 1
+    return run()

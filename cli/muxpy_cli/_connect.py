@@ -16,7 +16,7 @@ from ._ends import DRAINING, GRACE, hello, serve_streams, write_statistics
 from ._errors import Failure, describe
 from ._net import anything, bound_addresses, on_loopback, open_listeners
 from ._specs import Address, Forward
-from ._tunnel import ask, carry, reach, receive_opening
+from ._tunnel import Unanswered, ask, carry, reach, receive_opening
 from ._wire import Purpose, Refused, WireError, pack, unpack_integer
 
 if TYPE_CHECKING:
@@ -74,17 +74,28 @@ async def _refuse_to_expose(options: ConnectOptions) -> None:
 @asynccontextmanager
 async def _open_session(options: ConnectOptions) -> AsyncIterator[muxpy.Session]:
     address = options.address
+    is_open = False
     try:
         with trio.CancelScope(deadline=trio.current_time() + CONNECT_TIMEOUT) as limit:
             async with muxpy.open_tcp_session(
                 address.host, address.port, ssl_context=options.ssl_context, server_hostname=options.tls_name
             ) as session:
                 limit.deadline = math.inf
+                is_open = True
                 yield session
     except (OSError, UnicodeError) as error:
+        if is_open:
+            raise
         raise Failure(f"cannot connect to {address}: {describe(error)}") from error
     if limit.cancelled_caught:
         raise Failure(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
+
+
+def _said_nothing(error: BaseException) -> bool:
+    """Whether the other end only waited or closed the connection, which is what one that wants TLS does."""
+    if isinstance(error, muxpy.SessionClosed):
+        return error.end is None or not isinstance(error.end.error, muxpy.ProtocolError)
+    return isinstance(error, trio.TooSlowError)
 
 
 class Client:
@@ -98,6 +109,7 @@ class Client:
 
     async def run(self, local: list[tuple[Forward, list[trio.SocketListener]]], lifetime: Lifetime) -> None:
         """Set up all forwards and serve them until the session ends. Raises Failure if that was not our wish."""
+        ended = trio.Event()
         async with trio.open_nursery() as relays:
             async with trio.open_nursery() as forwards:
 
@@ -105,6 +117,7 @@ class Client:
                     self._console.event(DRAINING)
                     forwards.cancel_scope.cancel()
                     await self._session.aclose()
+                    await ended.wait()  # what has arrived is on its way to slow readers yet
 
                 relays.start_soon(serve_streams, self._session, self._handle)
                 await self._say_hello()
@@ -114,9 +127,15 @@ class Client:
                     await forwards.start(self._serve_remote, forward)
                 lifetime.drain = drain
                 relays.start_soon(self._end_with_session, forwards.cancel_scope)
+            none_left = not forwards.cancel_scope.cancel_called
+            if none_left:
+                relays.start_soon(self._session.aclose)  # connections that came through them may finish
             end = await self._session.wait()
             relays.cancel_scope.deadline = trio.current_time() + GRACE
+        ended.set()
         if not lifetime.draining:
+            if none_left and end.error is None:
+                raise Failure(f"no forward is left: {self._options.address} has ended them all")
             reason = describe(end.error) if end.error is not None else "the other end closed it"
             raise Failure(f"the session with {self._options.address} has ended: {reason}")
 
@@ -131,7 +150,9 @@ class Client:
             await ask(stream, hello())
             await stream.aclose()
         except (trio.BrokenResourceError, trio.TooSlowError, WireError, Refused) as error:
-            hint = "" if self._options.ssl_context is not None else " (does it want --tls?)"
+            hint = ""
+            if self._options.ssl_context is None and _said_nothing(error):
+                hint = " (does it want --tls?)"
             raise Failure(f"{self._options.address} does not answer as a muxpy: {describe(error)}{hint}") from error
 
     # ---- local forwards ----
@@ -150,7 +171,10 @@ class Client:
         try:
             await carry(self._session, Purpose.CONNECT, opening, near)
         except Refused as refused:
-            self._console.complain(f"the other end cannot reach {refused}")
+            reason = refused.reason or f"{forward.target}, and did not say why"
+            self._console.complain(f"the other end cannot reach {reason}")
+        except Unanswered as error:
+            self._console.complain(f"connection to {forward.target}: {error}")
 
     # ---- remote forwards ----
 

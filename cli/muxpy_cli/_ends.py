@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import muxpy
 
+from ._errors import Failure, describe
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -45,7 +47,11 @@ async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream]
 
 
 def write_statistics(path: str | None, session: muxpy.Session) -> None:
-    """Append the session's figures to a file, as a line of JSON."""
-    if path is not None:
+    """Append the session's figures to a file, as a line of JSON. Raises Failure if that cannot be written."""
+    if path is None:
+        return
+    try:
         with Path(path).open("a") as file:
             file.write(json.dumps(asdict(session.statistics())) + "\n")
+    except OSError as error:
+        raise Failure(f"cannot write the statistics to {path}: {describe(error)}") from error

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from typing import Final
 
 import trio
 
 __all__ = ["Failure", "Interrupted", "describe", "the_cause"]
+
+
+_NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+"""OpenSSL's reasons if what it reads is something else."""
 
 
 class Failure(Exception):
@@ -33,7 +38,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        hint = " (it does not speak TLS)" if error.reason in _NO_TLS else ""
+        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}{hint}"
+    if isinstance(error, UnicodeError):
+        return "no valid host name"
     if isinstance(error, socket.gaierror):
         return "the name does not resolve"
     if isinstance(error, (trio.TooSlowError, TimeoutError)):

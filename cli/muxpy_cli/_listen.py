@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -70,9 +70,23 @@ async def _refuse_to_expose(options: ListenOptions) -> None:
         raise Failure(f"cannot listen on {options.address}: {describe(error)}") from error
     if not harmless:
         raise Failure(
-            f"other machines can reach {options.address}: give --tls-cert and --tls-key,"
-            " or --insecure to let anybody read and use it"
+            f"other machines can reach {options.address}: give --tls-cert and --tls-key, or --insecure to let anybody"
+            " on the way read along (either way, whoever can connect may use the forwards to loopback services here)"
         )
+
+
+MAX_REMOTE_FORWARDS: Final = 64
+"""Ports that one session may have bound at once (-R)."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    """A session that is being served."""
+
+    session: muxpy.Session
+    name: str
+    ending: trio.Event = field(default_factory=trio.Event)  # its remote forwards take no more connections
+    remote_forwards: int = 0
 
 
 class Server:
@@ -82,7 +96,7 @@ class Server:
         self._console = console
         self._rules = rules
         self._statistics = statistics
-        self._sessions: set[muxpy.Session] = set()
+        self._peers: dict[muxpy.Session, _Peer] = {}
         self._draining = False
         self._ended = trio.lowlevel.ParkingLot()
 
@@ -90,17 +104,16 @@ class Server:
         """Serve one session until it ends."""
         if self._draining:
             return
-        peer = format_address(session.remote_address)
-        self._console.event(f"session with {peer}")
-        self._sessions.add(session)
+        peer = self._peers[session] = _Peer(session, format_address(session.remote_address))
+        self._console.news(f"session with {peer.name}")
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(serve_streams, session, partial(self._handle, session, peer))
+                nursery.start_soon(serve_streams, session, partial(self._handle, peer))
                 end = await session.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + GRACE
-            self._console.event(f"session with {peer} ended" + (f": {describe(end.error)}" if end.error else ""))
+            self._console.news(f"session with {peer.name} ended" + (f": {describe(end.error)}" if end.error else ""))
         finally:
-            self._sessions.discard(session)
+            del self._peers[session]
             self._ended.unpark_all()
             write_statistics(self._statistics, session)
 
@@ -108,24 +121,38 @@ class Server:
         """Take nothing new, and let the streams that are open finish."""
         self._draining = True
         async with trio.open_nursery() as nursery:
-            for session in self._sessions:
-                nursery.start_soon(session.aclose)
-        while self._sessions:
+            for peer in self._peers.values():
+                peer.ending.set()  # or their streams would be waited for like a connection
+                nursery.start_soon(peer.session.aclose)
+        while self._peers:
             await self._ended.park()
 
-    async def _handle(self, session: muxpy.Session, peer: str, stream: muxpy.Stream) -> None:
+    async def _handle(self, peer: _Peer, stream: muxpy.Stream) -> None:
         try:
             message, early = await receive_opening(stream)
             if stream.stream_type == Purpose.CONNECT:
                 await reach(stream, unpack_address(message), self._rules, early)
             elif stream.stream_type == Purpose.LISTEN:
-                await serve_remote_forward(session, stream, unpack_address(message), self._rules, self._console)
+                await self._forward_remote(peer, stream, unpack_address(message))
             elif stream.stream_type == Purpose.HELLO:
                 await stream.send_all(pack(hello()))
             else:
                 await refuse(stream, Refused("unknown", f"stream type {stream.stream_type} is not known here"))
         except Refused as refused:
-            self._console.complain(f"refused {peer}: {refused}")
+            self._console.complain(f"refused {peer.name}: {refused}")
         except WireError as error:
-            self._console.complain(f"stream from {peer}: {error}")
+            self._console.complain(f"stream from {peer.name}: {error}")
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+
+    async def _forward_remote(self, peer: _Peer, control: muxpy.Stream, bind: Address) -> None:
+        if peer.remote_forwards >= MAX_REMOTE_FORWARDS:
+            refused = Refused(
+                "failed", f"cannot bind {bind}: one session may have {MAX_REMOTE_FORWARDS} ports, and has them"
+            )
+            await refuse(control, refused)
+            raise refused
+        peer.remote_forwards += 1
+        try:
+            await serve_remote_forward(peer.session, control, bind, self._rules, self._console, peer.ending)
+        finally:
+            peer.remote_forwards -= 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from ._connect import ConnectOptions, connect
-from ._console import Console, fail
+from ._console import Console, discard_output, fail
 from ._ends import program_version
+from ._errors import describe
 from ._lifetime import run as run_trio
 from ._listen import ListenOptions, listen
 from ._specs import Address, Forward, SpecError, parse_address, parse_forward, parse_listen, parse_size
@@ -49,6 +52,8 @@ ADDRESS: Final = _Spec("HOST:PORT", parse_address)
 FORWARD: Final = _Spec("[bind:]port:host:hostport", parse_forward)
 SIZE: Final = _Spec("SIZE", parse_size)
 
+MAX_TIME_LIMIT: Final = 1e6
+
 _file = click.Path(exists=True, dir_okay=False)
 _statistics = click.option("--statistics-json", "statistics", type=click.Path(), hidden=True)
 
@@ -65,6 +70,10 @@ def run() -> int:
         return error.exit_code
     except click.Abort:
         return 130
+    except OSError as error:  # in writing the help: the commands turn their own into words
+        discard_output()
+        fail(f"cannot write the output: {describe(error)}")
+        return 1
     return code if isinstance(code, int) else 0
 
 
@@ -86,7 +95,8 @@ def cli() -> None:
       muxpy demo
           See it work: real traffic through a forwarded port, every byte checked.
 
-    Exit codes: 0 after Ctrl-C or SIGTERM, 1 if something failed, 2 for a mistake in the command line.
+    Exit codes: 0 after Ctrl-C or SIGTERM, 130 or 143 after a second one, 1 if something failed, 2 for a mistake in
+    the command line.
     """
 
 
@@ -107,13 +117,17 @@ def listen_command(
     Who connects may reach loopback addresses of this machine only (-L), and bind ports on them only (-R). A name is
     resolved here, and what counts is the address.
 
+    TLS hides the traffic, but does not say who may connect: there are no users yet, so whoever can connect may use
+    the forwards to services on loopback addresses here, with TLS or without.
+
     \b
     Examples:
       muxpy listen 4242
       muxpy listen 0.0.0.0:4242 --tls-cert cert.pem --tls-key key.pem
       muxpy listen [::1]:0
 
-    Ctrl-C or SIGTERM lets open connections finish for up to 5 seconds; a second one ends at once.
+    Ctrl-C or SIGTERM lets open connections finish for up to 5 seconds, and gives slow readers 5 more for what has
+    arrived; a second one ends at once.
     """
     if tls_key and not tls_cert:
         raise click.UsageError("--tls-key needs --tls-cert")
@@ -122,7 +136,8 @@ def listen_command(
     context = _server_context(tls_cert, tls_key) if tls_cert else None
     console = Console()
     console.log_to_lines()
-    return run_trio(partial(listen, ListenOptions(address, context, insecure, statistics), console))
+    with console.in_background():
+        return run_trio(partial(listen, ListenOptions(address, context, insecure, statistics), console))
 
 
 @cli.command("connect")
@@ -151,6 +166,9 @@ def connect_command(
     127.0.0.1 if not given, * for all addresses; IPv6 addresses go in brackets. Port 0 takes a free port and prints
     it. Give any number of -L and -R.
 
+    The other end allows loopback addresses of its own machine only: as targets of -L, and to bind for -R. The target
+    of -R, which is reached from here, may be any.
+
     \b
     Examples:
       muxpy connect localhost:4242 -L 8080:localhost:80 -L 5432:localhost:5432
@@ -158,11 +176,14 @@ def connect_command(
       muxpy connect example.org:4242 --tls -L [::1]:8080:localhost:80
       muxpy connect 10.0.0.5:4242 --tls --tls-ca ca.pem --tls-name example.org -L 0:localhost:80
 
-    Ctrl-C or SIGTERM lets open connections finish for up to 5 seconds; a second one ends at once. If the connection
-    to the other end is lost, the program ends with exit code 1.
+    Ctrl-C or SIGTERM lets open connections finish for up to 5 seconds, and gives slow readers 5 more for what has
+    arrived; a second one ends at once. If the connection to the other end is lost, or the other end ends all
+    forwards, the program ends with exit code 1.
     """
     if not local and not remote:
         raise click.UsageError("nothing to forward: give -L or -R, for example -L 8080:localhost:80")
+    if tls_name == "":
+        raise click.UsageError("--tls-name needs a name")
     if not tls and (tls_ca or tls_name):
         raise click.UsageError("--tls-ca and --tls-name need --tls")
     if tls and insecure:
@@ -171,7 +192,8 @@ def connect_command(
     options = ConnectOptions(address, local, remote, context, tls_name, insecure, statistics)
     console = Console()
     console.log_to_lines()
-    return run_trio(partial(connect, options, console))
+    with console.in_background():
+        return run_trio(partial(connect, options, console))
 
 
 @cli.command("demo")
@@ -180,7 +202,12 @@ def connect_command(
     "--requests", type=click.IntRange(1), metavar="N", default=2000, show_default=True, help="Small requests to make."
 )
 @click.option(
-    "--time-limit", type=click.FloatRange(1), metavar="SECONDS", default=120, show_default=True, help="Give up then."
+    "--time-limit",
+    type=click.FloatRange(1, MAX_TIME_LIMIT),
+    metavar="SECONDS",
+    default=120,
+    show_default=True,
+    help="Give up then.",
 )
 def demo_command(size: int, requests: int, time_limit: float) -> int:
     """Send real traffic through a forwarded port, and check every byte.
@@ -191,16 +218,33 @@ def demo_command(size: int, requests: int, time_limit: float) -> int:
     """
     from ._demo import run_demo
 
+    if math.isnan(time_limit):
+        raise click.UsageError("--time-limit must be a number")
     return run_demo(size, requests, time_limit, Console())
 
 
 def _server_context(cert: str, key: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password=partial(_no_password, key or cert))
     except OSError as error:  # ssl.SSLError is one
-        raise click.ClickException(f"cannot use {cert}{f' with {key}' if key else ''}: {_reason(error)}") from error
+        raise click.ClickException(
+            f"cannot use {cert}{f' with {key}' if key else ''}: {_key_reason(cert, key, error)}"
+        ) from error
     return context
+
+
+def _no_password(file: str) -> NoReturn:
+    raise click.ClickException(f"cannot use {file}: the private key is encrypted; give one without a passphrase")
+
+
+def _key_reason(cert: str, key: str | None, error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key does not belong to the certificate"
+        if "PRIVATE KEY-----" not in Path(key or cert).read_text(errors="replace"):
+            return f"no private key in {key}" if key else "no private key in it: give --tls-key"
+    return _reason(error)
 
 
 def _client_context(ca: str | None) -> ssl.SSLContext:

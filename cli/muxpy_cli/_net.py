@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "CONNECT_TIMEOUT",
     "Rules",
     "anything",
     "bound_addresses",
@@ -29,10 +31,14 @@ __all__ = [
 ]
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds to reach a target, over all of its addresses."""
+"""Seconds to reach a target: to look its name up, and to try all of its addresses."""
 
 # Needs no resolver: RFC 6761 fixes what localhost means, and it is the target of most forwards.
 _LOCALHOST: Final = ("127.0.0.1", "::1")
+
+# Threads that look names up. A limit of their own: a peer that asks for names which take long must not use up all
+# of Trio's. A lookup that was given up counts until its thread is really free.
+_lookups: Final = trio.CapacityLimiter(8)
 
 _REASONS: Final[dict[type[OSError], str]] = {
     ConnectionRefusedError: "refused",
@@ -73,7 +79,9 @@ async def resolve(host: str) -> Sequence[str]:
     if host.lower() == "localhost":
         return _LOCALHOST
     try:
-        found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = await trio.to_thread.run_sync(
+            partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM), abandon_on_cancel=True, limiter=_lookups
+        )
     except UnicodeError:  # a name that IDNA does not take
         raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -89,14 +97,14 @@ async def connect_target(target: Address, rules: Rules) -> trio.SocketStream:
 
     The rules are asked about the addresses, not the name: what a name means is up to whoever runs its DNS.
     """
-    try:
-        addresses = [address for address in await resolve(target.host) if rules.allows(address)]
-    except OSError as error:
-        raise Refused("unresolved", f"{target}: {describe(error)}") from error
-    if not addresses:
-        raise Refused("forbidden", f"{target}: {rules.text}")
     failure: OSError = TimeoutError()
     with trio.move_on_after(CONNECT_TIMEOUT):
+        try:
+            addresses = [address for address in await resolve(target.host) if rules.allows(address)]
+        except OSError as error:
+            raise Refused("unresolved", f"{target}: {describe(error)}") from error
+        if not addresses:
+            raise Refused("forbidden", f"{target}: {rules.text}")
         for address in addresses:
             try:
                 return await _connect(address, target.port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 __all__ = [
@@ -24,6 +25,7 @@ ALL_INTERFACES: Final = "*"
 LOOPBACK: Final = "127.0.0.1"
 MAX_HOST: Final = 255
 """The longest name that DNS has."""
+MAX_SIZE: Final = 2**50
 
 # Brackets hold an IPv6 address, whose colons do not separate fields.
 _FIELD = re.compile(r"\[[^\[\]]*\]|[^:\[\]]*")
@@ -75,7 +77,7 @@ def parse_address(text: str) -> Address:
 
 def parse_forward(text: str) -> Forward:
     """`[bind:]port:host:hostport`, as OpenSSH has it; without a bind address, the loopback address."""
-    example = "for example 8080:localhost:80 or [::1]:8080:10.0.0.5:80"
+    example = "for example 8080:localhost:80 or [::1]:8080:127.0.0.1:80"
     fields = _split(text, example)
     if len(fields) == 3:
         fields.insert(0, LOOPBACK)
@@ -94,7 +96,10 @@ def parse_size(text: str) -> int:
     if match is None:
         raise SpecError("not a size; for example 256MiB, 64K or 1000")
     power = " kmg".index((match[2] or " ").lower())
-    return int(float(match[1]) * 1024**power)
+    size = float(match[1]) * 1024**power
+    if size > MAX_SIZE:
+        raise SpecError("the size is too large; for example 256MiB, 64K or 1000")
+    return int(size)
 
 
 def format_address(address: object) -> str:
@@ -131,9 +136,10 @@ def _split(text: str, example: str) -> list[str]:
 
 
 def _wrong_count(form: str, fields: list[str], example: str) -> str:
-    longest = form.count(":") + 1
-    hint = "an IPv6 address needs brackets" if len(fields) > longest else f"it takes {form}"
-    return f"{hint}; {example}"
+    if len(fields) <= form.count(":") + 1:
+        return f"it takes {form}; {example}"
+    looks_like_ipv6 = len(fields) >= 8 or any(not one and not other for one, other in pairwise(fields))
+    return f"{'an IPv6 address needs brackets' if looks_like_ipv6 else 'too many fields'}; {example}"
 
 
 def _port(text: str, example: str, least: int = 1) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._net import Rules
     from ._specs import Address
 
-__all__ = ["ask", "carry", "reach", "receive_opening", "refuse"]
+__all__ = ["Unanswered", "ask", "carry", "reach", "receive_opening", "refuse"]
 
 REFUSAL_TIMEOUT: Final = 2.0
 """Seconds that the opener of a refused stream gets to read why."""
@@ -37,8 +37,12 @@ REFUSAL_TIMEOUT: Final = 2.0
 _ACCEPTED: Final = pack({})
 
 
+class Unanswered(Exception):
+    """The other end neither took a connection nor refused it properly; the message says what it did instead."""
+
+
 async def carry(session: muxpy.Session, purpose: Purpose, opening: bytes, near: trio.SocketStream) -> None:
-    """Carry an accepted connection over the session; raises Refused if the other end would not have it.
+    """Carry an accepted connection over the session; raises Refused or Unanswered if the other end did not take it.
 
     Whatever goes wrong, `near` is reset, so that its client knows at once.
     """
@@ -58,20 +62,27 @@ async def carry(session: muxpy.Session, purpose: Purpose, opening: bytes, near: 
     except BaseException:
         abort(near, far)
         raise
-    failed: BaseExceptionGroup[Refused | WireError] | None = None
+    failed: BaseExceptionGroup[Refused | Unanswered] | None = None
     try:
         await relay(near, far, opening=partial(_receive_answer, far))
-    except* (Refused, WireError) as group:
+    except* (Refused, Unanswered) as group:
         failed = group
     else:
         await far.aclose()
     if failed is not None:
-        cause = the_cause(failed)
-        raise cause if isinstance(cause, Refused) else Refused("failed", str(cause))
+        raise the_cause(failed)
 
 
 async def _receive_answer(stream: muxpy.Stream) -> bytes:
-    answer, early = await receive_message(stream)
+    try:
+        answer, early = await receive_message(stream)
+    except WireError as error:
+        raise Unanswered(str(error)) from error
+    except muxpy.StreamReset as error:
+        if error.retryable:  # never looked at
+            reason = "the other end takes no more connections: too many are open there, or it is ending"
+            raise Unanswered(reason) from error
+        raise
     check_answer(answer)
     return early
 

@@ -79,7 +79,7 @@ class WireError(Exception):
 
 
 class Refused(Exception):
-    """The other end, or this one for it, cannot do what was asked. `error` is one of REASONS."""
+    """The other end, or this one for it, cannot do what was asked. `error` is one of REASONS; `reason` may be empty."""
 
     def __init__(self, error: str, reason: str) -> None:
         super().__init__(error, reason)
@@ -87,7 +87,7 @@ class Refused(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return self.reason
+        return self.reason or "it did not say why"
 
     def message(self) -> Message:
         """It as an answer."""
@@ -155,5 +155,5 @@ def check_answer(answer: Message) -> Message:
     reason = answer.get("reason")
     raise Refused(
         error if isinstance(error, str) and error in REASONS else "failed",
-        reason if isinstance(reason, str) and reason else "the other end refused, and did not say why",
+        reason if isinstance(reason, str) else "",
     )

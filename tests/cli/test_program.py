@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
+import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, run, running, tunnel
+from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, run, running, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +49,10 @@ async def fails(*arguments: str, code: int = 1) -> str:
         (["connect", "localhost:1"], "nothing to forward"),
         (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--insecure"], "--insecure means without TLS"),
         (["connect", "localhost:1", "-L", "0:a:1", "--tls-name", "a"], "need --tls"),
+        (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""], "--tls-name needs a name"),
         (["demo", "--size", "much"], "not a size"),
+        (["demo", "--size", "9" * 330], "too large"),
+        (["demo", "--time-limit", "nan"], "must be a number"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -103,6 +115,13 @@ async def test_a_listener_that_is_no_muxpy() -> None:
     async with Server(greet) as server:
         complaint = await fails("connect", f"localhost:{server.port}", "-L", "0:localhost:1")
     assert "does not answer as a muxpy" in complaint
+    assert "--tls?" not in complaint
+
+
+async def test_a_listener_that_closes_might_want_tls() -> None:
+    async with Server(trio.aclose_forcefully) as server:
+        complaint = await fails("connect", f"localhost:{server.port}", "-L", "0:localhost:1")
+    assert "--tls?" in complaint
 
 
 async def test_the_end_of_the_session_is_one_line() -> None:
@@ -187,7 +206,9 @@ async def test_tls_with_one_that_has_none() -> None:
     with trio.fail_after(LIMIT):
         async with running("listen", "0") as listening:
             port = await listening.port("listening on")
-            assert "TLS failed" in await fails("connect", f"localhost:{port}", "-L", "0:localhost:1", "--tls")
+            assert "(it does not speak TLS)" in await fails(
+                "connect", f"localhost:{port}", "-L", "0:localhost:1", "--tls"
+            )
 
 
 async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
@@ -196,6 +217,106 @@ async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
     assert "cannot use" in await fails(
         "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem")
     )
+
+
+async def test_a_private_key_that_cannot_be_used(certificates: Path, tmp_path: Path) -> None:
+    certificate = str(certificates / "cert.pem")
+    trustme.CA().issue_cert("example.org").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
+    key = load_pem_private_key((certificates / "key.pem").read_bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (tmp_path / "encrypted.pem").write_bytes(encrypted)
+
+    assert "no private key in it: give --tls-key" in await fails("listen", "0", "--tls-cert", certificate)
+    for file, complaint in (
+        ("other.pem", "the key does not belong to the certificate"),
+        ("encrypted.pem", "the private key is encrypted"),
+        ("cert.pem", "no private key in "),
+    ):
+        options = ("--tls-cert", certificate, "--tls-key", str(tmp_path / file))
+        assert complaint in await fails("listen", "0", *options)
+
+
+# ---- output and files ----
+
+
+async def test_statistics_that_cannot_be_written_name_the_file(tmp_path: Path) -> None:
+    file = str(tmp_path / "missing" / "file")
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0") as listening:
+            address = f"127.0.0.1:{await listening.port('listening on')}"
+            async with running("connect", address, "-L", "0:localhost:1", "--statistics-json", file) as connecting:
+                await connecting.line("forwarding")
+                assert await connecting.end() == 1
+                errors = await connecting.errors()
+    assert errors == f"muxpy: cannot write the statistics to {file}: no such file or directory\n"
+
+
+async def test_help_that_cannot_be_written_is_one_line() -> None:
+    with trio.fail_after(LIMIT):
+        full = os.open("/dev/full", os.O_WRONLY)
+        try:
+            done = await trio.run_process(
+                [*COMMAND, "--help"], stdout=full, capture_stderr=True, check=False, env=ENVIRONMENT
+            )
+        finally:
+            os.close(full)
+    assert (done.returncode, done.stderr) == (1, b"muxpy: cannot write the output: no space left on device\n")
+
+
+async def test_output_that_nobody_reads_stops_nothing() -> None:
+    reader, writer = os.pipe()
+    port = free_port()
+    try:
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while os.write(writer, bytes(4096)):
+                pass
+        os.set_blocking(writer, True)
+        with trio.fail_after(LIMIT):
+            process = await trio.lowlevel.open_process(
+                [*COMMAND, "listen", str(port)], stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+            )
+            async with Server(echo) as server:
+                await connected(port)
+                async with running("connect", f"localhost:{port}", "-L", f"0:localhost:{server.port}") as connecting:
+                    client = await trio.open_tcp_stream("127.0.0.1", await connecting.port("forwarding"))
+                    await client.send_all(b"x")
+                    assert await client.receive_some() == b"x"
+                    await client.aclose()
+                    assert await connecting.end() == 0
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+async def connected(port: int) -> None:
+    """Wait until something listens there."""
+    while True:
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+        except OSError:
+            await trio.sleep(0.05)
+        else:
+            await stream.aclose()
+            return
+
+
+async def test_an_interrupt_while_it_is_being_loaded_is_quiet() -> None:
+    script = (
+        "import sys, muxpy_cli\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, *_):\n"
+        "        raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "muxpy_cli.main()"
+    )
+    with trio.fail_after(LIMIT):
+        done = await trio.run_process(
+            [COMMAND[0], "-c", script], capture_stdout=True, capture_stderr=True, check=False, env=ENVIRONMENT
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 # ---- the demo, and what is missing without the extra ----
@@ -220,6 +341,31 @@ async def test_the_demo_ends_its_processes_when_interrupted() -> None:
             for port in ports:
                 with pytest.raises(OSError, match="all attempts to connect"):
                     await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_the_demo_ends_its_processes_whatever_is_pressed() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("demo", "--size", "100GiB") as demo:
+            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
+            while demo.process.poll() is None:
+                demo.send(signal.SIGINT)
+                await trio.sleep(0.01)
+            assert (demo.process.returncode, await demo.errors()) == (130, "")
+            for port in ports:
+                with pytest.raises(OSError, match="all attempts to connect"):
+                    await trio.open_tcp_stream("127.0.0.1", port)
+
+
+async def test_the_processes_of_the_demo_do_not_outlive_it() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("demo", "--size", "100GiB") as demo:
+            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
+            await demo.end(signal.SIGKILL)
+            for port in ports:
+                with suppress(OSError):
+                    while True:
+                        await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+                        await trio.sleep(0.05)
 
 
 async def test_the_demo_has_a_time_limit() -> None:

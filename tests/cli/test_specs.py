@@ -80,6 +80,7 @@ def test_forward(text: str, bind: tuple[str, int], target: tuple[str, int]) -> N
         ("8080:*:80", "not one to connect to"),
         (":8080:localhost:80", "* means all"),
         ("8080:::1:80", "IPv6 address needs brackets"),
+        ("1.2.3.4:80:localhost:80:1", "too many fields"),
         ("localhost:80:8080", "must be a number, not 'localhost'"),
     ],
 )
@@ -99,6 +100,12 @@ def test_size(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1TiB", "1e9"])
 def test_wrong_size(text: str) -> None:
     with pytest.raises(SpecError, match="not a size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["1PiB", "9" * 400, "9" * 400 + "GiB", "1048577GiB"])
+def test_a_size_beyond_all_bounds(text: str) -> None:
+    with pytest.raises(SpecError):
         parse_size(text)
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from contextlib import suppress
+import socket
+import threading
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 import muxpy
-from muxpy_cli._wire import Purpose, pack, receive_message
+from muxpy_cli import _net
+from muxpy_cli._listen import MAX_REMOTE_FORWARDS
+from muxpy_cli._specs import Address
+from muxpy_cli._wire import Purpose, Refused, pack, receive_message
 
 from .program import Server, Tunnel, closed_port, echo, free_port, receive_all, reset, run, running, tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 LIMIT = 30
 SIZE = 5_000_000
@@ -221,6 +230,156 @@ async def test_draining_lets_open_connections_finish() -> None:
             client.socket.close()
             assert await ends.connecting.process.wait() == 0
             assert "ended" in await ends.listening.line("ended")
+
+
+@pytest.mark.parametrize("who", ["connecting", "listening"])
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_draining_loses_nothing_for_a_slow_reader(option: str, who: str) -> None:
+    """The last bytes leave the session long before the reader has them."""
+    finishing, done = trio.Event(), trio.Event()
+    received: list[int] = []
+
+    async def write(stream: trio.SocketStream) -> None:
+        await stream.send_all(bytes(SIZE))
+        await stream.send_eof()
+        await stream.receive_some()
+
+    async def read_slowly(stream: trio.SocketStream) -> None:
+        await stream.send_eof()
+        await finishing.wait()
+        with suppress(trio.BrokenResourceError):
+            while data := await stream.receive_some(SIZE // 20):
+                received.append(len(data))
+                await trio.sleep(0.05)
+        stream.socket.close()
+        done.set()
+
+    # Bytes flow towards the end that is being ended.
+    reader_is_client = (option == "-L") == (who == "connecting")
+    at_target, at_client = (write, read_slowly) if reader_is_client else (read_slowly, write)
+    with trio.fail_after(LIMIT):
+        async with Server(at_target) as server, tunnel(option, f"0:localhost:{server.port}") as ends:
+            program = ends.connecting if who == "connecting" else ends.listening
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(at_client, await ends.client())
+                await trio.sleep(0.5)  # until the buffers on the way are full
+                program.send(signal.SIGINT)
+                await program.line("finishing")
+                finishing.set()
+                assert await program.process.wait() == 0
+            await done.wait()
+            assert sum(received) == SIZE
+
+
+async def test_a_listening_end_with_an_idle_remote_forward_ends_at_once() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-R", "0:localhost:1") as ends:
+            with trio.fail_after(3):  # and not after the time that open connections have
+                assert await ends.listening.end() == 0
+            assert await ends.connecting.process.wait() == 1
+
+
+async def test_a_session_may_have_so_many_remote_forwards() -> None:
+    with trio.fail_after(LIMIT):
+        async with running("listen", "0") as listening:
+            port = await listening.port("listening on")
+            async with muxpy.open_tcp_session("127.0.0.1", port) as session:
+                streams = []
+                for _ in range(MAX_REMOTE_FORWARDS + 1):
+                    streams.append(await session.open_stream(stream_type=Purpose.LISTEN))
+                    await streams[-1].send_all(pack({"host": "127.0.0.1", "port": 0}))
+                    answer, _ = await receive_message(streams[-1])
+                    assert ("port" in answer) == (len(streams) <= MAX_REMOTE_FORWARDS)
+                assert answer["error"] == "failed"
+                assert f"may have {MAX_REMOTE_FORWARDS} ports" in answer["reason"]
+                session.kill()
+
+
+@asynccontextmanager
+async def listening_end(
+    handler: Callable[[muxpy.Stream], Awaitable[None]], config: muxpy.SessionConfig | None = None
+) -> AsyncIterator[str]:
+    """A listening end in this process that says hello, and does with other streams what the test wants."""
+
+    async def handle(stream: muxpy.Stream) -> None:
+        message, _ = await receive_message(stream)
+        if stream.stream_type == Purpose.HELLO:
+            await stream.send_all(pack(message))
+        else:
+            await handler(stream)
+
+    async def serve(session: muxpy.Session) -> None:
+        with suppress(muxpy.SessionClosed):
+            await session.serve_streams(handle)
+
+    async with trio.open_nursery() as nursery:
+        start = partial(muxpy.serve_tcp_sessions, serve, 0, host="127.0.0.1", config=config)
+        listeners = await nursery.start(start)
+        yield f"localhost:{listeners[0].socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def test_without_any_forward_left_it_ends() -> None:
+    async def listen_shortly(stream: muxpy.Stream) -> None:
+        await stream.send_all(pack({"port": 1}))
+
+    with trio.fail_after(LIMIT):
+        async with listening_end(listen_shortly) as address:
+            code, output, errors = await run("connect", address, "-R", "1:localhost:1", "-R", "1:localhost:1")
+            assert (code, errors) == (1, f"muxpy: no forward is left: {address} has ended them all\n")
+            assert output.count("no longer forwards 127.0.0.1:1") == 2
+
+
+async def test_too_many_connections_are_complained_about() -> None:
+    async def accept(stream: muxpy.Stream) -> None:
+        await stream.send_all(pack({}))
+        await stream.receive_some()
+
+    with trio.fail_after(LIMIT):
+        async with (
+            listening_end(accept, muxpy.SessionConfig(max_streams=1)) as address,
+            running("connect", address, "-L", "0:localhost:80") as connecting,
+        ):
+            port = await connecting.port("forwarding")
+            clients = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
+            line = await connecting.line("connection to localhost:80: ")
+            assert "the other end takes no more connections" in line
+            for client in clients:
+                await client.aclose()
+
+
+async def test_a_refusal_without_a_reason_is_still_a_sentence() -> None:
+    async def refuse(stream: muxpy.Stream) -> None:
+        await stream.send_all(pack({"error": "failed"}))
+
+    with trio.fail_after(LIMIT):
+        async with listening_end(refuse) as address, running("connect", address, "-L", "0:localhost:80") as connecting:
+            client = await trio.open_tcp_stream("127.0.0.1", await connecting.port("forwarding"))
+            line = await connecting.line("cannot reach")
+            assert line.endswith("the other end cannot reach localhost:80, and did not say why")
+            await client.aclose()
+
+
+async def test_looking_a_name_up_counts_for_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def lookup(*_: object, **__: object) -> list[object]:
+        answered.wait(LIMIT)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(_net, "CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr(_net, "_lookups", trio.CapacityLimiter(2))
+    try:
+        for _ in range(4):  # the last two wait for a free thread, and no longer than the others
+            with trio.fail_after(LIMIT), pytest.raises(Refused) as caught:
+                await _net.connect_target(Address("slow.example", 80), _net.loopback_only)
+            assert caught.value.error == "timeout"
+        assert _net._lookups.borrowed_tokens == 2
+    finally:
+        answered.set()
+    while _net._lookups.borrowed_tokens:  # noqa: ASYNC110 - threads give them back
+        await trio.sleep(0.01)
 
 
 async def test_a_client_that_reads_nothing_does_not_outlive_the_session() -> None:

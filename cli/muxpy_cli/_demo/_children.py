@@ -32,7 +32,7 @@ class Child:
         self._last: deque[str] = deque(maxlen=5)
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: it ends with the demo, and the child with it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -84,9 +84,13 @@ class Child:
 
     def kill(self) -> None:
         """End it at once, whatever it does."""
-        if self._process.poll() is None:
-            self._process.kill()
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 @contextmanager
@@ -96,5 +100,7 @@ def ending_all() -> Iterator[list[Child]]:
     try:
         yield children
     finally:
-        for child in reversed(children):
+        for child in children:
             child.kill()
+        for child in children:
+            child.wait()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from ._load import Meter
 
 __all__ = ["Display", "Phase", "Statistics", "format_size", "print_tables"]
+
+FULL_WIDTH: Final = 96
+"""Columns for all of a progress line."""
+WIDTH_WITHOUT_BAR: Final = 66
+
+INITIAL_WINDOW: Final = 64 * 1024
 
 Statistics = dict[str, Any]
 
@@ -55,12 +61,13 @@ class Display:
         if not self._console.rich.is_terminal:
             yield
             return
-        columns = (
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[amount]:>21}"),
-            TextColumn("{task.fields[rate]:>12}", style="cyan"),
-        )
+        name, rate = TextColumn("{task.description:<28}"), TextColumn("{task.fields[rate]:>12}", style="cyan")
+        columns: list[ProgressColumn] = [name, BarColumn(bar_width=30), TextColumn("{task.fields[amount]:>21}"), rate]
+        width = self._console.rich.width
+        if width < FULL_WIDTH:
+            del columns[1]
+        if width < WIDTH_WITHOUT_BAR:
+            columns = [TextColumn("{task.description}"), rate]
         with Progress(*columns, console=self._console.rich) as self._progress:
             yield
 
@@ -124,9 +131,14 @@ def _session_rows(connecting: Statistics, listening: Statistics) -> list[tuple[s
         ("bytes sent / received", f"{sent} / {received}"),
         ("system calls to write / read", f"{connecting['writes']:,} / {connecting['reads']:,}"),
         ("round trip", "-" if rtt is None else f"{rtt * 1000:.2f} ms"),
-        ("largest window, down", f"64 KiB -> {format_size(connecting['largest_window'])}"),
-        ("largest window, up", f"64 KiB -> {format_size(listening['largest_window'])}"),
+        ("largest window, down", _window(connecting)),
+        ("largest window, up", _window(listening)),
     ]
+
+
+def _window(statistics: Statistics) -> str:
+    """What it grew to; it is counted only once it grows."""
+    return f"{format_size(INITIAL_WINDOW)} -> {format_size(max(INITIAL_WINDOW, statistics['largest_window']))}"
 
 
 def _percentiles(times: list[float]) -> str:

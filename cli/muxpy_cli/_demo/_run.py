@@ -9,7 +9,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure
 from .._lifetime import report
@@ -54,18 +54,27 @@ def run_demo(size: int, requests: int, time_limit: float, console: Console) -> i
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Have signals unwind the stack, which ends the children."""
-
-    def end(signal_number: int, _: object) -> NoReturn:
-        raise _Ended(signal_number)
+    """Have the first signal unwind the stack, which ends the children. Later ones must not disturb that: they are
+    ignored until the process has ended."""
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ended = False
+
+    def end(signal_number: int, _: object) -> None:
+        nonlocal ended
+        if not ended:  # one may have come before it was ignored
+            ended = True
+            for number in wanted:
+                signal.signal(number, signal.SIG_IGN)
+            raise _Ended(signal_number)
+
     before = {number: signal.signal(number, end) for number in wanted}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not ended:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
@@ -98,10 +107,12 @@ def _start(children: list[Child], statistics: tuple[Path, Path], console: Consol
     listening, connecting = map(str, statistics)
     target = start("the HTTP server", "muxpy_cli._demo._target")
     console.line(f"HTTP server on {target}")
-    middle = start("the listening end", "muxpy_cli", "listen", "127.0.0.1:0", "--statistics-json", listening)
+    middle = start(
+        "the listening end", "muxpy_cli._demo._child", "listen", "127.0.0.1:0", "--statistics-json", listening
+    )
     console.line(f"muxpy listen on {middle}")
     forward = ("-L", f"127.0.0.1:0:{target}", "--statistics-json", connecting)
-    entrance = start("the connecting end", "muxpy_cli", "connect", middle, *forward)
+    entrance = start("the connecting end", "muxpy_cli._demo._child", "connect", middle, *forward)
     console.line(f"muxpy connect, forwarding {entrance} -> {middle} -> {target}")
     return int(entrance.rpartition(":")[2])
 

@@ -10,6 +10,7 @@ import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from ._child import end_with_parent
 from ._content import CHUNK, bulk, small
 
 if TYPE_CHECKING:
@@ -72,4 +73,5 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     serve()
