@@ -104,7 +104,6 @@ class Connection:
         arrived: list[StreamState] = []
         counters = self.counters
         streams = self.streams
-        gone_away = self.remote_goaway
         try:
             self._outbox.check()
             for kind, flags, stream_id, body, rest in self._decoder.feed(data):
@@ -119,14 +118,12 @@ class Connection:
                 elif kind == SYN:
                     self._on_syn(stream_id, flags, body, changes)
                 elif kind == GOAWAY:
-                    self._on_goaway(body)
+                    self._on_goaway(body, changes)
                 else:
                     self._on_control(kind, stream_id, body, changes)
                 counters.frames_received += 1
         except ProtocolError as error:
             self.fail(error)
-        if self.remote_goaway is not gone_away:
-            self._give_up_unhandled(changes)
         rtt = self._budget.rtt
         for stream in arrived:
             if stream.arriving is None:  # reset after the data
@@ -237,21 +234,15 @@ class Connection:
             stream.send_window += increment
             self._outbox.scheduler.add(stream)
 
-    def _on_goaway(self, body: memoryview) -> None:
+    def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         last_id, code, debug = parse_goaway(body)
         if self.remote_goaway is not None:  # what was given up stays so
             last_id = min(last_id, self.remote_goaway.last_id)
         self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
-
-    def _give_up_unhandled(self, changes: Changes) -> None:
-        """The streams of ours that the peer, going away, has not handled. Once a read, not for each GOAWAY of many."""
-        assert self.remote_goaway is not None
-        last_id = self.remote_goaway.last_id
-        for stream in list(self.streams.values()):
-            if self._table.is_local(stream.id) and stream.id > last_id:
-                stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
-                self._table.forget(stream)
-                changes.reset.append(stream)
+        for stream in self._table.local_above(last_id):  # not handled by the peer: safe to try elsewhere
+            stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
+            self._table.forget(stream)
+            changes.reset.append(stream)
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
         """Answer a broken rule of the peer."""

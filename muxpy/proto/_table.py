@@ -1,6 +1,7 @@
 """Which streams there are: ids on both sides, the map of those that live, and what is known of those that do not."""
 
 from collections import Counter
+from itertools import takewhile
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import SessionConfig
@@ -25,6 +26,7 @@ class StreamTable:
         "_config",
         "_held",
         "_last_remote",
+        "_local",
         "_next_id",
         "_open",
         "_parity",
@@ -40,6 +42,7 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
         self._last_remote = 0
+        self._local: dict[int, StreamState] = {}  # the live ones that were opened here, ids ascending
         # Streams by (opened here, of an extension): those that live, and those that are over but still held.
         self._open: Counter[tuple[bool, bool]] = Counter()
         self._held: Counter[tuple[bool, bool]] = Counter()
@@ -94,7 +97,12 @@ class StreamTable:
         """Take the next id of our own."""
         stream_id = self._next_id
         self._next_id += 2
-        return self._add(stream_id, priority, stream_type)
+        stream = self._local[stream_id] = self._add(stream_id, priority, stream_type)
+        return stream
+
+    def local_above(self, last_id: int) -> list[StreamState]:
+        """Live streams opened here with an id above `last_id`, the oldest first. Costs no more than it finds."""
+        return list(takewhile(lambda stream: stream.id > last_id, reversed(self._local.values())))[::-1]
 
     def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         stream = StreamState(stream_id, priority, stream_type, extension=stream_type >= MIN_EXTENSION_TYPE)
@@ -112,6 +120,7 @@ class StreamTable:
         """The stream has ended: its place is free."""
         if self.live.pop(stream.id, None) is None:
             return
+        self._local.pop(stream.id, None)
         self._closing.pop(stream.id, None)
         kind = self.is_local(stream.id), stream.extension
         self._open[kind] -= 1
