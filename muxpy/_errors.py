@@ -1,10 +1,10 @@
 """The exceptions that sessions and streams raise.
 
     trio.BusyResourceError          another task is doing that on the same stream
-    trio.ClosedResourceError        you closed, reset or half-closed it yourself
+    trio.ClosedResourceError        you closed, reset or half-closed the stream yourself
     trio.BrokenResourceError
     ├── StreamReset                 the stream was reset, by the peer or for a rule that the peer broke
-    └── SessionClosed               the session under the stream has ended
+    └── SessionClosed               the session has ended, by you or by the peer
         └── SessionGoingAway        the session goes on, but opens no new streams
 
 `retryable` is True where the peer cannot have acted on the stream, so that the same work may be tried again on

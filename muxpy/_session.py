@@ -116,8 +116,8 @@ class Session:
         or goes away, and all handlers have returned.
 
         A stream is closed when its handler returns. A handler that raises has its stream reset with
-        INTERNAL_ERROR and logged; the session and the other handlers go on. Raises SessionClosed if the session
-        ended with an error.
+        INTERNAL_ERROR and logged; the session and the other handlers go on. No handler is cancelled when the
+        session ends: what it does on its stream fails then. Raises SessionClosed if the session ended with an error.
         """
         if self._backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")

@@ -22,6 +22,6 @@ def _run() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print(f"muxpy: the program needs {error.name}: pip install 'muxpy[cli]'", file=sys.stderr)
+        print(f"muxpy: the program needs {error.name}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
         return 1
     return run()

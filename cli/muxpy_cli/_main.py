@@ -95,8 +95,8 @@ def cli() -> None:
       muxpy demo
           See it work: real traffic through a forwarded port, every byte checked.
 
-    Exit codes: 0 after Ctrl-C or SIGTERM, 130 or 143 after a second one, 1 if something failed, 2 for a mistake in
-    the command line.
+    Exit codes: 0 after Ctrl-C or SIGTERM, 130 or 143 after a second one (demo: after the first), 1 if something
+    failed, 2 for a mistake in the command line.
     """
 
 
