@@ -158,6 +158,8 @@ class Lifecycle:
     def on_eof(self, error: BaseException | None) -> None:
         """The transport ended: in order, if the peer said GOAWAY and nothing was cut."""
         in_order = self.core.receive_eof()
+        # A connection that was reset tells whoever asks first, and the other gets an ordinary end.
+        error = error or self.writer.error
         remote = self.core.remote_goaway
         if self.core.error is not None:
             self.finish(self.core.error.code, self.core.error)

@@ -20,8 +20,9 @@ def _run() -> int:
     try:
         from ._main import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        print(f"muxpy: the program needs {error.name}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
+        print(f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
         return 1
     return run()

@@ -15,6 +15,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 import muxpy
@@ -377,3 +378,15 @@ async def test_both_sides_open_streams_over_sockets() -> None:
     async with session_pair("tls") as (client, server):
         await assert_echo(client, server, os.urandom(30_000))
         await assert_echo(server, client, os.urandom(30_000))
+
+
+@bounded()
+async def test_a_reset_that_the_writer_noticed_first_is_the_reason() -> None:
+    """The kernel tells of a reset once, to a write or to a read; the read after such a write sees an ordinary end."""
+    one, two = unix_pair()
+    async with muxpy.open_session(one, client=True, extensions=[]) as session:
+        await trio.testing.wait_all_tasks_blocked()
+        reset = ConnectionResetError(104, "Connection reset by peer")
+        session._writer._fail(reset)
+        await two.aclose()
+        assert (await session.wait()).error is reset
