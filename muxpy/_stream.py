@@ -252,7 +252,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _end(self, code: int | None) -> None:
         session = self.session
         self._closed = True
-        if self._sender is not None:
+        if self._unsent:
             session._writer.withdraw(self._state)
         if code is None and session._life.end is not None:
             # The last words of the session may still be written, and what this stream could not send any more is

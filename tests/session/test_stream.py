@@ -274,6 +274,24 @@ async def test_closing_under_a_sender_that_has_sent_nothing_is_no_clean_end_eith
 
 
 @bounded()
+async def test_closing_under_a_task_that_only_waits_to_send_is_a_clean_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        near, far = await stream_pair(client, server)
+        await near.send_all(bytes(WINDOW))
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await near.wait_send_all_might_not_block()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        await near.aclose()
+        assert len(await read_all(far)) == WINDOW
+
+
+@bounded()
 async def test_what_a_closed_stream_still_gets_is_answered_by_cancel(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_session() as (session, peer):
         stream = await session.open_stream()
