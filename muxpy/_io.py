@@ -1,9 +1,9 @@
 """The reader and the writer: the only code that touches the transport.
 
 The reader waits for the transport and for nothing else. The writer writes one batch at a time. A task with
-something to send may write its batch itself, if no write is under way: that saves waking the writer task, a
-third of the round trip of a small request. If many tasks were woken by the last read they line up instead, and
-the writer task sends what they all have with one system call.
+something to send may write it itself, if no write is under way: that saves waking the writer task, a third of the
+round trip of a small request. If many tasks were woken by the last read, small messages come together instead, and
+one system call sends what they all have.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,13 @@ __all__ = ["Reader", "Writer"]
 BATCH_SIZE: Final = 128 * 1024
 """Bytes of data in one batch: enough to make a system call cheap, little enough that a small message which comes
 next does not wait long."""
+
+ENOUGH_FRAMES: Final = 32
+"""Small messages that are written without waiting for more: a system call among so many is cheap already, and the
+peer can begin with them while the rest is being made."""
+
+SMALL: Final = 4096
+"""Bytes of a message that is copied and framed at once: copying them costs less than waking its sender later."""
 
 TRANSPORT_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -39,11 +46,12 @@ class Dispatch(Protocol):
 class Reader:
     """Receives, feeds the protocol, and hands on what changed."""
 
-    def __init__(self, transport: Transport, core: Connection, dispatch: Dispatch) -> None:
+    def __init__(self, transport: Transport, core: Connection, dispatch: Dispatch, clock: Callable[[], float]) -> None:
         self._transport = transport
         self._core = core
         self._dispatch = dispatch
-        self.last_received = trio.current_time()
+        self._clock = clock
+        self.last_received = clock()
         self.bytes_received = 0
         self.ended = trio.Event()
 
@@ -51,10 +59,9 @@ class Reader:
         """Read until the transport ends."""
         try:
             while data := await self._transport.receive():
-                now = trio.current_time()
-                self.last_received = now
+                self.last_received = self._clock()
                 self.bytes_received += len(data)
-                self._dispatch.on_changes(self._core.receive(data, now))
+                self._dispatch.on_changes(self._core.receive(data))
                 if self._transport.has_output:
                     self._dispatch.on_transport_output()
                 del data  # a view of a buffer that the next read reuses
@@ -75,27 +82,46 @@ class Writer:
         self._batch: Batch | None = None  # begun and not finished
         self._parked: trio.lowlevel.Task | None = None
         self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
-        self._crowded = False  # several tasks have something to send: let them line up
-        self._last_pusher: StreamState | None = None
+        self._alone = True  # the last read woke one task at most, and nothing was sent since
+        self._seen = 0  # reads up to the last batch of the writer task
+        self.reads = 0
         self.error: BaseException | None = None
         self.bytes_sent = 0
 
     def expect(self, woken: int) -> None:
         """The reader has woken so many tasks: if more than one, let them line up before anything is written."""
-        self._crowded = woken > 1
-        self._last_pusher = None
+        self._alone = woken <= 1
+        self.reads += 1
 
-    def push(self, stream: StreamState) -> None:
-        """`stream` has something to send: write it now if that is cheap, else have the writer task do it."""
-        if self._last_pusher is not None and self._last_pusher is not stream:
-            self._crowded = True
-        self._last_pusher = stream
-        if self._batch is None and not self._crowded and self.error is None:
-            try:
-                self._flush()
-            except TRANSPORT_ERRORS as error:
-                self._fail(error)
-        if self._batch is not None or self._core.has_output:
+    def send_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+        """Frame a copy of a small message, and have it written soon. False if it must stand in line: `send` it.
+
+        For the price of the copy the sender need not be woken when it was written: a quarter of a small message.
+        """
+        if len(data) > SMALL or self._batch is not None or self.error is not None:
+            return False
+        if not self._core.submit_small(stream, data):
+            return False
+        if self._alone or self._core.small_frames >= ENOUGH_FRAMES:
+            self._alone = False
+            self._flush()
+        else:
+            self.poke()
+        return self.error is None  # else it waits, as one in line, to be told how the session ends
+
+    def send(self, stream: StreamState, data: memoryview) -> None:
+        """Stand `data` in line and write what goes without waiting: alone it is worth a system call."""
+        self._core.submit(stream, data)
+        if self._batch is None and self.error is None:
+            self._flush()
+        else:
+            self.poke()
+
+    def grant(self) -> None:
+        """A window update is to be written: at once, since the peer may wait for it, unless others do the same."""
+        if self._batch is None and self._alone and self.error is None:
+            self._flush()
+        else:
             self.poke()
 
     def poke(self) -> None:
@@ -114,17 +140,25 @@ class Writer:
         """Write whatever comes, until cancelled or until the transport takes no more."""
         try:
             while self.error is None:
+                await self._gather()
                 while self._begin():
                     await self._finish()
                     if self._has_output:
                         # Those whose data went out line up again before the next batch is chosen.
                         await trio.lowlevel.checkpoint()
-                self._crowded = False
-                self._last_pusher = None
+                self._seen = self.reads
                 self._progress.unpark_all()
                 await self._park()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
+
+    async def _gather(self) -> None:
+        """If nothing was received since the last batch, small messages are a stream of their own and not answers to
+        anything: let them come together, as long as more come and until there are enough."""
+        frames = 0
+        while self._seen == self.reads and frames < self._core.small_frames and self._batch is None:
+            frames = self._core.small_frames
+            await trio.lowlevel.checkpoint()
 
     async def drained(self) -> None:
         """Wait until there is nothing to write, or no way to write it."""
@@ -148,15 +182,21 @@ class Writer:
         if self._batch is None:
             self._batch = self._core.next_batch(BATCH_SIZE)
             if self._batch is not None:
-                self.bytes_sent += sum(map(len, self._batch.chunks))
+                self.bytes_sent += self._batch.size
             elif self._transport.has_output:
-                self._batch = Batch([], [], 0)
+                self._batch = Batch([], [], 0, 0)
         return self._batch
 
     def _flush(self) -> None:
-        batch = self._begin()
-        if batch is not None and self._transport.try_send(batch):
-            self._complete(batch)
+        """Write what there is as far as that goes without waiting; the writer task does the rest."""
+        try:
+            batch = self._begin()
+            if batch is not None and self._transport.try_send(batch):
+                self._complete(batch)
+        except TRANSPORT_ERRORS as error:
+            self._fail(error)
+        if self._batch is not None or self._core.has_output:
+            self.poke()
 
     async def _finish(self) -> None:
         batch = self._batch

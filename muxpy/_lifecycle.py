@@ -40,8 +40,11 @@ class Lifecycle:
         self._config = session.config
         self._transport = transport
         self._extensions = register(extensions)
-        self.core = Connection(session.config, client=session.client, extension_types=self._extensions)
-        self.reader = Reader(transport, self.core, self)
+        self.clock = trio.lowlevel.current_clock().current_time  # trio.current_time() without looking up the run
+        self.core = Connection(
+            session.config, client=session.client, clock=self.clock, extension_types=self._extensions
+        )
+        self.reader = Reader(transport, self.core, self, self.clock)
         self.writer = Writer(transport, self.core, _on_sent)
         self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None

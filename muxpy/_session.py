@@ -202,7 +202,7 @@ class Session:
 
     def report_rtt(self, seconds: float) -> None:
         """Tell the session a round trip that was measured, for window growth and `statistics().rtt`."""
-        self._core.sample_rtt(seconds, trio.current_time())
+        self._core.sample_rtt(seconds)
 
     # ---- checks ----
 

@@ -24,8 +24,8 @@ READ_SIZE: Final = 256 * 1024
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
 
-JOIN_BELOW: Final = 32 * 1024
-"""A batch smaller than this is joined into one buffer: cheaper than handing the kernel hundreds of pieces."""
+JOIN_BELOW: Final = 2048
+"""Pieces that are smaller on average are joined into one buffer: cheaper than handing the kernel hundreds."""
 
 MAX_TLS_ANSWERS: Final = 64 * 1024
 """Bytes that TLS itself may have to say (to key updates, say) before the peer counts as one that only asks."""
@@ -72,16 +72,13 @@ class SocketTransport(Transport):
 
     def try_send(self, batch: Batch) -> bool:
         chunks = batch.chunks
-        if len(chunks) > 2 and sum(map(len, chunks)) < JOIN_BELOW:
+        if 2 < len(chunks) > batch.size // JOIN_BELOW:
             chunks[:] = [b"".join(chunks)]
-        return self._write(batch)
-
-    def _write(self, batch: Batch) -> bool:
-        while batch.chunks:
+        while chunks:
             self._check_open()
             self.writes += 1
             try:
-                batch.advance(os.writev(self._fd, batch.chunks[:MAX_CHUNKS]))
+                batch.advance(os.writev(self._fd, chunks if len(chunks) <= MAX_CHUNKS else chunks[:MAX_CHUNKS]))
             except BlockingIOError:
                 return False
         return True
@@ -132,7 +129,7 @@ class TlsTransport(SocketTransport):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
-        self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
+        self._ciphertext = Batch([], [], 0, 0)  # encrypted, not yet written
 
     async def handshake(self) -> None:
         """Agree on keys and check certificates. Raises ssl.SSLError, with the reason."""
@@ -205,11 +202,11 @@ class TlsTransport(SocketTransport):
             self._tls.write(b"".join(batch.chunks))  # joined, or each header would get a record of its own
             batch.chunks.clear()
         if self._outgoing.pending:
-            self._ciphertext.chunks.append(self._outgoing.read())
-        return self._write(self._ciphertext)
+            self._ciphertext.add(self._outgoing.read())
+        return super().try_send(self._ciphertext)
 
     async def _flush(self) -> None:
-        await self.send(Batch([], [], 0))
+        await self.send(Batch([], [], 0, 0))
 
     async def send_eof(self) -> None:
         """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""

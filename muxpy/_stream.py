@@ -70,7 +70,8 @@ class Stream(trio.abc.HalfCloseableStream):
     # ---- sending ----
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of `data`; returns when its last byte has been handed to the transport.
+        """Send all of `data`; returns when its last byte has been handed to the transport. A small message may be
+        copied instead, to go with what other tasks send in the same turn of the scheduler.
 
         If cancelled, any part of it may have been sent. The stream can then only be closed, and closing it resets
         it, so that the peer does not take the part for the whole.
@@ -78,23 +79,30 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises: trio.BusyResourceError if another task is sending; trio.ClosedResourceError after `send_eof`,
         `aclose` or `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended.
         """
-        # Released on the way out: a traceback that is kept would else keep the caller's bytearray from resizing.
-        with _as_bytes(data) as view:
-            if self._sending:
-                raise trio.BusyResourceError("another task is sending on this stream")
-            self._check_sendable()
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if view:
-                await self._send(view)
-            else:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check_sendable()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._sending = True
+        try:
+            if not isinstance(data, bytes | bytearray):
+                # Released on the way out: a traceback that is kept would else keep the caller's buffer from resizing.
+                with _as_bytes(data) as view:
+                    await self._send(view)
+            elif data and self.session._writer.send_small(self._state, data):
                 await trio.lowlevel.cancel_shielded_checkpoint()
+            else:
+                with memoryview(data) as view:
+                    await self._send(view)
+        finally:
+            self._sending = False
 
     async def _send(self, view: memoryview) -> None:
         writer = self.session._writer
-        self._sending = self._unsent = True
+        self._unsent = bool(view)
         try:
-            self.session._core.submit(self._state, view)
-            writer.push(self._state)
+            if view:
+                writer.send(self._state, view)
             if not self._unsent:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while self._unsent:
@@ -105,7 +113,6 @@ class Stream(trio.abc.HalfCloseableStream):
             if self._unsent:
                 self._unsent = False
                 writer.withdraw(self._state)
-            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the send window is open. Raises like `send_all`."""
@@ -150,6 +157,8 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _check_sendable(self) -> None:
         state = self._state
+        if state.phase.sends and not state.cut_short and self.session._life.end is None:
+            return  # not closed and not reset either: those end the phase
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")
         if state.reset_code is not None:
@@ -157,8 +166,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if not state.may_send:
             raise trio.ClosedResourceError("send_eof was called on this stream")
         self.session._life.check_alive()
-        if state.cut_short:
-            raise trio.BrokenResourceError("an earlier send_all was cancelled: the stream can only be closed")
+        raise trio.BrokenResourceError("an earlier send_all was cancelled: the stream can only be closed")
 
     # ---- receiving ----
 
@@ -171,10 +179,7 @@ class Stream(trio.abc.HalfCloseableStream):
         ended its direction (what had arrived before is returned first).
         """
         if max_bytes is not None:
-            if not isinstance(max_bytes, int):
-                raise TypeError("max_bytes must be an integer or None")
-            if max_bytes < 1:
-                raise ValueError("max_bytes must be at least 1")
+            _check_max_bytes(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._receiving = True
@@ -189,13 +194,8 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _must_wait(self) -> bool:
         state = self._state
-        return not (
-            state.buffered
-            or state.received_fin
-            or self._closed
-            or state.reset_code is not None
-            or self.session._life.end is not None
-        )
+        # While the phase reads, the peer has not ended its direction and the stream is neither closed nor reset.
+        return not state.buffered and state.phase.reads and self.session._life.end is None
 
     async def _wait_as_receiver(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -212,10 +212,9 @@ class Stream(trio.abc.HalfCloseableStream):
         if state.reset_code is not None:
             raise self._reset_error(state.reset_code)
         if state.buffered:
-            core = self.session._core
-            data = core.take(state, max_bytes, trio.current_time())
+            data = self.session._core.take(state, max_bytes)
             if state.grant:
-                self.session._writer.push(self._state)
+                self.session._writer.grant()
             return data
         if not state.received_fin:
             self.session._life.check_alive()
@@ -295,6 +294,13 @@ class Stream(trio.abc.HalfCloseableStream):
     def _wake_all(self) -> None:
         self._wake_receiver()
         self._wake_sender()
+
+
+def _check_max_bytes(max_bytes: int) -> None:
+    if not isinstance(max_bytes, int):
+        raise TypeError("max_bytes must be an integer or None")
+    if max_bytes < 1:
+        raise ValueError("max_bytes must be at least 1")
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:

@@ -40,6 +40,7 @@ class Counters:
     frames_sent: int = 0
     data_received: int = 0
     """Payload bytes."""
+    window_updates_received: int = 0
     opened: int = 0
     accepted: int = 0
     refused: int = 0

@@ -5,7 +5,7 @@ before anything changes. A rule broken by the peer is a stream reset (`_reset`) 
 ProtocolError otherwise, which `receive` turns into one GOAWAY; after that the connection takes nothing more.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import SessionConfig
@@ -41,14 +41,26 @@ __all__ = ["Connection"]
 
 
 class Connection:
-    """One side of a muxado connection. `extension_types`: the stream types >= MIN_EXTENSION_TYPE with a taker."""
+    """One side of a muxado connection.
 
-    def __init__(self, config: SessionConfig, *, client: bool, extension_types: Collection[int] = ()) -> None:
+    `clock` tells the time in seconds, from any start. `extension_types`: the stream types >= MIN_EXTENSION_TYPE that
+    have a taker.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        client: bool,
+        clock: Callable[[], float],
+        extension_types: Collection[int] = (),
+    ) -> None:
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
         self.goaway_sent = False
         self.counters = Counters()
         self._config = config
+        self._clock = clock
         self._extension_types = frozenset(extension_types)
         self._decoder = Decoder()
         self._outbox = Outbox(config.max_control_frames)
@@ -85,6 +97,21 @@ class Connection:
         return self._outbox.control_frames
 
     @property
+    def small_frames(self) -> int:
+        """Small messages that are framed and wait for the next batch."""
+        return self._outbox.small_frames
+
+    @property
+    def window_updates_sent(self) -> int:
+        """WND_INC frames made so far."""
+        return self._outbox.window_updates
+
+    @property
+    def waiting_to_send(self) -> int:
+        """Streams that stand in line with data and window."""
+        return len(self._outbox.scheduler)
+
+    @property
     def has_output(self) -> bool:
         """Whether `next_batch` may have something."""
         return bool(self._outbox)
@@ -96,13 +123,13 @@ class Connection:
 
     # ---- what the peer does ----
 
-    def receive(self, data: Buffer, now: float) -> Changes:
-        """Take received bytes at time `now` (seconds, any steady clock). Sets `error` if they break the session."""
+    def receive(self, data: Buffer) -> Changes:
+        """Take received bytes. Sets `error` if they break the session."""
         changes = Changes()
         if self.error is not None:
             return changes
         arrived: list[StreamState] = []
-        counters = self.counters
+        frames = 0
         streams = self.streams
         try:
             self._outbox.check()
@@ -121,19 +148,27 @@ class Connection:
                     self._on_goaway(body, changes)
                 else:
                     self._on_control(kind, stream_id, body, changes)
-                counters.frames_received += 1
+                frames += 1
         except ProtocolError as error:
             self.fail(error)
+        self.counters.frames_received += frames
+        if arrived:
+            self._settle(arrived, changes)
+        return changes
+
+    def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
+        """Keep what arrived, one chunk for each stream."""
+        now = self._clock()
         rtt = self._budget.rtt
+        total = 0
         for stream in arrived:
             if stream.arriving is None:  # reset after the data
                 continue
-            count = sum(map(len, stream.arriving))
-            counters.data_received += count
+            count = stream.settle()
+            total += count
             stream.window.arrived(count, stream.buffered == count, now, rtt)
-            stream.settle()
             changes.readable.append(stream)
-        return changes
+        self.counters.data_received += total
 
     def receive_eof(self) -> bool:
         """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
@@ -175,7 +210,7 @@ class Connection:
         changes: Changes,
     ) -> None:
         size = len(body)
-        if stream.reads:
+        if stream.phase.reads:
             window = stream.window
             if size + rest > window.available:  # for the whole frame, before any of it is kept
                 self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
@@ -229,8 +264,10 @@ class Connection:
         elif stream.send_window + increment > MAX_WINDOW:
             self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
         else:
+            self.counters.window_updates_received += 1
             if stream.send_window <= 0:
                 changes.writable.append(stream)
+                stream.window_came(self._clock())
             stream.send_window += increment
             self._outbox.scheduler.add(stream)
 
@@ -290,26 +327,36 @@ class Connection:
         """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
         stream.outgoing = data
         stream.position = 0
-        self._outbox.scheduler.add(stream)
+        if stream.send_window <= 0:
+            stream.wait_for_window(self._clock())
+        else:
+            self._outbox.scheduler.add(stream)
+
+    def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+        """Frame a copy of `data` for the next batch, if it need not stand in line. False: `submit` it."""
+        return self._outbox.put_small(stream, data)
 
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: what was not framed yet will not be sent, and what was may be a part."""
         stream.cut_short = True
         stream.outgoing = None
+        stream.window_came(self._clock())  # or not: nobody waits for it any more
 
-    def take(self, stream: StreamState, max_bytes: int | None, now: float) -> bytes:
+    def take(self, stream: StreamState, max_bytes: int | None) -> bytes:
         """Take unread bytes, and give the peer window for them when enough has come together."""
         data = stream.take(max_bytes)
-        if data and stream.reads:
-            self._give_window(stream, len(data), now)
-        self._table.release(stream)
+        if stream.phase.reads:
+            window = stream.window
+            if window.due(len(data)):
+                self._give_window(stream)
+        elif not stream.buffered:
+            self._table.release(stream)
         return data
 
-    def _give_window(self, stream: StreamState, consumed: int, now: float) -> None:
-        increment = stream.window.consume(consumed, now, self._budget)
-        if increment:
-            self._outbox.grant(stream, increment)
-            self.counters.largest_window = max(self.counters.largest_window, stream.window.size)
+    def _give_window(self, stream: StreamState) -> None:
+        increment = stream.window.give(self._clock(), self._budget)
+        self._outbox.grant(stream, increment)
+        self.counters.largest_window = max(self.counters.largest_window, stream.window.size)
 
     def finish(self, stream: StreamState) -> bool:
         """End our direction; nothing may be submitted and unsent. False if it had ended already."""
@@ -363,13 +410,13 @@ class Connection:
         self.goaway_sent = True
         return True
 
-    def sample_rtt(self, rtt: float, now: float) -> None:
+    def sample_rtt(self, rtt: float) -> None:
         """Take a round trip that a heartbeat measured."""
-        self._budget.rtt.sample(rtt, now)
+        self._budget.rtt.sample(rtt, self._clock())
 
     def next_batch(self, limit: int) -> Batch | None:
         """The next bytes to write; None if there are none now."""
-        batch = self._outbox.next_batch(limit)
+        batch = self._outbox.next_batch(limit, self._clock())
         if batch is not None:
             self.counters.frames_sent += batch.frames
         return batch

@@ -1,7 +1,7 @@
-"""What waits to be written: control frames first, then data as the scheduler says."""
+"""What waits to be written: what is framed already, in its order, then data as the scheduler says."""
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy.frame import Buffer, encode_wnd_inc
+from muxpy.frame import Buffer, encode_data_header, encode_wnd_inc
 
 from ._scheduler import Scheduler
 from ._stream import StreamState
@@ -10,19 +10,29 @@ __all__ = ["Batch", "Outbox"]
 
 
 class Batch:
-    """Bytes for one or a few writes. `done`: streams whose submitted data ends in this batch."""
+    """Bytes for one or a few writes: `size` of them. `done`: streams whose submitted data ends in this batch."""
 
-    __slots__ = ("_owned", "chunks", "done", "frames")
+    __slots__ = ("_owned", "chunks", "done", "frames", "size")
 
-    def __init__(self, chunks: list[Buffer], done: list[StreamState], frames: int) -> None:
+    def __init__(self, chunks: list[Buffer], done: list[StreamState], frames: int, size: int) -> None:
         self.chunks = chunks
         self.done = done
         self.frames = frames
+        self.size = size
         self._owned = False
+
+    def add(self, chunk: Buffer) -> None:
+        """Add bytes at the end."""
+        self.chunks.append(chunk)
+        self.size += len(chunk)
 
     def advance(self, count: int) -> None:
         """Drop `count` written bytes from the front."""
         chunks = self.chunks
+        self.size -= count
+        if not self.size:
+            chunks.clear()
+            return
         index = 0
         for chunk in chunks:
             size = len(chunk)
@@ -42,28 +52,39 @@ class Batch:
 
 
 class Outbox:
-    """Gathers control frames and window updates, and makes batches of them and of the streams' data.
+    """Gathers frames, and makes batches of them and of the streams' data.
 
-    Control frames (SYN, RST, FIN, GOAWAY) keep their order. An empty FIN is one of them: it is only queued once
-    its stream's data is in an earlier batch or in front of it, so it overtakes nothing. Window updates wait on
-    their stream and merge.
+    Framed at once, and kept in their order: control frames (SYN, RST, FIN, GOAWAY), and small messages as long as
+    nothing stands in line. An empty FIN is only queued once its stream's data is in an earlier batch or in front of
+    it, so it overtakes nothing. Window updates wait on their stream and merge.
 
-    `limit` is the most frames that may wait for reasons of the peer's: answers, and what its own streams bring about.
-    The frames of streams opened here do not count: whoever opens streams waits when many frames do.
+    `limit` is the most control frames that may wait for reasons of the peer's: answers, and what its own streams bring
+    about. The frames of streams opened here do not count: whoever opens streams waits when many frames do.
     """
 
-    __slots__ = ("_control", "_control_frames", "_counted", "_granting", "_limit", "scheduler")
+    __slots__ = (
+        "_control_frames",
+        "_counted",
+        "_framed",
+        "_granting",
+        "_limit",
+        "scheduler",
+        "small_frames",
+        "window_updates",
+    )
 
     def __init__(self, limit: int) -> None:
         self.scheduler = Scheduler()
-        self._control = bytearray()
+        self.small_frames = 0
+        self.window_updates = 0  # framed so far
+        self._framed = bytearray()
         self._control_frames = 0
         self._counted = 0  # those of them that count against the limit
         self._granting: list[StreamState] = []
         self._limit = limit
 
     def __bool__(self) -> bool:
-        return bool(self._control or self._granting or self.scheduler)
+        return bool(self._framed or self._granting or self.scheduler)
 
     @property
     def control_frames(self) -> int:
@@ -72,9 +93,22 @@ class Outbox:
 
     def put(self, frame: bytes, *, counts: bool = True) -> None:
         """Queue one control frame."""
-        self._control += frame
+        self._framed += frame
         self._control_frames += 1
         self._counted += counts
+
+    def put_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+        """Frame a small message now, if the stream has window for it and nothing stands in line that it would pass."""
+        size = len(data)
+        if stream.send_window < size or self.scheduler:
+            return False
+        stream.send_window -= size
+        stream.data_sent += size
+        framed = self._framed
+        framed += encode_data_header(stream.id, size)
+        framed += data
+        self.small_frames += 1
+        return True
 
     def grant(self, stream: StreamState, increment: int) -> None:
         """Queue a window update, merged with one that waits already."""
@@ -90,20 +124,29 @@ class Outbox:
                 f"more than {self._limit} control frames wait to be written: the peer does not read its answers",
             )
 
-    def next_batch(self, limit: int) -> Batch | None:
-        """The next frames to write, all control frames and about `limit` bytes of data; None if there are none."""
-        for stream in self._granting:
-            if stream.grant:  # a reset may have taken it back
-                self._control += encode_wnd_inc(stream.id, stream.grant)
-                stream.grant = 0
-                self._control_frames += 1
-        self._granting.clear()
+    def next_batch(self, limit: int, now: float) -> Batch | None:
+        """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none."""
         chunks: list[Buffer] = []
         done: list[StreamState] = []
-        frames = self._control_frames
-        if self._control:
-            chunks.append(self._control)
-            self._control = bytearray()
-            self._control_frames = self._counted = 0
-        frames += self.scheduler.fill(chunks, limit, done)
-        return Batch(chunks, done, frames) if chunks else None
+        frames = size = 0
+        if self._granting:
+            self._frame_grants()
+        if self._framed:
+            chunks.append(self._framed)
+            size = len(self._framed)
+            frames = self._control_frames + self.small_frames
+            self._framed = bytearray()
+            self._control_frames = self._counted = self.small_frames = 0
+        if self.scheduler:
+            before = len(chunks)
+            size += self.scheduler.fill(chunks, limit, done, now)
+            frames += (len(chunks) - before) // 2  # a header and a payload each
+        return Batch(chunks, done, frames, size) if chunks else None
+
+    def _frame_grants(self) -> None:
+        for stream in self._granting:
+            if stream.grant:  # a reset may have taken it back
+                self.put(encode_wnd_inc(stream.id, stream.grant), counts=False)
+                stream.grant = 0
+                self.window_updates += 1
+        self._granting.clear()

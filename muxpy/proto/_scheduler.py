@@ -37,41 +37,75 @@ class Scheduler:
     def __bool__(self) -> bool:
         return bool(self._line or self._urgent)
 
+    def __len__(self) -> int:
+        return len(self._line) + len(self._urgent)
+
     def add(self, stream: StreamState) -> None:
-        """Put a stream in line, if it has data, window, and is not there yet."""
+        """Put a stream in line, if it has data, window, and is not there yet.
+
+        One that comes back with a part of its turn unused goes on with it, at the head. A sender has one write in line
+        at a time, often less than its turn; at the back it would lose the rest each time, and its weight with it.
+        It also lets a small message pass bulk data as long as its stream has used less than its share.
+        """
         if stream.scheduled or stream.outgoing is None or stream.send_window <= 0:
             return
         stream.scheduled = True
-        (self._urgent if stream.extension else self._line).append(stream)
+        line = self._urgent if stream.extension else self._line
+        if stream.deficit > 0:
+            line.appendleft(stream)
+        else:
+            line.append(stream)
 
-    def fill(self, chunks: list[Buffer], limit: int, done: list[StreamState]) -> int:
-        """Append about `limit` bytes of frames to `chunks`; streams whose data is all framed go to `done`.
+    def fill(self, chunks: list[Buffer], limit: int, done: list[StreamState], now: float) -> int:
+        """Append about `limit` bytes of frames to `chunks`, a header and a payload each; how many bytes that made.
 
-        Returns the number of frames.
+        Streams whose data is all framed go to `done`.
         """
-        frames = size = 0
+        size = 0
         for line in (self._urgent, self._line):
             while line and size < limit:
                 stream = line[0]
-                if stream.deficit <= 0:
-                    stream.deficit += QUANTUM * weight(stream.priority)
                 outgoing = stream.outgoing
-                while outgoing is not None and stream.send_window > 0 and stream.deficit > 0 and size < limit:
-                    start = stream.position
-                    count = min(len(outgoing) - start, MAX_PAYLOAD, stream.send_window)
-                    chunks.append(encode_data_header(stream.id, count))
-                    chunks.append(outgoing[start : start + count])
-                    frames += 1
-                    size += count + HEADER_SIZE
-                    stream.deficit -= count
-                    stream.send_window -= count
-                    stream.position = start + count
+                if outgoing is not None:  # else it was withdrawn
+                    size += _take_turn(stream, outgoing, chunks, limit - size, alone=len(line) == 1)
                     if stream.position == len(outgoing):
-                        outgoing = stream.outgoing = None
+                        stream.outgoing = outgoing = None
                         done.append(stream)
                 if outgoing is None or stream.send_window <= 0:
                     line.popleft()
                     stream.scheduled = False
+                    if outgoing is not None:
+                        stream.wait_for_window(now)
                 elif stream.deficit <= 0:
                     line.rotate(-1)
-        return frames
+        return size
+
+
+def _take_turn(stream: StreamState, outgoing: memoryview, chunks: list[Buffer], limit: int, *, alone: bool) -> int:
+    """Frame data of the stream at the head until its turn, its window, its data or the batch ends; how many bytes.
+
+    If it is `alone` in line, nobody else wants a turn: going round for each frame would double the price of framing.
+    """
+    room = limit
+    if not alone:
+        if stream.deficit <= 0:
+            stream.deficit += QUANTUM * weight(stream.priority)
+        room = min(limit, stream.deficit)
+    start = position = stream.position
+    last = start + -(-room // MAX_PAYLOAD) * MAX_PAYLOAD  # a frame that is begun is sent whole
+    end = min(len(outgoing), start + stream.send_window, last)
+    header = encode_data_header(stream.id, MAX_PAYLOAD)
+    while (stop := position + MAX_PAYLOAD) <= end:
+        chunks.append(header)
+        chunks.append(outgoing[position:stop])
+        position = stop
+    if position < end:
+        chunks.append(encode_data_header(stream.id, end - position))
+        chunks.append(outgoing[position:end])
+    count = end - start
+    stream.position = end
+    stream.send_window -= count
+    stream.data_sent += count
+    if not alone:
+        stream.deficit -= count
+    return count + -(-count // MAX_PAYLOAD) * HEADER_SIZE

@@ -24,20 +24,25 @@ __all__ = ["Event", "Phase", "next_phase"]
 
 
 class Phase(Enum):
-    """Where a stream is in its life."""
+    """Where a stream is in its life, and what that allows: `sends` if data may be submitted, `reads` if the peer's
+    data is still wanted. Plain attributes of the member, since every message asks for them."""
 
-    OPEN = auto()
+    OPEN = "open", True, True
     """Both sides may send."""
-    LOCAL_DONE = auto()
+    LOCAL_DONE = "local done", False, True
     """We sent FIN; the peer may send."""
-    REMOTE_DONE = auto()
+    REMOTE_DONE = "remote done", True, False
     """The peer sent FIN; we may send."""
-    CLOSING = auto()
+    CLOSING = "closing", False, False
     """We sent FIN and do not read any more; the peer has not ended its side yet."""
-    CLOSED = auto()
+    CLOSED = "closed", False, False
     """Both sides ended in order."""
-    GONE = auto()
+    GONE = "gone", False, False
     """Reset, by either side."""
+
+    def __init__(self, _: str, sends: bool, reads: bool) -> None:
+        self.sends = sends
+        self.reads = reads
 
 
 class Event(Enum):

@@ -24,9 +24,12 @@ class StreamState:
     __slots__ = (
         "_offset",
         "arriving",
+        "blocked",
+        "blocked_since",
         "buffered",
         "chunks",
         "cut_short",
+        "data_sent",
         "deficit",
         "extension",
         "grant",
@@ -71,6 +74,9 @@ class StreamState:
         self.cut_short = False  # a sender gave up: a FIN would pass for a clean end
         self.scheduled = False
         self.deficit = 0
+        self.data_sent = 0
+        self.blocked = 0.0  # seconds that data waited for window, up to the last time that some came
+        self.blocked_since: float | None = None
 
     def advance(self, event: Event) -> bool:
         """Go through the table; False, and nothing changed, if the event is not legal now."""
@@ -93,19 +99,19 @@ class StreamState:
     @property
     def may_send(self) -> bool:
         """Whether data may still be submitted."""
-        return self.phase is Phase.OPEN or self.phase is Phase.REMOTE_DONE
+        return self.phase.sends
 
     @property
     def reads(self) -> bool:
         """Whether the peer's data is still wanted."""
-        return self.phase is Phase.OPEN or self.phase is Phase.LOCAL_DONE
+        return self.phase.reads
 
-    def settle(self) -> None:
-        """Turn the pieces of the last batch, views of the read buffer, into one chunk: the only copy."""
+    def settle(self) -> int:
+        """Turn the pieces of the last batch, views of the read buffer, into one chunk: the only copy. Its size."""
         arriving = self.arriving
         self.arriving = None
         if not arriving:
-            return
+            return 0
         chunk = bytes(arriving[0]) if len(arriving) == 1 else b"".join(arriving)
         chunks = self.chunks
         if chunks is None:
@@ -114,6 +120,18 @@ class StreamState:
             chunks[-1] += chunk
         else:
             chunks.append(chunk)
+        return len(chunk)
+
+    def wait_for_window(self, now: float) -> None:
+        """There is data to send and no window for it."""
+        if self.blocked_since is None:
+            self.blocked_since = now
+
+    def window_came(self, now: float) -> None:
+        """There is window again."""
+        if self.blocked_since is not None:
+            self.blocked += now - self.blocked_since
+            self.blocked_since = None
 
     def take(self, max_bytes: int | None) -> bytes:
         """Remove and return unread bytes: the oldest chunk, at most `max_bytes` of it; b"" if there are none."""
@@ -121,6 +139,10 @@ class StreamState:
         if not chunks:
             return b""
         chunk = chunks[0]
+        if max_bytes is None and len(chunk) == self.buffered:  # one whole message: most often it is all there is
+            self.chunks = None
+            self.buffered = 0
+            return chunk
         start = self._offset
         stop = len(chunk) if max_bytes is None else min(len(chunk), start + max_bytes)
         if stop < len(chunk):

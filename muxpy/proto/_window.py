@@ -98,7 +98,7 @@ class ReceiveWindow:
         self.available = INITIAL_WINDOW
         self.owed = 0  # consumed, and not yet given back to the peer
         self.received = 0
-        self._consumed = 0  # since _since, for the rate
+        self._consumed = 0  # from _since to the last update, for the rate
         self._since: float | None = None
         self._unread_since = 0.0
         self._last_growth: tuple[float, float] | None = None  # rate and round trip when the window grew last
@@ -116,12 +116,14 @@ class ReceiveWindow:
             rtt.sample(now - self._echo_sent, now)
             self._echo_sent = None
 
-    def consume(self, count: int, now: float, budget: Budget) -> int:
-        """Note that the application took `count` bytes; the increment to send now, or 0."""
+    def due(self, count: int) -> bool:
+        """Note that the application took `count` bytes; whether it is time to `give` the peer window."""
         self.owed += count
-        self._consumed += count
-        if self.owed * 2 < self.size:
-            return 0
+        return self.owed * 2 >= self.size
+
+    def give(self, now: float, budget: Budget) -> int:
+        """The increment to send now: what was taken, and what the window grows by."""
+        self._consumed += self.owed
         increment = self.owed + self._growth(now, budget)
         self.owed = 0
         if self._echo_sent is None:

@@ -18,6 +18,11 @@ def eager(now: float, unread: int) -> int:
     return unread
 
 
+def consume(window: ReceiveWindow, count: int, now: float, budget: Budget) -> int:
+    """The application takes `count` bytes; the increment to send for them, or 0."""
+    return window.give(now, budget) if window.due(count) else 0
+
+
 class Link:
     """One stream over a link: a sender with always more to send, a propagation delay, a reader."""
 
@@ -73,7 +78,7 @@ class Link:
         if count <= 0:
             return
         self.unread -= count
-        increment = self.window.consume(count, self.now, self.budget)
+        increment = consume(self.window, count, self.now, self.budget)
         if increment:
             self._updates.append((self.now + self._rtt / 2, increment))
         if self.window.size != self.sizes[-1]:

@@ -93,7 +93,7 @@ class End:
         self.core.withdraw(half.state)
 
     def take(self, half: Half, max_bytes: int | None, now: float) -> int:
-        data = self.core.take(half.state, max_bytes, now)
+        data = self.core.take(half.state, max_bytes)
         assert data == SOURCE[half.received : half.received + len(data)], "bytes lost, doubled or out of order"
         half.received += len(data)
         return len(data)
@@ -120,8 +120,8 @@ class Pair:
     def __init__(self, config: SessionConfig) -> None:
         to_server, to_client = Wire(), Wire()
         self.now = 0.0
-        self.client = End(Connection(config, client=True), config, to_server)
-        self.server = End(Connection(config, client=False), config, to_client)
+        self.client = End(Connection(config, client=True, clock=lambda: self.now), config, to_server)
+        self.server = End(Connection(config, client=False, clock=lambda: self.now), config, to_client)
         self.ends = (self.client, self.server)
 
     def other(self, end: End) -> End:
@@ -139,7 +139,7 @@ class Pair:
         arrived = self.other(end).out.get(count)
         if not arrived:
             return
-        changes = end.core.receive(arrived, self.now)
+        changes = end.core.receive(arrived)
         for stream in changes.opened:
             end.halves[stream.id] = Half(stream)
             end.unaccepted.append(stream)

@@ -25,12 +25,12 @@ class Side:
     def __init__(self, client: bool, config: SessionConfig | None = None, *, extensions: tuple[int, ...] = ()) -> None:
         self.client = client
         self.config = config or SessionConfig()
-        self.core = Connection(self.config, client=client, extension_types=extensions)
-        self.ours, self.theirs = (3, 2) if client else (2, 3)
         self.now = 0.0
+        self.core = Connection(self.config, client=client, clock=lambda: self.now, extension_types=extensions)
+        self.ours, self.theirs = (3, 2) if client else (2, 3)
 
     def receive(self, *frames: bytes) -> Changes:
-        return self.core.receive(b"".join(frames), self.now)
+        return self.core.receive(b"".join(frames))
 
     def sent(self) -> bytes:
         """What it wants written since the last call."""
@@ -55,7 +55,7 @@ class Side:
         self.core.submit(stream, memoryview(data))
 
     def take(self, stream: StreamState, max_bytes: int | None = None) -> bytes:
-        return self.core.take(stream, max_bytes, self.now)
+        return self.core.take(stream, max_bytes)
 
     def take_all(self, stream: StreamState) -> bytes:
         return b"".join(iter(lambda: self.take(stream), b""))

@@ -12,7 +12,7 @@ from .side import MANY, Side
 
 
 def batch_of(*chunks: Buffer) -> Batch:
-    return Batch(list(chunks), [], len(chunks))
+    return Batch(list(chunks), [], len(chunks), sum(map(len, chunks)))
 
 
 def written(batch: Batch) -> bytes:

@@ -8,7 +8,7 @@ from muxpy import SessionConfig
 from muxpy.proto._window import RTT_EPOCH, Budget, ReceiveWindow, RoundTrip
 from tests.frame import wire
 
-from .link import STEP, Link
+from .link import STEP, Link, consume
 from .side import Side
 
 WINDOW = 65536
@@ -23,16 +23,16 @@ PLENTY = SessionConfig(max_window=32 * MIB, receive_budget=64 * MIB)
 def test_window_is_given_back_at_half() -> None:
     window, budget = ReceiveWindow(), Budget(PLENTY)
     window.available = 0
-    assert window.consume(WINDOW // 2 - 1, 0.0, budget) == 0
+    assert consume(window, WINDOW // 2 - 1, 0.0, budget) == 0
     assert window.available == 0
-    assert window.consume(1, 0.0, budget) == WINDOW // 2
+    assert consume(window, 1, 0.0, budget) == WINDOW // 2
     assert (window.available, window.owed) == (WINDOW // 2, 0)
 
 
 def test_all_that_was_consumed_is_given_back_at_once() -> None:
     window, budget = ReceiveWindow(), Budget(PLENTY)
     window.available = 0
-    assert window.consume(WINDOW, 0.0, budget) == WINDOW
+    assert consume(window, WINDOW, 0.0, budget) == WINDOW
     assert window.available == WINDOW
 
 
@@ -41,7 +41,7 @@ def test_a_peer_whose_data_is_consumed_has_always_half_a_window() -> None:
     for size in (1, 100, 16383, 5, 16383, 16383, 1, 32767, 2, 30000, 65536, 7):
         size = min(size, window.available)
         window.available -= size
-        window.consume(size, 0.0, budget)
+        consume(window, size, 0.0, budget)
         assert window.available + window.owed == WINDOW
         assert window.available > WINDOW // 2
 
@@ -85,7 +85,7 @@ def test_without_a_round_trip_nothing_grows() -> None:
     window, budget = ReceiveWindow(), Budget(PLENTY)
     for step in range(100):
         window.available -= WINDOW // 2
-        assert window.consume(WINDOW // 2, step * 0.001, budget) == WINDOW // 2
+        assert consume(window, WINDOW // 2, step * 0.001, budget) == WINDOW // 2
     assert window.size == WINDOW
 
 
@@ -132,7 +132,7 @@ def test_data_that_piled_up_and_is_read_in_pieces_does_not_make_it_grow(chunk: i
         unread = WINDOW
         while unread:
             count = min(chunk, unread)
-            window.consume(count, start + 9.0, budget)
+            consume(window, count, start + 9.0, budget)
             unread -= count
         window.available = WINDOW
     assert window.size == WINDOW
@@ -165,8 +165,8 @@ def test_windows_share_one_budget_and_give_back_what_they_took() -> None:
     budget.rtt.sample(RTT, 0.0)
     for window in (first, second):
         window.arrived(WINDOW, True, 0.0, budget.rtt)
-    assert first.consume(WINDOW, RTT, budget) == 2 * WINDOW
-    assert second.consume(WINDOW, RTT, budget) == WINDOW + 1000
+    assert consume(first, WINDOW, RTT, budget) == 2 * WINDOW
+    assert consume(second, WINDOW, RTT, budget) == WINDOW + 1000
     assert (first.size, second.size, budget.left) == (2 * WINDOW, WINDOW + 1000, 0)
     first.release(budget)
     assert (first.size, budget.left) == (WINDOW, WINDOW)
@@ -178,7 +178,7 @@ def test_windows_share_one_budget_and_give_back_what_they_took() -> None:
 @pytest.mark.parametrize("ending", ["reset by us", "reset by the peer", "both finish", "both finish, data unread"])
 def test_the_budget_comes_back_when_the_stream_is_forgotten(client: bool, ending: str) -> None:
     side = Side(client)
-    side.core.sample_rtt(RTT, 0.0)
+    side.core.sample_rtt(RTT)
     assert (side.core.rtt, side.core.latest_rtt) == (RTT, RTT)
     stream = side.accept()
     side.receive(*(wire.data(stream.id, bytes(16000)) for _ in range(4)))
@@ -210,7 +210,7 @@ def test_the_budget_comes_back_when_the_stream_is_forgotten(client: bool, ending
 
 def test_closing_a_forgotten_stream_gives_its_budget_back(client: bool) -> None:
     side = Side(client)
-    side.core.sample_rtt(RTT, 0.0)
+    side.core.sample_rtt(RTT)
     stream = side.accept()
     side.receive(*(wire.data(stream.id, bytes(16000)) for _ in range(4)))
     side.now = RTT
@@ -272,7 +272,7 @@ def test_a_window_update_and_what_it_lets_through_measure_the_round_trip() -> No
     window, budget = ReceiveWindow(), Budget(PLENTY)
     window.available = 0
     window.arrived(WINDOW, True, 0.0, rtt)
-    window.consume(WINDOW, 1.0, budget)
+    consume(window, WINDOW, 1.0, budget)
     window.arrived(1, True, 1.25, rtt)
     assert rtt.best == 0.25
     window.arrived(1, True, 9.0, rtt)  # no update since: it measures nothing
@@ -284,7 +284,7 @@ def test_bytes_within_the_old_limit_measure_nothing() -> None:
     window, budget = ReceiveWindow(), Budget(PLENTY)
     window.available -= 40_000
     window.arrived(40_000, True, 0.0, rtt)
-    window.consume(40_000, 1.0, budget)
+    consume(window, 40_000, 1.0, budget)
     window.arrived(WINDOW - 40_000, True, 1.001, rtt)  # was on its way
     assert rtt.best is None
     window.arrived(1, False, 1.3, rtt)

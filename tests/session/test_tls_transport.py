@@ -34,7 +34,8 @@ async def tls_pair() -> tuple[TlsTransport, TlsTransport]:
 
 async def say(transport: TlsTransport, *frames: bytes) -> None:
     """Write frames as a record of their own."""
-    await transport.send(Batch([b"".join(frames)], [], 1))
+    data = b"".join(frames)
+    await transport.send(Batch([data], [], 1, len(data)))
 
 
 class Talkative:
