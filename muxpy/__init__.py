@@ -6,7 +6,7 @@ from ._config import SessionConfig
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
 from ._serve import open_session, open_tcp_session, serve_tcp_sessions
 from ._session import Session
-from ._statistics import SessionStatistics
+from ._statistics import SessionStatistics, StreamStatistics
 from ._stream import Stream
 from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
 
@@ -27,6 +27,7 @@ __all__ = [
     "SessionStatistics",
     "Stream",
     "StreamReset",
+    "StreamStatistics",
     "open_session",
     "open_tcp_session",
     "serve_tcp_sessions",

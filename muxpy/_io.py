@@ -184,7 +184,7 @@ class Writer:
             if self._batch is not None:
                 self.bytes_sent += self._batch.size
             elif self._transport.has_output:
-                self._batch = Batch([], [], 0, 0)
+                self._batch = Batch([], [], 0)
         return self._batch
 
     def _flush(self) -> None:

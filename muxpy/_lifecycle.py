@@ -18,7 +18,7 @@ from ._codes import ErrorCode, ProtocolError, code_name
 from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
 from ._extensions import register
 from ._io import TRANSPORT_ERRORS, Reader, Writer
-from ._statistics import SessionStatistics
+from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
 from .proto import Changes, Connection, StreamState
 
@@ -256,27 +256,8 @@ class Lifecycle:
 
     def statistics(self) -> SessionStatistics:
         """See Session.statistics."""
-        core, counters = self.core, self.core.counters
-        return SessionStatistics(
-            rtt=core.rtt,
-            latest_rtt=core.latest_rtt,
-            streams_open=len(core.streams),
-            streams_opened=counters.opened,
-            streams_accepted=counters.accepted,
-            streams_refused=counters.refused,
-            backlog=len(self.backlog),
-            frames_received=counters.frames_received,
-            frames_sent=counters.frames_sent,
-            data_received=counters.data_received,
-            bytes_received=self.reader.bytes_received,
-            bytes_sent=self.writer.bytes_sent,
-            reads=self._transport.reads,
-            writes=self._transport.writes,
-            control_frames_waiting=core.control_frames,
-            largest_window=counters.largest_window,
-            receive_budget_left=core.receive_budget_left,
-            heartbeat=any(getattr(slot.extension, "beating", False) for slot in self._extensions.values()),
-        )
+        beating = any(getattr(slot.extension, "beating", False) for slot in self._extensions.values())
+        return of_session(self.core, self._transport, self.reader, self.writer, self.backlog, heartbeat=beating)
 
 
 def _on_sent(state: StreamState) -> None:

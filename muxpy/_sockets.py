@@ -21,6 +21,11 @@ __all__ = ["SocketTransport", "TlsTransport", "peer_name"]
 READ_SIZE: Final = 256 * 1024
 """Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
 
+KEEP: Final = 4 * 1024 * 1024
+"""Freeing a block of this size once makes glibc keep freed memory up to twice as much (mallopt(3), M_TRIM_THRESHOLD).
+As it starts, it gives back what is over 128 KiB, and each page costs a fault when it is needed again: measured in bulk,
+200,000 a second and a tenth of the time."""
+
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
 
@@ -40,6 +45,7 @@ def _shared_buffer() -> memoryview:
         return _read_buffer.get()
     except LookupError:
         buffer = memoryview(bytearray(READ_SIZE))
+        bytearray(KEEP)  # and freed again
         _read_buffer.set(buffer)
         return buffer
 
@@ -129,7 +135,7 @@ class TlsTransport(SocketTransport):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
-        self._ciphertext = Batch([], [], 0, 0)  # encrypted, not yet written
+        self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
 
     async def handshake(self) -> None:
         """Agree on keys and check certificates. Raises ssl.SSLError, with the reason."""
@@ -206,7 +212,7 @@ class TlsTransport(SocketTransport):
         return super().try_send(self._ciphertext)
 
     async def _flush(self) -> None:
-        await self.send(Batch([], [], 0, 0))
+        await self.send(Batch([], [], 0))
 
     async def send_eof(self) -> None:
         """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""

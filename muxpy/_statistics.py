@@ -1,13 +1,23 @@
-"""What a session can say about itself."""
+"""What a session and a stream can say about themselves. Sizes are bytes, times are seconds, and counters run from the
+start. Taking them walks over nothing: a few microseconds, however many streams there are."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["SessionStatistics"]
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+    from ._io import Reader, Writer
+    from ._transport import Transport
+    from .proto import Connection, StreamState
+
+__all__ = ["SessionStatistics", "StreamStatistics", "of_session", "of_stream"]
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
-    """A moment's figures. Sizes are bytes, times are seconds, counters run from the start of the session."""
+    """A session's figures at one moment."""
 
     rtt: float | None
     """The smallest round trip of the last seconds; None until one was measured."""
@@ -25,8 +35,11 @@ class SessionStatistics:
     """Streams that wait to be accepted."""
     frames_received: int
     frames_sent: int
+    """Frames given to the transport."""
     data_received: int
     """Payload bytes of DATA frames received."""
+    data_sent: int
+    """Payload bytes of DATA frames given to the transport."""
     bytes_received: int
     """All bytes received from the transport, after TLS."""
     bytes_sent: int
@@ -35,6 +48,15 @@ class SessionStatistics:
     """Receive calls on the transport."""
     writes: int
     """Send calls on the transport, those that found it full among them."""
+    window_updates_received: int
+    """WND_INC frames received."""
+    window_updates_sent: int
+    """WND_INC frames given to the transport."""
+    blocked_on_window: float
+    """Seconds that streams with data to send have waited for the peer's window, added up over all streams. Waits that
+    still go on are left out."""
+    streams_waiting_to_send: int
+    """Streams that have data and window, and wait for their turn: the transport takes less than they have."""
     control_frames_waiting: int
     """Control frames that wait to be written."""
     largest_window: int
@@ -43,3 +65,72 @@ class SessionStatistics:
     """How far windows may still grow."""
     heartbeat: bool
     """Whether heartbeats are sent and answered. False if switched off, or if the peer has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    """A stream's figures at one moment; after its end, its last ones."""
+
+    data_received: int
+    """Payload bytes received, whether or not they were read."""
+    data_sent: int
+    """Payload bytes given to the transport."""
+    unread: int
+    """Bytes received that wait for `receive_some`."""
+    unsent: int
+    """Bytes given to a `send_all` that waits, and not yet given to the transport."""
+    send_window: int
+    """Bytes that the peer lets this side send now."""
+    receive_window: int
+    """Bytes that this side lets the peer send now."""
+    receive_window_size: int
+    """What the receive window comes back to when all is read: 64 KiB at first, more as the link needs it."""
+    blocked_on_window: float
+    """Seconds that data has waited for the peer's window, until now."""
+
+
+def of_session(
+    core: Connection, transport: Transport, reader: Reader, writer: Writer, backlog: Backlog, *, heartbeat: bool
+) -> SessionStatistics:
+    """Put together what the parts of a session know."""
+    counters = core.counters
+    return SessionStatistics(
+        rtt=core.rtt,
+        latest_rtt=core.latest_rtt,
+        streams_open=len(core.streams),
+        streams_opened=counters.opened,
+        streams_accepted=counters.accepted,
+        streams_refused=counters.refused,
+        backlog=len(backlog),
+        frames_received=counters.frames_received,
+        frames_sent=counters.frames_sent,
+        data_received=counters.data_received,
+        data_sent=counters.data_sent,
+        bytes_received=reader.bytes_received,
+        bytes_sent=writer.bytes_sent,
+        reads=transport.reads,
+        writes=transport.writes,
+        window_updates_received=counters.window_updates_received,
+        window_updates_sent=counters.window_updates_sent,
+        blocked_on_window=counters.blocked_on_window,
+        streams_waiting_to_send=core.waiting_to_send,
+        control_frames_waiting=core.control_frames,
+        largest_window=counters.largest_window,
+        receive_budget_left=core.receive_budget_left,
+        heartbeat=heartbeat,
+    )
+
+
+def of_stream(state: StreamState, now: float) -> StreamStatistics:
+    """Put together what a stream's state knows."""
+    outgoing, since = state.outgoing, state.blocked_since
+    return StreamStatistics(
+        data_received=state.window.received,
+        data_sent=state.data_sent,
+        unread=state.buffered,
+        unsent=len(outgoing) - state.position if outgoing is not None else 0,
+        send_window=state.send_window,
+        receive_window=state.window.available,
+        receive_window_size=state.window.size,
+        blocked_on_window=state.blocked + (now - since if since is not None else 0.0),
+    )

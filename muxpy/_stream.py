@@ -9,6 +9,7 @@ import trio
 
 from ._codes import ErrorCode, check_code
 from ._errors import StreamReset
+from ._statistics import StreamStatistics, of_stream
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -268,6 +269,10 @@ class Stream(trio.abc.HalfCloseableStream):
     def _reset_error(self, code: int) -> StreamReset:
         state = self._state
         return StreamReset(state.id, code, by_peer=state.reset_by_peer, retryable=state.retryable)
+
+    def statistics(self) -> StreamStatistics:
+        """Counters, windows and sizes now; cheap."""
+        return of_stream(self._state, self.session._life.clock())
 
     # ---- called by the session ----
 

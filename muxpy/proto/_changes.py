@@ -40,7 +40,11 @@ class Counters:
     frames_sent: int = 0
     data_received: int = 0
     """Payload bytes."""
+    data_sent: int = 0
+    window_updates_sent: int = 0
     window_updates_received: int = 0
+    blocked_on_window: float = 0.0
+    """Seconds that streams with data have waited for window, together, as far as those waits are over."""
     opened: int = 0
     accepted: int = 0
     refused: int = 0

@@ -63,7 +63,7 @@ class Connection:
         self._clock = clock
         self._extension_types = frozenset(extension_types)
         self._decoder = Decoder()
-        self._outbox = Outbox(config.max_control_frames)
+        self._outbox = Outbox(config.max_control_frames, self.counters)
         self._budget = Budget(config)
         self._table = StreamTable(config, self._budget, client=client)
         self.streams = self._table.live
@@ -100,11 +100,6 @@ class Connection:
     def small_frames(self) -> int:
         """Small messages that are framed and wait for the next batch."""
         return self._outbox.small_frames
-
-    @property
-    def window_updates_sent(self) -> int:
-        """WND_INC frames made so far."""
-        return self._outbox.window_updates
 
     @property
     def waiting_to_send(self) -> int:
@@ -267,7 +262,7 @@ class Connection:
             self.counters.window_updates_received += 1
             if stream.send_window <= 0:
                 changes.writable.append(stream)
-                stream.window_came(self._clock())
+                self.counters.blocked_on_window += stream.window_came(self._clock())
             stream.send_window += increment
             self._outbox.scheduler.add(stream)
 
@@ -340,7 +335,7 @@ class Connection:
         """The sender gave up: what was not framed yet will not be sent, and what was may be a part."""
         stream.cut_short = True
         stream.outgoing = None
-        stream.window_came(self._clock())  # or not: nobody waits for it any more
+        self.counters.blocked_on_window += stream.window_came(self._clock())
 
     def take(self, stream: StreamState, max_bytes: int | None) -> bytes:
         """Take unread bytes, and give the peer window for them when enough has come together."""
@@ -416,10 +411,7 @@ class Connection:
 
     def next_batch(self, limit: int) -> Batch | None:
         """The next bytes to write; None if there are none now."""
-        batch = self._outbox.next_batch(limit, self._clock())
-        if batch is not None:
-            self.counters.frames_sent += batch.frames
-        return batch
+        return self._outbox.next_batch(limit, self._clock())
 
     def _send_fin(self, stream: StreamState) -> None:
         self._outbox.put(encode_data_header(stream.id, 0, fin=True), counts=not self._table.is_local(stream.id))

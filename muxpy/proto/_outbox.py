@@ -1,8 +1,9 @@
 """What waits to be written: what is framed already, in its order, then data as the scheduler says."""
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy.frame import Buffer, encode_data_header, encode_wnd_inc
+from muxpy.frame import HEADER_SIZE, Buffer, encode_data_header, encode_wnd_inc
 
+from ._changes import Counters
 from ._scheduler import Scheduler
 from ._stream import StreamState
 
@@ -12,12 +13,11 @@ __all__ = ["Batch", "Outbox"]
 class Batch:
     """Bytes for one or a few writes: `size` of them. `done`: streams whose submitted data ends in this batch."""
 
-    __slots__ = ("_owned", "chunks", "done", "frames", "size")
+    __slots__ = ("_owned", "chunks", "done", "size")
 
-    def __init__(self, chunks: list[Buffer], done: list[StreamState], frames: int, size: int) -> None:
+    def __init__(self, chunks: list[Buffer], done: list[StreamState], size: int) -> None:
         self.chunks = chunks
         self.done = done
-        self.frames = frames
         self.size = size
         self._owned = False
 
@@ -65,23 +65,23 @@ class Outbox:
     __slots__ = (
         "_control_frames",
         "_counted",
+        "_counters",
         "_framed",
         "_granting",
         "_limit",
         "scheduler",
         "small_frames",
-        "window_updates",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, counters: Counters) -> None:
         self.scheduler = Scheduler()
         self.small_frames = 0
-        self.window_updates = 0  # framed so far
         self._framed = bytearray()
         self._control_frames = 0
         self._counted = 0  # those of them that count against the limit
         self._granting: list[StreamState] = []
         self._limit = limit
+        self._counters = counters
 
     def __bool__(self) -> bool:
         return bool(self._framed or self._granting or self.scheduler)
@@ -104,6 +104,7 @@ class Outbox:
             return False
         stream.send_window -= size
         stream.data_sent += size
+        self._counters.data_sent += size
         framed = self._framed
         framed += encode_data_header(stream.id, size)
         framed += data
@@ -139,14 +140,18 @@ class Outbox:
             self._control_frames = self._counted = self.small_frames = 0
         if self.scheduler:
             before = len(chunks)
-            size += self.scheduler.fill(chunks, limit, done, now)
-            frames += (len(chunks) - before) // 2  # a header and a payload each
-        return Batch(chunks, done, frames, size) if chunks else None
+            data_size = self.scheduler.fill(chunks, limit, done, now)
+            data_frames = (len(chunks) - before) // 2  # a header and a payload each
+            self._counters.data_sent += data_size - data_frames * HEADER_SIZE
+            size += data_size
+            frames += data_frames
+        self._counters.frames_sent += frames
+        return Batch(chunks, done, size) if chunks else None
 
     def _frame_grants(self) -> None:
         for stream in self._granting:
             if stream.grant:  # a reset may have taken it back
                 self.put(encode_wnd_inc(stream.id, stream.grant), counts=False)
                 stream.grant = 0
-                self.window_updates += 1
+                self._counters.window_updates_sent += 1
         self._granting.clear()

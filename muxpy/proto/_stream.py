@@ -127,11 +127,14 @@ class StreamState:
         if self.blocked_since is None:
             self.blocked_since = now
 
-    def window_came(self, now: float) -> None:
-        """There is window again."""
-        if self.blocked_since is not None:
-            self.blocked += now - self.blocked_since
-            self.blocked_since = None
+    def window_came(self, now: float) -> float:
+        """There is window again, or nobody waits for it any more: for how many seconds somebody did."""
+        if self.blocked_since is None:
+            return 0.0
+        waited = now - self.blocked_since
+        self.blocked += waited
+        self.blocked_since = None
+        return waited
 
     def take(self, max_bytes: int | None) -> bytes:
         """Remove and return unread bytes: the oldest chunk, at most `max_bytes` of it; b"" if there are none."""

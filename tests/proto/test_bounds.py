@@ -236,7 +236,7 @@ class CountedList(list[bytes | bytearray | memoryview]):
 def test_a_batch_is_copied_once_however_many_senders_are_cancelled() -> None:
     buffer = bytearray(b"of a sender")
     chunks = CountedList([b"header", memoryview(buffer)])
-    batch = Batch(chunks, [], 1, 17)
+    batch = Batch(chunks, [], 17)
     for _ in range(100):
         batch.own()
     assert chunks.passes == 1

@@ -12,7 +12,7 @@ from .side import MANY, Side
 
 
 def batch_of(*chunks: Buffer) -> Batch:
-    return Batch(list(chunks), [], len(chunks), sum(map(len, chunks)))
+    return Batch(list(chunks), [], sum(map(len, chunks)))
 
 
 def written(batch: Batch) -> bytes:
@@ -102,19 +102,72 @@ def test_a_batch_ends_near_its_limit_and_lists_what_is_done(side: Side) -> None:
     while batch := side.core.next_batch(16_000):
         sizes.append(sum(map(len, batch.chunks)))
         done += batch.done
-        assert batch.frames == len(batch.chunks) // 2
+        assert batch.size == sizes[-1]
     assert max(sizes) <= 16_000 + 16_383 + 8
     assert sorted(stream.id for stream in done) == [stream.id for stream in streams]
     assert all(stream.outgoing is None for stream in streams)
 
 
-def test_a_batch_counts_its_frames(side: Side) -> None:
+def test_what_a_batch_carries_is_counted(side: Side) -> None:
     stream = side.core.open()
     side.core.open()
+    side.core.submit_small(stream, b"small")
     side.submit(stream, bytes(40_000))
     batch = side.core.next_batch(MANY)
     assert batch is not None
-    assert batch.frames == len(wire.split(written(batch))) == 5
+    assert batch.size == len(written(batch))
+    assert side.core.counters.frames_sent == len(wire.split(written(batch))) == 6
+    assert side.core.counters.data_sent == stream.data_sent == 40_005
+    assert side.core.next_batch(MANY) is None
+    assert side.core.counters.frames_sent == 6
+
+
+def test_a_small_message_keeps_its_place_among_control_frames(side: Side) -> None:
+    """Framed at once, in the order of the calls, so that it is neither before its SYN nor after its FIN."""
+    stream = side.core.open()
+    assert side.core.submit_small(stream, b"one")
+    assert side.core.submit_small(stream, bytearray(b"two"))
+    assert side.core.small_frames == 2
+    side.core.finish(stream)
+    assert side.sent() == wire.syn(stream.id) + b"".join(
+        (wire.data(stream.id, b"one"), wire.data(stream.id, b"two"), wire.data(stream.id, fin=True))
+    )
+    assert side.core.small_frames == 0
+
+
+def test_a_small_message_does_not_pass_what_stands_in_line(side: Side) -> None:
+    first, second = side.open(), side.open()
+    side.submit(first, b"x")
+    assert not side.core.submit_small(second, b"y")
+    side.sent()
+    assert side.core.submit_small(second, b"y")
+
+
+def test_a_small_message_needs_window_for_all_of_it(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(wire.WINDOW - 2))
+    side.sent()
+    assert not side.core.submit_small(stream, b"xyz")
+    assert side.core.submit_small(stream, b"xy")
+    assert stream.send_window == 0
+
+
+def test_the_time_that_data_waits_for_window_is_measured(side: Side) -> None:
+    stream, idle = side.open(), side.open()
+    side.submit(stream, bytes(wire.WINDOW + 10))
+    side.now = 1.0
+    side.sent()  # uses the window up, with 10 bytes left to send
+    side.now = 3.5
+    side.receive(wire.wnd_inc(stream.id, 10), wire.wnd_inc(idle.id, 10))
+    side.now = 4.0
+    side.sent()
+    side.submit(stream, b"more")
+    side.now = 4.25
+    side.core.withdraw(stream)
+    side.now = 9.0
+    side.receive(wire.wnd_inc(stream.id, 10))
+    assert (stream.blocked, idle.blocked) == (2.75, 0.0)
+    assert side.core.counters.blocked_on_window == 2.75
 
 
 def test_fin_does_not_overtake_data(side: Side) -> None:

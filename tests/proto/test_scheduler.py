@@ -99,7 +99,7 @@ def test_a_small_message_waits_at_most_one_frame_of_each_other_stream(side: Side
 
     side.core.submit(chatty, memoryview(b"hello"))
     waited: Counter[int] = Counter()
-    while (chatty.id, 5) not in (frames := frames_of(side.core.next_batch(1) or Batch([], [], 0, 0))):
+    while (chatty.id, 5) not in (frames := frames_of(side.core.next_batch(1) or Batch([], [], 0))):
         waited.update(stream_id for stream_id, _ in frames)
     assert set(waited) <= {stream.id for stream in bulk}
     assert max(waited.values(), default=0) <= 1

@@ -216,7 +216,7 @@ async def test_a_cancelled_sender_is_not_searched_for_in_the_batch() -> None:
     writer = Writer(StreamTransport(pipe_pair()[0]), core, lambda _: None)
     states = [core.open() for _ in range(100)]
     done = CountedStates(states)
-    writer._batch = Batch([bytes(8)] * 100, done, 100, 800)
+    writer._batch = Batch([bytes(8)] * 100, done, 800)
     for state in states:
         writer.withdraw(state)
     assert done.searches == 0

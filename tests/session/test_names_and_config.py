@@ -28,6 +28,7 @@ NAMES = {
     "SessionStatistics",
     "Stream",
     "StreamReset",
+    "StreamStatistics",
     "open_session",
     "open_tcp_session",
     "serve_tcp_sessions",

@@ -35,7 +35,7 @@ async def tls_pair() -> tuple[TlsTransport, TlsTransport]:
 async def say(transport: TlsTransport, *frames: bytes) -> None:
     """Write frames as a record of their own."""
     data = b"".join(frames)
-    await transport.send(Batch([data], [], 1, len(data)))
+    await transport.send(Batch([data], [], len(data)))
 
 
 class Talkative:
