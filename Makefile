@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: lint ## lint, then all tests with branch coverage
 	@data=$$(mktemp -d) && trap 'mv -f "$$data/coverage" .coverage 2>/dev/null; rm -rf "$$data"' EXIT && \
 	COVERAGE_FILE="$$data/coverage" $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal --cov \
 		$(if $(CI),--durations=10) $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh and Go's multiplexers; a part of it with ONLY=echo
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
@@ -51,6 +54,10 @@ $(VENV)/.installed-cli: pyproject.toml
 	$(call install,cli)
 	@touch $@
 
+$(VENV)/.installed-bench: pyproject.toml
+	$(call install,bench)
+	@touch $(VENV)/.installed-cli $@
+
 $(VENV)/.installed-dev: pyproject.toml
 	$(call install,dev)
-	@touch $(VENV)/.installed-cli $@
+	@touch $(VENV)/.installed-cli $(VENV)/.installed-bench $@

@@ -1,0 +1,190 @@
+"""All measures, with what muxpy should reach in each. Times are in units of --seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .link import Link
+from .model import Entry, Figure, Job, Measure, Round, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["GO", "GROUPS", "LINK_RTTS", "MEASURES", "OPEN_STREAMS"]
+
+GO: Final = ("go-muxado", "go-yamux", "go-smux")
+OTHERS: Final = ("tcp", *GO, "ssh", "asyncssh")
+
+RATE: Final = (Figure("rate", "rate", "/s"),)
+BYTE_RATE: Final = (Figure("rate", "rate", "B/s"),)
+
+OPEN_STREAMS: Final = (1, 10, 100, 1_000, 10_000)
+LINK_RTTS: Final = (0.02, 0.05, 0.1, 0.2)
+GIGABIT: Final = 125e6
+SETTLED: Final = 10
+"""Round trips after which a stream should fill its link."""
+
+
+def entries(job: Job, *contenders: str) -> tuple[Entry, ...]:
+    """The same job for all."""
+    return tuple(Entry(contender, contender, job) for contender in contenders)
+
+
+def at_least(factor: float, *beside: str, figure: str = "rate", entry: str = "muxpy") -> Target:
+    return Target(entry, figure, factor, beside)
+
+
+def plural(streams: int) -> str:
+    return f"{streams:,} stream{'s' if streams > 1 else ''}"
+
+
+def bulk_job(streams: int, chunk: int) -> Job:
+    return {"workload": "bulk", "streams": streams, "chunk": chunk, "seconds": 1, "warmup": 0.2}
+
+
+def echo_job(streams: int, idle: int = 0) -> Job:
+    return {"workload": "echo", "streams": streams, "size": 100, "seconds": 1, "warmup": 0.2, "idle": idle}
+
+
+def bulk() -> Iterator[Measure]:
+    for streams in (1, 8):
+        targets = [at_least(0.8, "tcp"), at_least(1.2, *GO)]
+        if streams == 1:
+            targets.append(at_least(4, "go-muxado"))
+        name = f"bulk, 64 KiB writes, {plural(streams)}"
+        yield Measure("bulk", name, entries(bulk_job(streams, 65536), "muxpy", *OTHERS), BYTE_RATE, targets)
+    for size, targets in ((256, []), (1, [at_least(1.2, "tcp")])):
+        for streams in (1, 8):
+            name = f"bulk, {size} KiB writes, {plural(streams)}"
+            job = bulk_job(streams, size * 1024)
+            yield Measure("bulk", name, entries(job, "muxpy", "tcp"), BYTE_RATE, targets)
+
+
+def echo() -> Iterator[Measure]:
+    one = (at_least(0.7, "tcp"), at_least(1, "go-muxado"), at_least(1, "go-yamux"))
+    many = (at_least(1.8, "tcp"), at_least(1, *GO))
+    for streams in (1, 100, 1_000):
+        takers = entries(echo_job(streams), "muxpy", "tcp", *GO)
+        yield Measure("echo", f"100 B echo, {plural(streams)}", takers, RATE, one if streams == 1 else many)
+
+
+def opening() -> Iterator[Measure]:
+    job = {"workload": "open", "at_once": 100, "size": 100, "seconds": 1, "warmup": 0.2}
+    takers = entries(job, "muxpy", "muxpy-accept", "tcp", *GO)
+    targets = (at_least(4, "tcp"), at_least(1, *GO))
+    yield Measure("open", "open + 100 B echo + close, 100 at once", takers, RATE, targets)
+
+
+def many() -> Iterator[Measure]:
+    takers = [
+        Entry(f"{count:,} open", "muxpy", echo_job(min(count, 100), idle=max(count - 100, 0))) for count in OPEN_STREAMS
+    ]
+    target = at_least(0.8, "100 open", entry="10,000 open")
+    yield Measure("many", "100 B echo on at most 100 of many open streams", takers, RATE, (target,))
+
+
+def memory() -> Iterator[Measure]:
+    figures = (Figure("client", "client, a stream", "B"), Figure("server", "server, a stream", "B"))
+    for count in (10_000, 100_000):
+        takers = entries({"workload": "memory", "streams": count}, "muxpy-held", "muxpy")
+        limits = [Target("muxpy-held", figure.key, 1536, at_most=True) for figure in figures]
+        yield Measure("memory", f"memory of {count:,} idle streams", takers, figures, limits, rounds=1)
+
+
+def tls() -> Iterator[Measure]:
+    takers = ("muxpy-tls", "trio-ssl")
+    job = bulk_job(1, 65536)
+    target = at_least(1.8, "trio-ssl", entry="muxpy-tls")
+    yield Measure("tls", "TLS: bulk, 1 stream", entries(job, *takers), BYTE_RATE, (target,))
+    for streams in (1, 100):
+        yield Measure("tls", f"TLS: 100 B echo, {plural(streams)}", entries(echo_job(streams), *takers), RATE)
+
+
+def link() -> Iterator[Measure]:
+    figures = (Figure("steady", "steady rate", "B/s"), Figure("climb", "until 0.9 of tcp", "round trips"))
+    targets = (
+        at_least(0.9, "tcp", figure="steady"),
+        Target("muxpy", "climb", SETTLED, at_most=True),
+    )
+    for rtt in LINK_RTTS:
+        seconds = 10 if rtt == 0.1 else 5
+        job = {"workload": "timeline", "chunk": 65536, "interval": rtt, "seconds": seconds, "least": 15 * rtt}
+        takers = entries(job, "muxpy", "tcp", *(("go-muxado",) if rtt == 0.1 else ()))
+        name = f"1 Gbit/s, round trip {rtt * 1000:.0f} ms, 1 stream"
+        yield Measure("link", name, takers, figures, targets, rounds=1, link=Link(rtt, GIGABIT), derive=settle)
+
+
+def settle(samples: Round, measure: Measure) -> None:
+    """The rate after ten round trips, and how many had passed when a stream first had 0.9 of TCP's: all, if never."""
+    interval = measure.entries[0].job["interval"]
+    for sample in samples.values():
+        settled = sample["intervals"][SETTLED:-1]  # the last is cut short
+        sample["steady"] = sum(settled) / len(settled) / interval
+    if "tcp" in samples:
+        enough = 0.9 * samples["tcp"]["steady"] * interval
+        for sample in samples.values():
+            line = sample["intervals"]
+            sample["climb"] = next((trips for trips, count in enumerate(line) if count >= enough), len(line))
+
+
+def latency() -> Iterator[Measure]:
+    figures = (
+        Figure("idle_p50", "alone, median", "s"),
+        Figure("idle_p99", "alone, 99 of 100", "s"),
+        Figure("p50", "beside bulk, median", "s"),
+        Figure("p99", "beside bulk, 99 of 100", "s"),
+        Figure("tcp_p50", "own TCP beside bulk, median", "s"),
+        Figure("tcp_p99", "own TCP beside bulk, 99 of 100", "s"),
+    )
+    targets = (
+        Target("muxpy", "p99", 5, beside_figure="idle_p99", at_most=True),
+        Target("muxpy", "p99", 1.5, beside_figure="tcp_p99", at_most=True),
+    )
+    job = {"workload": "latency", "size": 100, "every": 0.002, "streams": 8, "seconds": 2, "warmup": 0.5}
+    yield Measure(
+        "latency", "100 B echo beside 8 bulk streams", (Entry("muxpy", "muxpy-beside", job),), figures, targets
+    )
+
+
+def priority() -> Iterator[Measure]:
+    figures = (
+        Figure("share", "its share", "share"),
+        Figure("expected", "by weight", "share"),
+        Figure("error", "off by", "share"),
+        Figure("least", "the others' least, of their mean", "share"),
+    )
+    targets = (Target("muxpy", "error", 0.15, at_most=True), Target("muxpy", "least", 0.001))
+    job = {
+        **{"workload": "priority", "priority": 2**31 - 1, "others": 32, "chunk": 65536},
+        **{"seconds": 1, "warmup": 0.5},
+    }
+    name = "highest priority among 32 bulk streams of the lowest"
+    yield Measure("priority", name, entries(job, "muxpy"), figures, targets)
+
+
+def unread() -> Iterator[Measure]:
+    figures = (
+        Figure("growth", "receiver grew by", "B"),
+        Figure("unread", "received and unread", "B"),
+        Figure("bound", "bound", "B"),
+    )
+    target = Target("muxpy", "growth", 1, beside_figure="bound", at_most=True)
+    job = {"workload": "unread", "streams": 1_000}
+    yield Measure("unread", "1,000 streams that nobody reads", entries(job, "muxpy"), figures, (target,))
+
+
+def updates() -> Iterator[Measure]:
+    target = Target("muxpy", "share", 0.01, at_most=True)
+    figures = (Figure("share", "of all bytes", "share"),)
+    for streams in (1, 8):
+        job = {**bulk_job(streams, 65536), "workload": "updates"}
+        name = f"window updates in bulk, {plural(streams)}"
+        yield Measure("updates", name, entries(job, "muxpy"), figures, (target,))
+
+
+MEASURES: Final = tuple(
+    measure
+    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates)
+    for measure in group()
+)
+GROUPS: Final = tuple(dict.fromkeys(measure.group for measure in MEASURES))

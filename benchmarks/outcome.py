@@ -1,0 +1,124 @@
+"""What came out of a measure, and whether it is what it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from .units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .model import Measure, Sample, Target
+
+__all__ = ["Outcome", "Verdict", "as_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target beside what was measured."""
+
+    target: Target
+    beside: str | None
+    """The entry that it was measured against; None if none, or itself."""
+    text: str
+    reached: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The samples of a measure, by entry, round by round."""
+
+    measure: Measure
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Why an entry could not take part."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """What went wrong with an entry in at least one round."""
+
+    def values(self, entry: str, figure: str) -> list[float]:
+        """A figure of an entry in each round that gave it."""
+        return [sample[figure] for sample in self.samples.get(entry, ()) if figure in sample]
+
+    def median(self, entry: str, figure: str) -> float | None:
+        """What counts: the middle one. None if there is none."""
+        values = self.values(entry, figure)
+        return median(values) if values else None
+
+    @property
+    def subject(self) -> str:
+        """The entry that the others stand beside."""
+        return self.measure.targets[0].entry if self.measure.targets else self.measure.entries[0].name
+
+    def ratio(self, entry: str, figure: str) -> float | None:
+        """The subject's figure in units of this entry's."""
+        ours, theirs = self.median(self.subject, figure), self.median(entry, figure)
+        return ours / theirs if ours is not None and theirs else None
+
+    def verdicts(self) -> list[Verdict]:
+        """Each target that can be judged: what it stands beside may be missing."""
+        judged = (self._judge(target) for target in self.measure.targets)
+        return [verdict for verdict in judged if verdict is not None]
+
+    def _judge(self, target: Target) -> Verdict | None:
+        value = self.median(target.entry, target.figure)
+        beside, reference = self._reference(target)
+        if value is None or reference is None:
+            return None
+        limit = target.factor * reference
+        sign = "≤" if target.at_most else "≥"
+        return Verdict(
+            target, beside, f"{sign} {self._limit_text(target)}", value <= limit if target.at_most else value >= limit
+        )
+
+    def _reference(self, target: Target) -> tuple[str | None, float | None]:
+        """What the factor multiplies, and whose it is: the largest of the entries named, or a figure, or one."""
+        if target.beside:
+            figures = {entry: self.median(entry, target.figure) for entry in target.beside}
+            known = {entry: figure for entry, figure in figures.items() if figure is not None}
+            best = max(known, key=lambda entry: known[entry], default=None)
+            return best, known[best] if best is not None else None
+        if target.beside_figure is not None:
+            return None, self.median(target.entry, target.beside_figure)
+        return None, 1.0
+
+    def _limit_text(self, target: Target) -> str:
+        labels = {figure.key: figure for figure in self.measure.figures}
+        if target.beside:
+            return f"{target.factor:g}x"
+        if target.beside_figure is not None:
+            return f"{target.factor:g}x {labels[target.beside_figure].label}"
+        return show(target.factor, labels[target.figure].unit)
+
+
+def as_json(machine: dict[str, Any], options: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """All of a run: every sample, and what it comes to."""
+    return {"machine": machine, "options": options, "measures": [_measure_json(outcome) for outcome in outcomes]}
+
+
+def _measure_json(outcome: Outcome) -> dict[str, Any]:
+    measure = outcome.measure
+    return {
+        "group": measure.group,
+        "name": measure.name,
+        "jobs": {entry.name: dict(entry.job) for entry in measure.entries},
+        "medians": {
+            entry: {figure.key: outcome.median(entry, figure.key) for figure in measure.figures}
+            for entry in outcome.samples
+        },
+        "targets": [
+            {
+                "entry": verdict.target.entry,
+                "figure": verdict.target.figure,
+                "beside": verdict.beside,
+                "target": verdict.text,
+                "reached": verdict.reached,
+            }
+            for verdict in outcome.verdicts()
+        ],
+        "missing": outcome.missing,
+        "failed": outcome.failed,
+        "samples": outcome.samples,
+    }

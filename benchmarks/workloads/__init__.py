@@ -1,0 +1,26 @@
+"""What a client does over the streams of any contender, and what it reports. Jobs are JSON: see each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._base import Figures, Job, Workload
+from .bulk import bulk, updates
+from .echo import echo, open_close
+from .latency import latency
+from .memory import memory, unread
+from .timeline import priority, timeline
+
+__all__ = ["WORKLOADS", "Figures", "Job", "Workload"]
+
+WORKLOADS: Final[dict[str, Workload]] = {
+    "bulk": bulk,
+    "echo": echo,
+    "latency": latency,
+    "memory": memory,
+    "open": open_close,
+    "priority": priority,
+    "timeline": timeline,
+    "unread": unread,
+    "updates": updates,
+}
