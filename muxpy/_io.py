@@ -83,6 +83,7 @@ class Writer:
         self._parked: trio.lowlevel.Task | None = None
         self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
         self._alone = True  # the last read woke one task at most, and nothing was sent since
+        self._sends = 0  # calls of send
         self._seen = 0  # reads up to the last batch of the writer task
         self.reads = 0
         self.error: BaseException | None = None
@@ -110,9 +111,11 @@ class Writer:
         return self.error is None  # else it waits, as one in line, to be told how the session ends
 
     def send(self, stream: StreamState, data: memoryview) -> None:
-        """Stand `data` in line and write what goes without waiting: alone it is worth a system call."""
+        """Stand `data` in line. If nobody else does, write what goes without waiting: it is worth a system call."""
+        uncontended = self._batch is None and not self._core.waiting_to_send and self.error is None
         self._core.submit(stream, data)
-        if self._batch is None and self.error is None:
+        self._sends += 1
+        if uncontended:
             self._flush()
         else:
             self.poke()
@@ -144,13 +147,19 @@ class Writer:
                 while self._begin():
                     await self._finish()
                     if self._has_output:
-                        # Those whose data went out line up again before the next batch is chosen.
-                        await trio.lowlevel.checkpoint()
+                        await self._let_line_up()
                 self._seen = self.reads
                 self._progress.unpark_all()
                 await self._park()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
+
+    async def _let_line_up(self) -> None:
+        """Those whose data went out line up again before the next batch is chosen, or they would lose their turn."""
+        sends = self._sends
+        await trio.lowlevel.checkpoint()
+        if sends == self._sends:  # Trio shuffles the tasks of a pass: this one came first, so theirs end with the next
+            await trio.lowlevel.checkpoint()
 
     async def _gather(self) -> None:
         """If nothing was received since the last batch, small messages are a stream of their own and not answers to

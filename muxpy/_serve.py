@@ -12,7 +12,7 @@ import trio
 from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
 from ._session import Session
-from ._sockets import SocketTransport, TlsTransport, peer_name
+from ._sockets import SocketTransport, TlsTransport, bound_local_queue, peer_name
 from ._transport import StreamTransport, Transport
 from .ext import Heartbeat
 
@@ -121,6 +121,7 @@ async def _secure(
     server_hostname: str | None = None,
     server_side: bool = False,
 ) -> Transport:
+    bound_local_queue(stream.socket)
     if context is None:
         return _as_transport(stream)
     try:

@@ -8,6 +8,9 @@ kernel says so, which saves a pass through the scheduler for each read and write
 import os
 import ssl
 from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from socket import AF_INET, AF_INET6, SO_RCVBUF, SOL_SOCKET
 from typing import Final
 
 import trio
@@ -16,7 +19,7 @@ from ._transport import Address, Transport
 from .frame import Buffer
 from .proto import Batch
 
-__all__ = ["SocketTransport", "TlsTransport", "peer_name"]
+__all__ = ["SocketTransport", "TlsTransport", "bound_local_queue", "peer_name"]
 
 READ_SIZE: Final = 256 * 1024
 """Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
@@ -25,6 +28,9 @@ KEEP: Final = 4 * 1024 * 1024
 """Freeing a block of this size once makes glibc keep freed memory up to twice as much (mallopt(3), M_TRIM_THRESHOLD).
 As it starts, it gives back what is over 128 KiB, and each page costs a fault when it is needed again: measured in bulk,
 200,000 a second and a tenth of the time."""
+
+LOCAL_QUEUE: Final = 500_000
+"""Bytes that the kernel may keep for a reader on the same host, about: see `bound_local_queue`."""
 
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
@@ -111,6 +117,34 @@ def peer_name(socket: trio.socket.SocketType) -> Address:
         return socket.getpeername()
     except OSError:
         return None
+
+
+def bound_local_queue(socket: trio.socket.SocketType) -> None:
+    """Between two processes of one host, let no more wait in the kernel than keeps the reader busy.
+
+    Left alone, the kernel lets six megabytes wait for a busy reader. Over a distance that is what keeps the link full;
+    here each small message waits for all of it, and the bytes have left the cache when they are read. Measured with 8
+    bulk streams: 0.8 instead of 1.7 ms for an echo beside them (99 of 100), and bulk itself a twentieth faster.
+    """
+    peer = peer_name(socket)
+    if socket.family not in (AF_INET, AF_INET6) or peer is None or not _is_loopback(peer[0]):
+        return
+    if _largest_receive_buffer() >= LOCAL_QUEUE:  # else the kernel would take much less, and that is too little
+        socket.setsockopt(SOL_SOCKET, SO_RCVBUF, LOCAL_QUEUE)
+
+
+def _is_loopback(host: str) -> bool:
+    address = ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _largest_receive_buffer() -> int:
+    """What a program may ask for; 0 where that is not known."""
+    try:
+        return int(Path("/proc/sys/net/core/rmem_max").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 class TlsTransport(SocketTransport):

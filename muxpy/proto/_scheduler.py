@@ -71,6 +71,8 @@ class Scheduler:
                     if stream.position == len(outgoing):
                         stream.outgoing = outgoing = None
                         done.append(stream)
+                        if stream.deficit > 0 and 2 * size >= limit:
+                            limit = size  # with a turn left it comes back to the head of the line: let it
                 if outgoing is None or stream.send_window <= 0:
                     line.popleft()
                     stream.scheduled = False

@@ -18,6 +18,9 @@ less, and a window sized for it would hold two busy processes in lock step: meas
 KEEPS_UP = 0.005
 """Seconds that data may lie unread while its reader still counts as keeping up: a few turns of a busy scheduler."""
 
+UPDATE = 256 * 1024
+"""Bytes that are worth a WND_INC of a window that is more than twice as large. More often would cost the peer's time;
+waiting for half of a large window would let only half of it work."""
 
 SAME = 1.25
 """Rates and round trips that differ by less than this factor count as the same."""
@@ -64,16 +67,19 @@ class Budget:
 class ReceiveWindow:
     """One stream's receive window.
 
-    `available` is what the peer may still send. What the application consumes is gathered and returned in one
-    WND_INC when it comes to half the window: never a frame for each read, and never so late that a peer whose
-    data is consumed has less than half a window to go on with.
+    `available` is what the peer may still send. What the application consumes is gathered and returned in one WND_INC
+    when it comes to half the window, or to an eighth of a large one: never a frame for each read, and never so late
+    that a peer whose data is consumed has less than half a window to go on with.
 
-    The window doubles when it, and not the link or the reader, is what holds the peer back. A peer that is held
-    back delivers one window each round trip. So over at least one round trip: if bytes consumed per second times
-    the round trip come to more than about half the window, and the data did not lie unread for long, the window is too
-    small. A reader that is slow consumes slowly, and data that merely piled up was unread for long: neither
-    makes it grow. Nor does a round trip that only became longer because the last doubling filled a queue. It stops
-    between about two and four times what the link holds in flight.
+    The window grows when it, and not the link or the reader, is what holds the peer back. A peer that is held back
+    delivers one window each round trip. So if the bytes consumed in a round trip come to half the window, and the data
+    did not lie unread for long, the window is too small and doubles; if they come to all of it, it doubles once more.
+    It never becomes more than four times what was consumed in a round trip. A reader that is slow consumes slowly, and
+    data that merely piled up was unread for long: neither makes it grow. Nor does a round trip that only became longer
+    because the last growth filled a queue. It stops between about two and four times what the link holds in flight.
+
+    What the peer sent before it knew of a growth says nothing about the window as it is now. So after one, a new
+    measurement begins with the first byte that only the growth allowed.
 
     The round trip comes from the heartbeat, and from the window itself: bytes past the old limit can only be
     sent after a WND_INC was received, so the time from sending one to the first such byte is never less than a
@@ -81,13 +87,16 @@ class ReceiveWindow:
     """
 
     __slots__ = (
+        "_base",
         "_consumed",
         "_echo_limit",
         "_echo_sent",
-        "_last_growth",
+        "_known_rate",
+        "_known_rtt",
         "_since",
         "_unread_since",
         "available",
+        "due_at",
         "owed",
         "received",
         "size",
@@ -95,13 +104,16 @@ class ReceiveWindow:
 
     def __init__(self) -> None:
         self.size = INITIAL_WINDOW
+        self.due_at = INITIAL_WINDOW // 2
         self.available = INITIAL_WINDOW
         self.owed = 0  # consumed, and not yet given back to the peer
         self.received = 0
-        self._consumed = 0  # from _since to the last update, for the rate
+        # The measurement: since when, the window then, and what was consumed up to the last update.
         self._since: float | None = None
+        self._base = INITIAL_WINDOW
+        self._consumed = 0
         self._unread_since = 0.0
-        self._last_growth: tuple[float, float] | None = None  # rate and round trip when the window grew last
+        self._known_rate = self._known_rtt = 0.0  # of the last measurement that came to no growth
         self._echo_sent: float | None = None
         self._echo_limit = 0
 
@@ -110,59 +122,80 @@ class ReceiveWindow:
         self.received += count
         if was_empty:
             self._unread_since = now
-            if self._since is None:
-                self._since = now
+        if self._since is None:
+            self._measure_from(now)
         if self._echo_sent is not None and self.received > self._echo_limit:
             rtt.sample(now - self._echo_sent, now)
             self._echo_sent = None
+            if self.size > self._base:
+                self._measure_from(now)
+
+    def _measure_from(self, now: float) -> None:
+        self._since = now
+        self._base = self.size
+        self._consumed = -self.owed  # was consumed before
 
     def due(self, count: int) -> bool:
         """Note that the application took `count` bytes; whether it is time to `give` the peer window."""
         self.owed += count
-        return self.owed * 2 >= self.size
+        return self.owed >= self.due_at
 
     def give(self, now: float, budget: Budget) -> int:
         """The increment to send now: what was taken, and what the window grows by."""
         self._consumed += self.owed
-        increment = self.owed + self._growth(now, budget)
+        growth = self._growth(now, budget)
+        increment = self.owed + growth
         self.owed = 0
-        if self._echo_sent is None:
+        if growth or self._echo_sent is None:
             self._echo_sent = now
             self._echo_limit = self.received + self.available
         self.available += increment
         return increment
 
     def _growth(self, now: float, budget: Budget) -> int:
-        since = self._since
-        if since is None:
-            self._since = now
+        best = budget.rtt.best
+        if best is None or self._since is None or now <= self._since:
             return 0
-        elapsed = now - since
-        if budget.rtt.best is None or elapsed < budget.rtt.best:
-            return 0
-        rate = self._consumed / elapsed if elapsed > 0 else 0.0
-        self._since = now
-        self._consumed = 0
-        rtt = max(budget.rtt.best, REACTION)
+        rtt = max(best, REACTION)
+        elapsed = now - self._since
+        if 0 < self._known_rtt < rtt and elapsed < rtt:
+            return 0  # the way has changed, or a queue has filled: that takes the true rate to tell
+        # Else what took less than a round trip counts as if it had taken a whole one: so much is possible at least.
+        elapsed = max(elapsed, rtt)
+        rate = self._consumed / elapsed
+        if self._only_queued(rate, rtt):
+            rtt = self._known_rtt
         kept_up = now - self._unread_since <= max(2 * rtt, KEEPS_UP)
-        if not kept_up or not self._too_small(rate, rtt):
-            return 0
-        self._last_growth = (rate, rtt)
-        growth = min(self.size, budget.max_window - self.size, budget.left)
+        needed = rate * rtt if kept_up else 0.0
+        doublings = (2 * needed >= self._base) + (needed >= self._base)
+        growth = self._grow_to(self._base << doublings, budget)
+        if growth:
+            self.due_at = self._next_update(doublings)
+        elif elapsed > rtt and self.size == self._base:
+            self._known_rate, self._known_rtt = rate, rtt
+            self._since = now
+            self._consumed = 0
+        return growth
+
+    def _only_queued(self, rate: float, rtt: float) -> bool:
+        """Whether the round trip became longer and the rate stayed: a queue has filled, the way is the same."""
+        return rtt > self._known_rtt and self._known_rate / SAME < rate < self._known_rate * SAME
+
+    def _grow_to(self, size: int, budget: Budget) -> int:
+        growth = max(min(size - self.size, budget.max_window - self.size, budget.left), 0)
         self.size += growth
         budget.left -= growth
         return growth
 
-    def _too_small(self, rate: float, rtt: float) -> bool:
-        if self._last_growth is not None:
-            rate_then, rtt_then = self._last_growth
-            if rtt <= rtt_then * SAME:
-                rtt = min(rtt, rtt_then)
-            elif rate_then / SAME < rate < rate_then * SAME:
-                return False  # the last doubling brought nothing but a longer queue
-        return rate * rtt * 2 >= self.size
+    def _next_update(self, doublings: int) -> int:
+        """How many bytes to gather for the next update."""
+        rest = self._base - self._consumed
+        if doublings == 1 and rest > 0:
+            return rest  # with that the window doubles once more
+        return max(min(self.size // 2, UPDATE), self.size // 8)
 
     def release(self, budget: Budget) -> None:
         """Give what the window grew by back to the budget."""
         budget.left += self.size - INITIAL_WINDOW
         self.size = INITIAL_WINDOW
+        self.due_at = INITIAL_WINDOW // 2
