@@ -45,7 +45,7 @@ class Lifecycle:
             session.config, client=session.client, clock=self.clock, extension_types=self._extensions
         )
         self.reader = Reader(transport, self.core, self, self.clock)
-        self.writer = Writer(transport, self.core, _on_sent)
+        self.writer = Writer(transport, self.core, _on_sent, self.clock)
         self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None
         self.closing = False

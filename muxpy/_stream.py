@@ -86,7 +86,7 @@ class Stream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint_if_cancelled()
         self._sending = True
         try:
-            if not isinstance(data, bytes | bytearray):
+            if not isinstance(data, (bytes, bytearray)):
                 # Released on the way out: a traceback that is kept would else keep the caller's buffer from resizing.
                 with _as_bytes(data) as view:
                     await self._send(view)

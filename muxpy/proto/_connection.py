@@ -104,7 +104,7 @@ class Connection:
     @property
     def waiting_to_send(self) -> int:
         """Streams that stand in line with data and window."""
-        return len(self._outbox.scheduler)
+        return self._outbox.scheduler.waiting
 
     @property
     def has_output(self) -> bool:
@@ -409,9 +409,12 @@ class Connection:
         """Take a round trip that a heartbeat measured."""
         self._budget.rtt.sample(rtt, self._clock())
 
-    def next_batch(self, limit: int) -> Batch | None:
-        """The next bytes to write; None if there are none now."""
-        return self._outbox.next_batch(limit, self._clock())
+    def next_batch(self, limit: int, *, turn: int = 1) -> Batch | None:
+        """The next bytes to write, about `limit` of them; None if there are none now.
+
+        `turn`: how many quanta a stream in line may send at a time, for weight 1.
+        """
+        return self._outbox.next_batch(limit, self._clock, turn=turn)
 
     def _send_fin(self, stream: StreamState) -> None:
         self._outbox.put(encode_data_header(stream.id, 0, fin=True), counts=not self._table.is_local(stream.id))

@@ -1,5 +1,7 @@
 """What waits to be written: what is framed already, in its order, then data as the scheduler says."""
 
+from collections.abc import Callable
+
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy.frame import HEADER_SIZE, Buffer, encode_data_header, encode_wnd_inc
 
@@ -84,7 +86,7 @@ class Outbox:
         self._counters = counters
 
     def __bool__(self) -> bool:
-        return bool(self._framed or self._granting or self.scheduler)
+        return bool(self._framed or self._granting or self.scheduler.waiting)
 
     @property
     def control_frames(self) -> int:
@@ -100,7 +102,7 @@ class Outbox:
     def put_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
         """Frame a small message now, if the stream has window for it and nothing stands in line that it would pass."""
         size = len(data)
-        if stream.send_window < size or self.scheduler:
+        if stream.send_window < size or self.scheduler.waiting:
             return False
         stream.send_window -= size
         stream.data_sent += size
@@ -125,7 +127,7 @@ class Outbox:
                 f"more than {self._limit} control frames wait to be written: the peer does not read its answers",
             )
 
-    def next_batch(self, limit: int, now: float) -> Batch | None:
+    def next_batch(self, limit: int, clock: Callable[[], float], *, turn: int = 1) -> Batch | None:
         """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none."""
         chunks: list[Buffer] = []
         done: list[StreamState] = []
@@ -138,9 +140,9 @@ class Outbox:
             frames = self._control_frames + self.small_frames
             self._framed = bytearray()
             self._control_frames = self._counted = self.small_frames = 0
-        if self.scheduler:
+        if self.scheduler.waiting:
             before = len(chunks)
-            data_size = self.scheduler.fill(chunks, limit, done, now)
+            data_size = self.scheduler.fill(chunks, limit, done, clock, turn=turn)
             data_frames = (len(chunks) - before) // 2  # a header and a payload each
             self._counters.data_sent += data_size - data_frames * HEADER_SIZE
             size += data_size

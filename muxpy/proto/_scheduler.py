@@ -7,6 +7,7 @@ others: their few bytes must not queue behind data.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from muxpy.frame import HEADER_SIZE, MAX_PAYLOAD, Buffer, encode_data_header
@@ -28,17 +29,12 @@ def weight(priority: int) -> int:
 class Scheduler:
     """The line of streams with something to send."""
 
-    __slots__ = ("_line", "_urgent")
+    __slots__ = ("_line", "_urgent", "waiting")
 
     def __init__(self) -> None:
+        self.waiting = 0  # streams in line; a plain number, since every message asks
         self._line: deque[StreamState] = deque()
         self._urgent: deque[StreamState] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._line or self._urgent)
-
-    def __len__(self) -> int:
-        return len(self._line) + len(self._urgent)
 
     def add(self, stream: StreamState) -> None:
         """Put a stream in line, if it has data, window, and is not there yet.
@@ -50,16 +46,19 @@ class Scheduler:
         if stream.scheduled or stream.outgoing is None or stream.send_window <= 0:
             return
         stream.scheduled = True
+        self.waiting += 1
         line = self._urgent if stream.extension else self._line
         if stream.deficit > 0:
             line.appendleft(stream)
         else:
             line.append(stream)
 
-    def fill(self, chunks: list[Buffer], limit: int, done: list[StreamState], now: float) -> int:
+    def fill(
+        self, chunks: list[Buffer], limit: int, done: list[StreamState], clock: Callable[[], float], *, turn: int = 1
+    ) -> int:
         """Append about `limit` bytes of frames to `chunks`, a header and a payload each; how many bytes that made.
 
-        Streams whose data is all framed go to `done`.
+        Streams whose data is all framed go to `done`. `turn`: a turn's length in quanta.
         """
         size = 0
         for line in (self._urgent, self._line):
@@ -67,7 +66,7 @@ class Scheduler:
                 stream = line[0]
                 outgoing = stream.outgoing
                 if outgoing is not None:  # else it was withdrawn
-                    size += _take_turn(stream, outgoing, chunks, limit - size, alone=len(line) == 1)
+                    size += _take_turn(stream, outgoing, chunks, limit - size, turn if len(line) > 1 else 0)
                     if stream.position == len(outgoing):
                         stream.outgoing = outgoing = None
                         done.append(stream)
@@ -75,23 +74,24 @@ class Scheduler:
                             limit = size  # with a turn left it comes back to the head of the line: let it
                 if outgoing is None or stream.send_window <= 0:
                     line.popleft()
+                    self.waiting -= 1
                     stream.scheduled = False
                     if outgoing is not None:
-                        stream.wait_for_window(now)
+                        stream.wait_for_window(clock())
                 elif stream.deficit <= 0:
                     line.rotate(-1)
         return size
 
 
-def _take_turn(stream: StreamState, outgoing: memoryview, chunks: list[Buffer], limit: int, *, alone: bool) -> int:
+def _take_turn(stream: StreamState, outgoing: memoryview, chunks: list[Buffer], limit: int, turn: int) -> int:
     """Frame data of the stream at the head until its turn, its window, its data or the batch ends; how many bytes.
 
-    If it is `alone` in line, nobody else wants a turn: going round for each frame would double the price of framing.
+    A `turn` of 0 has no end but that: for one alone in line, going round for each frame would double the price.
     """
     room = limit
-    if not alone:
+    if turn:
         if stream.deficit <= 0:
-            stream.deficit += QUANTUM * weight(stream.priority)
+            stream.deficit += turn * QUANTUM * weight(stream.priority)
         room = min(limit, stream.deficit)
     start = position = stream.position
     last = start + -(-room // MAX_PAYLOAD) * MAX_PAYLOAD  # a frame that is begun is sent whole
@@ -108,6 +108,6 @@ def _take_turn(stream: StreamState, outgoing: memoryview, chunks: list[Buffer], 
     stream.position = end
     stream.send_window -= count
     stream.data_sent += count
-    if not alone:
+    if turn:
         stream.deficit -= count
     return count + -(-count // MAX_PAYLOAD) * HEADER_SIZE

@@ -213,7 +213,7 @@ class CountedStates(list[StreamState]):
 @bounded()
 async def test_a_cancelled_sender_is_not_searched_for_in_the_batch() -> None:
     core = Connection(QUIET, client=True, clock=trio.current_time)
-    writer = Writer(StreamTransport(pipe_pair()[0]), core, lambda _: None)
+    writer = Writer(StreamTransport(pipe_pair()[0]), core, lambda _: None, trio.current_time)
     states = [core.open() for _ in range(100)]
     done = CountedStates(states)
     writer._batch = Batch([bytes(8)] * 100, done, 800)
