@@ -7,6 +7,7 @@ one system call sends what they all have.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol
 
 import trio
@@ -29,6 +30,10 @@ FAST: Final = 0.001
 receiver gets four frames of a stream in a row, which wakes its reader once and not four times."""
 
 LONG_TURN: Final = 4
+
+PATIENCE: Final = 0.001
+"""Seconds that a small message may wait for others. A program that works between its messages makes the turns of the
+scheduler long, and counting turns alone would let them pile up."""
 
 SMALL: Final = 4096
 """Bytes of a message that is copied and framed at once: copying them costs less than waking its sender later."""
@@ -97,6 +102,7 @@ class Writer:
         self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
         self._alone = True  # the last read woke one task at most, and nothing was sent since
         self._sends = 0  # calls of send
+        self._written = -inf  # when the last batch was
         self._fast = False  # how the last batch went out
         self._seen = 0  # reads up to the last batch of the writer task
         self.reads = 0
@@ -117,7 +123,7 @@ class Writer:
             return False
         if not self._core.submit_small(stream, data):
             return False
-        if self._alone or self._core.small_frames >= ENOUGH_FRAMES:
+        if self._alone or self._core.small_frames >= ENOUGH_FRAMES or self._clock() > self._written + PATIENCE:
             self._alone = False
             self._flush()
         else:
@@ -158,7 +164,7 @@ class Writer:
         try:
             while self.error is None:
                 await self._gather()
-                while self._begin():
+                while self.error is None and self._begin():
                     begun = self._clock()
                     await self._finish()
                     self._fast = self._clock() - begun < FAST
@@ -166,7 +172,8 @@ class Writer:
                         await self._let_line_up()
                 self._seen = self.reads
                 self._progress.unpark_all()
-                await self._park()
+                if self.error is None:
+                    await self._park()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
 
@@ -179,9 +186,15 @@ class Writer:
 
     async def _gather(self) -> None:
         """If nothing was received since the last batch, small messages are a stream of their own and not answers to
-        anything: let them come together, as long as more come and until there are enough."""
+        anything: let them come together as long as more come, until there are enough, and not for long."""
         frames = 0
-        while self._seen == self.reads and frames < self._core.small_frames and self._batch is None:
+        until = self._clock() + PATIENCE
+        while (
+            self._seen == self.reads
+            and frames != self._core.small_frames  # fewer: a sender has written what was enough, and more came
+            and self._batch is None
+            and self._clock() < until
+        ):
             frames = self._core.small_frames
             # Two turns, since Trio shuffles the tasks of a pass: each other task had one between.
             await trio.lowlevel.checkpoint()
@@ -233,6 +246,7 @@ class Writer:
 
     def _complete(self, batch: Batch) -> None:
         self._batch = None
+        self._written = self._clock()
         for stream in batch.done:
             self._on_sent(stream)
         if self._progress:

@@ -121,10 +121,10 @@ async def _secure(
     server_hostname: str | None = None,
     server_side: bool = False,
 ) -> Transport:
-    bound_local_queue(stream.socket)
-    if context is None:
-        return _as_transport(stream)
     try:
+        bound_local_queue(stream.socket)
+        if context is None:
+            return _as_transport(stream)
         transport = TlsTransport(
             stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
         )

@@ -104,13 +104,11 @@ class Outbox:
         size = len(data)
         if stream.send_window < size or self.scheduler.waiting:
             return False
+        self._framed += encode_data_header(stream.id, size) + data  # at once: a Ctrl-C must not leave half a frame
+        self.small_frames += 1
         stream.send_window -= size
         stream.data_sent += size
         self._counters.data_sent += size
-        framed = self._framed
-        framed += encode_data_header(stream.id, size)
-        framed += data
-        self.small_frames += 1
         return True
 
     def grant(self, stream: StreamState, increment: int) -> None:

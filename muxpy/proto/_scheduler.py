@@ -66,12 +66,15 @@ class Scheduler:
                 stream = line[0]
                 outgoing = stream.outgoing
                 if outgoing is not None:  # else it was withdrawn
-                    size += _take_turn(stream, outgoing, chunks, limit - size, turn if len(line) > 1 else 0)
+                    alone = len(line) == 1 and not done
+                    size += _take_turn(stream, outgoing, chunks, limit - size, 0 if alone else turn)
                     if stream.position == len(outgoing):
                         stream.outgoing = outgoing = None
                         done.append(stream)
                         if stream.deficit > 0 and 2 * size >= limit:
                             limit = size  # with a turn left it comes back to the head of the line: let it
+                    elif done and len(line) == 1:
+                        limit = size  # alone only until they come back: a turn of it, not all that is left of the batch
                 if outgoing is None or stream.send_window <= 0:
                     line.popleft()
                     self.waiting -= 1

@@ -142,7 +142,8 @@ class StreamState:
         if not chunks:
             return b""
         chunk = chunks[0]
-        if max_bytes is None and len(chunk) == self.buffered:  # one whole message: most often it is all there is
+        if max_bytes is None and len(chunk) == self.buffered and not self._offset:
+            # One whole message: most often it is all there is.
             self.chunks = None
             self.buffered = 0
             return chunk

@@ -143,6 +143,7 @@ class ReceiveWindow:
     def give(self, now: float, budget: Budget) -> int:
         """The increment to send now: what was taken, and what the window grows by."""
         self._consumed += self.owed
+        self.due_at = self._update_size()
         growth = self._growth(now, budget)
         increment = self.owed + growth
         self.owed = 0
@@ -170,7 +171,9 @@ class ReceiveWindow:
         doublings = (2 * needed >= self._base) + (needed >= self._base)
         growth = self._grow_to(self._base << doublings, budget)
         if growth:
-            self.due_at = self._next_update(doublings)
+            self.due_at = self._update_size()
+            if doublings == 1 and self._consumed < self._base:
+                self.due_at = self._base - self._consumed  # once: with that the window doubles again
         elif elapsed > rtt and self.size == self._base:
             self._known_rate, self._known_rtt = rate, rtt
             self._since = now
@@ -187,11 +190,8 @@ class ReceiveWindow:
         budget.left -= growth
         return growth
 
-    def _next_update(self, doublings: int) -> int:
-        """How many bytes to gather for the next update."""
-        rest = self._base - self._consumed
-        if doublings == 1 and rest > 0:
-            return rest  # with that the window doubles once more
+    def _update_size(self) -> int:
+        """Bytes to gather for an update."""
         return max(min(self.size // 2, UPDATE), self.size // 8)
 
     def release(self, budget: Budget) -> None:

@@ -1,0 +1,104 @@
+"""When messages are written, and what goes wrong there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import wait_all_tasks_blocked
+
+import muxpy
+from muxpy._io import PATIENCE
+from tests.helpers.pairs import stream_pair, unix_pair
+from tests.helpers.tasks import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from muxpy.frame import Buffer
+
+QUIET = muxpy.SessionConfig(heartbeat_interval=None)
+
+
+class Writes:
+    """What os.writev is given, in place of it; `fail` makes one call fail."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.fail: OSError | None = None
+        self._writev = os.writev
+
+    def __call__(self, fd: int, chunks: Sequence[Buffer]) -> int:
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+        self.sizes.append(sum(map(len, chunks)))
+        return self._writev(fd, chunks)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+    calls = Writes()
+    monkeypatch.setattr(os, "writev", calls)
+    return calls
+
+
+@bounded()
+async def test_messages_with_work_between_them_do_not_wait_for_each_other(
+    writes: Writes, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However few turns of the scheduler that work leaves: each is written before its send_all returns."""
+    one, two = unix_pair()
+    async with (
+        muxpy.open_session(one, client=True, config=QUIET) as client,
+        muxpy.open_session(two, client=False, config=QUIET) as server,
+    ):
+        near, _ = await stream_pair(client, server)
+        await trio.sleep(1)
+        writes.sizes.clear()
+        for number in range(1, 11):
+            await near.send_all(b"progress")
+            assert sum(writes.sizes) == number * 16
+            autojump_clock.jump(2 * PATIENCE)  # what works does not yield
+        client.kill()
+
+
+@bounded()
+async def test_messages_at_once_come_together(writes: Writes, autojump_clock: trio.testing.MockClock) -> None:
+    one, two = unix_pair()
+    async with (
+        muxpy.open_session(one, client=True, config=QUIET) as client,
+        muxpy.open_session(two, client=False, config=QUIET) as server,
+    ):
+        near, _ = await stream_pair(client, server)
+        await trio.sleep(1)
+        writes.sizes.clear()
+        for _ in range(100):
+            await near.send_all(b"progress")
+        await wait_all_tasks_blocked()
+        assert sum(writes.sizes) == 100 * 16
+        assert len(writes.sizes) <= 1 + 100 // 32 + 1  # the first, then 32 at a time, then what is left
+        client.kill()
+
+
+@bounded()
+async def test_an_error_that_does_not_come_again_ends_the_session_all_the_same(writes: Writes) -> None:
+    """Bytes may be missing in the middle. It hits a sender while the writer task lets messages come together."""
+    one, two = unix_pair()
+    async with (
+        muxpy.open_session(one, client=True, config=QUIET) as client,
+        muxpy.open_session(two, client=False, config=QUIET) as server,
+    ):
+        near, _ = await stream_pair(client, server)
+        for _ in range(3):
+            await near.send_all(b"small")
+        writes.fail = OSError(errno.ENOBUFS, "no buffers")
+        with pytest.raises(muxpy.SessionClosed, match="no buffers"):
+            await near.send_all(bytes(20_000))
+        end = await client.wait()
+        assert isinstance(end.error, OSError)
+        server.kill()
