@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from muxpy import SessionConfig
-from muxpy.proto._window import RTT_EPOCH, Budget, ReceiveWindow, RoundTrip
+from muxpy.proto._window import REACTION, RTT_EPOCH, Budget, ReceiveWindow, RoundTrip
 from tests.frame import wire
 
 from .link import STEP, Link, consume
@@ -304,3 +304,134 @@ def test_bytes_within_the_old_limit_measure_nothing() -> None:
     assert rtt.best is None
     window.arrived(1, False, 1.3, rtt)
     assert rtt.best == pytest.approx(0.3)
+
+
+# ---- updates of a large window ----
+
+EXACT = 0.125
+"""A round trip, in seconds, whose sums are exact."""
+
+
+def arrive(window: ReceiveWindow, count: int, now: float, budget: Budget) -> None:
+    """Bytes of the peer, which has window for them; nothing was unread."""
+    window.available -= count
+    assert window.available >= 0
+    window.arrived(count, True, now, budget.rtt)
+
+
+def grown(size: int) -> tuple[ReceiveWindow, Budget, float]:
+    """A window that has come to `size` in steps of a round trip, and the time then. All that came was given back."""
+    window, budget = ReceiveWindow(), Budget(PLENTY)
+    budget.rtt.sample(EXACT, 0.0)
+    now = 0.0
+    for _ in range(4):
+        if window.size < size:
+            count = window.available
+            arrive(window, count, now + EXACT, budget)
+            now += 2 * EXACT
+            consume(window, count, now, budget)
+    assert window.size == window.available == size
+    return window, budget, now
+
+
+@pytest.mark.parametrize(
+    ("size", "step"),
+    [
+        (4 * WINDOW, 2 * WINDOW),  # half: 256 KiB would leave the peer nothing
+        (MIB, MIB // 4),
+        (4 * MIB, MIB // 2),
+        (16 * MIB, 2 * MIB),
+    ],
+)
+def test_a_large_window_is_given_back_in_pieces_of_256_kib_or_an_eighth(size: int, step: int) -> None:
+    window, budget, now = grown(size)
+    budget.max_window = size  # no more growth
+    arrive(window, window.available, now, budget)
+    given, taken = [], 0
+    while taken < size:
+        taken += 4096
+        if increment := consume(window, 4096, now, budget):
+            given.append(increment)
+    assert given == [step] * (size // step)
+    assert window.available == size
+
+
+# ---- what counts after a growth ----
+
+
+def test_a_measurement_begins_with_the_first_byte_that_only_the_growth_allowed() -> None:
+    """However late it comes: the peer may have had nothing to send, or the update a long way."""
+    window, budget, now = grown(4 * WINDOW)
+    now += 3.0
+    arrive(window, 1000, now, budget)
+    arrive(window, 4 * WINDOW - 1000, now, budget)
+    assert consume(window, 4 * WINDOW, now + EXACT, budget) == (4 + 12) * WINDOW
+    assert window.size == 16 * WINDOW
+
+
+def test_what_was_sent_before_the_peer_knew_of_a_growth_does_not_count() -> None:
+    window, budget, now = grown(4 * WINDOW)
+    now += 3.0
+    arrive(window, 2 * WINDOW, now, budget)
+    assert consume(window, 2 * WINDOW, now + EXACT, budget) == (2 + 4) * WINDOW
+    assert window.size == 8 * WINDOW
+    arrive(window, 2 * WINDOW, now + 1.5 * EXACT, budget)  # was on its way
+    assert consume(window, 2 * WINDOW, now + 1.5 * EXACT, budget) == 2 * WINDOW
+
+    start = now + 2 * EXACT
+    arrive(window, 6 * WINDOW, start, budget)
+    # With what came before, it would be all of the window, and double twice.
+    assert consume(window, 6 * WINDOW, start + EXACT, budget) == (6 + 8) * WINDOW
+    assert window.size == 16 * WINDOW
+
+
+def test_what_was_consumed_and_not_given_back_before_a_measurement_does_not_count_either() -> None:
+    window, budget, now = grown(4 * WINDOW)
+    now += 3.0
+    arrive(window, 4 * WINDOW, now, budget)
+    assert consume(window, 2 * WINDOW, now + EXACT, budget) == (2 + 4) * WINDOW
+    assert consume(window, 2 * WINDOW - 1, now + 1.5 * EXACT, budget) == 0
+    start = now + 2 * EXACT
+    arrive(window, 6 * WINDOW, start, budget)
+    assert consume(window, 3 * WINDOW, start + EXACT, budget) == 5 * WINDOW - 1  # of which 3: less than half
+    assert window.size == 8 * WINDOW
+
+
+# ---- the least round trip ----
+
+
+@pytest.mark.parametrize(
+    ("rtt", "seconds", "size"),
+    [
+        (0.00005, 0.001, 4 * WINDOW),  # all of it in a millisecond
+        (0.00005, 0.002, 2 * WINDOW),  # half of it
+        (0.00005, 0.003, WINDOW),
+        (0.00005, 0.0001, 4 * WINDOW),  # as if it had taken a millisecond
+        (REACTION, 0.002, 2 * WINDOW),
+        (0.002, 0.002, 4 * WINDOW),  # longer than that: the round trip counts
+        (0.002, 0.004, 2 * WINDOW),
+        (0.002, 0.006, WINDOW),
+    ],
+)
+def test_a_window_is_sized_for_a_millisecond_at_least(rtt: float, seconds: float, size: int) -> None:
+    window, budget = ReceiveWindow(), Budget(PLENTY)
+    budget.rtt.sample(rtt, 0.0)
+    arrive(window, WINDOW, 0.0, budget)
+    consume(window, WINDOW, seconds, budget)
+    assert window.size == size
+
+
+@pytest.mark.parametrize("first", [40_000, 60_000, 65_500])
+def test_an_early_update_comes_once(first: int) -> None:
+    """The rest of the old window is asked for when it doubles, and only then: else each read would be answered."""
+    window, budget = ReceiveWindow(), Budget(PLENTY)
+    budget.rtt.sample(RTT, 0.0)
+    window.available -= first
+    window.arrived(first, True, 0.0, budget.rtt)
+    assert consume(window, first, 0.01, budget) == first + WINDOW
+    updates = 0
+    for step in range(500):
+        window.available -= 100
+        window.arrived(100, True, 1.0 + step, budget.rtt)
+        updates += consume(window, 100, 1.0 + step, budget) > 0
+    assert updates <= 2

@@ -12,6 +12,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -19,9 +21,10 @@ import trio.testing
 import trustme
 
 import muxpy
-from muxpy import _serve
+from muxpy import _serve, _sockets
+from muxpy._sockets import LOCAL_QUEUE, SocketTransport, bound_local_queue
 from muxpy.frame import encode_syn
-from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, unix_pair
+from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
 from tests.helpers.raw_peer import data
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
 
@@ -390,3 +393,169 @@ async def test_a_reset_that_the_writer_noticed_first_is_the_reason() -> None:
         session._writer._fail(reset)
         await two.aclose()
         assert (await session.wait()).error is reset
+
+
+# ---- the kernel's receive buffer ----
+
+
+def receive_buffer(session: muxpy.Session) -> int:
+    transport = session._life._transport
+    assert isinstance(transport, SocketTransport)
+    size = transport._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert isinstance(size, int)
+    return size
+
+
+def rmem_max(monkeypatch: pytest.MonkeyPatch, content: str | OSError) -> None:
+    """Have the kernel's limit read as `content`."""
+
+    def read(path: Path) -> str:
+        assert path == Path("/proc/sys/net/core/rmem_max")
+        if isinstance(content, OSError):
+            raise content
+        return content
+
+    monkeypatch.setattr(Path, "read_text", read)
+
+
+def ipv6_works() -> bool:
+    with socket.socket(socket.AF_INET6) as one:
+        try:
+            one.bind(("::1", 0))
+        except OSError:
+            return False
+        return True
+
+
+class Connected:
+    """A socket as far as `bound_local_queue` looks at it."""
+
+    def __init__(self, family: int, peer: object) -> None:
+        self.family = family
+        self._peer = peer
+        self.options: list[tuple[int, int, int]] = []
+
+    def getpeername(self) -> object:
+        if isinstance(self._peer, OSError):
+            raise self._peer
+        return self._peer
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(cast("tuple[int, int, int]", option))
+
+
+def options_set(family: int, peer: object) -> list[tuple[int, int, int]]:
+    connected = Connected(family, peer)
+    bound_local_queue(cast("trio.socket.SocketType", connected))
+    return connected.options
+
+
+BOUNDED = [(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_QUEUE)]
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@bounded()
+async def test_on_loopback_the_kernel_keeps_little_for_either_end(
+    host: str, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    possible = _sockets._largest_receive_buffer()
+    if not possible or (host == "::1" and not ipv6_works()):
+        pytest.skip("no /proc here, or no IPv6")
+    rmem_max(monkeypatch, f"{LOCAL_QUEUE}\n")
+    sizes: list[int] = []
+    served = trio.Event()
+
+    async def handler(session: muxpy.Session) -> None:
+        sizes.append(receive_buffer(session))
+        served.set()
+        await session.wait()
+
+    serve = partial(muxpy.serve_tcp_sessions, handler, 0, host=host, ssl_context=server_context() if secure else None)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(serve)
+        async with muxpy.open_tcp_session(
+            host,
+            listener.socket.getsockname()[1],
+            ssl_context=client_context() if secure else None,
+            server_hostname="localhost",
+        ) as client:
+            await served.wait()
+            sizes.append(receive_buffer(client))
+        nursery.cancel_scope.cancel()
+    assert sizes == [2 * min(LOCAL_QUEUE, possible)] * 2  # Linux counts its own part of the buffer too
+
+
+@bounded()
+async def test_a_connection_that_someone_else_made_keeps_its_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rmem_max(monkeypatch, "4194304\n")
+    one, two = await tcp_pair()
+    before = [stream.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for stream in (one, two)]
+    async with (
+        muxpy.open_session(one, client=True, extensions=[]) as client,
+        muxpy.open_session(two, client=False, extensions=[]) as server,
+    ):
+        assert [receive_buffer(client), receive_buffer(server)] == before
+
+
+@pytest.mark.parametrize(
+    ("family", "peer"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 80)),
+        (socket.AF_INET, ("127.8.9.10", 80)),
+        (socket.AF_INET6, ("::1", 80, 0, 0)),
+        (socket.AF_INET6, ("::1%lo", 80, 0, 1)),
+        (socket.AF_INET6, ("::ffff:127.0.0.1", 80, 0, 0)),
+    ],
+)
+def test_the_buffer_is_bounded_between_loopback_addresses(
+    family: int, peer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmem_max(monkeypatch, f"{LOCAL_QUEUE}\n")
+    assert options_set(family, peer) == BOUNDED
+
+
+@pytest.mark.parametrize(
+    ("family", "peer"),
+    [
+        (socket.AF_INET, ("192.0.2.1", 80)),
+        (socket.AF_INET, ("10.0.0.1", 80)),
+        (socket.AF_INET6, ("2001:db8::1", 80, 0, 0)),
+        (socket.AF_INET6, ("fe80::1%eth0", 80, 0, 2)),
+        (socket.AF_INET6, ("::ffff:192.0.2.1", 80, 0, 0)),
+        (socket.AF_UNIX, ""),
+        (socket.AF_UNIX, "/run/127.0.0.1"),
+        (socket.AF_INET, OSError("not connected")),
+    ],
+    ids=str,
+)
+def test_over_a_distance_and_where_there_is_no_address_the_kernel_decides(
+    family: int, peer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmem_max(monkeypatch, "4194304\n")
+    assert options_set(family, peer) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"{LOCAL_QUEUE - 1}\n", "212992\n", "", "what is this", FileNotFoundError("no /proc"), PermissionError("no")],
+    ids=repr,
+)
+def test_the_kernel_decides_where_it_would_allow_less_or_does_not_say(
+    content: str | OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmem_max(monkeypatch, content)
+    assert options_set(socket.AF_INET, ("127.0.0.1", 80)) == []
+
+
+@bounded()
+async def test_a_connection_whose_peer_is_gone_is_left_alone() -> None:
+    one, two = await tcp_pair()
+    async with one:
+        two.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        two.socket.close()  # RST
+        with pytest.raises(OSError, match="reset"):
+            await one.socket.recv(1)
+        before = one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        bound_local_queue(one.socket)
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before

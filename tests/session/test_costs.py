@@ -1,0 +1,585 @@
+"""What traffic costs, counted and never timed: system calls, frames, wake-ups and copies for a fixed piece of work.
+
+Both ends run in one Trio run over a Unix socket pair, where what was written can be read at once, so most counts are
+exact. Trio runs the tasks of a pass in one order or the other, as a coin falls; where that changes a count, a comment
+says what bounds it. Time stands still, or goes by the steps that tasks take, so windows grow alike on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import muxpy
+from muxpy._serve import _run_session
+from muxpy._sockets import SocketTransport
+from muxpy.frame import MAX_PAYLOAD, encode_wnd_inc
+from muxpy.proto import Batch, StreamState
+from tests.helpers.pairs import session_pair, stream_pair, unix_pair
+from tests.helpers.tasks import bounded, read_all
+from tests.helpers.walks import unwalkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from muxpy.frame import Buffer
+
+Clock: TypeAlias = trio.testing.MockClock
+
+KIB = 1024
+MIB = 1024 * KIB
+WINDOW = 64 * KIB
+SMALL = bytes(100)
+ENOUGH = 32
+"""Small messages that are worth a write."""
+STEP = 1e-5
+"""Seconds that a step of a task takes, where time goes by steps."""
+QUIET = muxpy.SessionConfig(heartbeat_interval=None, max_streams=2000, accept_backlog=2000)
+
+
+# ---- counting ----
+
+
+@dataclass(frozen=True)
+class End:
+    """What one end of a session did."""
+
+    reads: int
+    writes: int
+    frames_sent: int
+    frames_received: int
+    data_received: int
+    bytes_sent: int
+    updates: int
+
+
+class Costs(trio.abc.Instrument):
+    """Counts from its making to `stop`. With a clock, each step of a task takes STEP seconds."""
+
+    def __init__(self, client: muxpy.Session, server: muxpy.Session, clock: Clock | None) -> None:
+        self._sessions = client, server
+        self._clock = clock
+        self._before = client.statistics(), server.statistics()
+        self._steps: Counter[bool] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._steps[task.name.endswith("Lifecycle._guard")] += 1
+        if self._clock is not None:
+            self._clock.jump(STEP)
+
+    def stop(self) -> None:
+        self.client, self.server = map(_since, self._before, self._sessions)
+        self.application = self._steps[False]
+        """Wake-ups of the tasks that use the sessions."""
+        self.writers = self._steps[True] - self.client.reads - self.server.reads
+        """Wake-ups of the sessions' own tasks, but for one of a reader for each read."""
+
+
+def _since(before: muxpy.SessionStatistics, session: muxpy.Session) -> End:
+    now = session.statistics()
+    return End(
+        reads=now.reads - before.reads,
+        writes=now.writes - before.writes,
+        frames_sent=now.frames_sent - before.frames_sent,
+        frames_received=now.frames_received - before.frames_received,
+        data_received=now.data_received - before.data_received,
+        bytes_sent=now.bytes_sent - before.bytes_sent,
+        updates=now.window_updates_sent - before.window_updates_sent,
+    )
+
+
+async def costs_of(
+    work: Callable[[], Awaitable[None]],
+    client: muxpy.Session,
+    server: muxpy.Session,
+    clock: Clock | None = None,
+) -> Costs:
+    """Do `work` in this task, and what it cost until all was quiet again."""
+    await wait_all_tasks_blocked()
+    costs = Costs(client, server, clock)
+    trio.lowlevel.add_instrument(costs)
+    try:
+        await work()
+    finally:
+        trio.lowlevel.remove_instrument(costs)
+    await wait_all_tasks_blocked()  # what is still on its way is read and written, though by tasks not counted
+    costs.stop()
+    return costs
+
+
+async def answer(stream: muxpy.Stream) -> None:
+    """Send each message back."""
+    while part := await stream.receive_some():
+        await stream.send_all(part)
+
+
+@asynccontextmanager
+async def answering(kind: str = "unix") -> AsyncIterator[tuple[muxpy.Session, muxpy.Session]]:
+    """A quiet pair whose server end answers on every stream."""
+    async with (
+        session_pair(kind, client_config=QUIET, server_config=QUIET, client_extensions=[], server_extensions=[]) as (
+            client,
+            server,
+        ),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(server.serve_streams, answer)
+        yield client, server
+        client.kill()
+        server.kill()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def quiet() -> AsyncIterator[tuple[muxpy.Session, muxpy.Session]]:
+    """A quiet pair whose streams the test accepts."""
+    async with session_pair(
+        "unix", client_config=QUIET, server_config=QUIET, client_extensions=[], server_extensions=[]
+    ) as (client, server):
+        yield client, server
+        client.kill()
+        server.kill()
+
+
+async def ask(stream: muxpy.Stream, times: int) -> None:
+    """Send a message, have it back, so many times."""
+    for _ in range(times):
+        await stream.send_all(SMALL)
+        assert await stream.receive_some() == SMALL
+
+
+async def ask_all(streams: list[muxpy.Stream], times: int) -> None:
+    """The same on all of them, each with a task of its own."""
+    async with trio.open_nursery() as nursery:
+        for stream in streams:
+            nursery.start_soon(ask, stream, times)
+
+
+async def opened(client: muxpy.Session, count: int) -> list[muxpy.Stream]:
+    """Streams that have carried a message each way."""
+    streams = [await client.open_stream() for _ in range(count)]
+    for stream in streams:
+        await stream.send_all(SMALL)
+    for stream in streams:
+        assert await stream.receive_some() == SMALL
+    return streams
+
+
+# ---- one stream: a request and its answer ----
+
+
+@pytest.mark.parametrize("kind", ["unix", "memory"])
+@bounded()
+async def test_an_echo_costs_one_read_and_one_write_at_each_end(kind: str, mock_clock: Clock) -> None:
+    async with answering(kind) as (client, server):
+        [stream] = await opened(client, 1)
+        costs = await costs_of(lambda: ask(stream, 200), client, server)
+    for end in (costs.client, costs.server):
+        assert (end.reads, end.writes, end.frames_sent, end.updates) == (200, 200, 200, 0)
+        assert end.bytes_sent == 200 * (8 + len(SMALL))
+
+
+@bounded()
+async def test_an_echo_wakes_nobody_but_those_who_read_and_those_who_wait(mock_clock: Clock) -> None:
+    """The task that sends also writes: the writer task is not woken once."""
+    async with answering() as (client, server):
+        [stream] = await opened(client, 1)
+        costs = await costs_of(lambda: ask(stream, 200), client, server)
+    assert costs.writers == 0
+    # The asking task and the answering one, each: after its send, which is a checkpoint, and when there is data.
+    assert costs.application == 200 * 4
+
+
+# ---- many streams: messages come together ----
+
+
+@pytest.mark.parametrize("idle", [0, 1000], ids=["alone", "beside 1,000 idle streams"])
+@bounded()
+async def test_a_hundred_echoes_at_once_are_five_writes_at_each_end(idle: int, mock_clock: Clock) -> None:
+    count, rounds = 100, 20
+    async with answering() as (client, server):
+        await opened(client, idle)
+        streams = await opened(client, count)
+
+        async def work() -> None:
+            for _ in range(rounds):
+                await ask_all(streams, 1)
+
+        with unwalkable(client), unwalkable(server):
+            costs = await costs_of(work, client, server)
+    for end in (costs.client, costs.server):
+        assert end.frames_sent == end.frames_received == rounds * count
+        assert end.updates == 0
+        # The client writes 32 + 32 + 32 messages, and the rest when the writer task has its turn; or the first alone
+        # if the last read brought one answer only. What a read of the server brings of them is answered in as many
+        # writes at most, since each carries 32 too; and each read brings what one write carried, or more.
+        assert end.writes <= 5 * rounds
+        assert end.reads <= 5 * rounds
+    # As with one stream, and to start each asking task, and to end each nursery.
+    assert costs.application == rounds * (5 * count + 1)
+    # A writer task is woken when messages wait, and looks once more for what has come since: twice for each read, and
+    # for what the client begins with.
+    assert costs.writers <= 2 * (costs.client.reads + costs.server.reads + rounds)
+
+
+@bounded()
+async def test_a_hundred_streams_that_do_not_wait_for_each_other_share_their_writes_too(mock_clock: Clock) -> None:
+    count, times = 100, 20
+    async with answering() as (client, server):
+        streams = await opened(client, count)
+        costs = await costs_of(lambda: ask_all(streams, times), client, server)
+    for end, peer in ((costs.client, costs.server), (costs.server, costs.client)):
+        assert end.frames_sent == count * times
+        # Each write carries 32 messages, or is the one that ends what a read has set off; the first round of the
+        # client was set off by none. How many reads that is varies: as the coin falls, the streams go together or in
+        # groups, one for each write at most.
+        assert end.writes <= count * times / ENOUGH + end.reads + 1
+        assert end.reads <= peer.writes
+        assert end.writes <= count * times / 16
+    assert costs.application == 4 * count * times + count + 1
+    assert costs.writers <= 2 * (costs.client.reads + costs.server.reads + 1)
+
+
+@bounded()
+async def test_a_hundred_echoes_at_once_are_few_writes_in_memory_too(mock_clock: Clock) -> None:
+    """There the writer task does all the writing: once for each of the groups that a read of the peer brought."""
+    count, rounds = 100, 20
+    async with answering("memory") as (client, server):
+        streams = await opened(client, count)
+
+        async def work() -> None:
+            for _ in range(rounds):
+                await ask_all(streams, 1)
+
+        costs = await costs_of(work, client, server)
+    for end in (costs.client, costs.server):
+        assert end.frames_sent == rounds * count
+        assert end.writes <= 5 * rounds
+        assert end.reads <= 5 * rounds
+
+
+@bounded()
+async def test_a_hundred_messages_at_once_are_four_writes(mock_clock: Clock) -> None:
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(100)]
+
+        async def work() -> None:
+            async with trio.open_nursery() as nursery:
+                for near, _ in pairs:
+                    nursery.start_soon(near.send_all, SMALL)
+
+        await costs_of(work, client, server)
+        await pairs[0][0].send_all(SMALL)  # whoever is alone writes at once; from here on nobody is
+        costs = await costs_of(work, client, server)
+    assert costs.client.frames_sent == 100
+    assert costs.client.writes == 4  # 32 + 32 + 32, and the writer task's 4
+
+
+@bounded()
+async def test_opening_sending_and_closing_ride_together(mock_clock: Clock) -> None:
+    """A hundred streams that live for one message: four writes for each pass, and not one for each frame."""
+    count = 100
+
+    async def answer_all(stream: muxpy.Stream) -> None:
+        await stream.send_all(await read_all(stream))
+
+    async def one(session: muxpy.Session) -> None:
+        async with await session.open_stream() as stream:
+            await stream.send_all(SMALL)
+            await stream.send_eof()
+            assert await read_all(stream) == SMALL
+
+    async with quiet() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_streams, answer_all)
+
+        async def work() -> None:
+            async with trio.open_nursery() as askers:
+                for _ in range(count):
+                    askers.start_soon(one, client)
+
+        costs = await costs_of(work, client, server)
+        nursery.cancel_scope.cancel()
+    assert costs.client.frames_sent == costs.server.frames_received == 3 * count  # SYN, data, FIN
+    assert costs.server.frames_sent == costs.client.frames_received == 2 * count  # data, FIN
+    for end in (costs.client, costs.server):
+        # Four for the hundred messages, with the SYNs among them; the FINs follow a pass later, or two.
+        assert end.writes <= 8
+        assert end.reads <= 8
+
+
+@bounded()
+async def test_a_stream_that_is_opened_and_used_at_once_begins_with_one_write(mock_clock: Clock) -> None:
+    async with quiet() as (client, server):
+        await wait_all_tasks_blocked()
+
+        async def work() -> None:
+            stream = await client.open_stream()
+            await stream.send_all(SMALL)
+
+        costs = await costs_of(work, client, server)
+    assert (costs.client.frames_sent, costs.client.writes, costs.server.reads) == (2, 1, 1)
+
+
+# ---- bulk ----
+
+
+@bounded()
+async def test_bulk_costs_one_write_for_each_send_and_few_window_updates(mock_clock: Clock) -> None:
+    size, part = 8 * MIB, bytes(64 * KIB)
+    sends = size // len(part)
+    chunks = 0
+    async with quiet() as (client, server):
+        near, far = await stream_pair(client, server)
+
+        async def send() -> None:
+            for _ in range(sends):
+                await near.send_all(part)
+
+        async def work() -> None:
+            nonlocal chunks
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send)
+                received = 0
+                while received < size:
+                    received += len(await far.receive_some())
+                    chunks += 1
+
+        costs = await costs_of(work, client, server, mock_clock)
+        assert server.statistics().largest_window >= MIB
+    sender, receiver = costs.client, costs.server
+    # 65,536 bytes are four full frames and one of 4 bytes.
+    assert sender.frames_sent == receiver.frames_received == 5 * sends
+    assert sender.bytes_sent == size + 8 * sender.frames_sent
+    # One for each update while the window is small: half of 64 KiB, then what makes it double. Then one for 256 KiB.
+    assert receiver.updates <= size / (256 * KIB) + 8
+    assert sender.reads <= receiver.writes == receiver.updates == receiver.frames_sent
+    # An update that comes in the middle of a send, or a socket that is full, costs it a second write each.
+    assert sends <= sender.writes <= sends + 16
+    assert receiver.reads <= sender.writes
+    assert chunks <= receiver.reads  # all that a read brings is one chunk
+    # A step for each send, and one for each chunk; a few to begin and end, or for a send that had to wait.
+    assert costs.application <= sends + chunks + 8
+    assert costs.writers <= 16
+
+
+@bounded()
+async def test_a_window_that_cannot_grow_costs_one_update_for_each_half_of_it(mock_clock: Clock) -> None:
+    size = 4 * MIB
+    config = muxpy.SessionConfig(heartbeat_interval=None, receive_budget=0)
+    async with session_pair(
+        "unix", client_config=QUIET, server_config=config, client_extensions=[], server_extensions=[]
+    ) as (client, server):
+        near, far = await stream_pair(client, server)
+
+        async def work() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(near.send_all, bytes(size))
+                received = 0
+                while received < size:
+                    received += len(await far.receive_some(KIB))
+
+        costs = await costs_of(work, client, server, mock_clock)
+        client.kill()
+    assert costs.server.updates == size // (WINDOW // 2)
+    assert costs.server.writes <= costs.server.updates
+    # What an update brings is sent at once: two full frames and one of 2 bytes, in one write. The window is 64 KiB in
+    # the beginning, which the second update follows.
+    assert costs.client.writes <= size // (WINDOW // 2)
+    assert costs.client.frames_sent <= 3 * size // (WINDOW // 2)
+
+
+@bounded()
+async def test_many_bulk_streams_fill_their_writes(mock_clock: Clock) -> None:
+    """While others write, senders stand in line, and a batch takes 128 KiB of them."""
+    streams, size = 8, MIB
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(streams)]
+
+        async def read(stream: muxpy.Stream) -> None:
+            received = 0
+            while received < size:
+                received += len(await stream.receive_some())
+
+        async def work() -> None:
+            async with trio.open_nursery() as nursery:
+                for near, far in pairs:
+                    nursery.start_soon(near.send_all, bytes(size))
+                    nursery.start_soon(read, far)
+
+        costs = await costs_of(work, client, server, mock_clock)
+    assert costs.server.data_received == streams * size
+    # Full frames, but for one at the end of each window that was used up.
+    assert costs.client.frames_sent <= streams * size / MAX_PAYLOAD + costs.server.updates + streams
+    assert costs.server.updates <= streams * size / WINDOW
+    assert costs.client.writes <= 2 * streams * size / (128 * KIB)
+
+
+# ---- small messages that are no answers ----
+
+
+@bounded()
+async def test_small_messages_that_are_no_answers_go_thirty_two_at_a_time(mock_clock: Clock) -> None:
+    """The writer task lets them come together as long as more come."""
+    messages, part = 1024, bytes(KIB)
+    one, two = unix_pair()
+    recorder = Recorder(one)
+    async with two, _run_session(recorder, True, QUIET, []) as session, trio.open_nursery() as nursery:
+        stream = await session.open_stream()
+        await wait_all_tasks_blocked()
+        await two.send_all(encode_wnd_inc(stream.id, 1 << 30))
+        await wait_all_tasks_blocked()
+        await stream.send_all(part)  # the first one after a read is alone, and is written at once
+        await wait_all_tasks_blocked()
+        nursery.start_soon(drain, two)
+        recorder.batches.clear()
+        before = session.statistics()
+        for _ in range(messages):
+            await stream.send_all(part)
+        await wait_all_tasks_blocked()
+        after = session.statistics()
+        session.kill()
+        nursery.cancel_scope.cancel()
+    assert after.reads == before.reads
+    assert after.frames_sent - before.frames_sent == messages
+    assert after.writes - before.writes == len(recorder.batches)
+    sizes = [sum(map(len, batch)) // (8 + KIB) for batch in recorder.batches]
+    assert sum(sizes) == messages
+    # The writer task looks again when each other task has had a turn, so more has always come, until there are enough
+    # and whoever made it enough writes. The first batch may be a few, since the last read was not followed by one.
+    assert sizes[1:-1] == [ENOUGH] * (len(sizes) - 2)
+
+
+async def drain(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some(65536):
+        pass
+
+
+# ---- copies ----
+
+
+class Recorder(SocketTransport):
+    """Notes the pieces of each batch as the session hands them over."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        super().__init__(stream)
+        self.batches: list[list[Buffer]] = []
+        self._last: Batch | None = None
+
+    def try_send(self, batch: Batch) -> bool:
+        if batch is not self._last:  # not one that had to wait
+            self._last = batch
+            self.batches.append(list(batch.chunks))
+        return super().try_send(batch)
+
+
+@contextmanager
+def recorded_writes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Buffer]]]:
+    """The buffers of each system call that writes."""
+    writes: list[list[Buffer]] = []
+    writev = os.writev
+
+    def record(fd: int, buffers: list[Buffer]) -> int:
+        writes.append(list(buffers))
+        return writev(fd, buffers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "writev", record)
+        yield writes
+
+
+def is_view_of(piece: Buffer, whole: bytearray) -> bool:
+    return isinstance(piece, memoryview) and piece.obj is whole
+
+
+@bounded()
+async def test_large_data_is_written_from_the_buffer_of_the_caller(
+    mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytearray(os.urandom(60_000))
+    async with quiet() as (client, server):
+        near, far = await stream_pair(client, server)
+        await wait_all_tasks_blocked()
+        with recorded_writes(monkeypatch) as writes:
+            await near.send_all(data)
+        pieces = [piece for write in writes for piece in write if is_view_of(piece, data)]
+        assert b"".join(pieces) == data
+        assert len(pieces) == -(-len(data) // MAX_PAYLOAD)
+        assert sum(len(piece) for write in writes for piece in write) == len(data) + 8 * len(pieces)
+        assert await far.receive_some() == data
+
+
+@bounded()
+async def test_small_messages_are_written_from_one_buffer(mock_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(10)]
+        await wait_all_tasks_blocked()
+        with recorded_writes(monkeypatch) as writes:
+            async with trio.open_nursery() as nursery:
+                for near, _ in pairs:
+                    nursery.start_soon(near.send_all, SMALL)
+            await wait_all_tasks_blocked()
+        assert {len(write) for write in writes} == {1}
+        assert sum(len(buffer) for [buffer] in writes) == len(pairs) * (8 + len(SMALL))
+
+
+@bounded()
+async def test_small_pieces_that_stood_in_line_are_joined_before_they_are_written(
+    mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views are not copied when they are framed: `send_all` of one is never taken for a small message."""
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(10)]
+        await wait_all_tasks_blocked()
+        with recorded_writes(monkeypatch) as writes:
+            client._writer._core.submit(pairs[0][0]._state, memoryview(SMALL))  # so that nobody writes at once
+            async with trio.open_nursery() as nursery:
+                for near, _ in pairs[1:]:
+                    nursery.start_soon(near.send_all, memoryview(SMALL))
+            await wait_all_tasks_blocked()
+        assert [len(write) for write in writes] == [1]
+        assert len(writes[0][0]) == len(pairs) * (8 + len(SMALL))
+
+
+@bounded()
+async def test_what_a_read_brings_for_a_stream_is_copied_once(
+    mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One chunk, which `receive_some` returns as it is."""
+    kept: list[StreamState] = []
+    settle = StreamState.settle
+
+    def count(state: StreamState) -> int:
+        kept.append(state)
+        return settle(state)
+
+    monkeypatch.setattr(StreamState, "settle", count)
+    data = os.urandom(60_000)
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(3)]
+        await wait_all_tasks_blocked()
+        before = server.statistics()
+        async with trio.open_nursery() as nursery:
+            for near, _ in pairs:
+                nursery.start_soon(near.send_all, data)
+        await wait_all_tasks_blocked()
+        after = server.statistics()
+        assert after.frames_received - before.frames_received == 3 * -(-len(data) // MAX_PAYLOAD)
+        for _, far in pairs:
+            assert kept.count(far._state) <= after.reads - before.reads
+            chunks = far._state.chunks
+            assert chunks is not None
+            assert len(chunks) == kept.count(far._state)
+            received = b""
+            while far._state.chunks:
+                chunk = far._state.chunks[0]
+                part = await far.receive_some()
+                assert part is chunk
+                received += part
+            assert received == data
