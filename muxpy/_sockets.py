@@ -143,7 +143,7 @@ def bound_local_queue(socket: trio.socket.SocketType) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    address = ip_address(host.partition("%")[0])
+    address = ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
 
