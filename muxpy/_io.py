@@ -25,11 +25,14 @@ ENOUGH_FRAMES: Final = 32
 """Small messages that are written without waiting for more: a system call among so many is cheap already, and the
 peer can begin with them while the rest is being made."""
 
-FAST: Final = 0.001
-"""Seconds for a batch: 1 Gbit/s. What leaves faster is divided in longer turns: the wait for them is as short, and the
+FAST: Final = 8e-9
+"""Seconds a byte: 1 Gbit/s. What leaves faster is divided in longer turns: the wait for them is as short, and the
 receiver gets four frames of a stream in a row, which wakes its reader once and not four times."""
 
 LONG_TURN: Final = 4
+
+WEIGHED: Final = 64
+"""Sends after one of another priority that leave it to the scheduler who goes first."""
 
 PATIENCE: Final = 0.001
 """Seconds that a small message may wait for others. A program that works between its messages makes the turns of the
@@ -102,8 +105,10 @@ class Writer:
         self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
         self._alone = True  # the last read woke one task at most, and nothing was sent since
         self._sends = 0  # calls of send
+        self._last_priority = 0
+        self._weigh_until = 0  # sends
         self._written = -inf  # when the last batch was
-        self._fast = False  # how the last batch went out
+        self._pace = 2 * FAST  # seconds a byte, of the last batches
         self._seen = 0  # reads up to the last batch of the writer task
         self.reads = 0
         self.error: BaseException | None = None
@@ -131,11 +136,18 @@ class Writer:
         return self.error is None  # else it waits, as one in line, to be told how the session ends
 
     def send(self, stream: StreamState, data: memoryview) -> None:
-        """Stand `data` in line. If nobody else does, write what goes without waiting: it is worth a system call."""
+        """Stand `data` in line. If nobody else does, write what goes without waiting: it is worth a system call.
+
+        While senders of different priorities take turns, all stand in line: their turns on the processor are equal, and
+        only the scheduler knows weights.
+        """
+        if stream.priority != self._last_priority:
+            self._last_priority = stream.priority
+            self._weigh_until = self._sends + WEIGHED
         uncontended = self._batch is None and not self._core.waiting_to_send and self.error is None
         self._core.submit(stream, data)
         self._sends += 1
-        if uncontended:
+        if uncontended and self._sends > self._weigh_until:
             self._flush()
         else:
             self.poke()
@@ -165,9 +177,7 @@ class Writer:
             while self.error is None:
                 await self._gather()
                 while self.error is None and self._begin():
-                    begun = self._clock()
                     await self._finish()
-                    self._fast = self._clock() - begun < FAST
                     if self._has_output:
                         await self._let_line_up()
                 self._seen = self.reads
@@ -220,7 +230,7 @@ class Writer:
 
     def _begin(self) -> Batch | None:
         if self._batch is None:
-            self._batch = self._core.next_batch(BATCH_SIZE, turn=LONG_TURN if self._fast else 1)
+            self._batch = self._core.next_batch(BATCH_SIZE, turn=LONG_TURN if self._pace < FAST else 1)
             if self._batch is not None:
                 self.bytes_sent += self._batch.size
             elif self._transport.has_output:
@@ -241,7 +251,10 @@ class Writer:
     async def _finish(self) -> None:
         batch = self._batch
         assert batch is not None
+        size, begun = batch.size, self._clock()
         await self._transport.send(batch)
+        if size >= SMALL:  # or it says more about the scheduler than about the way
+            self._pace += ((self._clock() - begun) / size - self._pace) / 16  # slowly: shares are taken in turns
         self._complete(batch)
 
     def _complete(self, batch: Batch) -> None:
