@@ -50,6 +50,7 @@ class Lifecycle:
         self.end: SessionEnd | None = None
         self.closing = False
         self._drain_until = -inf
+        self._watches_idle = session.config.idle_timeout is not None
         self.bug: BaseException | None = None
         self._idle_since: float | None = trio.current_time()  # since when no stream is open
         self._scope = trio.CancelScope()
@@ -149,7 +150,8 @@ class Lifecycle:
             self.finish(self.core.error.code, self.core.error)
         if self.core.has_output:
             self.writer.poke()
-        self.streams_changed()
+        if self.closing or self._watches_idle:
+            self.streams_changed()
 
     def _opened(self, stream: Stream) -> None:
         if stream._state.extension:
@@ -186,7 +188,7 @@ class Lifecycle:
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
-        if self._config.idle_timeout is not None:
+        if self._watches_idle:
             if self.core.open_streams:
                 self._idle_since = None
             elif self._idle_since is None:

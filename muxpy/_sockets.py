@@ -62,7 +62,8 @@ class SocketTransport(Transport):
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._socket = stream.socket
-        self._fd = stream.socket.fileno()
+        self._fileno = stream.socket.fileno
+        self._fd = self._fileno()
         self._buffer = _shared_buffer()
         self._filled = False  # by the last read
         self.local_address = stream.socket.getsockname()
@@ -80,7 +81,7 @@ class SocketTransport(Transport):
                 await trio.lowlevel.checkpoint()
             else:
                 self._check_open()
-                await trio.lowlevel.wait_readable(self._socket)
+                await trio.lowlevel.wait_readable(self._fd)
             self._check_open()
             self.reads += 1
             try:
@@ -116,7 +117,7 @@ class SocketTransport(Transport):
 
     def _check_open(self) -> None:
         # The descriptor's number may belong to another file once the socket is closed.
-        if self._socket.fileno() < 0:
+        if self._fileno() < 0:
             raise trio.ClosedResourceError("the socket was closed")
 
 

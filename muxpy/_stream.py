@@ -189,7 +189,13 @@ class Stream(trio.abc.HalfCloseableStream):
                 await trio.lowlevel.checkpoint()
             while self._must_wait():
                 await self._wait_as_receiver()
-            return self._receive_now(max_bytes)
+            state = self._state
+            if not state.buffered or self._closed:
+                return self._receive_end()
+            data = self.session._core.take(state, max_bytes)
+            if state.grant:
+                self.session._writer.grant()
+            return data
         finally:
             self._receiving = False
 
@@ -206,17 +212,13 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiver = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def _receive_now(self, max_bytes: int | None) -> bytes:
+    def _receive_end(self) -> bytes:
+        """Nothing is left to receive: b"" after the peer's FIN, or the error that says why."""
         state = self._state
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")
         if state.reset_code is not None:
             raise self._reset_error(state.reset_code)
-        if state.buffered:
-            data = self.session._core.take(state, max_bytes)
-            if state.grant:
-                self.session._writer.grant()
-            return data
         if not state.received_fin:
             self.session._life.check_alive()
         return b""
