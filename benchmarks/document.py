@@ -1,0 +1,114 @@
+"""Put the figures of a run into docs/performance.md: `python -m benchmarks.document build/bench`.
+
+No figure there is typed by hand. The page has a marked place for each group of measures; this fills them from
+results.json, and keeps that file and the plots beside the page, so that a test can see that they belong together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .measures import MEASURES
+from .outcome import Outcome
+from .report import rows
+from .units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .model import Entry
+
+__all__ = ["PAGE", "filled", "load", "main"]
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
+FOLDER: Final = PAGE.with_suffix("")
+"""Where the page's plots and samples are."""
+
+PLACE: Final = re.compile(r"(<!-- results: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 1 or not (source := Path(arguments[0]) / "results.json").is_file():
+        print("usage: python -m benchmarks.document FOLDER, one with the results.json of a whole run", file=sys.stderr)
+        return 2
+    FOLDER.mkdir(exist_ok=True)
+    for path in (source, *sorted(source.parent.glob("*.svg"))):
+        shutil.copy(path, FOLDER)
+    PAGE.write_text(filled(PAGE.read_text(), json.loads(source.read_text())))
+    print(f"{PAGE} is up to date")
+    return 0
+
+
+def filled(page: str, results: dict[str, Any]) -> str:
+    """The page with all its places filled."""
+    outcomes = load(results)
+
+    def fill(place: re.Match[str]) -> str:
+        name = place["name"]
+        lines = _machine(results) if name == "machine" else _group([o for o in outcomes if o.measure.group == name])
+        return "".join((place[1], "\n", *(f"{line}\n" for line in lines), "\n", place[3]))
+
+    return PLACE.sub(fill, page)
+
+
+def load(results: dict[str, Any]) -> list[Outcome]:
+    """The outcomes of a run, from its JSON."""
+    known = {measure.name: measure for measure in MEASURES}
+    return [
+        Outcome(known[part["name"]], part["samples"], part["missing"], part["failed"]) for part in results["measures"]
+    ]
+
+
+def _machine(results: dict[str, Any]) -> Iterator[str]:
+    yield from _table(("", ""), ((key, str(value)) for key, value in results["machine"].items() if value is not None))
+    yield ""
+    yield "Medians of {rounds} rounds of {seconds:g} s.".format(**results["options"])
+
+
+def _group(outcomes: list[Outcome]) -> Iterator[str]:
+    if all(len(outcome.measure.figures) == 1 for outcome in outcomes):
+        entries = list(dict.fromkeys(entry.name for outcome in outcomes for entry in outcome.measure.entries))
+        heads = ("", *entries, "should be")
+        yield from _table(heads, (_matrix_row(outcome, entries) for outcome in outcomes))
+    else:
+        for outcome in outcomes:
+            heads = (outcome.measure.name, *(figure.label for figure in outcome.measure.figures), "should be")
+            yield from _table(heads, (_entry_row(outcome, entry) for entry in outcome.measure.entries))
+            yield ""
+
+
+def _matrix_row(outcome: Outcome, entries: Iterable[str]) -> list[str]:
+    """One measure: a cell for each entry, with how many times as much the first has."""
+    cells = {row.entry: f"{row.median} ({row.ratio})" if row.ratio else row.median for row in rows(outcome)}
+    return [outcome.measure.name, *(cells.get(entry, "") for entry in entries), _verdicts(outcome)]
+
+
+def _entry_row(outcome: Outcome, entry: Entry) -> list[str]:
+    medians = [(outcome.median(entry.name, figure.key), figure.unit) for figure in outcome.measure.figures]
+    cells = [show(median, unit) if median is not None else "" for median, unit in medians]
+    return [entry.name, *cells, _verdicts(outcome, entry.name)]
+
+
+def _verdicts(outcome: Outcome, entry: str | None = None) -> str:
+    texts = []
+    for verdict in outcome.verdicts():
+        if entry in (None, verdict.target.entry):
+            beside = f" {verdict.beside}" if verdict.beside else ""
+            texts.append(f"{verdict.text}{beside}: {'yes' if verdict.reached else '**no**'}")
+    return ", ".join(texts)
+
+
+def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for cells in lines:
+        yield f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

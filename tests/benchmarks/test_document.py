@@ -1,0 +1,40 @@
+"""docs/performance.md says what its samples say."""
+
+import json
+import re
+
+from benchmarks.document import FOLDER, PAGE, filled, load
+from benchmarks.measures import GROUPS
+
+
+def test_no_figure_of_the_page_was_typed_by_hand() -> None:
+    page = PAGE.read_text()
+    results = json.loads((FOLDER / "results.json").read_text())
+    assert filled(page, results) == page
+
+
+def test_the_page_has_a_place_for_every_group() -> None:
+    places = re.findall(r"<!-- results: ([a-z]+) -->", PAGE.read_text())
+    assert sorted(places) == sorted(["machine", *GROUPS])
+
+
+def test_the_samples_are_of_a_whole_run() -> None:
+    outcomes = load(json.loads((FOLDER / "results.json").read_text()))
+    assert {outcome.measure.group for outcome in outcomes} == set(GROUPS)
+    for outcome in outcomes:
+        assert not outcome.failed
+        assert set(outcome.samples) | set(outcome.missing) == {entry.name for entry in outcome.measure.entries}
+
+
+def test_every_plot_of_the_page_is_there() -> None:
+    plots = re.findall(r"\(performance/([a-z]+\.svg)\)", PAGE.read_text())
+    assert plots
+    assert sorted(plots) == sorted(path.name for path in FOLDER.glob("*.svg"))
+
+
+def test_a_changed_sample_changes_the_page() -> None:
+    page = PAGE.read_text()
+    results = json.loads((FOLDER / "results.json").read_text())
+    for sample in results["measures"][0]["samples"]["muxpy"]:
+        sample["rate"] *= 2
+    assert filled(page, results) != page
