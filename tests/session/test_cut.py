@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from tests.helpers.pipes import Channel, Clip, pipe_pair
@@ -196,6 +197,7 @@ async def test_a_cut_after_a_fin_keeps_what_the_fin_completed(autojump_clock: Cl
             await whole.aclose()
             await part.send_all(b"part")
             accepted = [await server.accept_stream() for _ in range(2)]
+            await wait_all_tasks_blocked()  # all is written: small messages may be on their way to the next write
             client.kill()
         end = await server.wait()
         assert end.error is not None
