@@ -176,10 +176,10 @@ class Writer:
         try:
             while self.error is None:
                 await self._gather()
-                while self.error is None and self._begin():
-                    await self._finish()
+                while self.error is None and (batch := self._begin()):
+                    await self._finish(batch)
                     if self._has_output:
-                        await self._let_line_up()
+                        await self._let_line_up(batch)
                 self._seen = self.reads
                 self._progress.unpark_all()
                 if self.error is None:
@@ -187,11 +187,12 @@ class Writer:
         except TRANSPORT_ERRORS as error:
             self._fail(error)
 
-    async def _let_line_up(self) -> None:
+    async def _let_line_up(self, written: Batch) -> None:
         """Those whose data went out line up again before the next batch is chosen, or they would lose their turn."""
         sends = self._sends
         await trio.lowlevel.checkpoint()
-        if sends == self._sends:  # Trio shuffles the tasks of a pass: this one came first, so theirs end with the next
+        if written.done and sends == self._sends:
+            # Trio shuffles the tasks of a pass: this one came first, and theirs are done with the next.
             await trio.lowlevel.checkpoint()
 
     async def _gather(self) -> None:
@@ -248,9 +249,7 @@ class Writer:
         if self._batch is not None or self._core.has_output:
             self.poke()
 
-    async def _finish(self) -> None:
-        batch = self._batch
-        assert batch is not None
+    async def _finish(self, batch: Batch) -> None:
         size, begun = batch.size, self._clock()
         await self._transport.send(batch)
         if size >= SMALL:  # or it says more about the scheduler than about the way
