@@ -35,9 +35,17 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    measures = [measure for measure in MEASURES if options.only in measure.group or options.only in measure.name]
+    measures = [measure for measure in MEASURES if _wanted(measure, options.only)]
     if not measures:
         print(f"nothing is called {options.only!r}; the groups are {', '.join(GROUPS)}", file=sys.stderr)
+        return 2
+    output = OUTPUT / "part" if options.only else OUTPUT  # a part must not overwrite the whole
+    samples, plots = options.json or output / "results.json", options.plots or output
+    try:
+        samples.parent.mkdir(parents=True, exist_ok=True)
+        plots.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # before minutes of work are lost
+        print(f"cannot write there: {error}", file=sys.stderr)
         return 2
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     run_options = Options(options.rounds, options.seconds)
@@ -47,32 +55,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     summary(console, outcomes)
     result = as_json(dict(describe()), {"rounds": options.rounds, "seconds": options.seconds}, outcomes)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    console.print(f"samples: {options.json}")
-    _draw(outcomes, options.plots, console)
+    samples.write_text(json.dumps(result, indent=1) + "\n")
+    console.print(f"samples: {samples}")
+    _draw(outcomes, plots, console)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure muxpy beside its references.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the measures whose group or name contains this")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="one group, or the measures whose name contains this"
+    )
     parser.add_argument("--rounds", type=_positive, default=3, help="rounds to take the median of (3)")
     parser.add_argument("--seconds", type=_seconds, default=1.0, help="length of one measurement (1.0)")
-    parser.add_argument("--json", type=Path, default=OUTPUT / "results.json", metavar="FILE", help="where samples go")
-    parser.add_argument("--plots", type=Path, default=OUTPUT, metavar="DIR", help="where plots go")
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"where samples go ({OUTPUT}/results.json)")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help=f"where plots go ({OUTPUT})")
     return parser
 
 
+def _wanted(measure: Measure, only: str) -> bool:
+    return measure.group == only if only in GROUPS else only in measure.name
+
+
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"it must be a whole number from 1, not {text!r}")
     return number
 
 
 def _seconds(text: str) -> float:
-    if not 0 < (number := float(text)) <= 60:
-        raise ValueError(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 60:
+        raise argparse.ArgumentTypeError(f"it must be more than 0 and at most 60, not {text!r}")
     return number
 
 

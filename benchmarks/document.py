@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .measures import MEASURES
 from .outcome import Outcome
+from .plots import PLOTS
 from .report import rows
 from .units import show
 
@@ -36,10 +37,15 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1 or not (source := Path(arguments[0]) / "results.json").is_file():
         print("usage: python -m benchmarks.document FOLDER, one with the results.json of a whole run", file=sys.stderr)
         return 2
+    results = json.loads(source.read_text())
+    if absent := {measure.name for measure in MEASURES} - {part["name"] for part in results["measures"]}:
+        print(f"not a whole run, {len(absent)} measures are missing: {', '.join(sorted(absent))}", file=sys.stderr)
+        return 2
     FOLDER.mkdir(exist_ok=True)
-    for path in (source, *sorted(source.parent.glob("*.svg"))):
-        shutil.copy(path, FOLDER)
-    PAGE.write_text(filled(PAGE.read_text(), json.loads(source.read_text())))
+    if not source.parent.samefile(FOLDER):
+        for name in ("results.json", *(f"{plot}.svg" for plot in PLOTS)):
+            shutil.copy(source.parent / name, FOLDER)
+    PAGE.write_text(filled(PAGE.read_text(), results))
     print(f"{PAGE} is up to date")
     return 0
 
@@ -67,7 +73,10 @@ def load(results: dict[str, Any]) -> list[Outcome]:
 def _machine(results: dict[str, Any]) -> Iterator[str]:
     yield from _table(("", ""), ((key, str(value)) for key, value in results["machine"].items() if value is not None))
     yield ""
-    yield "Medians of {rounds} rounds of {seconds:g} s.".format(**results["options"])
+    yield (
+        "Medians of {rounds} rounds of {seconds:g} s; of one round where each takes longer, which is so for the links "
+        "(10 s at 100 ms, 5 s else) and for the memory of streams."
+    ).format(**results["options"])
 
 
 def _group(outcomes: list[Outcome]) -> Iterator[str]:
@@ -78,8 +87,9 @@ def _group(outcomes: list[Outcome]) -> Iterator[str]:
     else:
         for outcome in outcomes:
             heads = (outcome.measure.name, *(figure.label for figure in outcome.measure.figures), "should be")
+            if outcome is not outcomes[0]:
+                yield ""
             yield from _table(heads, (_entry_row(outcome, entry) for entry in outcome.measure.entries))
-            yield ""
 
 
 def _matrix_row(outcome: Outcome, entries: Iterable[str]) -> list[str]:

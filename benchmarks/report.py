@@ -112,7 +112,10 @@ def summary(console: Console, outcomes: Sequence[Outcome]) -> None:
     console.print(f"{len(verdicts) - len(missed)} of {len(verdicts)} targets reached")
     for outcome, verdict in missed:
         beside = f" of {verdict.beside}" if verdict.beside else ""
-        console.print(f"  missed: {outcome.measure.name}, {verdict.target.figure} {verdict.text}{beside}")
+        units = {figure.key: figure.unit for figure in outcome.measure.figures}
+        value = outcome.median(verdict.target.entry, verdict.target.figure) or 0
+        is_now = show(value, units[verdict.target.figure])
+        console.print(f"  missed: {outcome.measure.name}: {is_now}, should be {verdict.text}{beside}")
     absent = {name: reason for outcome in outcomes for name, reason in outcome.missing.items()}
     for name, reason in absent.items():
         console.print(f"  skipped: {name}: {reason}")

@@ -17,7 +17,7 @@ __all__ = ["SessionStatistics", "StreamStatistics", "of_session", "of_stream"]
 
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
-    """A session's figures at one moment."""
+    """A session's figures at one moment. Sizes are bytes, times are seconds, counters run from the start."""
 
     rtt: float | None
     """The smallest round trip of the last seconds; None until one was measured."""
@@ -34,6 +34,7 @@ class SessionStatistics:
     backlog: int
     """Streams that wait to be accepted."""
     frames_received: int
+    """Whole frames received, of all kinds."""
     frames_sent: int
     """Frames given to the transport."""
     data_received: int
@@ -69,7 +70,8 @@ class SessionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
-    """A stream's figures at one moment; after its end, its last ones."""
+    """A stream's figures at one moment; after its end, its last ones, but for the window, which it has given back.
+    Sizes are bytes, times are seconds."""
 
     data_received: int
     """Payload bytes received, whether or not they were read."""
@@ -84,7 +86,8 @@ class StreamStatistics:
     receive_window: int
     """Bytes that this side lets the peer send now."""
     receive_window_size: int
-    """What the receive window comes back to when all is read: 64 KiB at first, more as the link needs it."""
+    """What the receive window comes back to when all is read: 64 KiB at first, more as the link needs it; 64 KiB again
+    when the peer has ended its direction and all is read."""
     blocked_on_window: float
     """Seconds that data has waited for the peer's window, until now."""
 

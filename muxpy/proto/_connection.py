@@ -409,12 +409,13 @@ class Connection:
         """Take a round trip that a heartbeat measured."""
         self._budget.rtt.sample(rtt, self._clock())
 
-    def next_batch(self, limit: int, *, turn: int = 1) -> Batch | None:
+    def next_batch(self, limit: int, *, turn: int = 1, exact: bool = True) -> Batch | None:
         """The next bytes to write, about `limit` of them; None if there are none now.
 
-        `turn`: how many quanta a stream in line may send at a time, for weight 1.
+        `turn`: how many quanta a stream in line may send at a time, for weight 1. `exact`: rather end early than give
+        others the turn of a stream that may come back to it.
         """
-        return self._outbox.next_batch(limit, self._clock, turn=turn)
+        return self._outbox.next_batch(limit, self._clock, turn=turn, exact=exact)
 
     def _send_fin(self, stream: StreamState) -> None:
         self._outbox.put(encode_data_header(stream.id, 0, fin=True), counts=not self._table.is_local(stream.id))

@@ -125,7 +125,7 @@ class Outbox:
                 f"more than {self._limit} control frames wait to be written: the peer does not read its answers",
             )
 
-    def next_batch(self, limit: int, clock: Callable[[], float], *, turn: int = 1) -> Batch | None:
+    def next_batch(self, limit: int, clock: Callable[[], float], *, turn: int = 1, exact: bool = True) -> Batch | None:
         """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none."""
         chunks: list[Buffer] = []
         done: list[StreamState] = []
@@ -140,7 +140,7 @@ class Outbox:
             self._control_frames = self._counted = self.small_frames = 0
         if self.scheduler.waiting:
             before = len(chunks)
-            data_size = self.scheduler.fill(chunks, limit, done, clock, turn=turn)
+            data_size = self.scheduler.fill(chunks, limit, done, clock, turn=turn, exact=exact)
             data_frames = (len(chunks) - before) // 2  # a header and a payload each
             self._counters.data_sent += data_size - data_frames * HEADER_SIZE
             size += data_size

@@ -20,6 +20,9 @@ QUANTUM: Final = MAX_PAYLOAD
 """Bytes a turn for weight 1: one full frame, so that bulk goes in full frames and a small message waits for at most one
 frame of each other stream of priority 0, and as many as its weight of one with more."""
 
+WORTHWHILE: Final = 64 * 1024
+"""Bytes that are worth a batch, if it ends there so that a stream can come back to the rest of its turn."""
+
 
 def weight(priority: int) -> int:
     """The share of a stream beside one of priority 0."""
@@ -54,11 +57,19 @@ class Scheduler:
             line.append(stream)
 
     def fill(
-        self, chunks: list[Buffer], limit: int, done: list[StreamState], clock: Callable[[], float], *, turn: int = 1
+        self,
+        chunks: list[Buffer],
+        limit: int,
+        done: list[StreamState],
+        clock: Callable[[], float],
+        *,
+        turn: int = 1,
+        exact: bool = True,
     ) -> int:
         """Append about `limit` bytes of frames to `chunks`, a header and a payload each; how many bytes that made.
 
-        Streams whose data is all framed go to `done`. `turn`: a turn's length in quanta.
+        Streams whose data is all framed go to `done`. `turn`: a turn's length in quanta. `exact`: end early where a
+        stream has a turn left for which it may come back.
         """
         size = 0
         for line in (self._urgent, self._line):
@@ -66,14 +77,14 @@ class Scheduler:
                 stream = line[0]
                 outgoing = stream.outgoing
                 if outgoing is not None:  # else it was withdrawn
-                    alone = len(line) == 1 and not done
+                    alone = len(line) == 1 and not (exact and done)
                     size += _take_turn(stream, outgoing, chunks, limit - size, 0 if alone else turn)
                     if stream.position == len(outgoing):
                         stream.outgoing = outgoing = None
                         done.append(stream)
-                        if stream.deficit > 0 and 2 * size >= limit:
+                        if exact and stream.deficit > 0 and size >= WORTHWHILE:
                             limit = size  # with a turn left it comes back to the head of the line: let it
-                    elif done and len(line) == 1:
+                    elif exact and done and len(line) == 1:
                         limit = size  # alone only until they come back: a turn of it, not all that is left of the batch
                 if outgoing is None or stream.send_window <= 0:
                     line.popleft()

@@ -2,8 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
-from benchmarks.document import FOLDER, PAGE, filled, load
+import pytest
+
+from benchmarks.document import FOLDER, PAGE, filled, load, main
 from benchmarks.measures import GROUPS
 
 
@@ -30,6 +33,16 @@ def test_every_plot_of_the_page_is_there() -> None:
     plots = re.findall(r"\(performance/([a-z]+\.svg)\)", PAGE.read_text())
     assert plots
     assert sorted(plots) == sorted(path.name for path in FOLDER.glob("*.svg"))
+
+
+def test_a_part_of_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((FOLDER / "results.json").read_text())
+    results["measures"] = results["measures"][1:]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    before = PAGE.read_text()
+    assert main([str(tmp_path)]) == 2
+    assert "not a whole run, 1 measures are missing: bulk, 64 KiB writes, 1 stream" in capsys.readouterr().err
+    assert PAGE.read_text() == before
 
 
 def test_a_changed_sample_changes_the_page() -> None:
