@@ -147,9 +147,10 @@ class Writer:
             self._last_priority = stream.priority
             self._weigh_until = self._sends + WEIGHED
         uncontended = self._batch is None and not self._core.waiting_to_send and self.error is None
+        writes_itself = uncontended and not self._weighing
         self._core.submit(stream, data)
         self._sends += 1
-        if uncontended and self._sends > self._weigh_until:
+        if writes_itself:
             self._flush()
         else:
             self.poke()
@@ -231,6 +232,11 @@ class Writer:
     def _has_output(self) -> bool:
         return self._core.has_output or self._transport.has_output
 
+    @property
+    def _weighing(self) -> bool:
+        """Whether senders of different priorities take turns."""
+        return self._sends < self._weigh_until
+
     def _begin(self) -> Batch | None:
         if self._batch is None:
             self._batch = self._choose()
@@ -243,7 +249,7 @@ class Writer:
     def _choose(self) -> Batch | None:
         if self._pace >= FAST:
             return self._core.next_batch(BATCH_SIZE)
-        if self._sends < self._weigh_until:
+        if self._weighing:
             return self._core.next_batch(BATCH_SIZE, turn=LONG_TURN)
         # All of one weight: what stands in line may go at once, so that its senders write for themselves again.
         return self._core.next_batch(LARGE_BATCH, turn=LONG_TURN, exact=False)

@@ -150,8 +150,7 @@ class Lifecycle:
             self.finish(self.core.error.code, self.core.error)
         if self.core.has_output:
             self.writer.poke()
-        if self.closing or self._watches_idle:
-            self.streams_changed()
+        self.streams_changed()
 
     def _opened(self, stream: Stream) -> None:
         if stream._state.extension:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ from tests.helpers.pairs import stream_pair, unix_pair
 from tests.helpers.tasks import bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from muxpy.frame import Buffer
 
@@ -47,42 +48,41 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     return calls
 
 
+@asynccontextmanager
+async def quiet_sender(writes: Writes) -> AsyncIterator[muxpy.Stream]:
+    """A stream of a session that has had nothing to write for a while."""
+    one, two = unix_pair()
+    async with (
+        muxpy.open_session(one, client=True, config=QUIET) as client,
+        muxpy.open_session(two, client=False, config=QUIET) as server,
+    ):
+        near, _ = await stream_pair(client, server)
+        await trio.sleep(1)
+        writes.sizes.clear()
+        yield near
+        client.kill()
+
+
 @bounded()
 async def test_messages_with_work_between_them_do_not_wait_for_each_other(
     writes: Writes, autojump_clock: trio.testing.MockClock
 ) -> None:
     """However few turns of the scheduler that work leaves: each is written before its send_all returns."""
-    one, two = unix_pair()
-    async with (
-        muxpy.open_session(one, client=True, config=QUIET) as client,
-        muxpy.open_session(two, client=False, config=QUIET) as server,
-    ):
-        near, _ = await stream_pair(client, server)
-        await trio.sleep(1)
-        writes.sizes.clear()
+    async with quiet_sender(writes) as near:
         for number in range(1, 11):
             await near.send_all(b"progress")
             assert sum(writes.sizes) == number * 16
             autojump_clock.jump(2 * PATIENCE)  # what works does not yield
-        client.kill()
 
 
 @bounded()
 async def test_messages_at_once_come_together(writes: Writes, autojump_clock: trio.testing.MockClock) -> None:
-    one, two = unix_pair()
-    async with (
-        muxpy.open_session(one, client=True, config=QUIET) as client,
-        muxpy.open_session(two, client=False, config=QUIET) as server,
-    ):
-        near, _ = await stream_pair(client, server)
-        await trio.sleep(1)
-        writes.sizes.clear()
+    async with quiet_sender(writes) as near:
         for _ in range(100):
             await near.send_all(b"progress")
         await wait_all_tasks_blocked()
         assert sum(writes.sizes) == 100 * 16
         assert len(writes.sizes) <= 1 + 100 // 32 + 1  # the first, then 32 at a time, then what is left
-        client.kill()
 
 
 @bounded()
