@@ -112,6 +112,7 @@ class Writer:
         self._written = -inf  # when the last batch was
         self._pace = 2 * FAST  # seconds a byte, of the last batches
         self._seen = 0  # reads up to the last batch of the writer task
+        self._held = False  # more is about to come
         self.reads = 0
         self.error: BaseException | None = None
         self.bytes_sent = 0
@@ -130,7 +131,9 @@ class Writer:
             return False
         if not self._core.submit_small(stream, data):
             return False
-        if self._alone or self._core.small_frames >= ENOUGH_FRAMES or self._clock() > self._written + PATIENCE:
+        if self._held and self._core.small_frames < ENOUGH_FRAMES:
+            pass
+        elif self._alone or self._core.small_frames >= ENOUGH_FRAMES or self._clock() > self._written + PATIENCE:
             self._alone = False
             self._flush()
         else:
@@ -154,6 +157,19 @@ class Writer:
             self._flush()
         else:
             self.poke()
+
+    def hold(self) -> None:
+        """Let small messages wait for `release`: more come at once."""
+        self._held = True
+
+    def release(self) -> None:
+        """Write what has come together."""
+        self._held = False
+        if self._batch is None and self.error is None and self._core.has_output:
+            try:
+                self._flush()
+            except Exception as error:  # a bug: it ends this session, and not everything that the poller serves
+                self._fail(error)
 
     def grant(self) -> None:
         """A window update is to be written: at once, since the peer may wait for it, unless others do the same."""

@@ -137,9 +137,11 @@ class Lifecycle:
 
     def on_changes(self, changes: Changes) -> None:
         """Wake whom the received bytes concern. Runs in the reader: it starts tasks and waits for none."""
-        self.writer.expect(len(changes.readable) + len(changes.opened) + len(changes.writable))
+        self.writer.expect(len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable))
         for state in changes.opened:
             self._opened(Stream(self._session, state))
+        for state in changes.direct:
+            state.handle._on_arrived()
         for state in changes.readable:
             state.handle._wake_receiver()
         for state in changes.writable:

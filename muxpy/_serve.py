@@ -35,6 +35,8 @@ async def open_session(
     transport: trio.abc.Stream,
     *,
     client: bool,
+    ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
     config: SessionConfig | None = None,
     extensions: Iterable[Extension] | None = None,
 ) -> AsyncIterator[Session]:
@@ -42,8 +44,18 @@ async def open_session(
 
     One side must be the client, the other not. `extensions` None means the heartbeat, as the Go peer has it;
     an empty list none. Leaving the block normally is `Session.aclose`; by an exception or cancellation, `kill`.
+
+    With an `ssl_context`, `transport` must be a trio.SocketStream, and TLS is spoken on it: faster than over a
+    trio.SSLStream. A client checks the certificate for `server_hostname`. Raises ssl.SSLError (an OSError) or
+    trio.BrokenResourceError if the handshake fails; how long it may take is up to the caller.
     """
-    async with _run_session(_as_transport(transport), client, config, extensions) as session:
+    if ssl_context is None:
+        ready = _as_transport(transport)
+    elif isinstance(transport, trio.SocketStream):
+        ready = await _secure(transport, ssl_context, server_hostname=server_hostname, server_side=not client)
+    else:
+        raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
+    async with _run_session(ready, client, config, extensions) as session:
         yield session
 
 

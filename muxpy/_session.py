@@ -17,6 +17,8 @@ from ._stream import Stream
 from .frame import MAX_PRIORITY, MAX_STREAM_TYPE
 
 if TYPE_CHECKING:
+    import ssl
+
     from ._config import SessionConfig
     from ._statistics import SessionStatistics
     from ._transport import Address, Transport
@@ -43,6 +45,8 @@ class Session:
         self.client = client
         self.local_address: Address = transport.local_address
         self.remote_address: Address = transport.remote_address
+        self.tls: ssl.SSLObject | None = transport.tls
+        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
         self._life = Lifecycle(self, transport, extensions)
         self._core = self._life.core
         self._writer = self._life.writer

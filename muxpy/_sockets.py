@@ -175,7 +175,7 @@ class TlsTransport(SocketTransport):
         super().__init__(stream)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
+        self.tls = self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
@@ -196,11 +196,6 @@ class TlsTransport(SocketTransport):
             else:
                 await self._flush()
                 return
-
-    @property
-    def tls(self) -> ssl.SSLObject:
-        """The TLS connection, for its certificate, cipher and protocol."""
-        return self._tls
 
     @property
     def has_output(self) -> bool:

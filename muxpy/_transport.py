@@ -4,6 +4,7 @@ A transport reads for one task and writes for one task at a time. `try_send` wri
 waiting, so that a task with something to send need not wake another one to have it sent.
 """
 
+import ssl
 from abc import abstractmethod
 from typing import Any, TypeAlias
 
@@ -26,6 +27,8 @@ class Transport(trio.abc.AsyncResource):
 
     local_address: Address = None
     remote_address: Address = None
+    tls: ssl.SSLObject | None = None
+    """The TLS connection, for its certificates, cipher and version; None without TLS."""
     half_closeable = True
     """Whether `send_eof` does anything."""
     reads = 0

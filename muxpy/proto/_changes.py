@@ -21,6 +21,8 @@ class Changes:
     """Streams that the peer opened, in order. Each holds a place in the backlog until `Connection.accepted`."""
     readable: list[StreamState]
     """Streams with new data or the peer's FIN."""
+    direct: list[StreamState]
+    """Streams whose new data is to be passed on without being kept: see `Connection.pass_on`."""
     writable: list[StreamState]
     """Streams whose send window was used up and is open again."""
     reset: list[StreamState]
@@ -29,6 +31,7 @@ class Changes:
     def __init__(self) -> None:  # one for each read: the generated one takes twice as long
         self.opened = []
         self.readable = []
+        self.direct = []
         self.writable = []
         self.reset = []
 

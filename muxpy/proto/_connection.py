@@ -159,11 +159,27 @@ class Connection:
         for stream in arrived:
             if stream.arriving is None:  # reset after the data
                 continue
+            if stream.direct and not stream.chunks:
+                changes.direct.append(stream)
+                continue
             count = stream.settle()
             total += count
             stream.window.arrived(count, stream.buffered == count, now, rtt)
             changes.readable.append(stream)
         self.counters.data_received += total
+
+    def pass_on(self, stream: StreamState, count: int) -> None:
+        """Of a stream in `Changes.direct`, the first `count` bytes that arrived have been passed on; keep the others.
+
+        To be called before anything else is received: until then, `StreamState.arriving` are views of what was.
+        """
+        total = stream.buffered
+        if count:
+            stream.skip_arriving(count)
+        stream.settle()
+        stream.window.arrived(total, True, self._clock(), self._budget.rtt)
+        self.counters.data_received += total
+        self._consumed(stream, count)
 
     def receive_eof(self) -> bool:
         """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
@@ -340,13 +356,15 @@ class Connection:
     def take(self, stream: StreamState, max_bytes: int | None) -> bytes:
         """Take unread bytes, and give the peer window for them when enough has come together."""
         data = stream.take(max_bytes)
+        self._consumed(stream, len(data))
+        return data
+
+    def _consumed(self, stream: StreamState, count: int) -> None:
         if stream.phase.reads:
-            window = stream.window
-            if window.due(len(data)):
+            if stream.window.due(count):
                 self._give_window(stream)
         elif not stream.buffered:
             self._table.release(stream)
-        return data
 
     def _give_window(self, stream: StreamState) -> None:
         increment = stream.window.give(self._clock(), self._budget)

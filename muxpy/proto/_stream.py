@@ -31,6 +31,7 @@ class StreamState:
         "cut_short",
         "data_sent",
         "deficit",
+        "direct",
         "extension",
         "grant",
         "handle",
@@ -66,6 +67,7 @@ class StreamState:
         self.chunks: list[bytes] | None = None  # unread, oldest first; None costs an idle stream nothing
         self._offset = 0  # read position in chunks[0]
         self.buffered = 0  # unread bytes
+        self.direct = False  # what arrives is offered to the shell before it is kept
         self.grant = 0  # window increments that wait to be written, merged into one WND_INC
         # Sending.
         self.send_window = INITIAL_WINDOW
@@ -121,6 +123,19 @@ class StreamState:
         else:
             chunks.append(chunk)
         return len(chunk)
+
+    def skip_arriving(self, count: int) -> None:
+        """The first `count` bytes of the last batch were passed on, and need not be kept."""
+        arriving = self.arriving
+        assert arriving is not None
+        self.buffered -= count
+        index = 0
+        while count and count >= len(arriving[index]):
+            count -= len(arriving[index])
+            index += 1
+        del arriving[:index]
+        if count:
+            arriving[0] = arriving[0][count:]
 
     def wait_for_window(self, now: float) -> None:
         """There is data to send and no window for it."""

@@ -42,7 +42,8 @@ class Talkative:
     """A TLS connection that has an answer to whatever it reads, as to key updates."""
 
     def __init__(self, transport: TlsTransport, answer: bytes) -> None:
-        self._tls = transport.tls
+        assert transport.tls is not None
+        self._tls: ssl.SSLObject = transport.tls
         self._outgoing = transport._outgoing
         self._answer = answer
         self.most = 0
