@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 import trio.testing
 
-from muxpy_cli._specs import Address
-from muxpy_cli._wire import (
+from muxpy_cli.specs import Address, UnixPath
+from muxpy_cli.wire import (
     MAX_MESSAGE,
     Message,
     Refused,
     WireError,
     check_answer,
     pack,
+    pack_endpoint,
     receive_message,
-    unpack_address,
+    unpack_endpoint,
+    unpack_text,
 )
 
 
@@ -39,7 +41,7 @@ async def receive(data: bytes, cut: int) -> tuple[Message, bytes]:
 async def test_a_message_arrives_however_it_is_cut(cut: int) -> None:
     with trio.fail_after(5):
         message, early = await receive(pack({"host": "localhost", "port": 80}), cut)
-    assert unpack_address(message) == Address("localhost", 80)
+    assert unpack_endpoint(message) == Address("localhost", 80)
     assert early == b""
 
 
@@ -81,11 +83,29 @@ async def test_a_malformed_message_is_refused(data: bytes) -> None:
         {"host": "a", "port": True},
         {"host": "a", "port": -1},
         {"host": "a", "port": 65536},
+        {"unix": ""},
+        {"unix": 1},
+        {"unix": "/a\0b"},
+        {"unix": "/" + 107 * "a"},
     ],
 )
 def test_a_wrong_address_is_refused(message: Message) -> None:
     with pytest.raises(WireError):
-        unpack_address(message)
+        unpack_endpoint(message)
+
+
+@pytest.mark.parametrize("endpoint", [Address("localhost", 80), Address("::1", 0), UnixPath("/run/a.sock")])
+def test_an_endpoint_comes_through(endpoint: Address | UnixPath) -> None:
+    assert unpack_endpoint(pack_endpoint(endpoint)) == endpoint
+    assert ("net" in pack_endpoint(endpoint, datagrams=True)) == isinstance(endpoint, Address)
+
+
+def test_a_text_is_bounded() -> None:
+    assert unpack_text({}, "token", most=3) is None
+    assert unpack_text({"token": "abc"}, "token", most=3) == "abc"
+    for value in ("abcd", 1, ["a"]):
+        with pytest.raises(WireError):
+            unpack_text({"token": value}, "token", most=3)
 
 
 def test_an_answer_is_an_error_or_not() -> None:

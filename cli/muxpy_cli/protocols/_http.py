@@ -1,0 +1,151 @@
+"""An HTTP proxy's end of CONNECT (RFC 9110, section 9.3.6).
+
+h11 reads the request. The answers are few and of a fixed form, so they are written here: h11 would add a header to the
+success, by the client's version, where clients expect none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+from ..specs import Address, SpecError, parse_address
+
+__all__ = ["HttpProxy", "ProxyRequest"]
+
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of the request line and the headers. Browsers send under one kilobyte; common servers allow 8 or 16."""
+MAX_METHOD: Final = 20
+"""Characters to show of a method; the longest that are registered have fewer."""
+MAX_REASON: Final = 300
+"""Characters to say why a request is wrong: the client's own bytes are quoted in it, and may be a whole head."""
+
+CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+STATUS: Final = {"forbidden": HTTPStatus.FORBIDDEN, "timeout": HTTPStatus.GATEWAY_TIMEOUT}
+"""Of the wire's REASONS; the others are BAD_GATEWAY."""
+SENTENCES: Final = {
+    "forbidden": "the tunnel does not allow {}",
+    "refused": "{} refused the connection",
+    "timeout": "{} did not answer in time",
+    "unreachable": "{} cannot be reached",
+    "unresolved": "the name in {} cannot be resolved",
+}
+
+# What clients send first that take this for another kind of port.
+OTHERS: Final = {4: "SOCKS 4", 5: "SOCKS 5", 0x16: "TLS"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """What the client asks for."""
+
+    host: str
+    """A name, not resolved, or an address without brackets."""
+    port: int
+
+
+class _Failed(Exception):
+    """The request is not one that this proxy answers with a tunnel."""
+
+    def __init__(self, status: HTTPStatus, why: str, text: str | None = None, *, body: bool = True) -> None:
+        why = why[:MAX_REASON]
+        super().__init__(why)
+        self.reply = _error(status, why if text is None else text, body=body)
+
+
+class HttpProxy:
+    """One client's request; see Handshake for how to use it. `Proxy-Authorization` is ignored."""
+
+    def __init__(self) -> None:
+        self.request: ProxyRequest | None = None
+        self.failed: str | None = None
+        self.rest = b""
+        self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._room = MAX_HEAD
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what the client sent, and return what to send it now; sets `request` and `rest`, or `failed`."""
+        if self.request is not None:
+            self.rest += data
+        if self.request is not None or self.failed is not None or not data:
+            return b""  # to h11, no data would mean the end of the connection
+        try:
+            self._read(data)
+        except _Failed as failure:
+            self.failed = str(failure)
+            return failure.reply
+        return b""
+
+    def answer(self, reason: str | None) -> bytes:
+        """The answer to the request: None for success, or one of the wire's REASONS. RuntimeError without a request."""
+        if self.request is None:
+            raise RuntimeError("there is no request to answer")
+        if reason is None:
+            return CONNECTED
+        target = Address(self.request.host, self.request.port)
+        sentence = SENTENCES.get(reason, "there is no connection to {}").format(target)
+        return _error(STATUS.get(reason, HTTPStatus.BAD_GATEWAY), sentence)
+
+    def _read(self, data: bytes) -> None:
+        if self._room == MAX_HEAD and data[0] in OTHERS:
+            raise _Failed(HTTPStatus.BAD_REQUEST, f"the client speaks {OTHERS[data[0]]}, not HTTP")
+        # h11 sees no byte beyond the limit. Its own limit is for heads that are not complete: it would let pass a
+        # longer one that comes at once.
+        head, beyond = data[: self._room], data[self._room :]
+        self._room -= len(head)
+        event = self._parse(head)
+        if event is not None:
+            self.request = _target(event)
+            self.rest = self._connection.trailing_data[0] + beyond
+        elif not self._room:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise _Failed(status, f"the head of the request is longer than {MAX_HEAD} bytes")
+
+    def _parse(self, data: bytes) -> h11.Request | None:
+        try:
+            self._connection.receive_data(data)
+            event = self._connection.next_event()
+        except h11.RemoteProtocolError as error:
+            # h11's hint tells a request that it does not implement (501) from a bad one (400).
+            raise _Failed(HTTPStatus(error.error_status_hint), f"not a proper HTTP request: {error}") from None
+        return event if isinstance(event, h11.Request) else None
+
+
+def _target(request: h11.Request) -> ProxyRequest:
+    """What a CONNECT asks for; _Failed if it is no proper one."""
+    target = request.target.decode("ascii")  # h11 lets nothing else pass
+    if request.method != b"CONNECT":
+        method = request.method.decode("ascii")
+        text = f"This proxy only opens tunnels, with CONNECT. It does not know {method[:MAX_METHOD]}."
+        why = f"the client asks for {method} {target}, not for CONNECT"
+        raise _Failed(HTTPStatus.METHOD_NOT_ALLOWED, why, text, body=method != "HEAD")
+    # A CONNECT has no content. What another proxy on the way would take for it, this one would take for the tunnel's
+    # first bytes, so such a request is not let through.
+    if any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in request.headers
+    ):
+        raise _Failed(HTTPStatus.BAD_REQUEST, "the client sends a CONNECT with a body")
+    try:
+        address = parse_address(target)
+    except SpecError as error:
+        raise _Failed(HTTPStatus.BAD_REQUEST, f"CONNECT {target}: {error}") from None
+    return ProxyRequest(address.host, address.port)
+
+
+def _error(status: HTTPStatus, text: str, *, body: bool = True) -> bytes:
+    """A whole answer. The answer to HEAD has no body."""
+    content = f"{text}\n".encode()
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+    ]
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        lines.append("Allow: CONNECT")
+    head = "".join(f"{line}\r\n" for line in [*lines, ""])
+    return head.encode("ascii") + (content if body else b"")

@@ -1,0 +1,41 @@
+"""What the two ends say to each other."""
+
+from ._messages import (
+    ANSWER_TIMEOUT,
+    DATAGRAMS,
+    MAX_MESSAGE,
+    OPENING_TIMEOUT,
+    REASONS,
+    Message,
+    Purpose,
+    Refused,
+    WireError,
+    check_answer,
+    pack,
+    pack_endpoint,
+    receive_message,
+    split_message,
+    unpack_endpoint,
+    unpack_integer,
+    unpack_text,
+)
+
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "DATAGRAMS",
+    "MAX_MESSAGE",
+    "OPENING_TIMEOUT",
+    "REASONS",
+    "Message",
+    "Purpose",
+    "Refused",
+    "WireError",
+    "check_answer",
+    "pack",
+    "pack_endpoint",
+    "receive_message",
+    "split_message",
+    "unpack_endpoint",
+    "unpack_integer",
+    "unpack_text",
+]
