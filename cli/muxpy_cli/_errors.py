@@ -9,7 +9,10 @@ from typing import Final
 
 import trio
 
-__all__ = ["Failure", "Interrupted", "describe", "the_cause"]
+__all__ = ["NOT_ALLOWED", "Failure", "Interrupted", "Unreachable", "describe", "draining_text", "the_cause"]
+
+NOT_ALLOWED: Final = 3
+"""The exit code if somebody may not do what was asked, or cannot be trusted."""
 
 
 _NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
@@ -24,12 +27,22 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+class Unreachable(Failure):
+    """It may work later: nobody answers now."""
+
+
 class Interrupted(Exception):
     """A second signal came while the first was still being obeyed."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number  # as a shell reports a process that a signal ended
+
+
+def draining_text(count: int) -> str:
+    """What is said when connections are still open at the end."""
+    what = "an open connection" if count == 1 else f"{count:,} open connections"
+    return f"finishing {what} (Ctrl-C again ends at once)"
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,93 @@
+"""Numeric addresses, in the one form in which rules and tables compare them."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+__all__ = ["LOOPBACK", "UNSPECIFIED", "Ip", "IpNetwork", "is_numeric", "is_special", "parse_ip", "parse_network"]
+
+Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK: Final[tuple[IpNetwork, ...]] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+UNSPECIFIED: Final[frozenset[Ip]] = frozenset({ipaddress.IPv4Address("0.0.0.0"), ipaddress.IPv6Address("::")})
+"""To bind, every address of the machine; to connect to, Linux takes them for loopback."""
+
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+# They carry an IPv4 address in their last 32 bits, and a gateway or an old stack may send what goes there to it:
+# the NAT64 prefix of RFC 6052, and the IPv4-compatible addresses of RFC 4291.
+_CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+# What hands out credentials to whoever asks from a virtual machine, outside the link-local addresses.
+_METADATA: Final = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "fd00:ec2::254",  # AWS
+            "fd20:ce::254",  # Google Cloud
+            "100.100.100.200",  # Alibaba Cloud
+            "168.63.129.16",  # Azure's WireServer
+            "192.0.0.192",  # Oracle Cloud
+        ),
+    )
+)
+
+
+@lru_cache(maxsize=1024)  # each connection asks for its address once for each rule
+def parse_ip(text: str) -> Ip | None:
+    """The address without its zone (`%eth0`), an IPv4-mapped one as IPv4; None if it is none."""
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0] if ":" in text else text)
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    return ip
+
+
+def parse_network(text: str) -> IpNetwork:
+    """An address or CIDR; one inside the IPv4-mapped block as IPv4. Raises ValueError."""
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
+
+
+def is_numeric(host: str) -> bool:
+    """Whether a resolver reads it as a number, not a name: `127.1` and `0x7f000001` are addresses to inet_aton, too.
+
+    The last label decides, as in the URL standard: no top-level domain is a number.
+    """
+    if parse_ip(host) is not None:
+        return True
+    last = host.rstrip(".").rpartition(".")[2]
+    return last.isdecimal() or last[:2].lower() == "0x"
+
+
+def is_special(ip: Ip) -> bool:
+    """Whether an address means something about this machine or its network, so that no foreign DNS may lead to it.
+
+    Private addresses (10.0.0.0/8 and the like) are not special: names inside a company lead there.
+    """
+    carried = _carried(ip)
+    return (
+        ip.is_loopback
+        or ip.is_link_local
+        or ip.is_multicast
+        or ip in UNSPECIFIED
+        or ip in _METADATA
+        or (
+            ip.version == 4 and ip.is_reserved
+        )  # 240.0.0.0/4, with the broadcast address; IPv6 reserves much that is free
+        or (carried is not None and is_special(carried))
+    )
+
+
+def _carried(ip: Ip) -> ipaddress.IPv4Address | None:
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return None
+    if any(ip in network for network in _CARRIERS):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.sixtofour

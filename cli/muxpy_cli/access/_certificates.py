@@ -1,0 +1,108 @@
+"""What certificates say: whose they are, which they are, and until when they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from .._errors import NOT_ALLOWED, Failure, describe
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import trio
+    from cryptography.x509 import Certificate
+
+__all__ = [
+    "certificate_names",
+    "certificate_warning",
+    "check_fingerprint",
+    "fingerprint_of",
+    "format_fingerprint",
+]
+
+WARN_BEFORE: Final = timedelta(days=14)
+"""Time for a person to react. Programs that renew certificates do so a third of their life before the end, so those
+of a few days are only worth a word in the last third."""
+
+
+Peer: TypeAlias = "ssl.SSLObject | ssl.SSLSocket | trio.SSLStream[Any]"
+
+
+def certificate_names(ssl_object: Peer) -> list[str]:
+    """The common name and the DNS names of the peer's certificate; empty if it has shown none, or none was verified.
+
+    The handshake must be over. Only a verified certificate's names can be relied on, and OpenSSL hides the others.
+    """
+    certificate: dict[str, Any] = ssl_object.getpeercert() or {}
+    return list(dict.fromkeys(_names(certificate)))
+
+
+def _names(certificate: dict[str, Any]) -> Iterator[str]:
+    for part in certificate.get("subject", ()):
+        yield from (value for key, value in part if key == "commonName")
+    yield from (value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
+
+
+def check_fingerprint(ssl_object: Peer, fingerprint: bytes) -> None:
+    """Whether the peer's certificate is the pinned one, by the SHA-256 of its DER form; raises Failure.
+
+    The handshake must be over: it has proved that the peer has the certificate's key. Nothing may be sent before.
+    """
+    certificate: bytes | None = ssl_object.getpeercert(True)
+    if not certificate:
+        raise Failure("the other end has shown no certificate", NOT_ALLOWED)
+    shown = hashlib.sha256(certificate).digest()
+    if not hmac.compare_digest(shown, fingerprint):
+        raise Failure(
+            f"the certificate of the other end is not the pinned one: it has the fingerprint "
+            f"{format_fingerprint(shown)}. If it was renewed, ask who runs it before you take that one",
+            NOT_ALLOWED,
+        )
+
+
+def fingerprint_of(path: Path) -> str:
+    """That of the first certificate of a PEM file; raises Failure."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return format_fingerprint(_first_certificate(path).fingerprint(SHA256()))
+
+
+def format_fingerprint(fingerprint: bytes) -> str:
+    """As `sha256:` and lower-case hex digits."""
+    return f"sha256:{fingerprint.hex()}"
+
+
+def certificate_warning(path: Path, now: datetime | None = None) -> str | None:
+    """What there is to say about the dates of the first certificate of a PEM file; None if nothing. Raises Failure."""
+    return _dates(_first_certificate(path), now or datetime.now(UTC))
+
+
+def _dates(certificate: Certificate, now: datetime) -> str | None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        return f"is not valid before {start:%Y-%m-%d %H:%M} UTC"
+    if now > end:
+        return f"has expired on {end:%Y-%m-%d}"
+    left = end - now
+    if left > min(WARN_BEFORE, (end - start) / 3):
+        return None
+    if left < timedelta(days=2):
+        hours = int(left / timedelta(hours=1))
+        return f"expires in {hours} hour{'' if hours == 1 else 's'}"
+    return f"expires in {left.days} days"
+
+
+def _first_certificate(path: Path) -> Certificate:
+    from cryptography import x509  # takes longer to import than the rest of the program needs to start
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {describe(error)}") from error
+    except ValueError:
+        raise Failure(f"cannot use {path}: no certificate in PEM format in it") from None

@@ -1,0 +1,84 @@
+"""Asking rules: every refusal says what was asked for and which rules there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ._addresses import parse_ip
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._rules import BindRule, TargetRule
+
+__all__ = ["Forbidden", "check_bind", "check_bind_path", "check_target", "check_target_path"]
+
+SHOWN_RULES: Final = 8
+"""In a refusal, which is one line. The file has the others."""
+SHOWN_CHARACTERS: Final = 300
+"""Of what was asked for, which the other end chose: as many as a host name can have, with a port."""
+
+
+class Forbidden(Exception):
+    """No rule allows it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """What was asked for, and the rules that were asked."""
+
+
+def check_target(rules: Sequence[TargetRule], host: str, addresses: Sequence[str], port: int) -> list[str]:
+    """Those of the numeric `addresses` of `host` that may be reached, in their order; raises Forbidden if none.
+
+    A name must not be resolved again after this: connect to one of the addresses.
+    """
+    allowed = [address for address in addresses if any(rule.allows(host, address, port) for rule in rules)]
+    if allowed:
+        return allowed
+    target = _shown(host, port)
+    if addresses and list(addresses) != [host]:
+        target += f" ({', '.join(map(_printable, addresses[:SHOWN_RULES]))})"
+    if any(rule.names(host, port) for rule in rules):
+        reason = "leads to a loopback, link-local or other special address, which a rule must name as an address"
+        raise Forbidden(f"{target} {reason}; {_listed('allow', rules)}")
+    raise Forbidden(f"{target} is not in {_listed('allow', rules)}")
+
+
+def check_target_path(rules: Sequence[TargetRule], path: str) -> None:
+    """Whether the Unix socket at `path` may be reached; raises Forbidden if not."""
+    if not any(rule.allows_path(path) for rule in rules):
+        raise Forbidden(f"unix:{_printable(path)} is not in {_listed('allow', rules)}")
+
+
+def check_bind(rules: Sequence[BindRule], address: str, port: int) -> None:
+    """Whether `address` (numeric, `*` or `localhost`) may be bound; raises Forbidden if not.
+
+    localhost is both loopback addresses, so both must be allowed.
+    """
+    asked = ("127.0.0.1", "::1") if address.lower().removesuffix(".") == "localhost" else (address,)
+    if not all(any(rule.allows(one, port) for rule in rules) for one in asked):
+        raise Forbidden(f"{_shown(address, port)} is not in {_listed('allow-bind', rules)}")
+
+
+def check_bind_path(rules: Sequence[BindRule], path: str) -> None:
+    """Whether a Unix socket may be made at `path`; raises Forbidden if not."""
+    if not any(rule.allows_path(path) for rule in rules):
+        raise Forbidden(f"unix:{_printable(path)} is not in {_listed('allow-bind', rules)}")
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if parse_ip(host) is not None and ":" in host else f"{_printable(host)}:{port}"
+
+
+def _printable(text: str) -> str:
+    """What the other end sent must not write to a terminal, nor fill a log."""
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def _listed(name: str, rules: Sequence[TargetRule] | Sequence[BindRule]) -> str:
+    if not rules:
+        return f"{name}, which is empty"
+    more = f" and {len(rules) - SHOWN_RULES} more" if len(rules) > SHOWN_RULES else ""
+    return f"{name} = {', '.join(rule.text for rule in rules[:SHOWN_RULES])}{more}"

@@ -1,0 +1,119 @@
+"""TLS contexts for both ends, and failures in words that say what to do."""
+
+from __future__ import annotations
+
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from .._errors import Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .._options import ClientTls, ServerTls
+
+__all__ = ["ALPN", "client_context", "server_context"]
+
+ALPN: Final = "muxado/1"
+"""What is spoken inside TLS, so that one port can serve others as well."""
+
+# OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
+_MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+
+
+def server_context(tls: ServerTls) -> ssl.SSLContext:
+    """For the listening end; asks for client certificates if there is a client CA. Raises Failure."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _harden(context)
+    _load_chain(context, tls.cert, tls.key, "--tls-key")
+    if tls.client_ca is not None:
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except OSError as error:
+            raise _bad_ca(tls.client_ca, error) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(tls: ClientTls) -> ssl.SSLContext:
+    """For the connecting end; raises Failure.
+
+    With a fingerprint it checks nothing: after the handshake, and before anything is sent, call check_fingerprint.
+    """
+    context = _unchecking() if tls.fingerprint is not None else _checking(tls.ca)
+    _harden(context)
+    if tls.cert is not None:
+        _load_chain(context, tls.cert, tls.key, "its key in a file of its own")
+    return context
+
+
+def _unchecking() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # before verify_mode, which ssl refuses otherwise
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _checking(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+    except OSError as error:
+        raise _bad_ca(ca, error) from error
+
+
+def _harden(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # costs the answering side much more than the asking one
+    context.set_alpn_protocols([ALPN])
+
+
+def _bad_ca(ca: Path | None, error: OSError) -> Failure:
+    if isinstance(error, ssl.SSLError) and error.reason in (None, "NO_CERTIFICATE_OR_CRL_FOUND"):
+        return Failure(f"cannot use {ca}: no certificate in PEM format in it")
+    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}")
+
+
+def _load_chain(context: ssl.SSLContext, cert: Path, key: Path | None, option: str) -> None:
+    try:
+        context.load_cert_chain(cert, key, password=partial(_no_password, key or cert))
+    except OSError as error:  # ssl.SSLError is one
+        files = f"{cert} with {key}" if key else str(cert)
+        raise Failure(f"cannot use {files}: {_chain_reason(cert, key, option, error)}") from error
+
+
+def _no_password(file: Path) -> NoReturn:
+    raise Failure(f"cannot use {file}: the private key is encrypted; give one without a passphrase")
+
+
+def _chain_reason(cert: Path, key: Path | None, option: str, error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return _unreadable(cert, key) or _reason(error)
+    if "CERTIFICATE-----" not in _text(cert):
+        return f"no certificate in PEM format in {cert}"
+    if "PRIVATE KEY-----" not in _text(key or cert):
+        return f"no private key in {key}" if key else f"no private key in it: give {option}"
+    if error.reason in _MISMATCH:
+        return "the key does not belong to the certificate"
+    return _reason(error)
+
+
+def _unreadable(cert: Path, key: Path | None) -> str | None:
+    """OpenSSL does not say which of the two files it could not open."""
+    for file in filter(None, (cert, key)):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            return f"{file}: {_reason(error)}" if key else _reason(error)
+    return None
+
+
+def _text(file: Path) -> str:
+    return file.read_text(errors="replace")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason.lower().replace("_", " ") if error.reason else "not in PEM format"
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

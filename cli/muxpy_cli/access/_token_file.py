@@ -1,0 +1,114 @@
+"""Changing the token file, and leaving everything else in it as it was."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from .._errors import Failure, describe
+from ._files import locked_folder, replace_file
+from ._tokens import new_token, token_hash
+from ._user_table import name_problem
+from ._users import parse_users, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tomlkit import TOMLDocument
+
+    from ._model import User
+
+__all__ = ["add_user", "list_users", "remove_user"]
+
+
+def add_user(path: Path, name: str, settings: Mapping[str, Any], *, replace: bool = False) -> str:
+    """Write a user with a new token into the file; the token, which is kept nowhere else. Raises Failure.
+
+    `settings` are the keys of a user's table without the token. With `replace` a user who is there gets a new token
+    and these settings, and keeps the other ones.
+    """
+    if problem := name_problem(name):
+        raise Failure(problem, 2)
+    token = new_token()
+    table = {"token": token_hash(token), **settings}
+    _edit(path, name, lambda document: _add(document, path, name, table, replace), create=True)
+    return token
+
+
+def remove_user(path: Path, name: str) -> None:
+    """Take a user out of the file; raises Failure."""
+    _edit(path, name, lambda document: _remove(document, path, name), create=False)
+
+
+def list_users(path: Path) -> list[tuple[User, dict[str, Any]]]:
+    """The users of the file, each with what its table says, except the hash of the token. Raises Failure."""
+    text = read_text(path)
+    users = parse_users(text, str(path))
+    tables = tomllib.loads(text).get("users", {})
+    return [(user, {key: value for key, value in tables[user.name].items() if key != "token"}) for user in users]
+
+
+def _add(document: TOMLDocument, path: Path, name: str, table: Mapping[str, Any], replace: bool) -> None:
+    import tomlkit
+
+    from ._toml_edit import fill_table
+
+    if "users" not in document:
+        document["users"] = tomlkit.table(is_super_table=True)
+    users: Any = document["users"]
+    if name not in users:
+        users[name] = tomlkit.table()
+    elif not replace:
+        raise Failure(f"{path} has a user {name} already: choose another name, or --replace for a new token", 2)
+    fill_table(users[name], table)
+
+
+def _remove(document: TOMLDocument, path: Path, name: str) -> None:
+    from ._toml_edit import drop_table
+
+    users: Any = document.get("users", {})
+    if name not in users:
+        known = f"; there are {', '.join(users)}" if users else ""
+        raise Failure(f"{path} has no user {name}{known}", 2)
+    drop_table(document, "users", name)
+
+
+def _edit(path: Path, name: str, change: Callable[[TOMLDocument], None], *, create: bool) -> None:
+    try:
+        with locked_folder(path.parent):
+            before = "" if create and not os.path.lexists(path) else read_text(path)
+            parse_users(before, str(path))  # a file with mistakes is not touched
+            replace_file(path, _changed(before, path, name, change).encode(), 0o600)
+    except OSError as error:
+        raise Failure(f"cannot change {path}: {describe(error)}") from error
+
+
+def _changed(before: str, path: Path, name: str, change: Callable[[TOMLDocument], None]) -> str:
+    """The text after the change. There are many ways to write TOML, and in the rarer ones tomlkit makes mistakes: they
+    must not change somebody else's rights."""
+    import tomlkit  # here, because few commands need it and it takes long to import
+
+    trouble = Failure(f"cannot change {path}: its users must stand in tables of their own, like [users.alice]", 2)
+    try:
+        document = tomlkit.parse(_ended(before))
+        change(document)
+        after = _ended(tomlkit.dumps(document).lstrip("\n"))
+    except ValueError as error:  # all of tomlkit's are
+        raise trouble from error
+    if _others(before, name) != _others(after, name):
+        raise trouble
+    return after
+
+
+def _others(text: str, name: str) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {"": "not even TOML"}
+    return document | {"users": {user: table for user, table in document.get("users", {}).items() if user != name}}
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"

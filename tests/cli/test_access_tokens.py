@@ -1,0 +1,135 @@
+"""Tokens: made, hashed and read; and never in a message."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+from muxpy_cli._errors import Failure
+from muxpy_cli._options import ConnectOptions
+from muxpy_cli.access import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
+from muxpy_cli.specs import Address
+
+ADDRESS = Address("example.org", 4242)
+
+
+@pytest.fixture(autouse=True)
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUXPY_TOKEN", raising=False)
+
+
+def test_a_new_token() -> None:
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    for token in tokens:
+        assert token.startswith("muxpy_")
+        assert len(token) == len("muxpy_") + 43
+        assert is_token(token)
+        assert not is_hash(token)
+        assert is_hash(token_hash(token))
+
+
+def test_the_hash_is_sha256() -> None:
+    assert token_hash("secret") == "sha256:" + hashlib.sha256(b"secret").hexdigest()
+
+
+def test_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    options = ConnectOptions(address=ADDRESS, token_file=tmp_path / "token", ask_token=True)
+    monkeypatch.setattr(getpass, "getpass", lambda _: pytest.fail("the terminal was asked"))
+    assert read_token(options) == "from-file"
+    monkeypatch.setenv("MUXPY_TOKEN", " from-environment\n")
+    assert read_token(options) == "from-environment"
+    assert read_token(ConnectOptions(address=ADDRESS)) == "from-environment"
+    monkeypatch.setenv("MUXPY_TOKEN", "")
+    assert read_token(options) == "from-file"
+
+
+def test_no_token_is_none() -> None:
+    assert read_token(ConnectOptions(address=ADDRESS)) is None
+
+
+def test_the_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts: list[str] = []
+
+    def typed(prompt: str) -> str:
+        prompts.append(prompt)
+        return "typed "
+
+    monkeypatch.setattr(getpass, "getpass", typed)
+    assert read_token(ConnectOptions(address=ADDRESS, ask_token=True)) == "typed"
+    assert prompts == ["Token for example.org:4242: "]
+
+
+def _visible(_: str) -> str:
+    warnings.warn("it will be shown", getpass.GetPassWarning, stacklevel=1)
+    return "typed"
+
+
+def _ended(_: str) -> str:
+    raise EOFError
+
+
+@pytest.mark.parametrize("ask", [_visible, _ended])
+def test_without_a_terminal_there_is_nobody_to_ask(ask: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getpass", ask)
+    with pytest.raises(Failure, match="without a terminal: put it into MUXPY_TOKEN") as caught:
+        read_token(ConnectOptions(address=ADDRESS, ask_token=True))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "there is no token"),
+        (" \n", "there is no token"),
+        ("sha256:" + "0f" * 32, "has the hash of a token"),
+        ("s3cret s3cret", "does not look like a token"),
+        ("s3cret\ns3cret", "does not look like a token"),
+        ("s3cret" * 1000, "does not look like a token"),
+        ("\x1bs3cret", "does not look like a token"),
+        ("s3cret\udcff", "does not look like a token"),
+    ],
+)
+def test_what_is_no_token_is_not_quoted(content: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(Failure, match=complaint) as caught:
+        read_token(ConnectOptions(address=ADDRESS, token_file=path))
+    assert str(path) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "0f0f" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"cannot read the token from .*: no such file"):
+        read_token(ConnectOptions(address=ADDRESS, token_file=tmp_path / "nothing"))
+
+
+def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
+    with pytest.raises(Failure, match="does not look like a token"):
+        read_token(ConnectOptions(address=ADDRESS, token_file=Path("/dev/zero")))
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_token_that_others_can_read(mode: int, warned: bool, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("secret")
+    path.chmod(mode)
+    warning = token_file_warning(path)
+    assert (warning is not None) is warned
+    if warning:
+        assert f"chmod 600 {path}" in warning
+        assert "secret" not in warning
+
+
+def test_no_warning_about_pipes_and_missing_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    assert token_file_warning(tmp_path / "pipe") is None
+    assert token_file_warning(tmp_path / "nothing") is None
