@@ -4,7 +4,14 @@ import sys
 
 __all__ = ["main"]
 
-_EXTRA = {"click", "rich"}  # what the extra `cli` brings; the library itself does without
+_EXTRA = {
+    "click",
+    "cryptography",
+    "h11",
+    "prometheus_client",
+    "rich",
+    "tomlkit",
+}  # what the extra `cli` brings; the library itself does without
 
 
 def main() -> None:
@@ -19,10 +26,11 @@ def main() -> None:
 def _run() -> int:
     try:
         from ._main import run
+
+        return run()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
         print(f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
         return 1
-    return run()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ._console import fail
 from ._errors import Failure, Interrupted, describe, the_cause
+from .view import fail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -47,7 +47,12 @@ async def fails(*arguments: str, code: int = 1) -> str:
         (["connect", "localhost:1", "-L", "8080"], "-L 8080: it takes [bind:]port:host:hostport; for example"),
         (["connect", "localhost:1"], "nothing to forward"),
         (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--insecure"], "--insecure means without TLS"),
-        (["connect", "localhost:1", "-L", "0:a:1", "--tls-name", "a"], "need --tls"),
+        (["connect", "localhost:1", "-L", "0:a:1", "--insecure", "--fingerprint", "sha256:" + 64 * "0"], "without TLS"),
+        (["connect", "localhost:1", "-L", "0:a:1", "-W", "a:1"], "no forwards beside it"),
+        (["connect", "localhost:1", "-L", "7:a:1", "-D", "7"], "is given twice"),
+        (["connect", "localhost:1", "-L", "0:a:1", "-q", "-v"], "contradict"),
+        (["listen"], "where to listen?"),
+        (["listen", "0", "--client-ca", sys.executable], "--client-ca needs --tls-cert"),
         (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""], "--tls-name needs a name"),
         (["demo", "--size", "much"], "not a size"),
         (["demo", "--size", "9" * 330], "too large"),
@@ -72,7 +77,7 @@ async def test_help_and_version() -> None:
 
 async def test_a_refused_connection_is_one_line() -> None:
     with closed_port() as port:
-        complaint = await fails("connect", f"localhost:{port}", "-L", "0:localhost:1")
+        complaint = await fails("connect", f"localhost:{port}", "-L", "0:localhost:1", "--max-retries", "0")
     assert complaint == f"muxpy: cannot connect to localhost:{port}: connection refused\n"
 
 
@@ -93,7 +98,12 @@ async def test_a_port_in_use_is_one_line() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.0.2.1"])
 async def test_listening_off_loopback_wants_tls(host: str) -> None:
-    assert "--tls-cert" in await fails("listen", f"{host}:0")
+    assert "--tls-cert" in await fails("listen", f"{host}:0", code=2)
+
+
+async def test_listening_off_loopback_wants_to_know_who_comes(certificates: Path) -> None:
+    tls = ("--tls-cert", str(certificates / "cert.pem"), "--tls-key", str(certificates / "key.pem"))
+    assert "--tokens" in await fails("listen", "0.0.0.0:0", *tls, code=2)
 
 
 async def test_listening_off_loopback_is_possible_if_one_insists() -> None:
@@ -103,7 +113,7 @@ async def test_listening_off_loopback_is_possible_if_one_insists() -> None:
 
 
 async def test_connecting_off_loopback_wants_tls() -> None:
-    assert "give --tls" in await fails("connect", "192.0.2.1:4242", "-L", "0:localhost:1")
+    assert "give --tls" in await fails("connect", "192.0.2.1:4242", "-L", "0:localhost:1", code=2)
 
 
 async def test_a_listener_that_is_no_muxpy() -> None:
@@ -123,13 +133,15 @@ async def test_a_listener_that_closes_might_want_tls() -> None:
     assert "--tls?" in complaint
 
 
-async def test_the_end_of_the_session_is_one_line() -> None:
+async def test_the_end_of_the_session_is_told_and_a_new_one_tried() -> None:
     with trio.fail_after(LIMIT):
-        async with tunnel("-L", "0:localhost:1") as ends:
+        async with tunnel("-L", "0:localhost:1", options=("--max-retries", "1")) as ends:
             ends.listening.process.kill()
+            line = await ends.connecting.line("the session with localhost:")
+            assert "trying again in" in line
             errors = await ends.connecting.errors()
             assert await ends.connecting.process.wait() == 1
-    assert "muxpy: the session with localhost:" in errors
+    assert "(tried 2 times)" in errors
     assert errors.count("\n") == 1
 
 
@@ -138,7 +150,7 @@ async def test_a_signal_ends_both_ends_in_order(number: signal.Signals) -> None:
     with trio.fail_after(LIMIT):
         async with tunnel("-L", "0:localhost:1", "-R", "0:localhost:1") as ends:
             assert await ends.connecting.end(number) == 0
-            assert (await ends.listening.line("ended")).endswith("ended")  # without an error
+            assert (await ends.listening.line("has ended")).endswith("has ended")  # without an error
             assert await ends.listening.end(number) == 0
             assert await ends.connecting.errors() == await ends.listening.errors() == ""
 
@@ -147,8 +159,7 @@ async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
     with trio.fail_after(LIMIT):
         async with tunnel("-L", "0:localhost:1") as ends:
             assert await ends.listening.end() == 0
-            assert "the other end closed it" in await ends.connecting.errors()
-            assert await ends.connecting.process.wait() == 1
+            assert "the other end closed it; trying again" in await ends.connecting.line("has ended")
 
 
 async def test_a_second_signal_ends_at_once() -> None:
@@ -186,9 +197,9 @@ async def test_tls(certificates: Path) -> None:
             forward = ("connect", address, "-L", f"0:localhost:{server.port}")
             authority = ("--tls-ca", str(certificates / "ca.pem"))
 
-            complaint = await fails(*forward, "--tls")
+            complaint = await fails(*forward, "--tls", code=3)
             assert "certificate does not verify: unable to get local issuer certificate" in complaint
-            complaint = await fails(*forward, "--tls", *authority)
+            complaint = await fails(*forward, "--tls", *authority, code=3)
             assert "certificate does not verify: IP address mismatch" in complaint
             assert "--tls?" in await fails(*forward)
 
@@ -373,7 +384,7 @@ async def test_the_demo_has_a_time_limit() -> None:
     assert (code, errors) == (1, "muxpy: the demo takes longer than its time limit\n")
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "rich", "h11", "prometheus_client"])
 async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import muxpy_cli; muxpy_cli.main()"
     with trio.fail_after(LIMIT):

@@ -14,7 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._console import Console
+    from ..view import Console
     from ._load import Meter
 
 __all__ = ["Display", "Phase", "Statistics", "format_size", "print_tables"]

@@ -20,7 +20,7 @@ from ._report import Display, Phase, Statistics, format_size, print_tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._console import Console
+    from ..view import Console
 
 __all__ = ["run_demo"]
 
@@ -30,7 +30,7 @@ NEW_CONNECTIONS: Final = 8  # at a time
 SHARE_OF_OTHERS: Final = 10
 """One in so many requests is also made one after another, and with a new connection each."""
 
-_ADDRESS = re.compile(r" (127\.0\.0\.1:\d+)")
+_ADDRESS = re.compile(r"(?: on|forwarding) (127\.0\.0\.1:\d+)")
 
 
 class _Ended(BaseException):

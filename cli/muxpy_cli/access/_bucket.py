@@ -22,7 +22,7 @@ class TokenBucket:
         """`clock` gives seconds. The burst is a second's worth if not given, which leaves short answers alone."""
         if rate <= 0 or (burst is not None and burst < 0):
             raise ValueError("a rate must be positive, and a burst must not be negative")
-        self._rate = rate
+        self.rate = rate
         self._burst = rate if burst is None else burst
         self._clock = clock
         self._level = self._burst
@@ -34,10 +34,10 @@ class TokenBucket:
             raise ValueError("bytes cannot be given back")
         self._fill()
         self._level -= n
-        return max(0.0, -self._level / self._rate)
+        return max(0.0, -self._level / self.rate)
 
     def _fill(self) -> None:
         now = self._clock()
         elapsed = max(0.0, now - self._filled_at)  # a clock that goes back must not make a debt grow
         self._filled_at = now
-        self._level = min(self._burst, self._level + elapsed * self._rate)
+        self._level = min(self._burst, self._level + elapsed * self.rate)

@@ -1,0 +1,35 @@
+"""Who this program and this client are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["client_id", "process_id", "program_version"]
+
+process_id = secrets.token_hex(8)
+"""A number for this run of the program, which nobody can guess."""
+
+
+def program_version() -> str:
+    """The installed version; "unknown" in a checkout that is not installed."""
+    try:
+        return version("muxpy")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def client_id(server: str) -> str:
+    """The same for every run of this user on this machine towards `server`, and different for any other: a client that
+    comes back takes over what it has bound there. A hash, since the machine's own id is not for others to know."""
+    machine = ""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError):
+            machine = machine or Path(path).read_text().strip()
+    parts = "muxpy client", machine, socket.gethostname(), str(os.getuid()), server
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,120 @@
+"""What runs around either end: signals, the views, and what a service manager wants to know."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ._errors import Failure, describe
+from ._systemd import notify_ready, notify_reloading, notify_stopping, run_watchdog
+from .view import run_display, serve_control, serve_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._lifetime import Lifetime
+    from ._options import Output
+    from .view import Console, Snapshot
+
+__all__ = ["attend"]
+
+
+class App(Protocol):
+    """One of the two ends."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does what it is there for."""
+
+    async def run(self, started: Callable[[], object]) -> None:
+        """Until drained; calls `started` when it can be used."""
+
+    async def drain(self) -> None:
+        """Finish what is open."""
+
+    async def reload(self, options: Any) -> None:  # noqa: ANN401 - of its own kind
+        """Go on by new options. Raises Failure."""
+
+    def snapshot(self) -> Snapshot:
+        """What it says about itself."""
+
+
+async def attend(
+    app: App, output: Output, console: Console, lifetime: Lifetime, read_again: Callable[[], object]
+) -> None:
+    """Run an end until it is drained. SIGHUP has it go on by what `read_again` returns."""
+    _allow_descriptors()
+    snapshot = _Snapshots(app, console)
+    async with trio.open_nursery() as around:
+        around.start_soon(run_display, console, snapshot)
+        around.start_soon(run_watchdog)
+        around.start_soon(_obey_hangups, app, console, read_again)
+        await _show_control(snapshot, output, console, around)
+        if output.metrics is not None:
+            address = await around.start(partial(serve_metrics, output.metrics, snapshot, lambda: app.ready))
+            console.line(f"metrics on http://{address}/metrics", bound=str(address))
+        lifetime.drain = partial(_drain, app)
+        await app.run(lambda: notify_ready(_status(app)))
+        around.cancel_scope.cancel()
+
+
+class _Snapshots:
+    """What the app says about itself. If it fails to, what it said last: to look at it must not end it."""
+
+    def __init__(self, app: App, console: Console) -> None:
+        self._app = app
+        self._console = console
+        self._last = app.snapshot()
+
+    def __call__(self) -> Snapshot:
+        try:
+            self._last = self._app.snapshot()
+        except Exception as error:
+            self._console.error(f"internal error: the views show what was before: {error!r}")
+        return self._last
+
+
+def _allow_descriptors() -> None:
+    """Each connection takes one. The usual limit of 1,024 is for programs that use select(2), which this one does not:
+    getrlimit(2) leaves it to them to ask for what they may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+
+
+async def _drain(app: App) -> None:
+    notify_stopping()
+    await app.drain()
+
+
+async def _show_control(snapshot: _Snapshots, output: Output, console: Console, nursery: trio.Nursery) -> None:
+    try:
+        await nursery.start(partial(serve_control, output.control, snapshot))
+    except Failure as failure:
+        if output.control is not None:
+            raise
+        # Nobody has asked for it, and somebody else may have made the place unusable.
+        console.complain(f"`muxpy status` will not find this process: {failure}")
+
+
+async def _obey_hangups(app: App, console: Console, read_again: Callable[[], object]) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            notify_reloading()
+            try:
+                await app.reload(read_again())
+            except (Failure, OSError) as error:
+                console.error(f"going on with what was read before: {describe(error)}")
+            else:
+                console.event("read the configuration again", style="green")
+            notify_ready(_status(app))
+
+
+def _status(app: App) -> str:
+    snapshot = app.snapshot()
+    return f"{snapshot.role} {snapshot.address}, {len(snapshot.forwards)} forwards"

@@ -1,0 +1,40 @@
+"""How fast a session is: throughput, latency and new streams between its two ends, with nothing else behind them.
+
+Each stream of purpose BENCH does one job. The connecting end's first message asks for it:
+
+    {"test": "download", "seconds": 3.0, "warm_up": 0.3, "bytes": 1000}
+                                    {}, then the pattern until the time or the bytes are over, then the end
+    {"test": "upload", "seconds": 3.0, "warm_up": 0.3}, then the pattern, for as long as the answer does not come
+                                    {"bytes": 900, "from": 17.3, "to": 20.3} once the time is over or the stream ended:
+                                    what came after the warm-up, and when by the listening end's clock, in seconds
+    {"test": "echo"} and {"test": "open"}
+                                    {}, then all that comes, back, until the stream ends
+
+`seconds` and `warm_up` are together at most MAX_SECONDS, which is also what counts if they are not given; `bytes` is
+optional. Who receives counts, and compares each byte with the pattern that both ends know: a figure for
+data that did not arrive as it was sent would be worth nothing.
+"""
+
+from ._plan import Amount, Measure, Plan, Progress, Step
+from ._request import MAX_SECONDS
+from ._results import BenchResult, Latency, StreamOpens, Throughput
+from ._run import run_bench
+from ._serve import serve_bench
+from ._show import Display, result_table
+
+__all__ = [
+    "MAX_SECONDS",
+    "Amount",
+    "BenchResult",
+    "Display",
+    "Latency",
+    "Measure",
+    "Plan",
+    "Progress",
+    "Step",
+    "StreamOpens",
+    "Throughput",
+    "result_table",
+    "run_bench",
+    "serve_bench",
+]

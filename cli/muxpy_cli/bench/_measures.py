@@ -1,0 +1,188 @@
+"""The connecting end: one function for each thing that is measured."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ..wire import ANSWER_TIMEOUT, Purpose, check_answer, pack, receive_message
+from ._meter import Meter, joined
+from ._pattern import Pattern, WrongData
+from ._request import MAX_SECONDS, Job, Request, unpack_span
+from ._results import StreamOpens, Throughput, latency_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    import muxpy
+
+    from ._meter import Span, Tally
+    from ._plan import Plan
+    from ._results import Latency
+
+__all__ = ["download", "latency", "loaded_latency", "open_streams", "probe", "upload"]
+
+SMALL: Final = 64
+"""Bytes of a round trip: a key press or a small request."""
+
+
+async def probe(session: muxpy.Session) -> None:
+    """Do one small thing, so that an end which does not take part says so before anything is measured."""
+    with trio.fail_after(ANSWER_TIMEOUT):
+        await _open_once(session)
+
+
+@asynccontextmanager
+async def _asked(session: muxpy.Session, request: Request) -> AsyncIterator[tuple[muxpy.Stream, bytes]]:
+    """A stream whose request was accepted, and what came with the answer. Reset if the block is cancelled."""
+    async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
+        await stream.send_all(pack(request.message()))
+        with trio.fail_after(ANSWER_TIMEOUT):
+            answer, early = await receive_message(stream)
+        check_answer(answer)
+        yield stream, early
+
+
+def _turns(limit: int | None) -> Iterable[int]:
+    return count() if limit is None else range(limit)
+
+
+# ---- throughput ----
+
+
+async def download(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
+    """How fast the pattern comes, over so many streams."""
+    request = Request(job=Job.DOWNLOAD, seconds=plan.seconds, warm_up=plan.warm_up, size=plan.amount.size)
+    meter = Meter(plan.warm_up)
+    # The other end starts later than this one, so it also stops later: there is data up to the last moment.
+    with trio.move_on_after(plan.warm_up + plan.seconds):
+        async with trio.open_nursery() as nursery:
+            for _ in range(streams):
+                nursery.start_soon(_receive, session, request, meter, tally)
+    return Throughput.of(meter.finish(), streams)
+
+
+async def _receive(session: muxpy.Session, request: Request, meter: Meter, tally: Tally | None) -> None:
+    async with _asked(session, request) as (stream, early):
+        pattern = Pattern(stream.id)
+        data = early
+        while data or (data := await stream.receive_some()):
+            pattern.check(data)
+            meter.add(len(data))
+            if tally is not None:
+                tally.add(len(data))
+            data = b""
+    if pattern.position != request.size:
+        raise WrongData(f"the download ended after {pattern.position} bytes")
+
+
+async def upload(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
+    """How fast the pattern goes, over so many streams, by the other end's count."""
+    spans: list[Span] = []
+    with trio.fail_after(plan.warm_up + plan.seconds + ANSWER_TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            for _ in range(streams):
+                nursery.start_soon(_send, session, plan, spans, tally)
+    return Throughput.of(joined(spans), streams)
+
+
+async def _send(session: muxpy.Session, plan: Plan, spans: list[Span], tally: Tally) -> None:
+    request = Request(job=Job.UPLOAD, seconds=plan.seconds, warm_up=plan.warm_up)
+    async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
+        await stream.send_all(pack(request.message()))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_pattern, stream, plan.amount.size, tally)
+            report, _ = await receive_message(stream)
+            nursery.cancel_scope.cancel()
+    spans.append(unpack_span(check_answer(report)))
+
+
+async def _send_pattern(stream: muxpy.Stream, size: int | None, tally: Tally) -> None:
+    for chunk in Pattern(stream.id).chunks(size):
+        await stream.send_all(chunk)
+        tally.add(len(chunk))
+    await stream.send_eof()
+
+
+# ---- latency ----
+
+
+async def latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
+    """How long 64 bytes take there and back."""
+    samples: list[float] = []
+    meter = Meter(plan.warm_up)
+    with trio.move_on_after(plan.warm_up + plan.seconds):
+        async with _asked(session, Request(job=Job.ECHO)) as (stream, _):
+            sent, received = Pattern(stream.id), Pattern(stream.id)
+            for _ in _turns(plan.amount.round_trips):
+                started, counts = trio.current_time(), meter.counts
+                await stream.send_all(sent.take(SMALL))
+                await _receive_exactly(stream, received, SMALL)
+                tally.add(1)
+                if counts:
+                    samples.append(trio.current_time() - started)
+                    meter.add(1)
+            await stream.send_eof()
+    return latency_of(samples, meter.finish())
+
+
+async def _receive_exactly(stream: muxpy.Stream, pattern: Pattern, size: int) -> None:
+    end = pattern.position + size
+    while pattern.position < end:
+        data = await stream.receive_some(end - pattern.position)
+        if not data:
+            raise WrongData("the echo ended")
+        pattern.check(data)
+
+
+async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
+    """The same while a download keeps the session busy."""
+    load = Request(job=Job.DOWNLOAD, seconds=MAX_SECONDS)
+    async with trio.open_nursery() as nursery:
+        for _ in range(plan.streams):
+            nursery.start_soon(_receive, session, load, Meter(0), None)
+        result = await latency(session, plan, tally)
+        nursery.cancel_scope.cancel()
+    return result
+
+
+# ---- new streams ----
+
+
+async def open_streams(session: muxpy.Session, plan: Plan, tally: Tally) -> StreamOpens:
+    """How many streams can be opened, used for one small exchange and ended in a second, `at_once` side by side."""
+    meter = Meter(plan.warm_up)
+    turns = iter(_turns(plan.amount.opens))
+
+    async def work() -> None:
+        for _ in turns:
+            await _open_once(session)
+            meter.add(1)
+            tally.add(1)
+
+    with trio.move_on_after(plan.warm_up + plan.seconds):
+        async with trio.open_nursery() as nursery:
+            for _ in range(plan.at_once):
+                nursery.start_soon(work)
+    return StreamOpens.of(meter.finish(), plan.at_once)
+
+
+_OPEN: Final = pack({"test": Job.OPEN.value})
+
+
+async def _open_once(session: muxpy.Session) -> None:
+    async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
+        pattern = Pattern(stream.id)
+        await stream.send_all(_OPEN + pattern.take(SMALL))
+        await stream.send_eof()
+        answer, echoed = await receive_message(stream)
+        check_answer(answer)
+        check = Pattern(stream.id)
+        check.check(echoed)
+        async for data in stream:
+            check.check(data)
+    if check.position != SMALL:
+        raise WrongData(f"{check.position} bytes came back, of {SMALL}")

@@ -1,0 +1,219 @@
+"""The connecting end: its sessions, and the forwards over them."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import muxpy
+
+from .._errors import Failure, draining_text
+from .._identity import program_version
+from ..relay import receive_opening, refuse
+from ..specs import Direction
+from ..view import Snapshot, Totals
+from ..wire import Purpose, Refused, WireError, unpack_integer
+from ._links import Links
+from ._local import LocalForward
+from ._remote import RemoteForward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._options import ConnectOptions
+    from ..specs import Forward
+    from ..view import Console
+    from ._session import Credentials
+
+__all__ = ["Client"]
+
+GRACE: Final = 5.0
+"""Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
+wait for a socket which never says anything are reset then."""
+
+
+class Client:
+    """Everything of one `muxpy connect`."""
+
+    def __init__(self, options: ConnectOptions, credentials: Credentials, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._started = time.time()
+        self.links = Links(options, credentials, console, self._serve)
+        self._forwards: dict[Forward, LocalForward | RemoteForward] = {}
+        self._relays: trio.Nursery
+        self._work: trio.Nursery
+        self._linked = False
+        self._ended = trio.Event()
+        self.draining = False
+
+    async def run(self, started: Callable[[], object]) -> None:
+        """Forward until drained; calls `started` when all is bound that is bound here. Raises Failure if a forward
+        cannot be bound, or no session can ever be had."""
+        async with trio.open_nursery() as self._relays:
+            async with trio.open_nursery() as self._work:
+                # What can fail here needs no session, so it comes first.
+                for forward in self._options.forwards:
+                    if _is_local(forward):
+                        await self._bind(forward)
+                    else:
+                        self._forwards[forward] = self._remote(forward)
+                for link in self.links.links:
+                    self._work.start_soon(self.links.run, link)
+                self._linked = True
+                for local in self._locals:
+                    self._work.start_soon(local.serve, self._relays)
+                started()
+                await self.links.session()
+                for local in self._locals:
+                    self._tell(local)
+                for remote in self._remotes:
+                    self._work.start_soon(self._run_remote, remote)
+                    await remote.first_time.wait()
+            self._relays.cancel_scope.deadline = trio.current_time() + GRACE
+        self._ended.set()
+
+    async def _bind(self, forward: Forward) -> LocalForward:
+        local = LocalForward(forward, self.links, self._console)
+        await local.bind()
+        self._forwards[forward] = local
+        return local
+
+    def _tell(self, local: LocalForward) -> None:
+        forward = local.forward
+        target = str(forward.target) if forward.target is not None else f"anywhere ({forward.kind})"
+        text = f"forwarding {local.bound} -> {self._options.address} -> {target}"
+        self._console.line(text, style="green", bound=local.bound, target=target, kind=forward.kind)
+
+    def _remote(self, forward: Forward) -> RemoteForward:
+        return RemoteForward(forward, self.links, self._console, str(self._options.address))
+
+    async def _run_remote(self, remote: RemoteForward) -> None:
+        await remote.run()
+        if remote.failed_for_good and all(
+            isinstance(one, RemoteForward) and one.failed_for_good for one in self._forwards.values()
+        ):
+            raise Failure("no forward is left")
+
+    # ---- sessions ----
+
+    async def _serve(self, session: muxpy.Session) -> None:
+        """Handle the streams of one session until it ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_streams, session)
+            await session.wait()
+            nursery.cancel_scope.deadline = trio.current_time() + GRACE
+
+    async def _serve_streams(self, session: muxpy.Session) -> None:
+        with suppress(muxpy.SessionClosed):  # Session.wait says how it ended
+            await session.serve_streams(self._handle)
+
+    async def _handle(self, stream: muxpy.Stream) -> None:
+        """A stream that the other end opened: a connection to one of the places that it has bound for us."""
+        try:
+            message, early = await receive_opening(stream)
+            number = unpack_integer(message, "forward", most=2**31)
+            remote = next((one for one in self._remotes if one.number == number), None)
+            if stream.stream_type != Purpose.FORWARDED:
+                raise WireError("it opened a stream of a kind that it may not open")
+            if remote is None:  # it was closed just now
+                await refuse(stream, Refused("unknown", "this forward has ended"))
+                return
+            await remote.serve(stream, message, early)
+        except Refused as refused:
+            self._console.complain(f"cannot reach {refused}")
+        except WireError as error:
+            self._console.complain(f"stream from {self._options.address}: {error}")
+            stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+
+    @property
+    def _remotes(self) -> list[RemoteForward]:
+        return [one for one in self._forwards.values() if isinstance(one, RemoteForward)]
+
+    @property
+    def _locals(self) -> list[LocalForward]:
+        return [one for one in self._forwards.values() if isinstance(one, LocalForward)]
+
+    # ---- changing and ending ----
+
+    async def reload(self, options: ConnectOptions) -> None:
+        """Forward what `options` say from now on. Connections of forwards that are gone go on until they end."""
+        self.links.use(options)
+        for forward in set(self._forwards) - set(options.forwards):
+            gone = self._forwards.pop(forward)
+            gone.close()
+            self._console.event(f"no longer forwarding {forward}")
+        self._options = options
+        for forward in options.forwards:
+            if forward not in self._forwards:
+                await self._add(forward)
+
+    async def _add(self, forward: Forward) -> None:
+        if not _is_local(forward):
+            remote = self._remote(forward)
+            remote.first_time.set()  # a failure must not end what goes on beside it
+            self._forwards[forward] = remote
+            self._work.start_soon(self._run_remote, remote)
+            return
+        try:
+            local = await self._bind(forward)
+        except Failure as failure:
+            self._console.complain(str(failure))
+            return
+        self._work.start_soon(local.serve, self._relays)
+        self._tell(local)
+
+    async def drain(self) -> None:
+        """Take nothing new, and let the connections that are open finish, for as long as the options say."""
+        count = sum(len(forward.account.open) for forward in self._forwards.values())
+        if count:
+            self._console.event(draining_text(count))
+        self.draining = True
+        for forward in self._forwards.values():
+            forward.close()
+        if self._linked:
+            await self.links.drain()
+        self._work.cancel_scope.cancel()
+        await self._ended.wait()  # what has arrived is on its way to slow readers yet
+
+    # ---- telling ----
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a session, and everything is bound."""
+        return bool(self.links.live) and all(remote.bound for remote in self._remotes)
+
+    def snapshot(self) -> Snapshot:
+        """For the views."""
+        links = self.links.links
+        sessions = tuple(link.describe(str(self._options.address)) for link in links)
+        forwards = tuple(forward.describe() for forward in self._forwards.values())
+        return Snapshot(
+            role="connect",
+            address=str(self._options.address),
+            version=program_version(),
+            pid=os.getpid(),
+            started=self._started,
+            at=time.time(),
+            ready=self.ready,
+            draining=self.draining,
+            sessions=sessions,
+            forwards=forwards,
+            totals=Totals(
+                sessions=self.links.sessions,
+                connections=sum(one.total for one in forwards),
+                failed=sum(one.failed for one in forwards),
+                received=sum(one.received for one in sessions) + sum(link.received for link in links),
+                sent=sum(one.sent for one in sessions) + sum(link.sent for link in links),
+                reconnects=max(0, self.links.sessions - len(links)),
+            ),
+            events=self._console.events,
+        )
+
+
+def _is_local(forward: Forward) -> bool:
+    return forward.direction is Direction.LOCAL

@@ -1,0 +1,255 @@
+"""The sessions of a client: connected again and again, for as long as it runs."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import muxpy
+
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._statistics import write_statistics
+from ..view import SessionState
+from ._session import Credentials, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from .._options import ConnectOptions
+    from ..view import Console
+    from ..wire import Purpose
+
+__all__ = ["Link", "Links", "NoSession"]
+
+FIRST_DELAY: Final = 0.5
+"""Seconds to wait at most before the first new attempt; each failure doubles it."""
+MAX_DELAY: Final = 30.0
+"""Seconds between attempts at most: a server that comes back is found within this."""
+SOON: Final = 1.0
+"""Seconds between attempts while a connection waits for a session: whoever is there should not wait half a minute for
+a network that has come back."""
+NOT_ALLOWED_DELAY: Final = 330.0
+"""Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back. So
+long, because the listening end counts failures for five minutes, and shuts out the address of who has too many, where
+others may be as well."""
+STABLE: Final = 10.0
+"""Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
+and drops them would be asked twice a second."""
+
+
+class NoSession(Exception):
+    """There was no session to open a stream on, and none came in time."""
+
+
+class Link:
+    """The place of one session."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.session: muxpy.Session | None = None
+        self.state = "connecting"
+        self.since: float | None = None
+        self.attempts = 0
+        self.error: str | None = None
+        self.received = 0
+        """By sessions that have ended."""
+        self.sent = 0
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        """It will have no session any more."""
+        self._opening = 0
+        """Streams that are about to be open: a burst of connections must not all go where there is nothing yet."""
+
+    def up(self, session: muxpy.Session) -> None:
+        """A session is there."""
+        self.session, self.state, self.since = session, "connected", time.time()
+        self.attempts, self.error = 0, None
+
+    def down(self, error: str) -> None:
+        """It has gone, or could not be had."""
+        if self.session is not None:
+            figures = self.session.statistics()
+            self.received += figures.bytes_received
+            self.sent += figures.bytes_sent
+        self.session, self.state, self.since, self.error = None, "waiting", None, error
+
+    def streams(self) -> int:
+        """How many it has, or will have at once."""
+        return self._opening + (self.session.statistics().streams_open if self.session is not None else 0)
+
+    async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
+        """Open a stream on its session, which it must have. Raises SessionClosed."""
+        assert self.session is not None
+        self._opening += 1
+        try:
+            return await self.session.open_stream(stream_type=purpose)
+        finally:
+            self._opening -= 1
+
+    def describe(self, peer: str) -> SessionState:
+        """For the views."""
+        session = self.session
+        if session is None:
+            return SessionState(peer=peer, state=self.state, attempts=self.attempts, error=self.error)
+        figures = session.statistics()
+        cipher = session.tls.cipher() if session.tls is not None else None
+        return SessionState(
+            peer=peer,
+            state=self.state,
+            since=self.since,
+            streams=max(0, figures.streams_open - 2 * figures.heartbeat),  # each end has one for its heartbeats
+            opened=figures.streams_opened + figures.streams_accepted,
+            received=figures.bytes_received,
+            sent=figures.bytes_sent,
+            rtt=figures.rtt,
+            tls=f"{session.tls.version()} {cipher[0]}" if session.tls is not None and cipher is not None else None,
+        )
+
+
+class Links:
+    """All links; whoever wants to open a stream asks here."""
+
+    def __init__(
+        self,
+        options: ConnectOptions,
+        credentials: Credentials,
+        console: Console,
+        serve: Callable[[muxpy.Session], Awaitable[None]],
+    ) -> None:
+        """`serve(session)` runs beside each session, and returns when it has ended."""
+        self._options = options
+        self._credentials = credentials
+        self._console = console
+        self._serve = serve
+        self._changed = trio.lowlevel.ParkingLot()
+        self._asked = trio.lowlevel.ParkingLot()
+        self._wanted = 0  # connections that wait for a session
+        self.links = [Link(slot) for slot in range(options.sessions)]
+        self.sessions = 0
+        """That were set up so far."""
+        self.draining = False
+        """No more sessions are to be made."""
+
+    def use(self, options: ConnectOptions) -> None:
+        """Connect with these from the next time on. Raises Failure."""
+        self._credentials = Credentials(options, self._credentials)
+        self._options = options
+
+    @property
+    def live(self) -> list[Link]:
+        """Those that have a session."""
+        return [link for link in self.links if link.session is not None]
+
+    async def session(self) -> muxpy.Session:
+        """The session with the fewest streams; waits until there is one."""
+        session = (await self._emptiest()).session
+        assert session is not None
+        return session
+
+    async def _emptiest(self) -> Link:
+        while not (live := self.live):
+            await self._changed.park()
+        return live[0] if len(live) == 1 else min(live, key=Link.streams)
+
+    async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
+        """Open a stream on some session; waits for one for as long as the options say, then raises NoSession."""
+        if len(live := self.live) == 1:
+            try:
+                return await live[0].open_stream(purpose)
+            except muxpy.SessionClosed:
+                pass  # it ends just now
+        with self._wanting(), trio.move_on_after(self._options.connect_wait):
+            while True:
+                link = await self._emptiest()
+                try:
+                    return await link.open_stream(purpose)
+                except muxpy.SessionClosed:
+                    await self._changed.park()
+        raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
+
+    @contextmanager
+    def _wanting(self) -> Iterator[None]:
+        """Somebody waits for a session: the next attempt is made soon."""
+        self._wanted += 1
+        self._asked.unpark_all()
+        try:
+            yield
+        finally:
+            self._wanted -= 1
+
+    async def run(self, link: Link) -> None:
+        """Keep one link connected. Raises Failure if that can never work, or was tried often enough."""
+        try:
+            with link.scope:
+                await self._keep_connected(link)
+        finally:
+            link.over.set()
+
+    async def _keep_connected(self, link: Link) -> None:
+        ever = False
+        delay = FIRST_DELAY
+        while True:
+            begun = trio.current_time()
+            not_allowed = False
+            link.state = "connecting"
+            try:
+                async with open_session(self._options, self._credentials, slot=link.slot) as session:
+                    ever = True
+                    reason = await self._use(link, session)
+            except Failure as failure:
+                if not ever and not isinstance(failure, Unreachable):
+                    raise
+                reason, not_allowed = str(failure), failure.exit_code == NOT_ALLOWED
+            ended = link.session
+            link.down(reason)
+            if ended is not None:
+                write_statistics(self._options.statistics, ended)
+            if self.draining:
+                return
+            if trio.current_time() - begun >= STABLE:
+                delay = FIRST_DELAY
+            await self._wait(link, reason, NOT_ALLOWED_DELAY if not_allowed else delay, hurry=not not_allowed)
+            delay = min(2 * delay, MAX_DELAY)
+
+    async def _use(self, link: Link, session: muxpy.Session) -> str:
+        """Have the session used until it ends; why it did."""
+        address = self._options.address
+        link.up(session)
+        self.sessions += 1
+        self._console.event(f"connected to {address}", style="green", peer=str(address), slot=link.slot)
+        self._changed.unpark_all()
+        await self._serve(session)
+        end = await session.wait()
+        reason = describe(end.error) if end.error is not None else "the other end closed it"
+        return f"the session with {address} has ended: {reason}"
+
+    async def _wait(self, link: Link, reason: str, delay: float, *, hurry: bool) -> None:
+        """With `hurry`, less if somebody waits for a session."""
+        link.attempts += 1
+        most = self._options.max_retries
+        if most is not None and link.attempts > most:
+            raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
+        # Jitter, or all clients of a server that comes back would come back with it.
+        seconds = delay * (random.uniform(0.5, 1) if hurry else random.uniform(1, 1.5))
+        self._console.complain(f"{reason}; trying again in {seconds:.1f} s", attempt=link.attempts)
+        await trio.sleep(min(seconds, SOON) if hurry else seconds)
+        with trio.move_on_after(max(0.0, seconds - SOON) if hurry else 0.0):
+            while not self._wanted:
+                await self._asked.park()
+
+    async def drain(self) -> None:
+        """Make no more sessions, let the streams of those that there are finish, and have all their data delivered."""
+        self.draining = True
+        async with trio.open_nursery() as nursery:
+            for link in self.links:
+                if link.session is None:
+                    link.scope.cancel()
+                else:
+                    link.state = "draining"
+                    nursery.start_soon(link.session.aclose)
+        for link in self.links:
+            await link.over.wait()

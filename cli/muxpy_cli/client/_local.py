@@ -1,0 +1,195 @@
+"""Forwards that are bound here, at the connecting end: -L, -D and --http-proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..entrances import Flows, NotServed, greet, handshake_for
+from ..net import bind_datagrams, bind_streams, peer_of
+from ..protocols import proxy_header
+from ..relay import Account, Unanswered, abort, carry, receive_answer, relay
+from ..specs import Address, Kind, format_address
+from ..view import ForwardState
+from ..wire import Purpose, Refused, pack, pack_endpoint
+from ._links import NoSession
+
+if TYPE_CHECKING:
+    import muxpy
+
+    from ..net import Bound
+    from ..protocols import Handshake
+    from ..specs import Endpoint, Forward
+    from ..view import Console
+    from ._links import Links
+
+__all__ = ["LocalForward"]
+
+
+class LocalForward:
+    """One forward that is bound here."""
+
+    def __init__(self, forward: Forward, links: Links, console: Console) -> None:
+        self.forward = forward
+        self.account = Account()
+        self._links = links
+        self._console = console
+        self._bound: Bound | None = None
+        self._scope = trio.CancelScope()
+        self._opening = b"" if forward.target is None else self._pack(forward.target)
+
+    @staticmethod
+    def _pack(target: Endpoint) -> bytes:
+        return pack(pack_endpoint(target))
+
+    @property
+    def bound(self) -> str:
+        """Where it is bound."""
+        return str(self._bound or self.forward.bind)
+
+    async def bind(self) -> None:
+        """Bind the place; raises Failure with the reason."""
+        bind = self.forward.bind
+        if self.forward.kind is Kind.UDP:
+            assert isinstance(bind, Address)
+            self._bound = await bind_datagrams(bind)
+        else:
+            self._bound = await bind_streams(bind)
+
+    def close(self) -> None:
+        """Take no more connections; those that there are go on."""
+        self._scope.cancel()
+        if self._bound is not None:
+            self._bound.close()
+
+    async def serve(self, relays: trio.Nursery) -> None:
+        """Take connections until closed; they run in `relays`."""
+        assert self._bound is not None
+        with self._scope:
+            if self.forward.kind is Kind.UDP:
+                await Flows(self._bound, self._open_flow, self.account, self._complain).serve(relays)
+            else:
+                handler = self._carry if self.forward.target is not None else self._negotiate
+                await self._bound.serve(handler, relays)
+
+    # ---- TCP and Unix sockets ----
+
+    async def _carry(self, near: trio.SocketStream) -> None:
+        peer = peer_of(near)
+        self.account.total += 1
+        try:
+            await carry(near, self._open, self._opening + self._header(near, peer), self.account.carrying)
+        except (Refused, Unanswered, NoSession) as error:
+            self.account.failed += 1
+            self._complain(error)
+        if self._console.output.verbosity > 0:  # else the text is not worth making
+            self._console.detail(f"connection from {_named(peer)} to {self.forward.target} has ended")
+
+    async def _open(self) -> muxpy.Stream:
+        return await self._links.open_stream(Purpose.CONNECT)
+
+    def _header(self, near: trio.SocketStream, peer: tuple[str, int] | None) -> bytes:
+        version = self.forward.proxy_protocol
+        if version not in (1, 2):
+            return b""
+        here = near.socket.getsockname()
+        local = (str(here[0]), int(here[1])) if isinstance(here, tuple) else None
+        return proxy_header(1 if version == 1 else 2, peer, local)
+
+    # ---- SOCKS and HTTP ----
+
+    async def _negotiate(self, near: trio.SocketStream) -> None:
+        handshake = handshake_for(self.forward.kind)
+        peer = peer_of(near)
+        try:
+            target = await greet(near, handshake)
+            await self._carry_to(target, near, handshake)
+        except NotServed as error:
+            if str(error):
+                self._console.complain(f"{self.forward.kind} client {_named(peer)}: {error}")
+            await _close_politely(near)
+        except BaseException:
+            abort(near)
+            raise
+
+    async def _carry_to(self, target: Address, near: trio.SocketStream, handshake: Handshake) -> None:
+        self.account.total += 1
+        try:
+            far = await self._open()
+            with self.account.carrying(far):
+                try:
+                    await far.send_all(self._pack(target) + handshake.rest)
+                    early = await receive_answer(far)
+                    await near.send_all(handshake.answer(None))
+                except BaseException:
+                    far.reset()
+                    raise
+                await relay(near, far, early=early)
+            self._console.detail(f"connection through {self.bound} to {target} has ended")
+        except (Refused, Unanswered, NoSession, trio.BrokenResourceError) as error:
+            self.account.failed += 1
+            if isinstance(error, trio.BrokenResourceError):
+                error = Unanswered(f"{target}: {error}")
+            self._complain(error)
+            await _answer(near, handshake.answer(error.error if isinstance(error, Refused) else "failed"))
+
+    # ---- UDP ----
+
+    async def _open_flow(self, client: tuple[str, int]) -> tuple[muxpy.Stream, bytes]:
+        target = self.forward.target
+        assert target is not None
+        return await self._open(), pack(pack_endpoint(target, datagrams=True))
+
+    # ---- telling ----
+
+    def _complain(self, error: BaseException) -> None:
+        if isinstance(error, Refused):
+            reason = error.reason or f"{self.forward.target or self.forward}, and did not say why"
+            verb = "does not allow it:" if error.error == "forbidden" else "cannot reach"
+            text = f"the other end {verb} {reason}"
+        else:
+            text = f"connection to {self.forward.target or 'a target'}: {error}"
+        self._console.complain(text, forward=str(self.forward))
+
+    def describe(self) -> ForwardState:
+        """For the views."""
+        received, sent = self.account.bytes()
+        forward = self.forward
+        return ForwardState(
+            name=forward.name,
+            direction=forward.direction,
+            kind=forward.kind,
+            bind=self.bound,
+            target=str(forward.target) if forward.target is not None else None,
+            state="bound" if self._bound is not None else "failed",
+            connections=len(self.account.open),
+            total=self.account.total,
+            failed=self.account.failed,
+            received=sent,  # what went into the streams came from the side where it is bound
+            sent=received,
+        )
+
+
+async def _answer(near: trio.SocketStream, answer: bytes) -> None:
+    try:
+        await near.send_all(answer)
+        await _close_politely(near)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        abort(near)
+
+
+async def _close_politely(near: trio.SocketStream) -> None:
+    """Close without destroying what was said last: unread bytes would have TCP reset the connection."""
+    try:
+        with trio.move_on_after(1):
+            await near.send_eof()
+            while await near.receive_some(4096):
+                pass
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    near.socket.close()
+
+
+def _named(peer: tuple[str, int] | None) -> str:
+    return format_address(peer) if peer is not None else "a local socket"

@@ -1,0 +1,212 @@
+"""Forwards that are bound at the listening end: -R, reverse SOCKS among them."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._errors import NOT_ALLOWED, Failure, describe
+from ..entrances import NotServed, greet, handshake_for
+from ..net import allow_all, connect_stream
+from ..protocols import proxy_header
+from ..relay import Account, reach, relay
+from ..specs import Address, Kind
+from ..view import ForwardState
+from ..wire import (
+    ANSWER_TIMEOUT,
+    DATAGRAMS,
+    Message,
+    Purpose,
+    Refused,
+    WireError,
+    check_answer,
+    pack,
+    pack_endpoint,
+    receive_message,
+    unpack_integer,
+)
+
+if TYPE_CHECKING:
+    import muxpy
+
+    from ..specs import Endpoint, Forward
+    from ..view import Console
+    from ._links import Links
+
+__all__ = ["RemoteForward", "TakenOver"]
+
+FIRST_DELAY: Final = 1.0
+MAX_DELAY: Final = 30.0
+"""Seconds between attempts to bind a place that was refused: its owner may go, or a rule may come."""
+
+_numbers = count()
+
+
+class TakenOver(Exception):
+    """Another run of this client has taken the forward over: two must not wrestle for it."""
+
+
+class RemoteForward:
+    """One forward that is bound at the other end."""
+
+    def __init__(self, forward: Forward, links: Links, console: Console, server: str) -> None:
+        self.forward = forward
+        self.account = Account()
+        self.number = next(_numbers)
+        self.first_time = trio.Event()
+        """It is bound for the first time, or will not be."""
+        self._links = links
+        self._console = console
+        self._server = server
+        self._bind: Endpoint = forward.bind
+        self._bound = False
+        self._error: str | None = None
+        self._scope = trio.CancelScope()
+        self.failed_for_good = False
+
+    def close(self) -> None:
+        """Have it bound no longer; connections that there are go on."""
+        self._scope.cancel()
+
+    # ---- being bound ----
+
+    async def run(self) -> None:
+        """Keep it bound until closed. Raises Failure if it cannot be bound the first time."""
+        delay = FIRST_DELAY
+        with self._scope:
+            while True:
+                try:
+                    await self._hold(await self._links.session())
+                    delay = FIRST_DELAY
+                except Failure as failure:
+                    if not self.first_time.is_set():
+                        raise
+                    self._error = str(failure)
+                    self._console.complain(f"{failure}; trying again in {delay:g} s")
+                    await trio.sleep(delay)
+                    delay = min(2 * delay, MAX_DELAY)
+                except TakenOver as error:
+                    self._error = str(error)
+                    self.failed_for_good = True
+                    self._console.complain(str(error))
+                    return
+                except trio.BrokenResourceError:  # the session has ended; the next one is waited for
+                    await trio.sleep(0.1)
+                finally:
+                    self._bound = False
+
+    async def _hold(self, session: muxpy.Session) -> None:
+        async with await session.open_stream(stream_type=Purpose.LISTEN) as control:
+            bound, early = await self._ask(control)
+            self._bound, self._error = True, None
+            again = "again " if self.first_time.is_set() else ""
+            text = f"forwarding {bound} at {self._server} {again}-> {self.forward.target or self.forward.kind}"
+            self._console.line(text, style="green", bound=str(bound), target=str(self.forward.target or ""))
+            self.first_time.set()
+            await self._until_over(control, bound, early)
+
+    async def _ask(self, control: muxpy.Stream) -> tuple[Endpoint, bytes]:
+        """Where it is bound, and what came behind that already."""
+        message: Message = {**pack_endpoint(self._bind), "forward": self.number}
+        if self.forward.kind is Kind.UDP:
+            message.update(DATAGRAMS)
+        try:
+            with trio.fail_after(ANSWER_TIMEOUT):
+                await control.send_all(pack(message))
+                answer, early = await receive_message(control)
+            check_answer(answer)
+            if isinstance(self._bind, Address):
+                # The same port when it is bound again, so that who uses it finds it.
+                self._bind = Address(self._bind.host, unpack_integer(answer, "port", most=65535))
+        except (trio.TooSlowError, WireError, Refused) as error:
+            code = NOT_ALLOWED if isinstance(error, Refused) and error.error == "forbidden" else 1
+            if code == NOT_ALLOWED:  # the rules may allow "any port", and not the one that it was before
+                self._bind = self.forward.bind
+            raise Failure(f"{self._server} does not forward {self._bind}: {describe(error)}", code) from error
+        return self._bind, early
+
+    async def _until_over(self, control: muxpy.Stream, bound: Endpoint, early: bytes) -> None:
+        try:
+            answer, _ = await receive_message(control, early)
+            check_answer(answer)
+        except WireError:
+            raise Failure(f"{self._server} no longer forwards {bound}, and did not say why") from None
+        except Refused as refused:
+            text = f"{self._server} no longer forwards {bound}: {refused}"
+            if refused.error == "taken over":
+                raise TakenOver(text) from None
+            raise Failure(text) from None
+
+    # ---- connections ----
+
+    async def serve(self, stream: muxpy.Stream, message: Message, early: bytes) -> None:
+        """A connection came to the place that is bound for us. Raises Refused after having told the other end."""
+        self.account.total += 1
+        with self.account.carrying(stream):
+            try:
+                if self.forward.target is None:
+                    await self._serve_proxy(stream, early)
+                else:
+                    header = self._header(message)
+                    datagrams = self.forward.kind is Kind.UDP
+                    await reach(stream, self.forward.target, allow_all, early, header=header, datagrams=datagrams)
+            except Refused:
+                self.account.failed += 1
+                raise
+        self._console.detail(f"connection from {self._server} to {self.forward.target or 'a target'} has ended")
+
+    def _header(self, message: Message) -> bytes:
+        version = self.forward.proxy_protocol
+        if version not in (1, 2):
+            return b""
+        return proxy_header(1 if version == 1 else 2, _pair(message.get("peer")), _pair(message.get("local")))
+
+    async def _serve_proxy(self, stream: muxpy.Stream, early: bytes) -> None:
+        """Reverse SOCKS: the client at the other end says where it wants to go, and goes there from here."""
+        await stream.send_all(pack({}))
+        handshake = handshake_for(self.forward.kind)
+        try:
+            target = await greet(stream, handshake, early)
+        except NotServed as error:
+            if str(error):
+                self._console.complain(f"{self.forward.kind} client at {self._server}: {error}")
+            return
+        try:
+            near = await connect_stream(target, allow_all)
+        except Refused as refused:
+            await stream.send_all(handshake.answer(refused.error))
+            raise
+        await stream.send_all(handshake.answer(None))
+        await relay(near, stream, early=handshake.rest)
+
+    def describe(self) -> ForwardState:
+        """For the views."""
+        received, sent = self.account.bytes()
+        forward = self.forward
+        return ForwardState(
+            name=forward.name,
+            direction=forward.direction,
+            kind=forward.kind,
+            bind=str(self._bind),
+            target=str(forward.target) if forward.target is not None else None,
+            state="bound" if self._bound else ("failed" if self._error else "waiting"),
+            connections=len(self.account.open),
+            total=self.account.total,
+            failed=self.account.failed,
+            received=received,
+            sent=sent,
+            error=self._error,
+        )
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is bound now."""
+        return self._bound
+
+
+def _pair(value: object) -> tuple[str, int] | None:
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+        return value[0], value[1]
+    return None

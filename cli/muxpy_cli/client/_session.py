@@ -1,0 +1,152 @@
+"""One authenticated session with a listening end."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import muxpy
+
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._identity import client_id, process_id, program_version
+from ..access import check_fingerprint, client_context, read_token
+from ..net import on_loopback
+from ..relay import ask
+from ..wire import Purpose, Refused, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .._options import ConnectOptions
+
+__all__ = ["Credentials", "open_session"]
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for the connection and the TLS handshake."""
+
+HELLO_TIMEOUT: Final = 40.0
+"""Seconds for the answer to HELLO: the listening end takes up to half a minute to refuse who has failed before."""
+
+_NOT_TRUSTED: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+}
+"""What OpenSSL calls the alerts of a listening end that does not like our certificate."""
+
+
+class Credentials:
+    """What the client shows: read once for all sessions, and again when the configuration was."""
+
+    def __init__(self, options: ConnectOptions, before: Credentials | None = None) -> None:
+        """May ask on the terminal, unless the answer is there from `before`. Raises Failure if a file is not as it
+        should be."""
+        self.context = client_context(options.tls) if options.tls is not None else None
+        self.token: str | None = before.token if before is not None and options.ask_token else read_token(options)
+        self.client = client_id(str(options.address))
+
+
+@asynccontextmanager
+async def open_session(
+    options: ConnectOptions, credentials: Credentials | None = None, *, slot: int = 0
+) -> AsyncIterator[muxpy.Session]:
+    """Connect, check who is there, and say who we are. Raises Unreachable if it may work later, else Failure."""
+    credentials = credentials or Credentials(options)
+    await _refuse_to_expose(options)
+    async with _connected(options, credentials.context) as session:
+        if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
+            check_fingerprint(session.tls, options.tls.fingerprint)
+        await _say_hello(session, options, credentials, slot)
+        yield session
+
+
+async def _refuse_to_expose(options: ConnectOptions) -> None:
+    if options.tls is not None or options.insecure:
+        return
+    try:
+        harmless = await on_loopback(options.address)
+    except OSError as error:
+        raise Unreachable(f"cannot connect to {options.address}: {describe(error)}") from error
+    if not harmless:
+        raise Failure(
+            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
+            " way read along",
+            2,
+        )
+
+
+@asynccontextmanager
+async def _connected(options: ConnectOptions, context: ssl.SSLContext | None) -> AsyncIterator[muxpy.Session]:
+    address = options.address
+    name = options.tls.name if options.tls is not None else None
+    is_open = False
+    try:
+        with trio.CancelScope(deadline=trio.current_time() + CONNECT_TIMEOUT) as limit:
+            async with muxpy.open_tcp_session(
+                address.host,
+                address.port,
+                ssl_context=context,
+                server_hostname=name,
+                config=muxpy.SessionConfig(drain_timeout=options.drain),
+            ) as session:
+                limit.deadline = math.inf
+                is_open = True
+                yield session
+    except (OSError, UnicodeError, trio.BrokenResourceError) as error:
+        if is_open:
+            raise
+        raise _not_connected(options, error) from error
+    if limit.cancelled_caught:
+        raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
+
+
+def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
+    message = f"cannot connect to {options.address}: {describe(error)}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(f"{message} (--tls-ca trusts a CA, --fingerprint one certificate)", NOT_ALLOWED)
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
+    return Unreachable(message)
+
+
+async def _say_hello(session: muxpy.Session, options: ConnectOptions, credentials: Credentials, slot: int) -> None:
+    """Say who we are, and find out now, not with the first connection, whether it is a muxpy that listens there."""
+    hello = {"program": f"muxpy {program_version()}", "client": credentials.client, "process": process_id, "slot": slot}
+    if credentials.token is not None:
+        hello["token"] = credentials.token
+    try:
+        stream = await session.open_stream(stream_type=Purpose.HELLO)
+        await ask(stream, hello, HELLO_TIMEOUT)
+        await stream.aclose()
+    except Refused as refused:
+        kind = Unreachable if refused.error == "in use" else Failure
+        code = NOT_ALLOWED if refused.error == "forbidden" else 1
+        raise kind(f"{options.address} refuses: {refused}", code) from refused
+    except (trio.BrokenResourceError, trio.TooSlowError, WireError) as error:
+        raise _no_hello(session, options, error) from error
+
+
+def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseException) -> Failure:
+    cause = error.end.error if isinstance(error, muxpy.SessionClosed) and error.end is not None else error
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TRUSTED:
+        what = "wants a client certificate that it knows" if options.tls and not options.tls.cert else "does not trust"
+        return Failure(f"{options.address} {what} (--tls-cert, --tls-key): {describe(cause)}", NOT_ALLOWED)
+    if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
+        # Certificates were fine: it may have too much to do, or be about to end.
+        return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
+    hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
+    return Failure(f"{options.address} does not answer as a muxpy: {describe(error)}{hint}")
+
+
+def _said_nothing(error: BaseException) -> bool:
+    """Whether the other end only waited or closed the connection, which is what one that wants TLS does."""
+    if isinstance(error, muxpy.SessionClosed):
+        return error.end is None or not isinstance(error.end.error, muxpy.ProtocolError)
+    return isinstance(error, trio.TooSlowError)

@@ -1,0 +1,26 @@
+"""The commands of the program, one file each."""
+
+from ._bench import bench_command
+from ._check import check_command
+from ._completion import completion_command
+from ._connect import connect_command
+from ._demo import demo_command
+from ._keygen import keygen_command
+from ._listen import listen_command
+from ._status import status_command
+from ._token import token_group
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = (
+    listen_command,
+    connect_command,
+    keygen_command,
+    token_group,
+    check_command,
+    status_command,
+    bench_command,
+    completion_command,
+    demo_command,
+)
+"""In the order of the help."""

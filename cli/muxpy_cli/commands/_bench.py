@@ -1,0 +1,147 @@
+"""`muxpy bench`: how fast a session is."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import trio
+
+from .._errors import Interrupted
+from .._lifetime import run as run_trio
+from .._options import ConnectOptions
+from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
+from ..client import open_session
+from ..view import Console
+from ._shared import client_tls, connection_options
+from ._types import ADDRESS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    import muxpy
+
+    from .._lifetime import Lifetime
+    from ..specs import Address
+
+    Opener = Callable[[ConnectOptions], AbstractAsyncContextManager[muxpy.Session]]
+
+__all__ = ["bench_command", "measure"]
+
+MAX_STREAMS = 128
+"""Side by side; more show nothing new, and a listening end may allow as many connections or fewer."""
+MAX_SECONDS = 50.0
+"""Of one test."""
+
+
+@click.command("bench")
+@click.argument("address", metavar="HOST:PORT", type=ADDRESS)
+@connection_options
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, MAX_SECONDS),
+    metavar="SECONDS",
+    default=3,
+    show_default=True,
+    help="For each test.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(1, MAX_STREAMS),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Parallel streams; throughput is measured over one, too.",
+)
+@click.option(
+    "--test",
+    "tests",
+    type=click.Choice([measure.value for measure in Measure]),
+    multiple=True,
+    help="Only this one; may be given several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+def bench_command(
+    address: Address,
+    seconds: float,
+    streams: int,
+    tests: tuple[str, ...],
+    as_json: bool,
+    **connection: Any,  # noqa: ANN401
+) -> int:
+    """Measure the session to a listening end: throughput, latency, new streams.
+
+    Nothing is forwarded; the data is made and checked by the two ends. Throughput is what its receiver counted, on one
+    stream and on N. Latency is the round trip of 64 bytes, alone and beside a download on N streams. Last come streams
+    that are opened, used once and closed, 100 at once. The first 0.3 seconds of each test do not count.
+
+    \b
+    Examples:
+      muxpy bench localhost:4242
+      muxpy bench localhost:4242 --seconds 10 --streams 8
+      muxpy bench localhost:4242 --test latency --json
+
+    Exit codes: 1 if the session breaks or data differs, 3 if it is not allowed, 130 or 143 after Ctrl-C or SIGTERM.
+    """
+    if math.isnan(seconds):
+        raise click.UsageError("--seconds must be a number")
+    tls = client_tls(None, connection)
+    options = ConnectOptions(address=address, tls=tls, **connection)
+    plan = Plan(seconds=seconds, streams=streams, measures=_measures(tests))
+    return _run(options, plan, as_json)
+
+
+def _measures(tests: tuple[str, ...]) -> tuple[Measure, ...]:
+    return tuple(measure for measure in Measure if not tests or measure.value in tests)
+
+
+def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
+    console = Console(to_stderr=as_json)
+    result: BenchResult | None = None
+
+    async def main(_: Lifetime) -> None:
+        nonlocal result
+        async with _ended_by_signals():
+            result = await measure(options, plan, console, open_session)
+
+    code = run_trio(main)
+    if result is None:
+        return code
+    if as_json:
+        click.echo(json.dumps(_document(options, plan, result), indent=2))
+    else:
+        console.show(result_table(result))
+    return code
+
+
+@asynccontextmanager
+async def _ended_by_signals() -> AsyncIterator[None]:
+    """The first one ends the block with Interrupted: there is nothing to finish, and nothing to show."""
+
+    async def watch(signals: AsyncIterator[int]) -> None:
+        raise Interrupted(await anext(signals))
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, signals)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def measure(options: ConnectOptions, plan: Plan, console: Console, open_session: Opener) -> BenchResult:
+    """Connect, and run the plan with its display. Raises Failure, perhaps in a group."""
+    display = Display(console)
+    async with open_session(options) as session:
+        with display.running():
+            return await run_bench(session, plan, display.show)
+
+
+def _document(options: ConnectOptions, plan: Plan, result: BenchResult) -> dict[str, Any]:
+    """The result, and what it was measured with."""
+    setting = {"seconds": plan.seconds, "warm_up": plan.warm_up, "streams": plan.streams}
+    return {"address": str(options.address), **setting, **result.as_json()}

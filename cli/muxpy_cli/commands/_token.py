@@ -1,0 +1,122 @@
+"""`muxpy token`: the users of a token file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..access import add_user, list_users, parse_bind_rule, parse_target_rule, remove_user
+from ..specs import parse_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["token_group"]
+
+_file: Final = click.option(
+    "--file",
+    "path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="tokens.toml",
+    show_default=True,
+    help="The token file.",
+)
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Texts that a parser takes; they stay as they are, for the file."""
+
+    def callback(_: click.Context, parameter: click.Parameter, value: Any) -> Any:  # noqa: ANN401
+        for text in (value,) if isinstance(value, str) else value or ():
+            try:
+                parse(text)
+            except ValueError as error:
+                raise click.UsageError(f"{parameter.opts[0]} {text}: {error}") from None
+        return value
+
+    return callback
+
+
+@click.group("token")
+def token_group() -> None:
+    """Say who may connect, in the token file that `muxpy listen --tokens` reads.
+
+    \b
+    Examples:
+      muxpy token new alice
+          Prints the token, for the file or the MUXPY_TOKEN of the connecting end.
+      muxpy token new ci --allow 'db.internal:5432' --max-sessions 4 --rate 10MiB
+      muxpy token list
+      muxpy token revoke alice
+    """
+
+
+@token_group.command("new")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--allow",
+    metavar="RULE",
+    multiple=True,
+    callback=_checked(parse_target_rule),
+    help="What -L and -D may reach: HOST:PORT or unix:/path; any number.",
+)
+@click.option(
+    "--allow-bind",
+    metavar="RULE",
+    multiple=True,
+    callback=_checked(parse_bind_rule),
+    help="What -R may bind: ADDRESS:PORT or unix:/path; any number.",
+)
+@click.option("--max-sessions", metavar="N", type=click.IntRange(1), help="Sessions at once.")
+@click.option("--max-streams", metavar="N", type=click.IntRange(1), help="Connections at once.")
+@click.option("--max-forwards", metavar="N", type=click.IntRange(0), help="Ports bound at once (-R).")
+@click.option("--rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of all sessions together.")
+@click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of each session.")
+@click.option("--replace", is_flag=True, help="A new token, and these settings, for a user who is there.")
+@_file
+def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa: ANN401
+    """Add a user, and print the token: once, since the file has only its hash.
+
+    What is not said here is as the listening end says for all. With --replace, what is not said stays as it is.
+
+    In a RULE, HOST is a name with * inside a label, an address, a CIDR block (IPv6 in brackets) or *; PORT is a
+    number, a range or *. A name does not allow loopback or link-local addresses, even if it leads there.
+
+    \b
+    Examples:
+      muxpy token new alice --allow 'db.internal:5432' --allow '10.0.0.0/8:*'
+      muxpy token new bob --allow-bind 'localhost:8000-8099' > bob.token
+      muxpy token new alice --replace
+    """
+    settings = {key.replace("_", "-"): _plain(value) for key, value in options.items() if value not in (None, ())}
+    token = add_user(path, name, settings, replace=replace)
+    # The token alone on standard output, for $(muxpy token new ...); the words elsewhere.
+    click.echo(f"the token of {name}, which {path} has only the hash of, so keep it now:", err=True)
+    click.echo(token)
+    click.echo("next: `muxpy listen --tokens` with that file, and the token in MUXPY_TOKEN where it connects", err=True)
+
+
+@token_group.command("list")
+@_file
+def _list(path: Path) -> None:
+    """Show the users, and what the file says of each."""
+    for user, settings in list_users(path):
+        click.echo(user.name if user.token else f"{user.name} (by client certificate)")
+        for key, value in settings.items():
+            click.echo(f"    {key} = {', '.join(value) or 'nothing' if isinstance(value, list) else value}")
+
+
+@token_group.command("revoke")
+@click.argument("name", metavar="NAME")
+@_file
+def _revoke(name: str, path: Path) -> None:
+    """Take a user out of the file."""
+    remove_user(path, name)
+    click.echo(f"{path} has no user {name} any more; `muxpy listen` reads it again on SIGHUP", err=True)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,83 @@
+"""Arguments that the parsers of specs and rules read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..access import RuleError, parse_bind_rule, parse_target_rule
+from ..specs import (
+    SpecError,
+    parse_address,
+    parse_duration,
+    parse_dynamic,
+    parse_fingerprint,
+    parse_http_proxy,
+    parse_listen,
+    parse_local,
+    parse_rate,
+    parse_remote,
+    parse_size,
+    parse_stdio,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _ParamType = click.ParamType[Any]
+else:  # it takes a type argument since click 8.2
+    _ParamType = click.ParamType
+
+__all__ = [
+    "ADDRESS",
+    "BIND_RULE",
+    "DURATION",
+    "DYNAMIC",
+    "FILE",
+    "FINGERPRINT",
+    "HTTP_PROXY",
+    "LISTEN",
+    "LOCAL",
+    "PATH",
+    "RATE",
+    "REMOTE",
+    "SIZE",
+    "STDIO",
+    "TARGET_RULE",
+]
+
+
+class _Parsed(_ParamType):
+    """An argument that a parser reads, which says what is wrong by SpecError or RuleError."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except (SpecError, RuleError) as error:
+            where = param.opts[0] + " " if isinstance(param, click.Option) else ""
+            raise click.UsageError(f"{where}{value}: {error}") from None
+
+
+LISTEN: Final = _Parsed("[HOST:]PORT", parse_listen)
+ADDRESS: Final = _Parsed("HOST:PORT", parse_address)
+LOCAL: Final = _Parsed("SPEC", parse_local)
+REMOTE: Final = _Parsed("SPEC", parse_remote)
+DYNAMIC: Final = _Parsed("[BIND:]PORT", parse_dynamic)
+HTTP_PROXY: Final = _Parsed("[BIND:]PORT", parse_http_proxy)
+STDIO: Final = _Parsed("HOST:PORT", parse_stdio)
+SIZE: Final = _Parsed("SIZE", parse_size)
+RATE: Final = _Parsed("RATE", parse_rate)
+DURATION: Final = _Parsed("TIME", parse_duration)
+FINGERPRINT: Final = _Parsed("sha256:...", parse_fingerprint)
+TARGET_RULE: Final = _Parsed("RULE", parse_target_rule)
+BIND_RULE: Final = _Parsed("RULE", parse_bind_rule)
+FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+PATH: Final = click.Path(path_type=Path)

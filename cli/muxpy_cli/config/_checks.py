@@ -1,0 +1,159 @@
+"""What shows only when values are taken together, or when the files that they name are read."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import Failure
+from .._options import ClientTls, ServerTls
+from ..access import Users, certificate_warning, client_context, server_context, token_file_warning
+from ._bindings import check_bindings, is_loopback
+from ._schema import Section
+
+if TYPE_CHECKING:
+    from ..access import User
+    from ._document import Document
+
+__all__ = ["check_connect", "check_listen", "client_tls", "server_tls"]
+
+_WRONG_KEY: Final = "the key does not belong to the certificate"
+
+
+def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> None:
+    """Note what is wrong in a file for the listening end."""
+    listen: Section = root["listen"]
+    if "forwards" in root.given:
+        document.wrong(("forwards",), "forwards belong in the file of the connecting end, with [connect]", at_key=True)
+    check_bindings(document, root)
+    _check_reach(document, listen)
+    if isinstance(tls := listen.get("tls"), Section):
+        _check_pair(document, tls)
+        _check_ca(document, tls, "client-ca")
+    _check_users(document, root, users)
+    _check_token_file(document, listen, users)
+
+
+def check_connect(document: Document, root: Section) -> None:
+    """Note what is wrong in a file for the connecting end."""
+    connect: Section = root["connect"]
+    if "users" in root.given:
+        document.wrong(("users",), "users belong in the file of the listening end, with [listen]", at_key=True)
+    check_bindings(document, root)
+    if "server" in connect and "tls" not in connect.given and not _is_insecure(connect):
+        _check_server(document, connect)
+    if isinstance(tls := connect.get("tls"), Section):
+        _check_client_tls(document, tls)
+    if "token-file" in connect and (warning := token_file_warning(connect["token-file"])):
+        document.warn(connect.way("token-file"), warning)
+    if not document.data.get("forwards"):
+        document.warn(connect.where, "there are no forwards; add a table such as [forwards.web]")
+
+
+def server_tls(section: Section) -> ServerTls:
+    """[listen.tls] as options."""
+    return ServerTls(**section.pick(cert="cert", key="key", client_ca="client-ca"))
+
+
+def client_tls(section: Section) -> ClientTls:
+    """[connect.tls] as options."""
+    return ClientTls(**section.pick(ca="ca", name="name", fingerprint="fingerprint", cert="cert", key="key"))
+
+
+def _check_reach(document: Document, listen: Section) -> None:
+    """Off loopback, TLS and users are required unless it is said that they are not wanted."""
+    if "address" not in listen or is_loopback(listen["address"].host) or _is_insecure(listen):
+        return
+    reach = f"other machines can reach {listen['address']}"
+    if "tls" not in listen.given:
+        document.wrong(
+            listen.way("address"), f"{reach}, and there is no TLS; add [listen.tls] with cert, or insecure = true"
+        )
+    by_certificate = "client-ca" in getattr(listen.get("tls"), "given", ())
+    if not by_certificate and "tokens" not in listen.given and not document.data.get("users"):
+        document.wrong(
+            listen.way("address"),
+            f"{reach}, and there are no users; add tokens, tables such as [users.alice], or insecure = true",
+        )
+
+
+def _is_insecure(section: Section) -> bool:
+    """Whether the file says so; if it says something else there, that is the one problem."""
+    return bool(section.get("insecure", "insecure" in section.given))
+
+
+def _check_server(document: Document, connect: Section) -> None:
+    server = connect["server"]
+    if not is_loopback(server.host):
+        document.wrong(
+            connect.way("server"),
+            f"{server} is another machine, and there is no TLS; add [connect.tls], or insecure = true",
+        )
+
+
+def _check_client_tls(document: Document, tls: Section) -> None:
+    if "key" in tls.given and "cert" not in tls.given:
+        document.wrong(tls.way("key"), "a key needs its certificate; add cert, or leave the key out", at_key=True)
+    _check_pair(document, tls)
+    _check_ca(document, tls, "ca")
+    if "fingerprint" in tls.given:
+        for name in sorted({"ca", "name"} & tls.given):
+            document.warn(tls.way(name), f"with a fingerprint, {name} does not count; leave one of them out")
+
+
+def _check_pair(document: Document, tls: Section) -> None:
+    """Whether certificate and key can be used together, and for how long."""
+    if "cert" not in tls or "key" in tls.given - tls.keys():
+        return
+    try:
+        server_context(ServerTls(**tls.pick(cert="cert", key="key")))  # a client's pair is loaded in the same way
+        age = certificate_warning(tls["cert"])
+    except Failure as failure:
+        message = str(failure).replace("--tls-key", "key")  # access speaks of the command line's options
+        document.wrong(tls.way("key" if message.endswith(_WRONG_KEY) else "cert"), message)
+        return
+    if age is not None:
+        note = document.warn if age.startswith("expires") else document.wrong
+        note(tls.way("cert"), f"the certificate in {tls['cert']} {age}; renew it, or check this machine's clock")
+    with_key = "key" if "key" in tls else "cert"
+    if tls[with_key].stat().st_mode & stat.S_IROTH:  # a group for keys is usual
+        document.warn(tls.way(with_key), f"everybody on this machine can read the key: chmod o-r {tls[with_key]}")
+
+
+def _check_ca(document: Document, tls: Section, name: str) -> None:
+    if name in tls:
+        try:
+            client_context(ClientTls(ca=tls[name]))  # the certificates of a client CA are loaded in the same way
+        except Failure as failure:
+            document.wrong(tls.way(name), str(failure))
+
+
+def _check_users(document: Document, root: Section, users: tuple[User, ...]) -> None:
+    listen: Section = root["listen"]
+    tls: Any = listen.get("tls")
+    for user in users:
+        section: Section = root["users"][user.name]
+        if "token" not in section.given and "client-ca" not in getattr(tls, "given", ()):
+            document.wrong(
+                section.where,
+                "this user has no token, and certificates are not asked for; add token, or client-ca in [listen.tls]",
+            )
+        if not {"allow", "allow-bind"} & (section.given | listen.given):
+            document.warn(
+                section.where, "no rules, here or in [listen]: only loopback addresses of the listening end are allowed"
+            )
+
+
+def _check_token_file(document: Document, listen: Section, users: tuple[User, ...]) -> None:
+    """The users of both files: their names and tokens must differ.
+
+    A token file without users is an error: without any users, whoever connects would be let in.
+    """
+    try:
+        everybody = Users.load(listen["tokens"], users) if "tokens" in listen else Users(users)
+    except (Failure, ValueError) as error:
+        document.wrong(listen.way("tokens") if "tokens" in listen.given else ("users",), str(error))
+        return
+    if "tokens" in listen and not everybody:
+        # No mistake: when the last one was revoked, a reload must not go on with the users that were.
+        document.warn(listen.way("tokens"), "there are no users in it, so nobody may connect: `muxpy token new NAME`")

@@ -1,0 +1,141 @@
+"""A configuration file: what it says, where it says so, and what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from .._errors import Failure, describe
+from ._positions import Positions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ._positions import Where
+
+__all__ = ["ConfigError", "Document", "Problem", "printable"]
+
+# tomllib tells the place in words only, before Python 3.14.
+_TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+_TOML_WORDS: Final = {
+    "Invalid value": "this is no value; text goes in quotes",
+    "Cannot overwrite a value": "the key stands a second time in the same table; keep one of the two",
+}
+"""What tomllib says of the commonest mistakes, in words that help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something in a file that is wrong, or, as a warning, likely not meant."""
+
+    file: str
+    line: int = 0
+    """From 1; 0 if it is about the file as a whole."""
+    column: int = 0
+    """From 1, in characters."""
+    key: str = ""
+    """Dotted, as in `connect.tls.ca`; empty if no key is at fault."""
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(filter(None, (place, self.key, self.message)))
+
+
+class ConfigError(Failure):
+    """A configuration cannot be used; the message is the first problem, and how many more there are."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first, *others = problems
+        more = f" (and {len(others)} more: muxpy check {first.file})" if others else ""
+        super().__init__(f"{first}{more}", exit_code=2)
+        self.problems = tuple(problems)
+
+
+class Document:
+    """The file's content, and what was found in it. Raises ConfigError if it cannot be read or is not TOML."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._problems: list[Problem] = []
+        self._warnings: list[Problem] = []
+        text = self._read()
+        self.data, self._positions = self._parse(text)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """In the order of the file."""
+        return sorted(self._problems, key=_place)
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """In the order of the file."""
+        return sorted(self._warnings, key=_place)
+
+    def wrong(self, where: Where, message: str, *, at_key: bool = False) -> None:
+        """Note what is wrong with the value there; with `at_key`, with the key itself."""
+        self._problems.append(self._problem(where, message, at_key))
+
+    def warn(self, where: Where, message: str) -> None:
+        """Note what may be meant as it stands, but should be known."""
+        self._warnings.append(self._problem(where, message, at_key=False))
+
+    def place(self, where: Where) -> str:
+        """In words, for a message about something else."""
+        return f"line {self._positions.key(where).line}"
+
+    def _problem(self, where: Where, message: str, at_key: bool) -> Problem:
+        line, column = self._positions.key(where) if at_key else self._positions.value(where)
+        key = ".".join(_shown(part) for part in where if isinstance(part, str))
+        return Problem(file=str(self.path), line=line, column=column, key=key, message=printable(message))
+
+    def _read(self) -> str:
+        try:
+            return self.path.read_text("utf-8-sig")  # some editors begin a file with a byte order mark
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            column = error.start - error.object.rfind(b"\n", 0, error.start)
+            raise self._failed("this is not UTF-8, as TOML has to be", line, column) from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise self._failed(f"cannot read it: {describe(error)}") from None
+
+    def _parse(self, text: str) -> tuple[dict[str, Any], Positions]:
+        try:
+            return tomllib.loads(text), Positions(text)
+        except tomllib.TOMLDecodeError as error:
+            raise self._syntax_error(text, str(error)) from None
+        except RecursionError:
+            raise self._failed("arrays or tables are nested too deeply") from None
+        except ValueError:  # the only one that tomllib lets through: Python's limit for the digits of a number
+            raise self._failed("a number has far too many digits") from None
+
+    def _syntax_error(self, text: str, message: str) -> ConfigError:
+        match = _TOML_PLACE.search(message)
+        if match is None or match[1] is None:
+            line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+        else:
+            line, column = int(match[1]), int(match[2])
+        words = _TOML_PLACE.sub("", message)
+        words = _TOML_WORDS.get(words, words[:1].lower() + words[1:])
+        return self._failed(f"not TOML: {words}", line, column)
+
+    def _failed(self, message: str, line: int = 0, column: int = 0) -> ConfigError:
+        return ConfigError([Problem(file=str(self.path), line=line, column=column, message=message)])
+
+
+def printable(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line, problem.column
+
+
+def _shown(name: str) -> str:
+    """A part of a dotted key as TOML would have it."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else repr(name)

@@ -1,0 +1,97 @@
+"""The tables of a configuration file: this is the format, and the one place that lists its keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..access import parse_bind_rule, parse_target_rule
+from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_rate
+from ._forwards import ForwardNode, forward_name_problem
+from ._schema import Array, Named, Node, Table
+from ._users import token, user_name_problem
+from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text, word
+
+__all__ = ["ROOT"]
+
+MAX_SESSIONS: Final = 64
+"""Of one connecting end; each is a TCP connection of its own, and more than a few gain nothing."""
+MAX_COUNT: Final = 1_000_000
+"""Of limits and retries: beyond all that a process can hold, and a typing error rather than a wish."""
+
+_TARGETS: Final = Array(text(parse_target_rule, "db.internal:5432"))
+_BINDS: Final = Array(text(parse_bind_rule, "127.0.0.1:8000-8099"))
+
+_LIMITS: Final[dict[str, Node]] = {
+    "max-sessions": number(1, MAX_COUNT, 4),
+    "max-streams": number(1, MAX_COUNT, 100),
+    "max-forwards": number(0, MAX_COUNT, 4),
+    "rate": rate(parse_rate, "10MiB"),
+    "session-rate": rate(parse_rate, "5MiB"),
+}
+
+_OUTPUT: Final = Table(
+    {
+        "log-format": choice("auto", "text", "json"),
+        "verbosity": number(-1, 2, 1),
+        "metrics": text(parse_listen, "127.0.0.1:9100"),
+        "control": some_path("/run/muxpy/control.sock"),
+    },
+)
+
+_LISTEN: Final = Table(
+    {
+        "address": text(parse_listen, "0.0.0.0:4242"),
+        "insecure": boolean(),
+        "tokens": existing_file("users.toml"),
+        "allow": _TARGETS,
+        "allow-bind": _BINDS,
+        "idle-timeout": duration(parse_duration, "1h", above_zero=True),
+        "session-idle-timeout": duration(parse_duration, "1d", above_zero=True),
+        "drain": duration(parse_duration, "5s"),
+        "tls": Table(
+            {
+                "cert": existing_file("cert.pem"),
+                "key": existing_file("key.pem"),
+                "client-ca": existing_file("clients.pem"),
+            },
+            required=("cert",),
+        ),
+        "limits": Table(_LIMITS),
+        "output": _OUTPUT,
+    },
+    required=("address",),
+)
+
+_USER: Final = Table({"token": token(), "allow": _TARGETS, "allow-bind": _BINDS, **_LIMITS})
+
+_CONNECT: Final = Table(
+    {
+        "server": text(parse_address, "example.org:4242"),
+        "insecure": boolean(),
+        "token-file": existing_file("token"),
+        "sessions": number(1, MAX_SESSIONS, 2),
+        "max-retries": number(0, MAX_COUNT, 10),
+        "connect-wait": duration(parse_duration, "5s"),
+        "drain": duration(parse_duration, "5s"),
+        "tls": Table(
+            {
+                "ca": existing_file("ca.pem"),
+                "name": word("example.org"),
+                "fingerprint": text(parse_fingerprint, "sha256:..."),
+                "cert": existing_file("client.pem"),
+                "key": existing_file("client-key.pem"),
+            },
+        ),
+        "output": _OUTPUT,
+    },
+    required=("server",),
+)
+
+ROOT: Final = Table(
+    {
+        "listen": _LISTEN,
+        "users": Named(_USER, user_name_problem, "[users.alice]"),
+        "connect": _CONNECT,
+        "forwards": Named(ForwardNode(), forward_name_problem, "[forwards.web]"),
+    }
+)

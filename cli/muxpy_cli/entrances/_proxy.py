@@ -1,0 +1,52 @@
+"""Clients that say themselves where they want to go: SOCKS and HTTP proxies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ..protocols import HttpProxy, SocksServer
+from ..specs import Address, Kind
+
+if TYPE_CHECKING:
+    from ..protocols import Handshake
+
+__all__ = ["NotServed", "greet", "handshake_for"]
+
+HANDSHAKE_TIMEOUT: Final = 10.0
+"""Seconds for a client to say where it wants to go: one that says nothing must not be waited for."""
+READ_SIZE: Final = 4096
+
+
+class NotServed(Exception):
+    """The client asked for nothing that can be done; the message says what it did, "" if it just went away."""
+
+
+def handshake_for(kind: Kind) -> Handshake:
+    """The proxy's side of a new client's handshake."""
+    return SocksServer() if kind is Kind.SOCKS else HttpProxy()
+
+
+async def greet(near: trio.abc.HalfCloseableStream, handshake: Handshake, early: bytes = b"") -> Address:
+    """Talk with the client until it has said where it wants to go; `early` is what it has said already.
+
+    Raises NotServed, after having told the client. Leaves `near` open.
+    """
+    data: bytes | bytearray = early
+    with trio.move_on_after(HANDSHAKE_TIMEOUT):
+        try:
+            while True:
+                if data and (reply := handshake.receive(bytes(data))):
+                    await near.send_all(reply)
+                if handshake.failed is not None:
+                    await near.send_eof()
+                    raise NotServed(handshake.failed)
+                if handshake.request is not None:
+                    return Address(handshake.request.host, handshake.request.port)
+                data = await near.receive_some(READ_SIZE)
+                if not data:
+                    raise NotServed("")
+        except trio.BrokenResourceError:
+            raise NotServed("") from None
+    raise NotServed(f"it did not say within {HANDSHAKE_TIMEOUT:g} seconds where it wants to go")

@@ -1,0 +1,20 @@
+"""Names, addresses and sockets."""
+
+from ._accept import Bound, bind_datagrams, bind_streams, peer_of
+from ._connect import CONNECT_TIMEOUT, Policy, allow_all, connect_datagrams, connect_stream
+from ._resolve import is_loopback, on_loopback, resolve
+
+__all__ = [
+    "CONNECT_TIMEOUT",
+    "Bound",
+    "Policy",
+    "allow_all",
+    "bind_datagrams",
+    "bind_streams",
+    "connect_datagrams",
+    "connect_stream",
+    "is_loopback",
+    "on_loopback",
+    "peer_of",
+    "resolve",
+]

@@ -1,0 +1,230 @@
+"""Binding places and taking the connections that come to them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from .._errors import Failure, describe
+from ..specs import ALL_INTERFACES, UnixPath, format_address
+from ._resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..specs import Address, Endpoint
+
+__all__ = ["Bound", "bind_datagrams", "bind_streams", "peer_of"]
+
+BACKLOG: Final = 4096
+"""Connections that wait to be taken: a burst of thousands must not be refused. The kernel allows what it allows."""
+
+BURST: Final = 32
+"""Connections taken before other tasks get their turn."""
+
+EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+PAUSE: Final = 0.1
+"""Seconds to wait when the process has no more descriptors: some connections may end meanwhile."""
+
+SKIPPED: Final = {
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.EAGAIN,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ETIMEDOUT,
+}
+"""The connection has gone already, or a firewall rule did not like it: accept(2). Linux passes on what the network has
+reported for a connection that waits, too."""
+
+
+@dataclass(slots=True)
+class Bound:
+    """Sockets that are bound, and listen if they are of streams: one, or two for a name with two addresses."""
+
+    sockets: list[socket.socket]
+    path: str | None = None
+    """Of a Unix socket: the file goes with it."""
+    inode: tuple[int, int] | None = field(default=None)
+    names: list[Any] = field(default_factory=list)
+    """Of the sockets, once they are closed and can be asked no longer."""
+
+    @property
+    def port(self) -> int:
+        """The port; 0 for a Unix socket."""
+        return 0 if self.path is not None else int(self._names()[0][1])
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return self.path
+        return ", ".join(map(format_address, self._names()))
+
+    def _names(self) -> list[Any]:
+        return self.names or [one.getsockname() for one in self.sockets]
+
+    def close(self) -> None:
+        """Take no more, and free the place. What it was is told further on: the views ask while open connections are
+        let finish."""
+        if self.path is None and not self.names:
+            self.names = self._names()
+        for one in self.sockets:
+            one.close()
+        if self.path is not None and self.inode == _inode(self.path):  # else it is somebody else's by now
+            with suppress(OSError):
+                os.unlink(self.path)
+
+    async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
+        """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
+        try:
+            async with trio.open_nursery() as accepting:
+                for listener in self.sockets:
+                    accepting.start_soon(_accept, listener, handler, nursery)
+        finally:
+            self.close()
+
+
+async def _accept(
+    listener: socket.socket, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery
+) -> None:
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        for _ in range(BURST):
+            try:
+                connection, _address = listener.accept()
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    await trio.sleep(PAUSE)
+                elif error.errno not in SKIPPED:
+                    raise
+                break
+            nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+
+
+async def bind_streams(endpoint: Endpoint) -> Bound:
+    """Bind and listen; raises Failure with the reason."""
+    return await _bind(endpoint, socket.SOCK_STREAM)
+
+
+async def bind_datagrams(endpoint: Address) -> Bound:
+    """Bind for UDP; raises Failure with the reason."""
+    return await _bind(endpoint, socket.SOCK_DGRAM)
+
+
+async def _bind(endpoint: Endpoint, kind: socket.SocketKind) -> Bound:
+    try:
+        if isinstance(endpoint, UnixPath):
+            return _bind_path(endpoint.path)
+        return _bind_addresses(await _bind_hosts(endpoint.host), endpoint.port, kind)
+    except (OSError, UnicodeError) as error:
+        raise Failure(f"cannot listen on {endpoint}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    reason = describe(error)
+    if isinstance(error, PermissionError):
+        return f"{reason} (ports below 1024 and other users' folders need more rights)"
+    return reason
+
+
+async def _bind_hosts(host: str) -> tuple[str, ...]:
+    if host == ALL_INTERFACES:
+        return ("0.0.0.0", "::") if socket.has_dualstack_ipv6() else ("0.0.0.0",)
+    return tuple(await resolve(host))
+
+
+def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind) -> Bound:
+    bound = Bound([])
+    try:
+        for host in hosts:
+            try:
+                bound.sockets.append(_bind_one(host, port, kind))
+            except OSError as error:
+                # localhost, and all addresses, are meant as far as this machine has them.
+                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} or host is hosts[0]:
+                    raise
+                continue
+            port = port or bound.port  # the same one for both families
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _bind_one(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    one = socket.socket(family, kind)
+    try:
+        one.setblocking(False)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind((host, port))
+        if kind == socket.SOCK_STREAM:
+            one.listen(BACKLOG)
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+def _bind_path(path: str) -> Bound:
+    _remove_stale(path)
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        one.setblocking(False)
+        before = os.umask(0o177)  # for the owner alone; a chmod afterwards would leave a moment
+        try:
+            one.bind(path)
+        finally:
+            os.umask(before)
+        one.listen(BACKLOG)
+    except BaseException:
+        one.close()
+        raise
+    return Bound([one], path, _inode(path))
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more: its process was killed. Anything else stays."""
+    with suppress(OSError):
+        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
+    """The address of who has connected; None for a Unix socket, and for one that has gone again."""
+    return _pair(stream.socket.getpeername)
+
+
+def _pair(ask: Callable[[], object]) -> tuple[str, int] | None:
+    try:
+        address = ask()
+    except OSError:
+        return None
+    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None

@@ -1,0 +1,21 @@
+"""Carrying connections between sockets and streams of a session."""
+
+from ._account import Account
+from ._datagrams import MAX_DATAGRAM, relay_datagrams
+from ._relay import abort, relay
+from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
+
+__all__ = [
+    "MAX_DATAGRAM",
+    "Account",
+    "Unanswered",
+    "abort",
+    "ask",
+    "carry",
+    "reach",
+    "receive_answer",
+    "receive_opening",
+    "refuse",
+    "relay",
+    "relay_datagrams",
+]

@@ -1,0 +1,106 @@
+"""Carrying one connection: bytes both ways, with half-close and reset."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._errors import the_cause
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    import muxpy
+
+    from ..access import TokenBucket
+
+__all__ = ["RELAY_BUFFER", "abort", "relay"]
+
+RELAY_BUFFER: Final = 64 * 1024
+"""Bytes that each direction copies at once; also all that waits here when the receiving side is slow."""
+
+# Closing with a linger time of 0 sends RST instead of FIN: the other side sees an error, not an end.
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+async def relay(
+    near: trio.abc.HalfCloseableStream,
+    far: muxpy.Stream,
+    *,
+    early: bytes = b"",
+    head: Callable[[], Awaitable[bytes]] | None = None,
+    buckets: Sequence[TokenBucket] = (),
+) -> bool:
+    """Run until both directions have ended, or one has failed; `near` is closed then, and `far` ended. True if all
+    came through to the end.
+
+    `early` is what had already been read from `far`. `head`, if given, runs before anything else is read from `far`,
+    while the other direction already flows, and returns such early bytes too. What `head` raises resets both.
+    `buckets` limit the rate of both directions together.
+
+    If one side is reset, so is the other.
+    """
+    try:
+        if isinstance(near, trio.SocketStream) and not buckets:
+            await far.splice(near, early=early, head=head)
+        else:
+            await _copy_both_ways(near, far, early, head, buckets)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        abort(near, far)
+        return False
+    except BaseException:
+        abort(near, far)
+        raise
+    if isinstance(near, trio.SocketStream):
+        near.socket.close()  # without a checkpoint: there is nothing to wait for
+    else:
+        await near.aclose()
+    return True
+
+
+async def _copy_both_ways(
+    near: trio.abc.HalfCloseableStream,
+    far: muxpy.Stream,
+    early: bytes,
+    head: Callable[[], Awaitable[bytes]] | None,
+    buckets: Sequence[TokenBucket],
+) -> None:
+    async def outwards() -> None:
+        await _copy(far, near, buckets, early if head is None else await head())
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outwards)
+            await _copy(near, far, buckets)
+    except BaseExceptionGroup as group:
+        raise the_cause(group) from None
+
+
+async def _copy(
+    source: trio.abc.ReceiveStream,
+    sink: trio.abc.HalfCloseableStream,
+    buckets: Sequence[TokenBucket],
+    early: bytes = b"",
+) -> None:
+    if early:
+        await sink.send_all(early)
+    while data := await source.receive_some(RELAY_BUFFER):
+        await sink.send_all(data)
+        wait = max((bucket.take(len(data)) for bucket in buckets), default=0.0)
+        if wait:
+            await trio.sleep(wait)
+    await sink.send_eof()
+
+
+def abort(near: trio.abc.AsyncResource, far: muxpy.Stream | None = None) -> None:
+    """Reset both, at once: whoever is at their other ends gets an error."""
+    if isinstance(near, trio.SocketStream):
+        with suppress(OSError):  # closed already
+            near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        near.socket.close()
+    if far is not None:
+        far.reset()

@@ -1,0 +1,166 @@
+"""The two sides of one forwarded connection: the end that took it and the end that reaches the target."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import muxpy
+
+from ..net import connect_datagrams, connect_stream
+from ..specs import Address
+from ..wire import (
+    ANSWER_TIMEOUT,
+    OPENING_TIMEOUT,
+    Message,
+    Refused,
+    WireError,
+    check_answer,
+    pack,
+    receive_message,
+    split_message,
+)
+from ._datagrams import relay_datagrams
+from ._relay import abort, relay
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from ..access import TokenBucket
+    from ..net import Policy
+    from ..specs import Endpoint
+
+__all__ = ["Unanswered", "ask", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+
+REFUSAL_TIMEOUT: Final = 2.0
+"""Seconds that the opener of a refused stream gets to read why."""
+
+ACCEPTED: Final = pack({})
+
+
+class Unanswered(Exception):
+    """The other end neither took a connection nor refused it properly; the message says what it did instead."""
+
+
+async def carry(
+    near: trio.SocketStream,
+    open_stream: Callable[[], Awaitable[muxpy.Stream]],
+    opening: bytes,
+    carrying: Callable[[muxpy.Stream], AbstractContextManager[object]],
+    buckets: Sequence[TokenBucket] = (),
+) -> None:
+    """Carry an accepted connection; `opening` is the first message and what goes right behind it. `carrying` counts it.
+
+    Raises Refused or Unanswered if the other end did not take it, and what `open_stream` raises. Whatever goes wrong,
+    `near` is reset, so that its client knows at once.
+    """
+    try:
+        far = await open_stream()
+    except BaseException:
+        abort(near)
+        raise
+    try:
+        with carrying(far):
+            await far.send_all(opening)
+            await relay(near, far, head=partial(receive_answer, far), buckets=buckets)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        abort(near, far)
+    except BaseException:  # `carrying` may refuse, too
+        abort(near, far)
+        raise
+
+
+async def receive_answer(stream: muxpy.Stream) -> bytes:
+    """Wait for the answer to a CONNECT or FORWARDED; the bytes that came behind it. Raises Refused or Unanswered."""
+    try:
+        answer, early = await receive_message(stream)
+    except WireError as error:
+        raise Unanswered(str(error)) from error
+    except muxpy.StreamReset as error:
+        if error.retryable:  # never looked at
+            reason = "the other end takes no more connections: too many are open there, or it is ending"
+            raise Unanswered(reason) from error
+        raise
+    check_answer(answer)
+    return early
+
+
+async def reach(
+    stream: muxpy.Stream,
+    target: Endpoint,
+    policy: Policy,
+    early: bytes,
+    *,
+    header: bytes = b"",
+    datagrams: bool = False,
+    buckets: Sequence[TokenBucket] = (),
+    reached: Callable[[trio.socket.SocketType], None] | None = None,
+) -> None:
+    """Connect a stream that the other end opened to its target; raises Refused after having told the other end.
+
+    `header` is what the target gets before anything else; `reached` is told of the socket, and may raise Refused.
+    """
+    try:
+        if datagrams and isinstance(target, Address):
+            socket = await connect_datagrams(target, policy)
+            with socket:
+                if reached is not None:
+                    reached(socket)
+                await stream.send_all(ACCEPTED)
+                await relay_datagrams(stream, socket.recv, socket.send, early, buckets=buckets)
+            return
+        near = await connect_stream(target, policy)
+        if reached is not None:
+            _tell_reached(near, reached)
+    except Refused as refused:
+        await refuse(stream, refused)
+        raise
+    try:
+        await stream.send_all(ACCEPTED)
+    except BaseException:
+        abort(near)
+        raise
+    await relay(near, stream, early=header + early, buckets=buckets)
+
+
+def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.SocketType], None]) -> None:
+    try:
+        reached(near.socket)
+    except Refused:  # the rules have changed meanwhile
+        abort(near)
+        raise
+
+
+async def refuse(stream: muxpy.Stream, refused: Refused) -> None:
+    """Answer with an error, and end the stream."""
+    # What the opener still sends must be read: left unread, it would be answered with a reset, and that overtakes our
+    # answer. An opener that has read the answer resets the stream.
+    with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError):
+        await stream.send_all(pack(refused.message()))
+        await stream.send_eof()
+        while await stream.receive_some():
+            pass
+
+
+async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:
+    """The first message of a stream that the peer opened, and what came behind it. Raises WireError."""
+    early = b""
+    if stream.statistics().unread:  # most often all of it came with the SYN, and needs no timer
+        early = await stream.receive_some()
+        if (split := split_message(early)) is not None:
+            return split
+    with trio.move_on_after(OPENING_TIMEOUT):
+        return await receive_message(stream, early)
+    raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")
+
+
+async def ask(stream: muxpy.Stream, message: Message, limit: float = ANSWER_TIMEOUT) -> Message:
+    """Send a first message and wait `limit` seconds for the answer. Raises Refused, WireError, or trio.TooSlowError."""
+    with trio.fail_after(limit):
+        await stream.send_all(pack(message))
+        answer, _ = await receive_message(stream)
+    return check_answer(answer)

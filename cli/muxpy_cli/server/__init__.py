@@ -1,0 +1,5 @@
+"""The listening end."""
+
+from ._server import Server
+
+__all__ = ["Server"]

@@ -1,0 +1,145 @@
+"""The way in: TLS, a bounded greeting, and who it is that comes."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+import muxpy
+
+from .._errors import describe
+from ..access import Throttle, User, Users, certificate_names, server_context
+from ..relay import refuse
+from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer, unpack_text
+from ._waiting import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .._options import ListenOptions
+    from ..wire import Message
+
+__all__ = ["Door", "Greeting", "NotWelcome"]
+
+GREETING_TIMEOUT: Final = 10.0
+"""Seconds for the TLS handshake and the greeting together."""
+
+
+class NotWelcome(Exception):
+    """The connection ends here; the message says why, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a client has said, and who it turned out to be."""
+
+    user: User | None
+    client: str
+    process: str
+    slot: int
+    stream: muxpy.Stream
+    """On which it waits for the answer."""
+
+
+class Door:
+    """Lets in who may come in."""
+
+    def __init__(self, options: ListenOptions) -> None:
+        """Raises Failure if a file is not as it should be."""
+        self.throttle = Throttle(trio.current_time)
+        self._waiting = Waiting()
+        self.use(options)
+
+    def use(self, options: ListenOptions) -> None:
+        """Users and certificates for who comes from now on. Raises Failure, and changes nothing then."""
+        context = server_context(options.tls) if options.tls is not None else None
+        users = _users(options)
+        self.context, self.users = context, users
+        # A file whose last user was revoked lets nobody in, not everybody.
+        self.wants_user = options.tokens is not None or bool(users)
+        self._by_certificate = options.tls is not None and options.tls.client_ca is not None
+
+    @property
+    def waiting(self) -> int:
+        """Connections that have not said who they are."""
+        return len(self._waiting)
+
+    @contextmanager
+    def holding_place(self, host: str, give_up: Callable[[], None]) -> Iterator[None]:
+        """Count a connection that has not said who it is. If there are too many, `give_up` of another one is called.
+        Raises NotWelcome if the host has failed too often."""
+        if self.throttle.blocked(host):
+            raise NotWelcome("too many failures to say who it is; it has to wait some minutes")
+        with self._waiting.holding_place(host, give_up):
+            yield
+
+    async def read(self, stream: muxpy.Stream) -> Message:
+        """Read a greeting. Raises NotWelcome if it is none."""
+        try:
+            if stream.stream_type != Purpose.HELLO:
+                raise WireError("it did not say who it is")
+            message, _ = await receive_message(stream)
+        except WireError as error:
+            stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+            raise NotWelcome(str(error)) from None
+        except trio.BrokenResourceError as error:
+            raise NotWelcome(f"it went away: {describe(error)}") from error
+        return message
+
+    async def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message, host: str) -> Greeting:
+        """Who it is that has sent a greeting. Raises NotWelcome, after having told the client."""
+        try:
+            greeting = self._recognise(session, stream, message)
+        except WireError as error:
+            stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+            raise NotWelcome(str(error)) from None
+        except Refused as refused:
+            self.throttle.failed(host)
+            await trio.sleep(self.throttle.delay(host))
+            await refuse(stream, refused)
+            raise NotWelcome(refused.reason) from None
+        self.throttle.succeeded(host)
+        return greeting
+
+    def _recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
+        token = unpack_text(message, "token", most=200)
+        return Greeting(
+            user=self._user(session, token),
+            client=unpack_text(message, "client", most=64) or "",
+            process=unpack_text(message, "process", most=64) or "",
+            slot=unpack_integer(message, "slot", most=1000) if "slot" in message else 0,
+            stream=stream,
+        )
+
+    def _user(self, session: muxpy.Session, token: str | None) -> User | None:
+        if token is not None and self.wants_user:
+            # No token has others than printable characters, and some of those cannot even be encoded to be hashed.
+            user = self.users.by_token(token) if token.isprintable() else None
+            if user is None:
+                raise Refused("forbidden", "the token is not known here")
+            return user
+        if self._by_certificate and session.tls is not None:
+            names = certificate_names(session.tls)
+            user = self.users.by_certificate(names)
+            if user is not None:
+                return user
+            if self.wants_user:
+                raise Refused("forbidden", f"no user is called {' or '.join(names) or 'as the certificate says'}")
+            return _named_by_certificate(names)
+        if self.wants_user:
+            raise Refused("forbidden", "it takes a token: set MUXPY_TOKEN, or give --token-file")
+        return None
+
+
+def _named_by_certificate(names: list[str]) -> User | None:
+    """Nobody is listed, so everybody whose certificate the CA has signed may come in, with what all may do."""
+    return User(name=names[0]) if names else None
+
+
+def _users(options: ListenOptions) -> Users:
+    if options.tokens is None:
+        return Users(options.users)
+    return Users.load(options.tokens, options.users, options.grants, options.limits)

@@ -1,0 +1,50 @@
+"""The rules of one user, as what connects and binds asks them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..access import Forbidden, check_bind, check_bind_path, check_target, check_target_path
+from ..net import Policy
+from ..specs import UnixPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..access import Grants
+    from ..specs import Address, Endpoint
+
+__all__ = ["UserPolicy"]
+
+
+class UserPolicy(Policy):
+    """Asks the rules that hold now: a reload changes them for connections that come afterwards."""
+
+    def __init__(self, name: str, grants: Callable[[], Grants]) -> None:
+        self._name = name
+        self._grants = grants
+
+    def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
+        try:
+            return check_target(self._grants().targets, target.host, addresses, target.port)
+        except Forbidden as error:
+            raise self._for_user(error) from None
+
+    def path(self, target: UnixPath) -> None:
+        try:
+            check_target_path(self._grants().targets, target.path)
+        except Forbidden as error:
+            raise self._for_user(error) from None
+
+    def bind(self, place: Endpoint) -> None:
+        """Raises Forbidden if it may not be bound."""
+        try:
+            if isinstance(place, UnixPath):
+                check_bind_path(self._grants().binds, place.path)
+            else:
+                check_bind(self._grants().binds, place.host, place.port)
+        except Forbidden as error:
+            raise self._for_user(error) from None
+
+    def _for_user(self, error: Forbidden) -> Forbidden:
+        return Forbidden(f"{error.reason} of {self._name}" if self._name else error.reason)

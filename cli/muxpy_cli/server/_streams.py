@@ -1,0 +1,135 @@
+"""What the streams are for that a client opens, once it is known who it is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+import muxpy
+
+from ..bench import serve_bench
+from ..relay import reach, receive_opening, refuse
+from ..wire import DATAGRAMS, Message, Purpose, Refused, WireError, pack, unpack_endpoint, unpack_integer
+
+if TYPE_CHECKING:
+    from ..specs import Endpoint
+    from ..view import Console
+    from ._bindings import Bindings, Holder
+    from ._peer import Peer
+
+__all__ = ["Streams"]
+
+
+class Streams:
+    """Handles each stream by its purpose."""
+
+    def __init__(self, bindings: Bindings, console: Console) -> None:
+        self._bindings = bindings
+        self._console = console
+        self.refused = 0
+        """By a rule or a limit."""
+
+    async def handle(self, peer: Peer, stream: muxpy.Stream) -> None:
+        """A stream that the client opened."""
+        try:
+            message, early = await receive_opening(stream)
+            if stream.stream_type == Purpose.CONNECT:
+                await self._connect(peer, stream, message, early)
+            elif stream.stream_type == Purpose.LISTEN:
+                await self._listen(peer, stream, message)
+            elif stream.stream_type == Purpose.BENCH:
+                await self._bench(peer, stream, message, early)
+            else:
+                await refuse(stream, Refused("unknown", f"stream type {stream.stream_type} is not known here"))
+        except Refused as refused:
+            self.refused += refused.error in {"forbidden", "failed", "in use"}
+            self._console.complain(f"refused {peer.name}: {refused}", peer=peer.address, user=peer.usage.name)
+        except WireError as error:
+            self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address)
+            stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+
+    async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
+        target = unpack_endpoint(message)
+        datagrams = message.get("net") == DATAGRAMS["net"]
+        grants = peer.usage.grants
+        try:
+            peer.check_room()
+        except Refused as refused:
+            await refuse(stream, refused)
+            raise
+        with peer.carrying(stream):
+            try:
+                await reach(
+                    stream,
+                    target,
+                    peer.usage.policy,
+                    early,
+                    datagrams=datagrams,
+                    buckets=peer.buckets,
+                    reached=partial(peer.note_target, grants, stream, target),
+                )
+            except Refused:
+                peer.account.failed += 1
+                raise
+            finally:
+                peer.targets.pop(stream, None)
+        self._console.detail(f"connection of {peer.name} to {target} has ended", peer=peer.address)
+
+    async def _listen(self, peer: Peer, control: muxpy.Stream, message: Message) -> None:
+        place = unpack_endpoint(message)
+        number = unpack_integer(message, "forward", most=2**31)
+        limit = peer.usage.limits.forwards
+        try:
+            if limit is not None and peer.usage.forwards >= limit:
+                raise Refused("failed", f"cannot bind {place}: max-forwards = {limit}, and as many are bound")
+            peer.usage.forwards += 1
+            try:
+                await self._hold(peer, control, place, number, datagrams=message.get("net") == DATAGRAMS["net"])
+            finally:
+                peer.usage.forwards -= 1
+        except Refused as refused:
+            await refuse(control, refused)
+            raise
+
+    async def _hold(self, peer: Peer, control: muxpy.Stream, place: Endpoint, number: int, *, datagrams: bool) -> None:
+        binding, holder = await self._bindings.take(peer, place, number, datagrams=datagrams)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_with, control, holder)
+                nursery.start_soon(_end_at, peer.ending, holder)
+                await control.send_all(pack({"port": binding.bound.port}))
+                await holder.over.wait()
+                nursery.cancel_scope.cancel()
+        except* trio.BrokenResourceError:
+            pass
+        finally:
+            self._bindings.release(binding, holder)
+        if holder.reason is not None:
+            await refuse(control, holder.reason)
+
+    async def _bench(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
+        try:
+            peer.check_room()
+            if peer.buckets:  # it would measure them, and take from what others of the user have
+                raise Refused("forbidden", "whose rate is limited may not measure it")
+        except Refused as refused:
+            await refuse(stream, refused)
+            raise
+        with peer.carrying(stream):
+            await serve_bench(stream, message, early)
+
+
+async def _end_with(control: muxpy.Stream, holder: Holder) -> None:
+    """The client has ended the forward, or its session is over."""
+    try:
+        while await control.receive_some():
+            pass
+    finally:
+        holder.end()
+
+
+async def _end_at(event: trio.Event, holder: Holder) -> None:
+    await event.wait()
+    holder.end()

@@ -1,0 +1,38 @@
+"""What the program shows of itself."""
+
+from ._ask import Answer, ask, ask_all
+from ._console import Console, discard_output, fail
+from ._control import serve_control
+from ._display import run_display
+from ._format import format_count, format_duration, format_rate, format_rtt, format_size
+from ._http import serve_metrics
+from ._places import control_sockets, default_control_path
+from ._snapshot import Event, ForwardState, SessionState, Snapshot, Totals
+from ._tables import status_tables
+from ._writer import BackgroundWriter
+
+__all__ = [
+    "Answer",
+    "BackgroundWriter",
+    "Console",
+    "Event",
+    "ForwardState",
+    "SessionState",
+    "Snapshot",
+    "Totals",
+    "ask",
+    "ask_all",
+    "control_sockets",
+    "default_control_path",
+    "discard_output",
+    "fail",
+    "format_count",
+    "format_duration",
+    "format_rate",
+    "format_rtt",
+    "format_size",
+    "run_display",
+    "serve_control",
+    "serve_metrics",
+    "status_tables",
+]

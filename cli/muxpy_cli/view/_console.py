@@ -1,0 +1,264 @@
+"""What the program prints: lines of text or of JSON, and failures as one line on standard error.
+
+On a terminal with colour, elsewhere plain lines, each flushed, so that a log or another program can follow. Nothing
+here raises because nobody reads.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console as RichConsole
+from rich.text import Text
+
+from .._options import Output
+from ._format import format_time, printable
+from ._json import json_line
+from ._limit import LineLimit
+from ._logs import show_logs
+from ._snapshot import Event
+from ._writer import BackgroundWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rich.console import RenderableType
+
+__all__ = ["Console", "discard_output", "fail"]
+
+LOG_WIDTH: Final = 100
+"""Columns for tables where there is no terminal to say how many there are."""
+MAX_COMPLAINTS: Final = 10
+"""Lines a second about connections that failed: a peer decides how many there are, and must not fill a disk."""
+MAX_NEWS: Final = 20
+"""Lines a second about sessions and forwards that come and go, for the same reason."""
+MAX_DETAILS: Final = 100
+"""Lines a second with -v or -vv: whoever asks for them wants many."""
+MAX_EVENTS: Final = 50
+"""Events that are remembered for the views."""
+
+MAX_LINE_ROWS: Final = 6
+"""Rows that are left for the latest lines above a frame that would else fill the terminal."""
+
+_COLOURS: Final = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
+_ALWAYS: Final = {"warning", "error"}
+"""What is shown with -q too."""
+
+
+_PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+
+
+def _pen(console: RichConsole) -> RichConsole:
+    """A console that makes text for that one: its own would touch the file even to draw nothing, and could wait."""
+    return RichConsole(
+        file=StringIO(),
+        force_terminal=console.is_terminal,
+        color_system=console.color_system,  # type: ignore[arg-type]
+        no_color=console.no_color,
+        **_PLAIN,
+    )
+
+
+class Console:
+    """Lines for the user, and the library's log turned into such lines.
+
+    Keyword arguments of a line are fields of its JSON object (Output.format "json"); text does not show them.
+    """
+
+    def __init__(self, output: Output | None = None, *, to_stderr: bool = False) -> None:
+        self.output = output or Output()
+        self.rich = RichConsole(stderr=to_stderr, **_PLAIN)
+        if not self.rich.is_terminal:
+            self.rich.width = LOG_WIDTH
+        self._pen = _pen(self.rich)
+        self._to_stderr = to_stderr
+        self._json = self.output.format == "json"
+        self._writer: BackgroundWriter | None = None
+        self._gone = False
+        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._complaints = LineLimit(MAX_COMPLAINTS)
+        self._news = LineLimit(MAX_NEWS)
+        self._details = LineLimit(MAX_DETAILS)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The last of what `event`, `news`, `complain` and `error` were given, oldest first; those too that -q or a
+        limit kept from being shown as lines."""
+        return tuple(self._events)
+
+    @property
+    def live(self) -> bool:
+        """Whether a live display can and should be shown here."""
+        terminal = self.rich.is_terminal and not self.rich.is_dumb_terminal
+        return self.output.format == "auto" and terminal and _isatty(self.rich.file)
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Write from a thread meanwhile: whoever does not read our output must not stop the event loop."""
+        file = self.rich.file
+        if self._writer is not None:
+            yield
+            return
+        try:
+            file.flush()
+            self._writer = BackgroundWriter(file.fileno(), getattr(file, "encoding", None) or "utf-8")
+        except (OSError, ValueError):  # nothing that could block
+            yield
+            return
+        try:
+            yield
+        finally:
+            writer, self._writer = self._writer, None
+            writer.close()
+
+    def line(self, text: str, /, style: str = "", **fields: object) -> None:
+        """Print what is set up, such as a bound address. Not with -q."""
+        if self._shows("info"):
+            self._emit("info", text, fields, Text(printable(text), style=style))
+
+    def event(self, text: str, /, style: str = "", **fields: object) -> None:
+        """Print a line with the time of day. Not with -q."""
+        self._tell("info", text, fields, style)
+
+    def error(self, text: str, /, **fields: object) -> None:
+        """Like `event`, for a failure of the program's own. Always shown."""
+        self._tell("error", text, fields)
+
+    def complain(self, text: str, /, level: str = "warning", **fields: object) -> None:
+        """Like `event`, for what went wrong and may come in any number. With -q too."""
+        self._limited(self._complaints, level, text, fields, "yellow")
+
+    def news(self, text: str, /, **fields: object) -> None:
+        """Like `event`, for what a peer may cause in any number. Does not use up the room for complaints."""
+        self._limited(self._news, "info", text, fields)
+
+    def detail(self, text: str, /, level: str = "info", **fields: object) -> None:
+        """Like `event`, with -v only, and not remembered."""
+        if self.output.verbosity < 1:
+            return
+        shown, hidden = self._details.take()
+        self._tell_hidden(hidden, level)
+        if shown:
+            self._show(level, text, fields, "dim")
+
+    def log_to_lines(self) -> None:
+        """Show the library's warnings, and connections that never became sessions, as lines like ours. With -vv, all
+        that it logs."""
+        show_logs(self)
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print something that rich can draw, such as a table."""
+        self._pen.width = self._size()[0]
+        self._write(self._drawn(renderable))
+
+    def _drawn(self, *renderables: RenderableType) -> str:
+        with self._pen.capture() as drawn:
+            for renderable in renderables:
+                self._pen.print(renderable)
+        return drawn.get()
+
+    @property
+    def frame_waits(self) -> bool:
+        """Whether the terminal has not taken the last frame yet."""
+        return self._writer is not None and self._writer.stuck
+
+    def show_frame(self, draw: Callable[[int, int], list[Text]]) -> None:
+        """Have a frame drawn below all lines, in place of the last one; an empty one takes it away. `draw` is given the
+        columns and the rows that it may take. Works in the background only."""
+        if self._writer is None:
+            return
+        columns, rows = self._size()
+        # One row is for the cursor, some are for the lines above.
+        lines = draw(columns, rows - 1 - min(MAX_LINE_ROWS, rows // 4))
+        self._writer.show(self._drawn(*lines).splitlines())
+
+    def flush(self) -> None:
+        """Wait until the background has written everything, for a second at most."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _size(self) -> tuple[int, int]:
+        """Columns and rows of the terminal that is written to; rich would ask that of standard input."""
+        try:
+            columns, rows = os.get_terminal_size(self.rich.file.fileno())
+        except (OSError, ValueError):
+            columns = rows = 0
+        return columns or self.rich.width, rows or self.rich.height
+
+    def _shows(self, level: str) -> bool:
+        return self.output.verbosity >= 0 or level in _ALWAYS
+
+    def _limited(self, limit: LineLimit, level: str, text: str, fields: Mapping[str, object], style: str = "") -> None:
+        shown, hidden = limit.take()
+        self._tell_hidden(hidden, level)
+        if shown:
+            self._tell(level, text, fields, style)
+        else:
+            self._remember(level, text)
+
+    def _tell_hidden(self, hidden: int, level: str) -> None:
+        if hidden:
+            self._show(level, f"({hidden:,} more of these were not shown)", {"hidden": hidden}, "dim")
+
+    def _tell(self, level: str, text: str, fields: Mapping[str, object], style: str = "") -> None:
+        self._remember(level, text)
+        self._show(level, text, fields, style)
+
+    def _remember(self, level: str, text: str) -> None:
+        self._events.append(Event(at=time.time(), level=level, text=printable(text)))
+
+    def _show(self, level: str, text: str, fields: Mapping[str, object], style: str) -> None:
+        if self._shows(level):
+            line = Text.assemble((format_time(time.time()) + " ", "dim"))
+            self._emit(level, text, fields, line.append(printable(text), style=style or _COLOURS[level]))
+
+    def _emit(self, level: str, text: str, fields: Mapping[str, object], line: Text) -> None:
+        if self._json:
+            self._write(json_line(time.time(), level, text, fields))
+        else:
+            self.show(line)
+
+    def _write(self, text: str) -> None:
+        if self._writer is not None:
+            self._writer.put(text)
+            return
+        if self._gone:
+            return
+        try:
+            _write_to(self.rich.file, text)
+        except (OSError, ValueError):  # nobody reads any more, or it is closed: it goes on without
+            self._gone = True
+            discard_output(to_stderr=self._to_stderr)
+
+
+def _write_to(file: object, text: str) -> None:
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    file.write(text.encode(encoding, "replace").decode(encoding))  # type: ignore[attr-defined]
+    file.flush()  # type: ignore[attr-defined]
+
+
+def _isatty(file: object) -> bool:
+    try:
+        return bool(file.isatty())  # type: ignore[attr-defined]
+    except ValueError:
+        return False
+
+
+def discard_output(*, to_stderr: bool = False) -> None:
+    """Standard output (or standard error) has failed: have the interpreter not fail over it again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, (sys.stderr if to_stderr else sys.stdout).fileno())
+        os.close(null)
+
+
+def fail(message: str) -> None:
+    """Say on standard error why the program ends."""
+    console = Console(to_stderr=True)
+    console.show(Text.assemble(("muxpy: ", "bold red"), printable(message)))

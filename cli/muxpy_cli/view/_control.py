@@ -1,0 +1,134 @@
+"""The control socket: whoever connects gets the present snapshot as one JSON document, and the end of the stream.
+
+Only this user can connect: the socket's mode says so, and for the default place also the directory's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from .._errors import Failure, describe
+from ._places import MAX_PATH, default_control_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ._snapshot import Snapshot
+
+__all__ = ["encode_snapshot", "serve_control"]
+
+MAX_CONNECTIONS: Final = 16
+SEND_LIMIT: Final = 5.0
+"""Seconds for a client to take the answer."""
+BACKLOG: Final = 16
+
+
+async def serve_control(
+    path: Path | None,
+    snapshot: Callable[[], Snapshot],
+    *,
+    task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled, then take the socket away; starts with its path. None: the default place of this process.
+
+    Raises Failure before it starts if there can be no socket. At the default place that need be no reason to end: it
+    may be somebody else who has made it unusable."""
+    path = path or default_control_path()
+    with _bound(path) as listening:
+        task_status.started(path)
+        connections = trio.CapacityLimiter(MAX_CONNECTIONS)
+
+        async def answer(stream: trio.SocketStream) -> None:
+            async with stream:
+                with suppress(trio.WouldBlock, trio.BrokenResourceError), trio.move_on_after(SEND_LIMIT):
+                    connections.acquire_nowait()
+                    try:
+                        await stream.send_all(encode_snapshot(snapshot()))
+                    finally:
+                        connections.release()
+
+        await trio.serve_listeners(answer, [trio.SocketListener(listening)])
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """As `dataclasses.asdict` has it, which would take ten times as long for a thousand forwards."""
+    return json.dumps(_as_dict(snapshot)).encode()
+
+
+def _as_dict(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, tuple):
+        return [_as_dict(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: _as_dict(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+@contextmanager
+def _bound(path: Path) -> Iterator[trio.socket.SocketType]:
+    """A listening socket there, in place of one that nobody listens on any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        try:
+            _take_place(path)
+            _bind(listening, path)
+            ours = _identity(path)
+        except OSError as error:
+            raise Failure(f"cannot open the control socket {path}: {describe(error)}") from error
+        try:
+            yield trio.socket.from_stdlib_socket(listening)
+        finally:
+            if _identity(path) == ours:  # and not of a process that has taken its place
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _bind(listening: socket.socket, path: Path) -> None:
+    """Bind and listen under another name first: whoever found a socket that does not listen yet would take it for a
+    stale one. The mode is there before any name: at no time can others connect."""
+    draft = path.with_name(f".{os.getpid()}.new")
+    for name in (path, draft):
+        if len(os.fsencode(name)) > MAX_PATH:
+            raise Failure(f"cannot open the control socket {path}: the path is longer than {MAX_PATH} bytes")
+    draft.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listening.bind(os.fspath(draft))
+    finally:
+        os.umask(before)
+    listening.listen(BACKLOG)
+    draft.rename(path)
+
+
+def _take_place(path: Path) -> None:
+    """Remove a stale socket. Raises Failure if it is in use, or something else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise Failure(f"cannot open the control socket {path}: there is something else of that name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    raise Failure(f"cannot open the control socket {path}: another process uses it")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None

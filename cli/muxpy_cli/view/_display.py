@@ -1,0 +1,53 @@
+"""The live display: the state of the process at the bottom of the terminal, the lines above it.
+
+The lines go on as they do without a display, and stay in the terminal's history; only the frame below them is drawn
+anew. Both are written by the console's thread, and a frame that the terminal does not take is replaced by the next.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ._rates import Rates
+from ._tables import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.text import Text
+
+    from ._console import Console
+    from ._snapshot import Snapshot
+
+__all__ = ["run_display"]
+
+INTERVAL: Final = 0.5
+"""Seconds from frame to frame: quick enough to follow, and seldom enough to cost next to nothing."""
+
+
+async def run_display(console: Console, snapshot: Callable[[], Snapshot]) -> None:
+    """Draw until cancelled; then the frame goes away, and the lines stay. Returns at once if the console is not live
+    (no terminal, or another format than "auto")."""
+    if not console.live:
+        return
+    rates = Rates()
+    with console.in_background():
+        try:
+            while True:
+                if not console.frame_waits:
+                    rates.add(now := snapshot())
+                    console.show_frame(partial(draw, now, rates=rates))
+                await trio.sleep(INTERVAL)
+        finally:
+            console.show_frame(_nothing)
+            # Whoever writes to the terminal after this, standard error above all, must find the frame gone: it would
+            # be taken away later together with what they wrote.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(console.flush)
+
+
+def _nothing(width: int, height: int) -> list[Text]:
+    return []

@@ -1,0 +1,153 @@
+"""An HTTP server for monitoring: /metrics, /healthz and /readyz, one request a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import h11
+import trio
+
+from .._errors import Failure, describe
+from ..specs import ALL_INTERFACES, Address
+from ._metrics import encode_metrics, is_ready, metrics_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from ._snapshot import Snapshot
+
+__all__ = ["serve_metrics"]
+
+TIME_LIMIT: Final = 10.0
+"""Seconds for a connection from its first byte to its end."""
+LINGER: Final = 1.0
+"""Seconds for the client to close after the answer. If this end closed first with something still unread, the system
+would reset the connection, and the answer could be lost on the way."""
+MAX_CONNECTIONS: Final = 64
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of a request's head."""
+RECEIVE_SIZE: Final = 4096
+TEXT: Final = "text/plain; charset=utf-8"
+
+
+async def serve_metrics(
+    address: Address,
+    snapshot: Callable[[], Snapshot],
+    ready: Callable[[], bool] | None = None,
+    *,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; starts with the address that is bound. /readyz answers as `ready` says, or else as the
+    snapshot. Raises Failure if the address cannot be bound."""
+    host = None if address.host == ALL_INTERFACES else address.host
+    try:
+        listeners = await trio.open_tcp_listeners(address.port, host=host)
+    except (OSError, UnicodeError) as error:
+        raise Failure(f"cannot serve metrics on {address}: {describe(error)}") from error
+    task_status.started(_bound(listeners))
+    server = _Server(metrics_registry(snapshot), ready or (lambda: bool(is_ready(snapshot()))))
+    await trio.serve_listeners(server.serve, listeners)
+
+
+def _bound(listeners: Sequence[trio.SocketListener]) -> Address:
+    host, port = listeners[0].socket.getsockname()[:2]
+    return Address(host, port)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    content_type: str
+    body: bytes
+    allow: bool = False
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        headers = [("Content-Type", self.content_type), ("Content-Length", str(len(self.body)))]
+        if self.allow:
+            headers.append(("Allow", "GET, HEAD"))
+        return [*headers, ("Connection", "close")]
+
+
+class _Server:
+    def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+        self._connections = 0
+        self._pages: dict[bytes, Callable[[str], _Answer]] = {
+            b"/metrics": partial(_metrics, registry),
+            b"/healthz": lambda _: _words(200, "ok"),
+            b"/readyz": lambda _: _words(200, "ready") if ready() else _words(503, "not ready"),
+        }
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Answer one connection. Of more than MAX_CONNECTIONS at once, the last are closed without an answer."""
+        if self._connections >= MAX_CONNECTIONS:
+            await stream.aclose()
+            return
+        self._connections += 1
+        try:
+            async with stream:
+                with trio.move_on_after(TIME_LIMIT):
+                    await self._answer(stream, h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD))
+        except trio.BrokenResourceError:
+            pass  # the client has gone
+        finally:
+            self._connections -= 1
+
+    async def _answer(self, stream: trio.SocketStream, connection: h11.Connection) -> None:
+        with_body = True
+        try:
+            request = await _request(stream, connection)
+            if request is None:
+                return
+            with_body = request.method != b"HEAD"
+            answer = self._page(request)
+        except h11.RemoteProtocolError as error:
+            answer = _words(error.error_status_hint, f"bad request: {error}")
+        await stream.send_all(_encoded(connection, answer, with_body=with_body))
+        await stream.send_eof()
+        with trio.move_on_after(LINGER):
+            while await stream.receive_some(RECEIVE_SIZE):
+                pass
+
+    def _page(self, request: h11.Request) -> _Answer:
+        page = self._pages.get(request.target.partition(b"?")[0])
+        if page is None:
+            return _words(404, f"nothing here; there are {b', '.join(self._pages).decode()}")
+        if request.method not in {b"GET", b"HEAD"}:
+            return _Answer(405, TEXT, b"only GET and HEAD\n", allow=True)
+        accept = b",".join(value for name, value in request.headers if name == b"accept")
+        return page(accept.decode("latin-1"))
+
+
+async def _request(stream: trio.SocketStream, connection: h11.Connection) -> h11.Request | None:
+    """The request's head; None if the connection ends without one. Raises h11.RemoteProtocolError."""
+    while (event := connection.next_event()) is h11.NEED_DATA:
+        connection.receive_data(await stream.receive_some(RECEIVE_SIZE))
+    return event if isinstance(event, h11.Request) else None
+
+
+def _phrase(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode()
+
+
+def _encoded(connection: h11.Connection, answer: _Answer, *, with_body: bool) -> bytes:
+    parts = [
+        connection.send(h11.Response(status_code=answer.status, headers=answer.headers, reason=_phrase(answer.status)))
+    ]
+    if with_body:
+        parts.append(connection.send(h11.Data(data=answer.body)))
+        parts.append(connection.send(h11.EndOfMessage()))
+    return b"".join(part or b"" for part in parts)
+
+
+def _metrics(registry: CollectorRegistry, accept: str) -> _Answer:
+    return _Answer(200, *encode_metrics(registry, accept))
+
+
+def _words(status: int, text: str) -> _Answer:
+    return _Answer(status, TEXT, f"{text}\n".encode("ascii", "replace"))

@@ -1,0 +1,184 @@
+"""The state of a process as lines of text: for the live display as many as fit, for `muxpy status` all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from ._columns import forward_columns, session_columns
+from ._format import format_count, format_duration, format_rate, format_size, format_time, printable
+from ._grid import grid_lines, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+    from ._grid import Column
+    from ._rates import Rate, Rates
+    from ._snapshot import ForwardState, SessionState, Snapshot, Totals
+
+__all__ = ["draw", "status_tables"]
+
+EVENTS: Final = 8
+"""Events that `muxpy status` shows."""
+UNLIMITED: Final = 10_000
+"""Columns where no terminal limits them: nothing is left out then."""
+_GOOD: Final = {"connected", "bound"}
+
+
+def status_tables(snapshot: Snapshot) -> RenderableType:
+    """Everything that the snapshot says, for a terminal of any width; elsewhere with all columns in full."""
+    return _Status(snapshot)
+
+
+@dataclass(frozen=True, slots=True)
+class _Status:
+    snapshot: Snapshot
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width if console.is_terminal else UNLIMITED
+        yield from draw(self.snapshot, width)
+        if self.snapshot.events:
+            yield Text()
+        for event in self.snapshot.events[-EVENTS:]:
+            style = {"warning": "yellow", "error": "red"}.get(event.level, "")
+            yield Text.assemble((format_time(event.at) + " ", "dim"), (printable(event.text), style))
+
+
+def draw(snapshot: Snapshot, width: int, height: int | None = None, rates: Rates | None = None) -> list[Text]:
+    """The lines: at most `height` of at most `width` columns. None: all rows, however many. Rates are shown if they
+    are given."""
+    lines = [_headline(snapshot, width)]
+    foot = [Text(), *_totals(snapshot, width, rates)]
+    if not snapshot.sessions:
+        lines += [Text(), Text("no sessions", style="dim")]
+    tables = [table for table in (_sessions(snapshot, rates), _forwards(snapshot, rates)) if table.states]
+    needs = [table.rows for table in tables]
+    if height is not None:
+        needs = _shares(needs, height - len(lines) - len(foot) - 2 * len(tables))  # each has a blank line and a head
+    for table, rows in zip(tables, needs, strict=True):
+        lines += [Text(), *table.lines(width, rows)]
+    return [*lines, *foot][:height]
+
+
+def _shares(needs: list[int], room: int) -> list[int]:
+    """Each table gets what it needs if that is no more than its part; what one leaves over, the others have."""
+    shares = [0] * len(needs)
+    order = sorted(range(len(needs)), key=needs.__getitem__)
+    for done, index in enumerate(order):
+        shares[index] = max(1, min(needs[index], room // (len(order) - done)))
+        room -= shares[index]
+    return shares
+
+
+def _headline(snapshot: Snapshot, width: int) -> Text:
+    state = "draining" if snapshot.draining else "ready" if snapshot.ready else "not ready"
+    line = Text.assemble(
+        (f"muxpy {printable(snapshot.role)} ", "bold"),
+        printable(snapshot.address),
+        "  ",
+        (state, "bold green" if state == "ready" else "bold yellow"),
+        f"  up {format_duration(snapshot.at - snapshot.started)}",
+        (f"  pid {snapshot.pid}  version {printable(snapshot.version)}", "dim"),
+    )
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table before it is known how many of its rows there is room for."""
+
+    states: Sequence[SessionState | ForwardState]
+    columns: Callable[[int], list[Column]]
+    """For the first so many rows."""
+
+    @property
+    def rows(self) -> int:
+        """Lines for all of it, without the head."""
+        return len(self.states) + sum(map(_has_note, self.states))
+
+    def lines(self, width: int, rows: int) -> list[Text]:
+        """The head and `rows` lines. If not all fit, first the notes go."""
+        hidden: Sequence[SessionState | ForwardState] = ()
+        shown = self.states
+        if len(shown) > rows:
+            shown, hidden = shown[: rows - 1], shown[rows - 1 :]
+        head, *lines = grid_lines(self.columns(len(shown)), width)
+        if self.rows <= rows:
+            lines = [line for state, row in zip(shown, lines, strict=True) for line in (row, *_note(state, width))]
+        return [head, *lines, *_more(hidden, width)]
+
+
+def _sessions(snapshot: Snapshot, rates: Rates | None) -> _Table:
+    def columns(count: int) -> list[Column]:
+        return session_columns(snapshot.sessions[:count], rates.sessions(count) if rates else None, snapshot.at)
+
+    return _Table(snapshot.sessions, columns)
+
+
+def _forwards(snapshot: Snapshot, rates: Rates | None) -> _Table:
+    def columns(count: int) -> list[Column]:
+        return forward_columns(snapshot.forwards[:count], rates.forwards(count) if rates else None)
+
+    return _Table(snapshot.forwards, columns)
+
+
+def _has_note(state: SessionState | ForwardState) -> bool:
+    return bool(state.error) and state.state not in _GOOD
+
+
+def _note(state: SessionState | ForwardState, width: int) -> list[Text]:
+    """Why it is not as it should be."""
+    if not _has_note(state):
+        return []
+    attempts = getattr(state, "attempts", 0)
+    times = f" ({_counted(attempts, 'attempt', 's')})" if attempts > 1 else ""
+    return [Text(shortened(f"  {printable(state.error or '')}{times}", width), style="yellow")]
+
+
+def _more(hidden: Sequence[SessionState | ForwardState], width: int) -> list[Text]:
+    """How many are not shown, and how many of those are not as they should be."""
+    if not hidden:
+        return []
+    others = Counter(state.state for state in hidden if state.state not in _GOOD)
+    which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in sorted(others.items()))
+    text = f"  and {format_count(len(hidden))} more" + (f" ({which})" if which else "")
+    return [Text(shortened(text, width), style="dim")]
+
+
+def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
+    """Over as many lines as it takes."""
+    lines = [""]
+    for part in _total_parts(snapshot.totals, rates.totals() if rates else None):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if len(joined) < width:
+            lines[-1] = joined
+        else:
+            lines[-1] += ","
+            lines.append(part)
+    return [Text(shortened(line, width), style="bold") for line in lines]
+
+
+def _total_parts(totals: Totals, rate: Rate | None) -> list[str]:
+    received, sent = f"in {format_size(totals.received)}", f"out {format_size(totals.sent)}"
+    if rate is not None:
+        received += f" ({format_rate(rate.received)}/s)"
+        sent += f" ({format_rate(rate.sent)}/s)"
+    parts = [f"total: {_counted(totals.connections, 'connection', 's')}", received, sent]
+    counts = [
+        (totals.sessions, "session", "s"),
+        (totals.reconnects, "reconnect", "s"),
+        (totals.failed, "failed", ""),
+        (totals.refused, "refused", ""),
+        (totals.auth_failures, "failed login", "s"),
+    ]
+    return parts + [_counted(*count) for count in counts if count[0]]
+
+
+def _counted(count: int, what: str, plural: str) -> str:
+    return f"{format_count(count)} {what}{plural if count != 1 else ''}"

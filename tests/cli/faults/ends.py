@@ -1,0 +1,332 @@
+"""Both ends as processes whose output is read all the time, and traffic through them that is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
+
+import muxpy
+from muxpy_cli.wire import Message, Purpose, pack, receive_message
+
+from ..program import ADDRESS, COMMAND, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+LIMIT = 40
+"""Seconds for a test's waiting; far more than it takes, and less than pytest's own limit."""
+
+
+SILENCE = 3 + 10
+"""Seconds after which a peer that says nothing is dead: the heartbeat's interval and tolerance."""
+
+
+class End:
+    """`muxpy ...` under way. Its output, both streams together, is in `text`."""
+
+    def __init__(self, process: trio.Process, control: Path) -> None:
+        self.process = process
+        self.control = control
+        self.text = ""
+        self._news = trio.lowlevel.ParkingLot()
+        self._ended = False
+
+    async def read(self) -> None:
+        """Collect the output until it ends."""
+        assert self.process.stdout is not None
+        async for chunk in self.process.stdout:
+            self.text += chunk.decode()
+            self._news.unpark_all()
+        self._ended = True
+        self._news.unpark_all()
+
+    async def said(self, *words: str, times: int = 1) -> str:
+        """Wait for a line with all these words, the `times`-th one."""
+        while True:
+            complete = self.text[: self.text.rfind("\n") + 1].splitlines()
+            found = [line for line in complete if all(word in line for word in words)]
+            if len(found) >= times:
+                return found[times - 1]
+            assert not self._ended, f"ended without {words}:\n{self.text}"
+            await self._news.park()
+
+    async def port(self, *words: str, times: int = 1) -> int:
+        """The first port in such a line."""
+        match = ADDRESS.search(await self.said(*words, times=times))
+        assert match is not None
+        return int(match[2])
+
+    async def code(self) -> int:
+        """Wait for its end; the exit code, with all output read."""
+        code = await self.process.wait()
+        while not self._ended:
+            await self._news.park()
+        return code
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(number)
+        return await self.code()
+
+    async def snapshot(self) -> dict[str, Any]:
+        """What it says of itself at its control socket."""
+        async with await trio.open_unix_socket(str(self.control)) as stream:
+            found = json.loads(b"".join([bytes(chunk) async for chunk in stream]))
+        assert isinstance(found, dict)
+        return found
+
+    async def until(self, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Ask until the answer is as wanted."""
+        while not true(found := await self.snapshot()):  # noqa: ASYNC110 - another process has the event
+            await trio.sleep(0.02)
+        return found
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that are in use."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def descriptors(self) -> int:
+        """Open ones."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+@asynccontextmanager
+async def started(*arguments: str, token: str | None = None) -> AsyncIterator[End]:
+    """`muxpy` with these arguments and a control socket; killed at the end of the block if it still runs."""
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != "MUXPY_TOKEN"}
+    if token is not None:
+        environment["MUXPY_TOKEN"] = token
+    with TemporaryDirectory(prefix="mux") as folder:
+        control = Path(folder, "control")
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, arguments[0], "--control", str(control), *arguments[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        end = End(process, control)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end.read)
+                yield end
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                await process.wait()
+                assert process.stdout is not None
+                await process.stdout.aclose()
+
+
+class Ends:
+    """A tunnel under way: the listening end's port, and those of the forwards as they were given."""
+
+    def __init__(self, listening: End, connecting: End, port: int, ports: list[int]) -> None:
+        self.listening = listening
+        self.connecting = connecting
+        self.port = port
+        self.ports = ports
+
+
+@asynccontextmanager
+async def tunnel(
+    *forwards: str,
+    listen: tuple[str, ...] = (),
+    connect: tuple[str, ...] = (),
+    token: str | None = None,
+    through: Callable[[int], AsyncExitStack | Any] | None = None,
+) -> AsyncIterator[Ends]:
+    """Both ends; `forwards` are -L and -R in this order. `through(port)` makes a Path that lies between them."""
+    async with AsyncExitStack() as stack:
+        listening = await stack.enter_async_context(started("listen", "0", *listen))
+        port = await listening.port("listening on")
+        way = (await stack.enter_async_context(through(port))).port if through is not None else port
+        connecting = await stack.enter_async_context(
+            started("connect", f"127.0.0.1:{way}", *connect, *forwards, token=token)
+        )
+        ports = [await connecting.port("forwarding", times=number + 1) for number in range(len(forwards) // 2)]
+        yield Ends(listening, connecting, port, ports)
+
+
+class Link:
+    """One connection through a Path."""
+
+    def __init__(self, near: trio.SocketStream, far: trio.SocketStream) -> None:
+        self.near = near
+        self.far = far
+        self.silent = False
+        self._stopped = trio.CancelScope()
+
+    async def carry(self) -> None:
+        """Pass bytes on until one side ends, or it is silenced."""
+        with self._stopped:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._copy, self.near, self.far)
+                nursery.start_soon(self._copy, self.far, self.near)
+        if not self.silent:
+            self.near.socket.close()
+            self.far.socket.close()
+
+    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                await sink.send_all(data)
+        self._stopped.cancel()
+
+    def silence(self) -> None:
+        """Pass nothing any more; both connections stay open."""
+        self.silent = True
+        self._stopped.cancel()
+
+
+class Way:
+    """A path between the two ends that can fall silent."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.links: list[Link] = []
+
+    async def __aenter__(self) -> Self:
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        self._nursery = nursery
+        listeners = await nursery.start(partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1"))
+        self.port = int(listeners[0].socket.getsockname()[1])
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        for link in self.links:
+            link.near.socket.close()
+            link.far.socket.close()
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(*details)  # type: ignore[arg-type]
+
+    async def _serve(self, near: trio.SocketStream) -> None:
+        try:
+            far = await trio.open_tcp_stream("127.0.0.1", self._target)
+        except OSError:
+            near.socket.close()
+            return
+        link = Link(near, far)
+        self.links.append(link)
+        await link.carry()
+        if link.silent:
+            await trio.sleep_forever()  # serve_tcp would close it
+
+    def silence(self) -> None:
+        """All links that there are pass nothing any more."""
+        for link in self.links:
+            link.silence()
+
+    def cut_near(self) -> None:
+        """The end that has connected loses its links; the other end hears nothing of it."""
+        self.silence()
+        for link in self.links:
+            link.near.socket.close()
+
+
+async def ping(stream: trio.abc.Stream, data: bytes = b"ping") -> None:
+    """Have an echo server answer."""
+    await stream.send_all(data)
+    got = b""
+    while len(got) < len(data):
+        chunk = await stream.receive_some()
+        assert chunk, "it ended"
+        got += chunk
+    assert got == data
+
+
+async def connected(port: int) -> trio.SocketStream:
+    """A connection to a port of this machine that an echo server answers."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    try:
+        await ping(stream)
+    except BaseException:
+        stream.socket.close()
+        raise
+    return stream
+
+
+async def how_it_ends(stream: trio.SocketStream) -> str:
+    """Read up to the end: "reset" or "end"."""
+    try:
+        while await stream.receive_some():
+            pass
+    except trio.BrokenResourceError:
+        return "reset"
+    return "end"
+
+
+class Load:
+    """Echo traffic on some connections; each byte is checked, and how each connection ended is noted."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.rounds = 0
+        self._news = trio.lowlevel.ParkingLot()
+
+    async def run(self, port: int) -> None:
+        """One connection, until it breaks."""
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        try:
+            while True:
+                data = os.urandom(20_000)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(stream.send_all, data)
+                    got = b""
+                    while len(got) < len(data):
+                        chunk = await stream.receive_some()
+                        if not chunk:
+                            raise EOFError
+                        got += chunk
+                assert got == data
+                self.rounds += 1
+                self._news.unpark_all()
+        except BaseExceptionGroup as group:
+            # Sending learns of the reset, or receiving: the system tells it once, and then there is just an end.
+            reset, rest = group.split(trio.BrokenResourceError)
+            if rest is not None and rest.split(EOFError)[1] is not None:
+                raise
+            self.ends.append("reset" if reset is not None else "end")
+        finally:
+            stream.socket.close()
+
+    async def going(self) -> None:
+        """Wait until some more has been carried."""
+        wanted = self.rounds + 20
+        while self.rounds < wanted:
+            await self._news.park()
+
+
+async def tell(session: muxpy.Session, purpose: int, message: Message) -> tuple[muxpy.Stream, Message]:
+    """Open a stream with a first message; it, and the answer."""
+    stream = await session.open_stream(stream_type=purpose)
+    await stream.send_all(pack(message))
+    answer, _ = await receive_message(stream)
+    return stream, answer
+
+
+@asynccontextmanager
+async def admitted(port: int, **hello: object) -> AsyncIterator[muxpy.Session]:
+    """A session of our own with a listening end, past the greeting; killed at the end."""
+    async with muxpy.open_tcp_session("127.0.0.1", port) as session:
+        _, answer = await tell(session, Purpose.HELLO, hello)
+        assert "error" not in answer, answer
+        try:
+            yield session
+        finally:
+            session.kill()

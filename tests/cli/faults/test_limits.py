@@ -1,0 +1,179 @@
+"""Limits that hold: rates, idle connections, sessions, descriptors."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..program import Server, echo, receive_all
+from .ends import LIMIT, connected, how_it_ends, ping, started, tunnel
+from .strangers import crowd
+
+if TYPE_CHECKING:
+    from .ends import End, Ends
+
+MIB = 2**20
+RATE = 4 * MIB
+AMOUNT = 5 * MIB
+PIECE = 64 * 1024
+"""What one direction of a connection may be ahead of its bucket."""
+
+
+async def pour(stream: trio.SocketStream) -> None:
+    """A target that sends much."""
+    await stream.send_all(bytes(AMOUNT))
+    await stream.send_eof()
+
+
+async def poured(port: int) -> None:
+    """A client that receives it."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+        assert len(await receive_all(client)) == AMOUNT
+
+
+def least(amount: int, connections: int) -> float:
+    """Seconds that the bucket makes it take: it begins with a second's worth, and each connection is a piece ahead."""
+    return (amount - RATE - 2 * connections * PIECE) / RATE
+
+
+async def test_rates_hold_for_a_session_and_for_a_user() -> None:
+    async def session_rate(port: int) -> None:
+        async with tunnel("-L", f"0:localhost:{port}", listen=("--session-rate", "4MiB")) as ends:
+            begun = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(poured, ends.ports[0])
+                nursery.start_soon(poured, ends.ports[0])
+            assert trio.current_time() - begun >= least(2 * AMOUNT, 2)
+
+    async def user_rate(port: int) -> None:
+        """Over two sessions, and a third one that comes when the first have gone: it does not find a full bucket."""
+        forward = "-L", f"0:localhost:{port}"
+        async with tunnel(*forward, listen=("--rate", "4MiB")) as one:
+            server = f"127.0.0.1:{one.port}"
+            begun = trio.current_time()
+            async with started("connect", server, *forward) as two, trio.open_nursery() as nursery:
+                nursery.start_soon(poured, one.ports[0])
+                nursery.start_soon(poured, await two.port("forwarding"))
+            assert await one.connecting.stop() == 0
+            await one.listening.until(lambda found: not found["sessions"])
+            async with started("connect", server, *forward) as three:
+                await poured(await three.port("forwarding"))
+            assert trio.current_time() - begun >= least(3 * AMOUNT, 3)
+
+    with trio.fail_after(LIMIT):
+        async with Server(pour) as target, trio.open_nursery() as nursery:
+            nursery.start_soon(session_rate, target.port)
+            nursery.start_soon(user_rate, target.port)
+
+
+async def test_idle_connections_are_closed_and_active_ones_are_not() -> None:
+    idle = 1.2
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as target:
+            both = "-L", f"0:localhost:{target.port}", "-R", f"0:localhost:{target.port}"
+            async with tunnel(*both, listen=("--idle-timeout", f"{idle}s")) as ends:
+                active = [await connected(port) for port in ends.ports]
+                quiet = [await connected(port) for port in ends.ports]
+                begun = trio.current_time()
+                closed: list[str] = []
+
+                async def note(client: trio.SocketStream) -> None:
+                    closed.append(await how_it_ends(client))
+                    assert trio.current_time() - begun >= idle / 2
+
+                async with trio.open_nursery() as nursery:
+                    for client in quiet:
+                        nursery.start_soon(note, client)
+                    while len(closed) < 2 or trio.current_time() - begun < 2 * idle:
+                        for client in active:
+                            await ping(client)
+                        await trio.sleep(0.1)
+                assert closed == ["reset", "reset"]
+                for client in active + quiet:
+                    client.socket.close()
+
+
+async def test_as_many_sessions_as_are_allowed() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:localhost:1", listen=("--max-sessions", "1")) as ends:
+            second = "connect", f"127.0.0.1:{ends.port}", "-L", "0:localhost:1"
+            async with started(*second, "--max-retries", "0") as turned_away, started(*second) as waits:
+                assert await turned_away.code() == 1
+                assert "max-sessions = 1" in turned_away.text
+                await waits.said("max-sessions = 1", "trying again")
+                assert await ends.connecting.stop() == 0
+                await waits.said("forwarding")
+
+
+def spare(end: End, number: int) -> None:
+    """Let a process open so many descriptors more than it has."""
+    resource.prlimit(end.process.pid, resource.RLIMIT_NOFILE, (end.descriptors + number, 20_000))
+
+
+async def exhaust(ends: Ends, end: End) -> None:
+    """Open more connections than one end has descriptors for; those that work go on, and it recovers."""
+    first = await connected(ends.ports[0])
+    spare(end, 10)
+    with crowd() as clients:
+        for _ in range(40):
+            clients.append(await trio.open_tcp_stream("127.0.0.1", ends.ports[0]))
+            with suppress(trio.BrokenResourceError):
+                await clients[-1].send_all(b"hello")
+        await trio.sleep(0.3)  # some accept, some wait, some are refused
+        await ping(first)
+        assert await served(clients) < len(clients) / 2
+    with trio.fail_after(10):
+        while True:
+            try:
+                (await connected(ends.ports[0])).socket.close()
+                break
+            except trio.BrokenResourceError:  # those that were closed are not forgotten yet
+                await trio.sleep(0.1)
+    await ping(first)
+    first.socket.close()
+    assert "internal error" not in end.text
+
+
+async def served(clients: list[trio.SocketStream]) -> int:
+    """How many are answered now."""
+    count = 0
+    for client in clients:
+        with suppress(trio.BrokenResourceError), trio.move_on_after(0.02):
+            count += bool(await client.receive_some())
+    return count
+
+
+async def test_an_end_without_descriptors_recovers() -> None:
+    async def listening(forward: str) -> None:
+        async with tunnel("-L", forward) as ends:
+            await exhaust(ends, ends.listening)
+            await ends.connecting.said("too many open files")
+
+    async def connecting(forward: str) -> None:
+        async with tunnel("-L", forward) as ends:
+            await exhaust(ends, ends.connecting)
+
+    async def remote(forward: str) -> None:
+        async with tunnel("-R", forward) as ends:
+            await exhaust(ends, ends.listening)
+
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as target, trio.open_nursery() as nursery:
+            for case in (listening, connecting, remote):
+                nursery.start_soon(case, f"0:localhost:{target.port}")
+
+
+async def test_a_reconnect_without_descriptors_comes_when_there_are_some() -> None:
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as target, tunnel("-L", f"0:localhost:{target.port}") as ends:
+            ends.listening.process.kill()
+            await ends.connecting.said("trying again")
+            spare(ends.connecting, 0)
+            async with started("listen", str(ends.port)):
+                await ends.connecting.said("too many open files", "trying again")
+                spare(ends.connecting, 100)
+                await ends.connecting.said("connected to", times=2)
+                (await connected(ends.ports[0])).socket.close()
