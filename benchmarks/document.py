@@ -22,7 +22,7 @@ from .units import show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .model import Entry
+    from .model import Entry, Figure
 
 __all__ = ["PAGE", "filled", "load", "main"]
 
@@ -80,36 +80,60 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _group(outcomes: list[Outcome]) -> Iterator[str]:
-    if all(len(outcome.measure.figures) == 1 for outcome in outcomes):
-        entries = list(dict.fromkeys(entry.name for outcome in outcomes for entry in outcome.measure.entries))
+    """Those that come to one figure share a table, those that come to several have one each. A rate stands in the
+    shared one even where there is more to say."""
+    shared = [outcome for outcome in outcomes if len(_shared(outcome)) == 1]
+    if shared or not outcomes:
+        entries = list(dict.fromkeys(entry.name for outcome in shared for entry in outcome.measure.entries))
         heads = ("", *entries, "should be")
-        yield from _table(heads, (_matrix_row(outcome, entries) for outcome in outcomes))
-    else:
-        for outcome in outcomes:
-            heads = (outcome.measure.name, *(figure.label for figure in outcome.measure.figures), "should be")
-            if outcome is not outcomes[0]:
-                yield ""
-            yield from _table(heads, (_entry_row(outcome, entry) for entry in outcome.measure.entries))
+        yield from _table(heads, (_matrix_row(outcome, entries) for outcome in shared))
+    own = [(outcome, figures) for outcome in outcomes if (figures := _own(outcome))]
+    for place, (outcome, figures) in enumerate(own):
+        if shared or place:
+            yield ""
+        yield from _own_table(outcome, figures)
+
+
+def _shared(outcome: Outcome) -> Sequence[Figure]:
+    figures = outcome.measure.figures
+    return figures[:1] if len(figures) == 1 or figures[0].key == "rate" else ()
+
+
+def _own(outcome: Outcome) -> Sequence[Figure]:
+    return outcome.measure.figures[len(_shared(outcome)) :]
 
 
 def _matrix_row(outcome: Outcome, entries: Iterable[str]) -> list[str]:
     """One measure: a cell for each entry, with how many times as much the first has."""
-    cells = {row.entry: f"{row.median} ({row.ratio})" if row.ratio else row.median for row in rows(outcome)}
-    return [outcome.measure.name, *(cells.get(entry, "") for entry in entries), _verdicts(outcome)]
+    label = outcome.measure.figures[0].label
+    first = [row for row in rows(outcome) if row.figure == label]
+    cells = {row.entry: f"{row.median} ({row.ratio})" if row.ratio else row.median for row in first}
+    return [outcome.measure.name, *(cells.get(entry, "") for entry in entries), _verdicts(outcome, _shared(outcome))]
 
 
-def _entry_row(outcome: Outcome, entry: Entry) -> list[str]:
-    medians = [(outcome.median(entry.name, figure.key), figure.unit) for figure in outcome.measure.figures]
+def _own_table(outcome: Outcome, figures: Sequence[Figure]) -> Iterator[str]:
+    """One measure: a line for each entry; without the last column if nothing is asked of these figures."""
+    heads = (outcome.measure.name, *(figure.label for figure in figures), "should be")
+    lines = [_entry_row(outcome, entry, figures) for entry in outcome.measure.entries]
+    width = len(heads) if any(line[-1] for line in lines) else len(heads) - 1
+    yield from _table(heads[:width], [line[:width] for line in lines])
+
+
+def _entry_row(outcome: Outcome, entry: Entry, figures: Sequence[Figure]) -> list[str]:
+    medians = [(outcome.median(entry.name, figure.key), figure.unit) for figure in figures]
     cells = [show(median, unit) if median is not None else "" for median, unit in medians]
-    return [entry.name, *cells, _verdicts(outcome, entry.name)]
+    return [entry.name, *cells, _verdicts(outcome, figures, entry.name)]
 
 
-def _verdicts(outcome: Outcome, entry: str | None = None) -> str:
+def _verdicts(outcome: Outcome, figures: Sequence[Figure], entry: str | None = None) -> str:
+    """What should be of these figures and is it, for all entries or one."""
+    keys = {figure.key for figure in figures}
     texts = []
     for verdict in outcome.verdicts():
-        if entry in (None, verdict.target.entry):
+        if entry in (None, verdict.target.entry) and verdict.target.figure in keys:
+            whose = outcome.whose(verdict) if entry is None else ""
             beside = f" {verdict.beside}" if verdict.beside else ""
-            texts.append(f"{verdict.text}{beside}: {'yes' if verdict.reached else '**no**'}")
+            texts.append(f"{whose}{verdict.text}{beside}: {'yes' if verdict.reached else '**no**'}")
     return ", ".join(texts)
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .tools import find_tool
+
 __all__ = ["describe"]
 
 
@@ -26,6 +28,9 @@ def describe() -> dict[str, str | int | None]:
         "openssl": ssl.OPENSSL_VERSION,
         "openssh": _first_line("ssh", "-V"),
         "go": _first_line("go", "version"),
+        "iperf3": _first_line("iperf3", "--version"),
+        "wrk": _first_line("wrk", "-v", status=1),
+        "nginx": _first_line("nginx", "-v"),
     }
 
 
@@ -45,9 +50,13 @@ def _package(name: str) -> str | None:
         return None
 
 
-def _first_line(*command: str) -> str | None:
+def _first_line(name: str, *arguments: str, status: int = 0) -> str | None:
+    """What a program says first; wrk tells its version with the `status` of an error."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        command = (find_tool(name) or name, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
+        return None
+    if done.returncode != status:
         return None
     return (done.stdout or done.stderr).strip().partition("\n")[0]

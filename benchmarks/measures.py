@@ -21,6 +21,11 @@ BYTE_RATE: Final = (Figure("rate", "rate", "B/s"),)
 OPEN_STREAMS: Final = (1, 10, 100, 1_000, 10_000)
 LINK_RTTS: Final = (0.02, 0.05, 0.1, 0.2)
 GIGABIT: Final = 125e6
+TUNNELS: Final = {"muxpy": "program", "muxpy-tls": "program-tls", "none": "none", "ssh": "ssh", "asyncssh": "asyncssh"}
+"""The forwarders, by the name that they have in the tables."""
+TUNNEL_MEMORY: Final = 60 * 2**20
+"""Bytes that each end of a tunnel may take with its thousand connections."""
+
 SETTLED: Final = 10
 """Round trips after which a stream should fill its link."""
 
@@ -182,9 +187,48 @@ def updates() -> Iterator[Measure]:
         yield Measure("updates", name, entries(job, "muxpy"), figures, (target,))
 
 
+def tunnel() -> Iterator[Measure]:
+    yield from tunnel_bulk()
+    yield from tunnel_requests()
+    figures = (Figure("near", "connecting end", "B"), Figure("far", "listening end", "B"))
+    job = {"workload": "connections", "connections": 1_000, "size": 100}
+    takers = tuple(Entry(name, contender, job) for name, contender in TUNNELS.items() if name != "none")
+    limits = [
+        Target(entry, figure.key, TUNNEL_MEMORY, at_most=True) for entry in ("muxpy", "muxpy-tls") for figure in figures
+    ]
+    yield Measure("tunnel", "memory with 1,000 idle connections", takers, figures, limits)
+
+
+def tunnel_bulk() -> Iterator[Measure]:
+    one = (at_least(1.6, "ssh"), at_least(1.2, "ssh", entry="muxpy-tls"))
+    for streams in (1, 8):
+        for way in ("upload", "download"):
+            job = {"workload": "iperf3", "streams": streams, "reverse": way == "download", "seconds": 1}
+            targets = (*(one if streams == 1 else ()), *faster_than_asyncssh())
+            name = f"iperf3: {plural(streams)}, {way}"
+            yield Measure("tunnel", name, through_tunnels(job, "iperf3"), BYTE_RATE, targets)
+
+
+def tunnel_requests() -> Iterator[Measure]:
+    figures = (*RATE, Figure("p50", "median", "s"), Figure("p99", "99 of 100", "s"))
+    for name, keep, factor in (("50 connections, kept", True, 0.8), ("a connection for each request", False, 0.6)):
+        job = {"workload": "wrk", "connections": 50, "keep": keep, "seconds": 1}
+        targets = (at_least(factor, "ssh"), *faster_than_asyncssh())
+        yield Measure("tunnel", f"wrk: {name}", through_tunnels(job, "nginx"), figures, targets)
+
+
+def through_tunnels(job: Job, target: str) -> tuple[Entry, ...]:
+    """The same job for all forwarders, with this program behind them."""
+    return tuple(Entry(name, f"{contender}-{target}", job) for name, contender in TUNNELS.items())
+
+
+def faster_than_asyncssh() -> tuple[Target, ...]:
+    return at_least(1, "asyncssh"), at_least(1, "asyncssh", entry="muxpy-tls")
+
+
 MEASURES: Final = tuple(
     measure
-    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates)
+    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates, tunnel)
     for measure in group()
 )
 GROUPS: Final = tuple(dict.fromkeys(measure.group for measure in MEASURES))

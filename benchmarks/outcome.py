@@ -57,6 +57,10 @@ class Outcome:
         ours, theirs = self.median(self.subject, figure), self.median(entry, figure)
         return ours / theirs if ours is not None and theirs else None
 
+    def whose(self, verdict: Verdict) -> str:
+        """The entry that a target is for, to be said where it is not the subject."""
+        return "" if verdict.target.entry == self.subject else f"{verdict.target.entry} "
+
     def verdicts(self) -> list[Verdict]:
         """Each target that can be judged: what it stands beside may be missing."""
         judged = (self._judge(target) for target in self.measure.targets)

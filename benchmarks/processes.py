@@ -7,9 +7,11 @@ closes their stdin, which it also does by dying.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -61,8 +63,7 @@ async def run(command: Sequence[str], timeout: float) -> dict[str, Any]:  # noqa
             raise RunError(f"not done after {timeout:.0f} s") from None
         finally:
             with trio.CancelScope(shield=True):
-                process.kill()
-                await process.wait()
+                await _kill(process)
         if status != 0:
             raise RunError(_last_words(errors) or f"ended with status {status}")
         figures: dict[str, Any] = json.loads(output)
@@ -93,7 +94,14 @@ async def _end(process: trio.Process) -> None:
     await process.stdin.aclose()
     with trio.move_on_after(END_TIMEOUT):
         await process.wait()
-    process.kill()
+    await _kill(process)
+
+
+async def _kill(process: trio.Process) -> None:
+    """End it, and what it has started: it has had no time to do that."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
 
 

@@ -29,11 +29,11 @@ class Row:
     median: str
     spread: str
     ratio: str
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[tuple[str, bool]]
+    """What should be, and whether it is."""
 
     def targets(self) -> str:
-        """What should be, and whether it is."""
-        return ", ".join(f"{verdict.text} {'reached' if verdict.reached else 'MISSED'}" for verdict in self.verdicts)
+        return ", ".join(f"{text} {'reached' if reached else 'MISSED'}" for text, reached in self.verdicts)
 
 
 def rows(outcome: Outcome) -> Iterator[Row]:
@@ -55,8 +55,13 @@ def _row(outcome: Outcome, entry: Entry, figure: Figure) -> Row:
         show(median or 0, figure.unit),
         f"{show(min(values), figure.unit)} to {show(max(values), figure.unit)}" if len(values) > 1 else "",
         f"{ratio:.2f}x" if compared else "",
-        [verdict for verdict in outcome.verdicts() if _belongs(verdict, entry, figure)],
+        [_said(outcome, verdict) for verdict in outcome.verdicts() if _belongs(verdict, entry, figure)],
     )
+
+
+def _said(outcome: Outcome, verdict: Verdict) -> tuple[str, bool]:
+    whose = outcome.whose(verdict) if verdict.beside else ""  # else it stands at its own entry
+    return f"{whose}{verdict.text}", verdict.reached
 
 
 def _belongs(verdict: Verdict, entry: Entry, figure: Figure) -> bool:
@@ -82,7 +87,7 @@ def measure_view(outcome: Outcome) -> RenderableType:
 def _coloured(row: Row) -> Text:
     if not row.verdicts:
         return Text()
-    return Text(row.targets(), style="green" if all(verdict.reached for verdict in row.verdicts) else "bold red")
+    return Text(row.targets(), style="green" if all(reached for _, reached in row.verdicts) else "bold red")
 
 
 def line_texts(outcome: Outcome) -> list[str]:
@@ -115,7 +120,17 @@ def summary(console: Console, outcomes: Sequence[Outcome]) -> None:
         units = {figure.key: figure.unit for figure in outcome.measure.figures}
         value = outcome.median(verdict.target.entry, verdict.target.figure) or 0
         is_now = show(value, units[verdict.target.figure])
-        console.print(f"  missed: {outcome.measure.name}: {is_now}, should be {verdict.text}{beside}")
-    absent = {name: reason for outcome in outcomes for name, reason in outcome.missing.items()}
-    for name, reason in absent.items():
-        console.print(f"  skipped: {name}: {reason}")
+        console.print(
+            f"  missed: {outcome.measure.name}: {outcome.whose(verdict)}{is_now}, should be {verdict.text}{beside}"
+        )
+    for reason, names in _skipped(outcomes).items():
+        console.print(f"  skipped: {', '.join(names)}: {reason}")
+
+
+def _skipped(outcomes: Sequence[Outcome]) -> dict[str, dict[str, None]]:
+    """Why some could not take part, and who: one that lacks something for one measure may lack another for the next."""
+    skipped: dict[str, dict[str, None]] = {}
+    for outcome in outcomes:
+        for name, reason in outcome.missing.items():
+            skipped.setdefault(reason, {})[name] = None
+    return skipped

@@ -15,7 +15,7 @@ import trio
 from ._transport import Transport
 from .proto import Batch, Changes, Connection, StreamState
 
-__all__ = ["Reader", "Writer"]
+__all__ = ["BATCH_SIZE", "Reader", "Writer"]
 
 BATCH_SIZE: Final = 128 * 1024
 """Bytes of data in one batch: enough to make a system call cheap, little enough that a small message which comes

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ._io import BATCH_SIZE
+from .frame import MAX_PAYLOAD
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,8 +30,9 @@ WRITABLE: Final = 0x004
 ERROR: Final = 0x008 | 0x010
 """EPOLLERR and EPOLLHUP, which come unasked."""
 
-READ_SIZE: Final = 128 * 1024
-"""Bytes read from a socket at once."""
+READ_SIZE: Final = BATCH_SIZE - MAX_PAYLOAD
+"""Bytes read from a socket at once: as many full frames as go into one batch. One more would be written by itself,
+which cost a fifth of the rate in bulk."""
 
 TURN: Final = 64
 """Sockets handled before other tasks get their turn."""

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Final
 
 from ._base import HOST, Client, Contender
+from ._forwarding import Forwarding, NoTunnel
 from .asynchronous_ssh import AsyncSsh
 from .mux import Muxpy, MuxpyAccept, MuxpyBeside, MuxpyHeld, MuxpyTls
 from .openssh import OpenSsh
 from .plain import Tcp
+from .program import Program, ProgramTls
+from .targets import TARGETS
 from .tls import TrioSsl
 
-__all__ = ["CONTENDERS", "HOST", "Client", "Contender"]
+__all__ = ["CONTENDERS", "FORWARDERS", "HOST", "TARGETS", "Client", "Contender"]
+
+FORWARDERS: Final[dict[str, type[Forwarding]]] = {
+    "program": Program,
+    "program-tls": ProgramTls,
+    "none": NoTunnel,
+    "ssh": OpenSsh,
+    "asyncssh": AsyncSsh,
+}
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "muxpy": Muxpy(),
@@ -21,6 +32,11 @@ CONTENDERS: Final[dict[str, Contender]] = {
     "muxpy-tls": MuxpyTls(),
     "tcp": Tcp(),
     "trio-ssl": TrioSsl(),
-    "ssh": OpenSsh(),
-    "asyncssh": AsyncSsh(),
+    **{name: forwarder() for name, forwarder in FORWARDERS.items()},
+    **{
+        f"{name}-{target}": forwarder(serving())
+        for name, forwarder in FORWARDERS.items()
+        for target, serving in TARGETS.items()
+    },
 }
+"""The forwarders by their name, for plain TCP behind them, and by their name and that of another target."""

@@ -19,7 +19,8 @@ HOST: Final = "127.0.0.1"
 
 Opener: TypeAlias = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
 Ports: TypeAlias = dict[str, int]
-"""What a server says about itself: its "port", and "plain" if it has a port for plain TCP too."""
+"""What a server says about itself: its "port", "plain" if it has a port for plain TCP too, and "near" and "far" if it
+is a tunnel: the processes of its ends, the one that clients connect to and the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,20 @@ class Client:
 
     open: Opener
     session: muxpy.Session | None = None
+    port: int | None = None
+    """Where plain TCP reaches the server, for programs that connect by themselves."""
 
     def own_session(self) -> muxpy.Session:
         """The session, for workloads that only a session can do."""
         if self.session is None:
             raise ValueError("this workload needs a session")
         return self.session
+
+    def own_port(self) -> int:
+        """The port, for workloads that start a program."""
+        if self.port is None:
+            raise ValueError("this workload needs a port")
+        return self.port
 
 
 class Contender(Protocol):

@@ -1,25 +1,23 @@
-"""OpenSSH's `-L`: a private sshd and an ssh with throwaway keys, forwarding to a server of plain TCP."""
+"""OpenSSH's `-L`: a private sshd and an ssh with throwaway keys, forwarding to a server of plain TCP or another."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import shutil
-import subprocess
-from contextlib import suppress
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import trio
 
+from benchmarks.tools import absent_tools, find_tool
+
 from ._base import HOST, Ports
-from ._forwarding import Forwarding, free_port, until_listening
+from ._forwarding import Forwarding
+from ._programs import free_port, keep_running, until_listening
 
 __all__ = ["OpenSsh"]
-
-SSHD_PLACES: Final = "/usr/sbin:/usr/local/sbin:/sbin"
-"""Where sshd is installed, which is seldom on a user's PATH."""
 
 RUN_FOLDER: Final = Path("/run/sshd")
 """Where an sshd that runs as root locks itself up; the package's service makes it, and so may be missing."""
@@ -36,14 +34,14 @@ PermitRootLogin prohibit-password
 AllowTcpForwarding local
 """
 
+FORWARDING: Final = re.compile(r"^forwarding (\d+)$", re.MULTILINE)
+"""What the client says once it listens: to find out by connecting would also reach the server behind it."""
+
 
 class OpenSsh(Forwarding):
-    def missing(self) -> str | None:
-        missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
-        if _sshd() is None:
-            missing.append("sshd")
-        if missing:
-            return f"{', '.join(missing)} not found (Debian: apt install openssh-server openssh-client)"
+    def forwarder_missing(self) -> str | None:
+        if absent := absent_tools(("ssh", "ssh-keygen", "sshd"), "openssh-server openssh-client"):
+            return absent
         if _needs_run_folder() and not os.access(RUN_FOLDER.parent, os.W_OK):
             return f"sshd run by root needs {RUN_FOLDER}, which cannot be made"
         return None
@@ -57,15 +55,11 @@ class OpenSsh(Forwarding):
                 await trio.run_process(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)])
             server_port, port = free_port(), free_port()
             async with trio.open_nursery() as nursery:
-                await nursery.start(_run, _server_command(folder, server_port))
+                far = await nursery.start(keep_running, _server_command(folder, server_port))
                 await until_listening(server_port)
-                await nursery.start(_run, _client_command(folder, server_port, port, target))
-                await until_listening(port)
-                task_status.started({"port": port})
-
-
-def _sshd() -> str | None:
-    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:{SSHD_PLACES}")
+                client = _client_command(folder, server_port, port, target)
+                near = await nursery.start(keep_running, client, FORWARDING)
+                task_status.started({"port": port, "near": near.pid, "far": far.pid})
 
 
 def _needs_run_folder() -> bool:
@@ -75,7 +69,7 @@ def _needs_run_folder() -> bool:
 def _server_command(folder: Path, port: int) -> list[str]:
     config = folder / "sshd_config"
     config.write_text(SERVER_CONFIG.format(host=HOST, port=port, folder=folder))
-    return [_sshd() or "sshd", "-D", "-e", "-q", "-f", str(config)]
+    return [find_tool("sshd") or "sshd", "-D", "-e", "-q", "-f", str(config)]
 
 
 def _client_command(folder: Path, server_port: int, port: int, target: int) -> list[str]:
@@ -83,7 +77,9 @@ def _client_command(folder: Path, server_port: int, port: int, target: int) -> l
         "BatchMode": "yes",
         "ExitOnForwardFailure": "yes",
         "IdentitiesOnly": "yes",
+        "LocalCommand": f"echo forwarding {port}",
         "LogLevel": "ERROR",
+        "PermitLocalCommand": "yes",
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": "/dev/null",
     }
@@ -92,16 +88,3 @@ def _client_command(folder: Path, server_port: int, port: int, target: int) -> l
         *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
         *("-L", f"{HOST}:{port}:{HOST}:{target}", f"{getpass.getuser()}@{HOST}"),
     ]
-
-
-async def _run(command: list[str], task_status: trio.TaskStatus[trio.Process]) -> None:
-    """Run a program that only ends when it is told to, or by a failure."""
-    process: trio.Process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
-    try:
-        task_status.started(process)
-        raise OSError(f"{command[0]} ended by itself, with status {await process.wait()}")
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        with trio.CancelScope(shield=True):
-            await process.wait()

@@ -37,4 +37,4 @@ class Tcp(Contender):
 
     @asynccontextmanager
     async def connect(self, port: int) -> AsyncIterator[Client]:
-        yield Client(partial(trio.open_tcp_stream, HOST, port))
+        yield Client(partial(trio.open_tcp_stream, HOST, port), port=port)

@@ -29,6 +29,8 @@ PLOTS: Final[Mapping[str, tuple[str, str, Plot]]] = {
     "many": ("many", "", many_line),
     "link": ("link", "", link_lines),
     "latency": ("latency", "", latency_dots),
+    "tunnel": ("tunnel", "iperf3: ", bar_panels("Bulk through a tunnel: iperf3")),
+    "requests": ("tunnel", "wrk: ", bar_panels("HTTP through a tunnel: wrk and nginx")),
 }
 """For each file: the group of the measures, what their names contain, and what draws them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from matplotlib.figure import Figure
 
@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["bar_panels"]
 
 
+MOST_IN_A_ROW: Final = 3
+"""Panels that are still wide enough for their labels."""
+
+
 def bar_panels(title: str) -> Callable[[Sequence[Outcome]], Figure]:
-    """A plot of the first figure of some measures, side by side."""
+    """A plot of the first figure of some measures, side by side; in two columns if there are many."""
 
     def plot(outcomes: Sequence[Outcome]) -> Figure:
         names = list(dict.fromkeys(entry.name for outcome in outcomes for entry in outcome.measure.entries))
         names = [name for name in names if any(name in outcome.samples for outcome in outcomes)]
-        figure = Figure(figsize=(WIDTH, 0.75 + 0.3 * len(names)))
+        columns = len(outcomes) if len(outcomes) <= MOST_IN_A_ROW else 2
+        lines = -(-len(outcomes) // columns)
+        figure = Figure(figsize=(WIDTH, 0.4 + lines * (0.35 + 0.3 * len(names))))
         figure.suptitle(title, x=0.01, ha="left", fontsize=13)
-        panels = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-        for axes, outcome in zip(panels, outcomes, strict=True):
+        panels = figure.subplots(lines, columns, sharey=True, squeeze=False).flat
+        for axes in panels[len(outcomes) :]:
+            axes.set_visible(False)
+        for axes, outcome in zip(panels, outcomes, strict=False):
             _bars(axes, outcome, names)
             tidy(axes, _what_differs(outcome) if len(outcomes) > 1 else "")
         return figure
@@ -38,7 +46,8 @@ def bar_panels(title: str) -> Callable[[Sequence[Outcome]], Figure]:
 
 
 def _what_differs(outcome: Outcome) -> str:
-    return outcome.measure.name.rpartition(", ")[2]
+    name = outcome.measure.name
+    return name.partition(": ")[2] or name.rpartition(", ")[2]
 
 
 def _bars(axes: Axes, outcome: Outcome, names: Sequence[str]) -> None:

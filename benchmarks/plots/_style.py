@@ -23,7 +23,13 @@ INK: Final = "#333333"
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; every line and bar carries its name as well.
 MUXPY: Final = "#0072b2"
-_COLOURS: Final = {"tcp": "#8a8a8a", "trio-ssl": "#8a8a8a", "go": "#e69f00", "ssh": "#cc79a7", "asyncssh": "#cc79a7"}
+_PLAIN: Final = "#8a8a8a"
+_SSH: Final = "#cc79a7"
+_COLOURS: Final = {
+    **dict.fromkeys(("tcp", "trio-ssl", "none"), _PLAIN),
+    **dict.fromkeys(("ssh", "asyncssh"), _SSH),
+    "go": "#e69f00",
+}
 
 
 @contextmanager

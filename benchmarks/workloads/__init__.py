@@ -6,16 +6,20 @@ from typing import Final
 
 from ._base import Figures, Job, Workload
 from .bulk import bulk, updates
+from .connections import connections
 from .echo import echo, open_close
 from .latency import latency
 from .memory import memory, unread
+from .programs import iperf3, wrk
 from .timeline import priority, timeline
 
 __all__ = ["WORKLOADS", "Figures", "Job", "Workload"]
 
 WORKLOADS: Final[dict[str, Workload]] = {
     "bulk": bulk,
+    "connections": connections,
     "echo": echo,
+    "iperf3": iperf3,
     "latency": latency,
     "memory": memory,
     "open": open_close,
@@ -23,4 +27,5 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "timeline": timeline,
     "unread": unread,
     "updates": updates,
+    "wrk": wrk,
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, TARGETS
 from benchmarks.measures import GO, GROUPS, MEASURES
 from benchmarks.model import Entry, Figure, Measure
 from benchmarks.peer import causes
@@ -16,6 +17,10 @@ from benchmarks.runner import Options, Programs, run_measure
 from benchmarks.workloads import WORKLOADS, Job
 
 from .canned import measure
+from .live import left_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOMENT = {"seconds": 0.05, "warmup": 0.02}
 BULK: Job = {"workload": "bulk", "streams": 2, "chunk": 65536, **MOMENT}
@@ -23,8 +28,10 @@ ECHO: Job = {"workload": "echo", "streams": 3, "size": 100, "idle": 2, **MOMENT}
 OPEN: Job = {"workload": "open", "at_once": 5, "size": 100, **MOMENT}
 OPTIONS = Options(rounds=1, seconds=1)
 
+SERVING_STREAMS = [name for name in CONTENDERS if name != "muxpy-held" and not name.endswith(tuple(TARGETS))]
 
-@pytest.mark.parametrize("contender", [name for name in CONTENDERS if name != "muxpy-held"])
+
+@pytest.mark.parametrize("contender", SERVING_STREAMS)
 async def test_bulk_echo_and_open_over(contender: str) -> None:
     """The client is this process; that it can be one of its own is for the tests below."""
     reason = CONTENDERS[contender].missing()
@@ -97,6 +104,15 @@ async def test_what_fails_is_named_and_the_others_run() -> None:
 async def test_a_program_that_does_not_end_is_ended() -> None:
     with pytest.raises(RunError, match="not done after 0 s"):
         await run([sys.executable, "-c", "input()"], timeout=0.2)
+
+
+async def test_what_such_a_program_had_started_is_ended_too(tmp_path: Path) -> None:
+    script = f"sleep 1000 & echo $! > {tmp_path}/pid; wait"
+
+    with pytest.raises(RunError, match="not done"):
+        await run(["sh", "-c", script], timeout=0.5)
+
+    assert left_of([int((tmp_path / "pid").read_text())]) == set()
 
 
 async def test_a_server_that_does_not_start_says_why() -> None:
