@@ -20,7 +20,7 @@ def run() -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        fail(error.format_message())
+        fail(" ".join(error.format_message().split()))
         return error.exit_code
     except Failure as failure:
         fail(str(failure))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from contextlib import suppress
@@ -103,12 +104,16 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
 
 
 async def _obey_hangups(app: App, console: Console, read_again: Callable[[], object]) -> None:
+    on_terminal = os.isatty(1)
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
+            if on_terminal and not os.isatty(1):  # it was closed, and did not ask to read anything
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             notify_reloading()
             try:
                 await app.reload(read_again())
-            except (Failure, OSError) as error:
+            except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
                 console.error(f"going on with what was read before: {describe(error)}")
             else:
                 console.event("read the configuration again", style="green")

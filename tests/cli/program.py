@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "muxpy_cli"]
+RUNTIME = tempfile.mkdtemp(prefix="muxpy-tests-")  # for control sockets: killed processes leave theirs
+atexit.register(shutil.rmtree, RUNTIME, ignore_errors=True)
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR", "TERM"}},
+    "XDG_RUNTIME_DIR": RUNTIME,
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")]),
 }
 ADDRESS = re.compile(r"(127\.0\.0\.1|\[::1\]):(\d+)")

@@ -223,9 +223,9 @@ async def test_tls_with_one_that_has_none() -> None:
 
 async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nonsense")
-    assert "cannot use" in await fails("listen", "0", "--tls-cert", str(tmp_path / "cert.pem"))
+    assert "cannot use" in await fails("listen", "0", "--tls-cert", str(tmp_path / "cert.pem"), code=2)
     assert "cannot use" in await fails(
-        "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem")
+        "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem"), code=2
     )
 
 
@@ -236,14 +236,14 @@ async def test_a_private_key_that_cannot_be_used(certificates: Path, tmp_path: P
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     (tmp_path / "encrypted.pem").write_bytes(encrypted)
 
-    assert "no private key in it: give --tls-key" in await fails("listen", "0", "--tls-cert", certificate)
+    assert "no private key in it: give --tls-key" in await fails("listen", "0", "--tls-cert", certificate, code=2)
     for file, complaint in (
         ("other.pem", "the key does not belong to the certificate"),
         ("encrypted.pem", "the private key is encrypted"),
         ("cert.pem", "no private key in "),
     ):
         options = ("--tls-cert", certificate, "--tls-key", str(tmp_path / file))
-        assert complaint in await fails("listen", "0", *options)
+        assert complaint in await fails("listen", "0", *options, code=2)
 
 
 # ---- output and files ----
@@ -393,3 +393,27 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
         )
     assert done.returncode == 1
     assert done.stderr.decode() == f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]\n"
+
+
+# ---- a terminal that is closed ----
+
+
+@pytest.mark.parametrize("end", [["listen", "0"], ["connect", "localhost:1", "-L", "0:localhost:1"]])
+async def test_a_closed_terminal_ends_it(end: list[str]) -> None:
+    leader, terminal = os.openpty()
+    with trio.fail_after(LIMIT):
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, *end],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        while b"127.0.0.1" not in (text := await trio.to_thread.run_sync(os.read, leader, 4096)):
+            if b"trying again" in text:
+                break
+        os.close(leader)
+        process.send_signal(signal.SIGHUP)  # as the system does where it is the controlling terminal
+        assert await process.wait() == 0

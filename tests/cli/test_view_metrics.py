@@ -210,6 +210,24 @@ async def test_what_is_no_request_is_refused(request_: bytes, status: int) -> No
         assert (await get(port, "/healthz")).status == 200
 
 
+@pytest.mark.parametrize("accept", [b"version=1.x", b"version=\xe9; escaping=\xff", b"version="])
+async def test_what_nobody_understands_is_answered_as_text(accept: bytes) -> None:
+    async with serving() as port:
+        request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text; " + accept + b"\r\n\r\n"
+        assert samples((await exchange(port, request)).body)
+        assert (await get(port)).status == 200
+
+
+async def test_a_failure_here_is_an_answer_and_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> bool:
+        raise RuntimeError("a bug")
+
+    async with serving(ready=fail) as port:
+        assert (await get(port, "/readyz")).status == 500
+        assert (await get(port, "/healthz")).status == 200
+    assert "no answer to a request" in caplog.text
+
+
 async def test_a_client_that_says_nothing_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
     async with serving() as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(b"GET /metr")

@@ -126,14 +126,17 @@ def test_frames_that_cannot_be_written_are_dropped_and_the_last_one_is_drawn() -
     os.close(reader)
 
 
-def test_a_frame_that_a_narrower_terminal_has_broken_is_taken_away_whole() -> None:
+def test_a_frame_in_a_terminal_of_another_size_is_drawn_on_an_empty_screen() -> None:
+    leader, terminal = os.openpty()
     lines = BackgroundWriter(os.open(os.devnull, os.O_WRONLY), "utf-8")
     lines.close()
-    lines._on_screen = ("\x1b[1m" + "x" * 100 + "\x1b[0m", "", "y")
-    assert lines._rows_on_screen() == 3  # no terminal, nothing is broken
-    leader, terminal = os.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
     lines._descriptor = terminal
-    assert lines._rows_on_screen() == 3 + 1 + 1
+    drawn = []
+    for rows, columns in ((24, 80), (24, 80), (24, 40), (24, 40), (10, 40)):
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        drawn.append(lines._compose("", ("x" * 30, "y")))
+    anew = ["\x1b[H\x1b[J" in text for text in drawn]
+    assert anew == [False, False, True, False, True]
+    assert ["\x1b[2A" in text for text in drawn] == [False, True, False, True, False]
     os.close(leader)
     os.close(terminal)

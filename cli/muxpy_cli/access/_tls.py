@@ -70,8 +70,8 @@ def _harden(context: ssl.SSLContext) -> None:
 
 def _bad_ca(ca: Path | None, error: OSError) -> Failure:
     if isinstance(error, ssl.SSLError) and error.reason in (None, "NO_CERTIFICATE_OR_CRL_FOUND"):
-        return Failure(f"cannot use {ca}: no certificate in PEM format in it")
-    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}")
+        return Failure(f"cannot use {ca}: no certificate in PEM format in it", 2)
+    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}", 2)
 
 
 def _load_chain(context: ssl.SSLContext, cert: Path, key: Path | None, option: str) -> None:
@@ -79,11 +79,11 @@ def _load_chain(context: ssl.SSLContext, cert: Path, key: Path | None, option: s
         context.load_cert_chain(cert, key, password=partial(_no_password, key or cert))
     except OSError as error:  # ssl.SSLError is one
         files = f"{cert} with {key}" if key else str(cert)
-        raise Failure(f"cannot use {files}: {_chain_reason(cert, key, option, error)}") from error
+        raise Failure(f"cannot use {files}: {_chain_reason(cert, key, option, error)}", 2) from error
 
 
 def _no_password(file: Path) -> NoReturn:
-    raise Failure(f"cannot use {file}: the private key is encrypted; give one without a passphrase")
+    raise Failure(f"cannot use {file}: the private key is encrypted; give one without a passphrase", 2)
 
 
 def _chain_reason(cert: Path, key: Path | None, option: str, error: OSError) -> str:

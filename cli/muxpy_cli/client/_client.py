@@ -48,6 +48,7 @@ class Client:
         self._relays: trio.Nursery
         self._work: trio.Nursery
         self._linked = False
+        self._begun = trio.Event()  # all is bound that is bound here
         self._ended = trio.Event()
         self.draining = False
 
@@ -65,13 +66,17 @@ class Client:
                 for link in self.links.links:
                     self._work.start_soon(self.links.run, link)
                 self._linked = True
-                for local in self._locals:
+                # Those that a reload adds from now on, it starts itself.
+                local_ones, remote_ones = self._locals, self._remotes
+                for local in local_ones:
                     self._work.start_soon(local.serve, self._relays)
+                self._begun.set()
                 started()
                 await self.links.session()
-                for local in self._locals:
-                    self._tell(local)
-                for remote in self._remotes:
+                for local in local_ones:
+                    if self._forwards.get(local.forward) is local:  # and no reload has ended it meanwhile
+                        self._tell(local)
+                for remote in remote_ones:
                     self._work.start_soon(self._run_remote, remote)
                     await remote.first_time.wait()
             self._relays.cancel_scope.deadline = trio.current_time() + GRACE
@@ -141,7 +146,11 @@ class Client:
     # ---- changing and ending ----
 
     async def reload(self, options: ConnectOptions) -> None:
-        """Forward what `options` say from now on. Connections of forwards that are gone go on until they end."""
+        """Forward what `options` say from now on. Connections of forwards that are gone go on until they end. Raises
+        Failure, with nothing changed."""
+        await self._begun.wait()
+        if self.draining:
+            raise Failure("it is ending")
         self.links.use(options)
         for forward in set(self._forwards) - set(options.forwards):
             gone = self._forwards.pop(forward)
@@ -149,7 +158,7 @@ class Client:
             self._console.event(f"no longer forwarding {forward}")
         self._options = options
         for forward in options.forwards:
-            if forward not in self._forwards:
+            if forward not in self._forwards and not self.draining:
                 await self._add(forward)
 
     async def _add(self, forward: Forward) -> None:
@@ -163,6 +172,9 @@ class Client:
             local = await self._bind(forward)
         except Failure as failure:
             self._console.complain(str(failure))
+            return
+        if self.draining:  # since it began to look the name up
+            local.close()
             return
         self._work.start_soon(local.serve, self._relays)
         self._tell(local)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -51,6 +51,8 @@ class Link:
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.session: muxpy.Session | None = None
+        self.leaving = False
+        """Its session takes no more streams: it has ended, or one of the ends is about to end it."""
         self.state = "connecting"
         self.since: float | None = None
         self.attempts = 0
@@ -66,7 +68,7 @@ class Link:
 
     def up(self, session: muxpy.Session) -> None:
         """A session is there."""
-        self.session, self.state, self.since = session, "connected", time.time()
+        self.session, self.leaving, self.state, self.since = session, False, "connected", time.time()
         self.attempts, self.error = 0, None
 
     def down(self, error: str) -> None:
@@ -82,11 +84,15 @@ class Link:
         return self._opening + (self.session.statistics().streams_open if self.session is not None else 0)
 
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
-        """Open a stream on its session, which it must have. Raises SessionClosed."""
-        assert self.session is not None
+        """Open a stream on its session, which it must have. Raises SessionClosed, and is not live any more then."""
+        session = self.session
+        assert session is not None
         self._opening += 1
         try:
-            return await self.session.open_stream(stream_type=purpose)
+            return await session.open_stream(stream_type=purpose)
+        except muxpy.SessionClosed:
+            self.leaving = self.leaving or self.session is session
+            raise
         finally:
             self._opening -= 1
 
@@ -128,6 +134,7 @@ class Links:
         self._changed = trio.lowlevel.ParkingLot()
         self._asked = trio.lowlevel.ParkingLot()
         self._wanted = 0  # connections that wait for a session
+        self._reloads = 0
         self.links = [Link(slot) for slot in range(options.sessions)]
         self.sessions = 0
         """That were set up so far."""
@@ -138,11 +145,13 @@ class Links:
         """Connect with these from the next time on. Raises Failure."""
         self._credentials = Credentials(options, self._credentials)
         self._options = options
+        self._reloads += 1
+        self._asked.unpark_all()
 
     @property
     def live(self) -> list[Link]:
-        """Those that have a session."""
-        return [link for link in self.links if link.session is not None]
+        """Those that have a session which takes streams, as far as is known."""
+        return [link for link in self.links if link.session is not None and not link.leaving]
 
     async def session(self) -> muxpy.Session:
         """The session with the fewest streams; waits until there is one."""
@@ -163,13 +172,15 @@ class Links:
             except muxpy.SessionClosed:
                 pass  # it ends just now
         with self._wanting(), trio.move_on_after(self._options.connect_wait):
-            while True:
-                link = await self._emptiest()
-                try:
-                    return await link.open_stream(purpose)
-                except muxpy.SessionClosed:
-                    await self._changed.park()
+            return await self.open_stream_some_time(purpose)
         raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
+
+    async def open_stream_some_time(self, purpose: Purpose) -> muxpy.Stream:
+        """Open a stream on some session; waits for one for as long as it takes."""
+        while True:
+            link = await self._emptiest()
+            with suppress(muxpy.SessionClosed):  # another one is next
+                return await link.open_stream(purpose)
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
@@ -235,10 +246,12 @@ class Links:
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
         # Jitter, or all clients of a server that comes back would come back with it.
         seconds = delay * (random.uniform(0.5, 1) if hurry else random.uniform(1, 1.5))
-        self._console.complain(f"{reason}; trying again in {seconds:.1f} s", attempt=link.attempts)
-        await trio.sleep(min(seconds, SOON) if hurry else seconds)
-        with trio.move_on_after(max(0.0, seconds - SOON) if hurry else 0.0):
-            while not self._wanted:
+        when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} minutes"
+        self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts)
+        reloads = self._reloads
+        await trio.sleep(min(seconds, SOON))
+        with trio.move_on_after(max(0.0, seconds - SOON)):
+            while self._reloads == reloads and not (hurry and self._wanted):
                 await self._asked.park()
 
     async def drain(self) -> None:

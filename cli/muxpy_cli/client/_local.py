@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._errors import the_cause
 from ..entrances import Flows, NotServed, greet, handshake_for
 from ..net import bind_datagrams, bind_streams, peer_of
 from ..protocols import proxy_header
@@ -46,7 +47,7 @@ class LocalForward:
     @property
     def bound(self) -> str:
         """Where it is bound."""
-        return str(self._bound or self.forward.bind)
+        return f"{self._bound or self.forward.bind}{'/udp' if self.forward.kind is Kind.UDP else ''}"
 
     async def bind(self) -> None:
         """Bind the place; raises Failure with the reason."""
@@ -70,8 +71,14 @@ class LocalForward:
             if self.forward.kind is Kind.UDP:
                 await Flows(self._bound, self._open_flow, self.account, self._complain).serve(relays)
             else:
-                handler = self._carry if self.forward.target is not None else self._negotiate
-                await self._bound.serve(handler, relays)
+                await self._bound.serve(self._handle, relays)
+
+    async def _handle(self, near: trio.SocketStream) -> None:
+        try:
+            await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
+        except Exception as error:  # whatever it is, it must not end the other connections
+            abort(near)
+            self._console.error(f"connection to {self.bound}: internal error: {the_cause(error)!r}")
 
     # ---- TCP and Unix sockets ----
 

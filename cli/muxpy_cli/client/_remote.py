@@ -11,7 +11,7 @@ from .._errors import NOT_ALLOWED, Failure, describe
 from ..entrances import NotServed, greet, handshake_for
 from ..net import allow_all, connect_stream
 from ..protocols import proxy_header
-from ..relay import Account, reach, relay
+from ..relay import Account, abort, reach, relay
 from ..specs import Address, Kind
 from ..view import ForwardState
 from ..wire import (
@@ -63,6 +63,7 @@ class RemoteForward:
         self._bind: Endpoint = forward.bind
         self._bound = False
         self._error: str | None = None
+        self._delay = FIRST_DELAY
         self._scope = trio.CancelScope()
         self.failed_for_good = False
 
@@ -74,33 +75,41 @@ class RemoteForward:
 
     async def run(self) -> None:
         """Keep it bound until closed. Raises Failure if it cannot be bound the first time."""
-        delay = FIRST_DELAY
-        with self._scope:
-            while True:
-                try:
-                    await self._hold(await self._links.session())
-                    delay = FIRST_DELAY
-                except Failure as failure:
-                    if not self.first_time.is_set():
-                        raise
-                    self._error = str(failure)
-                    self._console.complain(f"{failure}; trying again in {delay:g} s")
-                    await trio.sleep(delay)
-                    delay = min(2 * delay, MAX_DELAY)
-                except TakenOver as error:
-                    self._error = str(error)
-                    self.failed_for_good = True
-                    self._console.complain(str(error))
-                    return
-                except trio.BrokenResourceError:  # the session has ended; the next one is waited for
-                    await trio.sleep(0.1)
-                finally:
-                    self._bound = False
+        try:
+            with self._scope:
+                await self._keep_bound()
+        finally:
+            self.first_time.set()
 
-    async def _hold(self, session: muxpy.Session) -> None:
-        async with await session.open_stream(stream_type=Purpose.LISTEN) as control:
+    async def _keep_bound(self) -> None:
+        while True:
+            try:
+                await self._hold()
+            except Failure as failure:
+                if not self.first_time.is_set():
+                    raise
+                self._error = str(failure)
+                self._console.complain(f"{failure}; trying again in {self._delay:g} s")
+                await trio.sleep(self._delay)
+                self._delay = min(2 * self._delay, MAX_DELAY)
+            except TakenOver as error:
+                self._error = str(error)
+                self.failed_for_good = True
+                self._console.complain(str(error))
+                return
+            except trio.BrokenResourceError:  # the session has ended; the next one is waited for
+                await trio.sleep(0.1)
+
+    async def _hold(self) -> None:
+        try:
+            await self._hold_until_over()
+        finally:
+            self._bound = False
+
+    async def _hold_until_over(self) -> None:
+        async with await self._links.open_stream_some_time(Purpose.LISTEN) as control:
             bound, early = await self._ask(control)
-            self._bound, self._error = True, None
+            self._bound, self._error, self._delay = True, None, FIRST_DELAY
             again = "again " if self.first_time.is_set() else ""
             text = f"forwarding {bound} at {self._server} {again}-> {self.forward.target or self.forward.kind}"
             self._console.line(text, style="green", bound=str(bound), target=str(self.forward.target or ""))
@@ -178,7 +187,11 @@ class RemoteForward:
         except Refused as refused:
             await stream.send_all(handshake.answer(refused.error))
             raise
-        await stream.send_all(handshake.answer(None))
+        try:
+            await stream.send_all(handshake.answer(None))
+        except BaseException:
+            abort(near)
+            raise
         await relay(near, stream, early=handshake.rest)
 
     def describe(self) -> ForwardState:

@@ -136,7 +136,11 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
 def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseException) -> Failure:
     cause = error.end.error if isinstance(error, muxpy.SessionClosed) and error.end is not None else error
     if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TRUSTED:
-        what = "wants a client certificate that it knows" if options.tls and not options.tls.cert else "does not trust"
+        what = (
+            "wants a client certificate that it knows"
+            if options.tls and not options.tls.cert
+            else "does not trust our certificate"
+        )
         return Failure(f"{options.address} {what} (--tls-cert, --tls-key): {describe(cause)}", NOT_ALLOWED)
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
         # Certificates were fine: it may have too much to do, or be about to end.

@@ -43,3 +43,6 @@ def keygen_command(directory: Path, names: tuple[str, ...], force: bool) -> None
     click.echo("  muxpy token new NAME")  # without users, `listen` refuses to let other machines in
     click.echo(f"  muxpy listen 0.0.0.0:4242 --tls-cert {cert} --tls-key {key} --tokens tokens.toml")
     click.echo(f"  muxpy connect HOST:4242 --fingerprint {fingerprint} --token-file FILE -L 8080:localhost:80")
+    click.echo("or, if it is the certificate of a connecting end, at the other end and at this one:")
+    click.echo(f"  muxpy listen ... --client-ca {cert}")
+    click.echo(f"  muxpy connect ... --tls-cert {cert} --tls-key {key}")

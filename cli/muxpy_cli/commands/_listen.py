@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._errors import Failure, describe
 from .._lifetime import run as run_trio
 from .._options import ListenOptions, ServerTls
 from .._program import attend
 from .._systemd import listen_sockets
 from ..config import load_listen
-from ..net import Bound, on_loopback
+from ..net import Bound
 from ..server import Server
 from ..view import Console
 from ._shared import given, output_options, take_output
@@ -130,7 +129,6 @@ def _tls(base: ServerTls | None, parameters: dict[str, Any]) -> ServerTls | None
 
 
 async def _listen(options: ListenOptions, parameters: dict[str, Any], console: Console, lifetime: Lifetime) -> None:
-    await _refuse_to_expose(options)
     server = Server(options, console)
     passed = listen_sockets()
     if passed:
@@ -138,25 +136,3 @@ async def _listen(options: ListenOptions, parameters: dict[str, Any], console: C
             one.setblocking(False)
         server.take(Bound(passed))
     await attend(server, options.output, console, lifetime, lambda: _options(dict(parameters)))
-
-
-async def _refuse_to_expose(options: ListenOptions) -> None:
-    if options.insecure:
-        return
-    try:
-        if await on_loopback(options.address):
-            return
-    except OSError as error:
-        raise Failure(f"cannot listen on {options.address}: {describe(error)}") from error
-    if options.tls is None:
-        raise Failure(
-            f"other machines can reach {options.address}: give --tls-cert and --tls-key (muxpy keygen makes them), or"
-            " --insecure to let everybody on the way read along",
-            2,
-        )
-    if options.tokens is None and not options.users and options.tls.client_ca is None:
-        raise Failure(
-            f"anybody who can reach {options.address} could use what it forwards: give --tokens (muxpy token new makes"
-            " them) or --client-ca, or --insecure to let them",
-            2,
-        )

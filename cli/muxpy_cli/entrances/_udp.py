@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from .._errors import the_cause
 from ..relay import MAX_DATAGRAM, Unanswered, receive_answer, relay_datagrams
 from ..wire import Refused
 
@@ -95,6 +96,8 @@ class Flows:
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self._account.failed += 1
             self._complain(error)
+        except Exception as error:  # whatever it is, it must not end the other flows
+            self._complain(RuntimeError(f"internal error: {the_cause(error)!r}"))
         finally:
             del self._flows[key]
 

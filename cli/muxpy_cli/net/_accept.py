@@ -59,11 +59,17 @@ class Bound:
     inode: tuple[int, int] | None = field(default=None)
     names: list[Any] = field(default_factory=list)
     """Of the sockets, once they are closed and can be asked no longer."""
+    closed: bool = False
 
     @property
     def port(self) -> int:
         """The port; 0 for a Unix socket."""
         return 0 if self.path is not None else int(self._names()[0][1])
+
+    @property
+    def hosts(self) -> list[str]:
+        """The numeric addresses; none for a Unix socket."""
+        return [str(name[0]).partition("%")[0] for name in self._names() if isinstance(name, tuple)]
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -76,7 +82,10 @@ class Bound:
     def close(self) -> None:
         """Take no more, and free the place. What it was is told further on: the views ask while open connections are
         let finish."""
-        if self.path is None and not self.names:
+        if self.closed:  # the path may be another socket's by now, which may even have got the inode
+            return
+        self.closed = True
+        if self.path is None:
             self.names = self._names()
         for one in self.sockets:
             one.close()
@@ -97,7 +106,7 @@ class Bound:
 async def _accept(
     listener: socket.socket, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery
 ) -> None:
-    while True:
+    while listener.fileno() >= 0:  # else it was closed before the cancellation has come here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
             try:
@@ -105,7 +114,7 @@ async def _accept(
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     await trio.sleep(PAUSE)
-                elif error.errno not in SKIPPED:
+                elif error.errno not in SKIPPED and listener.fileno() >= 0:
                     raise
                 break
             nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))

@@ -67,7 +67,11 @@ async def connect_datagrams(target: Address, policy: Policy) -> trio.socket.Sock
 
     async def connect(address: str) -> trio.socket.SocketType:
         one = trio.socket.socket(_family(address), socket.SOCK_DGRAM)
-        await one.connect((address, target.port))
+        try:
+            await one.connect((address, target.port))
+        except BaseException:
+            one.close()
+            raise
         return one
 
     allowed = await _allowed(target, policy, trio.current_time() + CONNECT_TIMEOUT)

@@ -139,7 +139,7 @@ async def refuse(stream: muxpy.Stream, refused: Refused) -> None:
     """Answer with an error, and end the stream."""
     # What the opener still sends must be read: left unread, it would be answered with a reset, and that overtakes our
     # answer. An opener that has read the answer resets the stream.
-    with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError):
+    with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await stream.send_all(pack(refused.message()))
         await stream.send_eof()
         while await stream.receive_some():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import Failure, describe
+from .._errors import Failure, describe, the_cause
 from ..access import Forbidden
 from ..entrances import Flows
 from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
@@ -118,6 +118,8 @@ class Binding:
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self.account.failed += 1
             self._complain(error)
+        except Exception as error:  # whatever it is, it must not end the session
+            self._console.error(f"connection to {self.text}: internal error: {the_cause(error)!r}", bound=self.text)
         else:
             self._console.detail(f"connection to {self.text} for {peer.name} has ended", bound=self.text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -29,7 +30,8 @@ def look_again(peer: Peer, door: Door, options: ListenOptions, bindings: Binding
     """Whether a peer may still be here, and go on with what it does."""
     if not _may_stay(peer, door):
         console.complain(f"cut off {peer.name}: the user may not come in any more", peer=peer.address)
-        peer.nursery.start_soon(_cut_off, peer)
+        with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
+            peer.nursery.start_soon(_cut_off, peer)
         return
     peer.usage.change(*what_holds_for(peer.user, options))
     peer.set_rate()
@@ -66,7 +68,6 @@ async def _cut_off(peer: Peer) -> None:
     """End a session at once, but with words that its client can show."""
     for stream in list(peer.account.open):
         stream.reset()
-    peer.ending.set()
     peer.session.go_away(muxpy.ErrorCode.CANCEL, b"the user may not come in any more")
     with trio.move_on_after(LAST_WORDS):
         await peer.session.aclose()

@@ -17,6 +17,7 @@ from ..view import Snapshot, Totals
 from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door
+from ._exposure import check_address, check_bound
 from ._idle import watch_idle
 from ._peer import Peer, Usage, what_holds_for
 from ._reload import look_again
@@ -62,12 +63,17 @@ class Server:
 
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until drained; calls `started` when it listens. Raises Failure if the address cannot be bound."""
-        self._bound = self._bound or await bind_streams(self._options.address)
+        if self._bound is None:
+            await check_address(self._options)
+            self._bound = await bind_streams(self._options.address)
+        check_bound(self._options, self._bound)
         async with trio.open_nursery() as nursery:
             self._bindings.run_in(nursery)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(f"listening on {self._bound} {how}", style="bold green", bound=str(self._bound))
+            if self._door.wants_user and not self._door.users:
+                self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
                 await self._bound.serve(self._visit, nursery)
@@ -109,8 +115,9 @@ class Server:
         """Its session has ended."""
         del self._peers[peer.session]
         peer.end()
-        # What a bucket remembers must not be forgotten: who connects again would begin with a full one each time.
-        if not peer.usage.sessions and peer.usage.bucket is None:
+        # What a bucket remembers must not be forgotten: who connects again would begin with a full one each time. Nor
+        # what other sessions count: one that has ended may still deliver what came.
+        if peer.usage.bucket is None and all(one.usage is not peer.usage for one in self._peers.values()):
             self._usages.pop(peer.usage.name, None)
         write_statistics(self._options.statistics, peer.session)
         figures = peer.session.statistics()
@@ -165,6 +172,8 @@ class Server:
 
     async def reload(self, options: ListenOptions) -> None:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
+        if self._bound is not None:
+            check_bound(options, self._bound)
         self._door.use(options)
         if options.address != self._options.address:
             self._console.complain(f"still listening on {self._bound}: another address takes a restart")

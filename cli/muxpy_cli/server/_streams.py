@@ -49,6 +49,8 @@ class Streams:
         except WireError as error:
             self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address)
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+        except trio.ClosedResourceError:
+            pass  # reset from here while its target was being reached: it was idle for too long, or rules have changed
 
     async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         target = unpack_endpoint(message)
@@ -113,7 +115,7 @@ class Streams:
         try:
             peer.check_room()
             if peer.buckets:  # it would measure them, and take from what others of the user have
-                raise Refused("forbidden", "whose rate is limited may not measure it")
+                raise Refused("forbidden", "this user's rate is limited, and bench would only measure the limit")
         except Refused as refused:
             await refuse(stream, refused)
             raise

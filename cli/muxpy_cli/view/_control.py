@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._errors import Failure, describe
-from ._places import MAX_PATH, default_control_path
+from ._places import MAX_PATH, default_control_path, remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,9 @@ async def serve_control(
 
     Raises Failure before it starts if there can be no socket. At the default place that need be no reason to end: it
     may be somebody else who has made it unusable."""
-    path = path or default_control_path()
+    if path is None:
+        remove_stale()
+        path = default_control_path()
     with _bound(path) as listening:
         task_status.started(path)
         connections = trio.CapacityLimiter(MAX_CONNECTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ._snapshot import Snapshot
 
 __all__ = ["serve_metrics"]
+
+log = logging.getLogger("muxpy.metrics")
 
 TIME_LIMIT: Final = 10.0
 """Seconds for a connection from its first byte to its end."""
@@ -108,6 +111,11 @@ class _Server:
             answer = self._page(request)
         except h11.RemoteProtocolError as error:
             answer = _words(error.error_status_hint, f"bad request: {error}")
+        except trio.BrokenResourceError:
+            raise
+        except Exception:  # to be looked at must not end what goes on
+            log.exception("metrics: no answer to a request")
+            answer = _words(500, "internal error")
         await stream.send_all(_encoded(connection, answer, with_body=with_body))
         await stream.send_eof()
         with trio.move_on_after(LINGER):

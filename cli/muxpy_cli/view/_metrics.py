@@ -47,7 +47,10 @@ def metrics_registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
 
 def encode_metrics(registry: CollectorRegistry, accept: str) -> tuple[str, bytes]:
     """The content type and the text, in the format that the Accept header asks for."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except Exception:  # it stumbles over some that ask for a version which is no number
+        encode, content_type = choose_encoder("")
     return content_type, encode(registry)
 
 

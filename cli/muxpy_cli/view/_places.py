@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from .._errors import Failure, describe
 
-__all__ = ["MAX_PATH", "control_sockets", "default_control_path"]
+__all__ = ["MAX_PATH", "control_sockets", "default_control_path", "remove_stale"]
 
 TEMPORARY: Final = "/tmp"
 """Not $TMPDIR, which may differ between the process and whoever asks it."""
@@ -37,6 +39,28 @@ def control_sockets() -> list[Path]:
         if _is_private(directory):
             found |= {int(path.stem): path for path in directory.glob("*.sock") if path.stem.isdecimal()}
     return [found[pid] for pid in sorted(found)]
+
+
+def remove_stale() -> None:
+    """Remove the control sockets that killed processes of this user have left."""
+    for path in control_sockets():
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if not _runs(int(path.stem)):
+                probe.setblocking(False)
+                try:  # it may run where it has another number, such as in a container with the same folder
+                    probe.connect(os.fspath(path))
+                except ConnectionRefusedError:
+                    path.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _directories() -> list[Path]:

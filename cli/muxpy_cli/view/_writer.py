@@ -8,14 +8,11 @@ a frame that could not be written is replaced by its successor, and the cursor m
 from __future__ import annotations
 
 import os
-import re
 import select
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
-
-from rich.cells import cell_len
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +26,9 @@ FLUSH_LIMIT: Final = 1.0
 
 _HIDE_CURSOR: Final = "\x1b[?25l"
 _SHOW_CURSOR: Final = "\x1b[?25h"  # at the end of each write: however the process ends, the cursor is there
+_HOME: Final = "\x1b[H"
 _ERASE_LINE: Final = "\x1b[2K"
 _ERASE_BELOW: Final = "\x1b[J"
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class BackgroundWriter:
@@ -43,6 +40,7 @@ class BackgroundWriter:
         self._waiting: deque[str] = deque()
         self._frame: tuple[str, ...] = ()
         self._on_screen: tuple[str, ...] = ()  # the frame that was written last; only the thread uses it
+        self._size: os.terminal_size | None = None  # of the terminal, when the last frame was written
         self._redraw = False
         self._dropped = 0
         self._closed = False
@@ -127,23 +125,28 @@ class BackgroundWriter:
     def _compose(self, lines: str, frame: tuple[str, ...]) -> str:
         if not frame and not self._on_screen:
             return lines
-        up = self._rows_on_screen()
-        # New lines may be longer than the terminal is wide and cover rows of the old frame only in part, so these go
-        # first. Without such lines each row is erased just before it is written, which does not flicker.
-        start = "\r" + (f"\x1b[{up}A" if up else "") + (_ERASE_BELOW if lines else "")
+        # After a change of its size, where the old frame is depends on how the terminal has moved its rows: begin anew.
+        anew = self._resized() and self._on_screen
+        start = f"{_HOME}{_ERASE_BELOW}" if anew else self._to_frame(lines)
         drawn = "".join(f"{_ERASE_LINE}{line}\n" for line in frame)
         self._on_screen = frame
         return f"{_HIDE_CURSOR}{start}{lines}{drawn}{_ERASE_BELOW}{_SHOW_CURSOR}"
 
-    def _rows_on_screen(self) -> int:
-        """How many rows the last frame takes now: a terminal that became narrower has broken its lines."""
+    def _to_frame(self, lines: str) -> str:
+        """Back to where the frame begins."""
+        up = len(self._on_screen)
+        # New lines may be longer than the terminal is wide and cover rows of the old frame only in part, so these go
+        # first. Without such lines each row is erased just before it is written, which does not flicker.
+        return "\r" + (f"\x1b[{up}A" if up else "") + (_ERASE_BELOW if lines else "")
+
+    def _resized(self) -> bool:
+        """Whether the terminal has another size than the last time."""
         try:
-            columns = os.get_terminal_size(self._descriptor).columns
+            size = os.get_terminal_size(self._descriptor)
         except OSError:
-            columns = 0
-        if not columns:
-            return len(self._on_screen)
-        return sum(max(1, -(-cell_len(_COLOURS.sub("", line)) // columns)) for line in self._on_screen)
+            return False
+        before, self._size = self._size, size
+        return before is not None and before != size
 
     def _write(self, data: bytes) -> None:
         # Not through sys.stdout: a thread that is stuck in there would keep the interpreter from ending.

@@ -11,7 +11,7 @@ import trio
 
 from muxpy_cli.wire import Purpose
 
-from ..program import Server, echo, run
+from ..program import Server, echo, free_port, run
 from .ends import LIMIT, admitted, connected, how_it_ends, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
@@ -161,8 +161,9 @@ async def test_forwards_of_a_configuration(tmp_path: Path) -> None:
             async with started("connect", "--config", str(config)) as connecting:
                 ports = [await connecting.port("forwarding", times=number) for number in (1, 2)]
                 clients = [await connected(port) for port in ports]
-                config.write_text(head + forward("one") + "two = 7\n")
-                await reload(connecting, BEFORE)
+                for broken in (head + forward("one") + "two = 7\n", head):  # the second leaves nothing to forward
+                    config.write_text(broken)
+                    await reload(connecting, BEFORE)
                 for port in ports:
                     (await connected(port)).socket.close()
                 config.write_text(head + forward("one") + forward("three"))
@@ -181,3 +182,27 @@ async def test_forwards_of_a_configuration(tmp_path: Path) -> None:
                 assert set(found) == {"one", "three"}
                 with pytest.raises(OSError, match=r"refused|failed"):
                     await trio.open_tcp_stream("127.0.0.1", ports[1])
+
+
+async def test_forwards_that_change_before_there_is_a_session(tmp_path: Path) -> None:
+    config = tmp_path / "connect.toml"
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as target:
+            port = free_port()
+            head = f'[connect]\nserver = "127.0.0.1:{port}"\n[forwards]\n'
+
+            def forward(name: str, kind: str) -> str:
+                return f'{name} = {{ type = "{kind}", listen = "127.0.0.1:0", target = "localhost:{target.port}" }}\n'
+
+            config.write_text(head + forward("gone", "remote") + forward("left", "local"))
+            async with started("connect", "--config", str(config)) as connecting:
+                await connecting.said("trying again")
+                config.write_text(head + forward("new", "remote") + forward("here", "local"))
+                await reload(connecting, AGAIN)
+                async with started("listen", str(port)):
+                    found = await connecting.until(lambda found: bool(found["ready"]))
+                    assert {one["name"] for one in found["forwards"]} == {"new", "here"}
+                    for one in found["forwards"]:
+                        (await connected(int(one["bind"].rpartition(":")[2]))).socket.close()
+                    assert await connecting.stop() == 0
+                    assert "error" not in connecting.text

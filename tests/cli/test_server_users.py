@@ -1,0 +1,71 @@
+"""What the listening end remembers of its users while their sessions come and go, and what a reload meets."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+import muxpy
+from muxpy_cli._options import ListenOptions
+from muxpy_cli.access import Limits, User
+from muxpy_cli.relay import refuse
+from muxpy_cli.server import Server
+from muxpy_cli.server._door import Greeting
+from muxpy_cli.server._reload import look_again
+from muxpy_cli.specs import Address
+from muxpy_cli.view import Console
+from muxpy_cli.wire import Refused
+
+if TYPE_CHECKING:
+    from muxpy_cli.server._peer import Peer
+
+ALICE = User(name="alice", limits=Limits(sessions=2))
+NO_FIGURES = SimpleNamespace(bytes_received=0, bytes_sent=0)
+
+
+def admit(server: Server, nursery: trio.Nursery | None = None) -> Peer:
+    """A session of alice's, as it looks to the server."""
+    session = cast("Any", type("Session", (), {"statistics": lambda _: NO_FIGURES})())
+    return server.admit(
+        session, Greeting(ALICE, "client", "", 0, cast("Any", None)), "127.0.0.1:9", cast("Any", nursery)
+    )
+
+
+async def test_sessions_that_end_late_do_not_make_room_for_more_than_the_limit() -> None:
+    server = Server(ListenOptions(address=Address("127.0.0.1", 0)), Console())
+    early, late = admit(server), admit(server)
+    for peer in (early, late):
+        peer.end()  # their connections still deliver what came
+    server.dismiss(early, None)
+    third = admit(server)
+    server.dismiss(late, None)
+    fourth = admit(server)
+    assert fourth.usage is third.usage
+    with pytest.raises(Refused, match="max-sessions = 2"):
+        admit(server)
+    for peer in (third, fourth):
+        server.dismiss(peer, None)
+    assert not server._usages
+
+
+async def test_a_reload_meets_a_session_that_ends_this_very_moment() -> None:
+    async with trio.open_nursery() as nursery:
+        pass
+    server = Server(ListenOptions(address=Address("127.0.0.1", 0)), Console())
+    peer = admit(server, nursery)
+    door = cast("Any", SimpleNamespace(wants_user=True, users=SimpleNamespace(by_name=lambda _: None)))
+    look_again(peer, door, ListenOptions(address=Address("127.0.0.1", 0)), cast("Any", ()), Console())
+
+
+async def test_a_stream_that_was_reset_here_meanwhile_is_refused_without_an_error() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    async with muxpy.open_session(near, client=True) as client, muxpy.open_session(far, client=False) as server:
+        await (await client.open_stream()).send_all(b"x")
+        stream = await server.accept_stream()
+        stream.reset()
+        await refuse(stream, Refused("timeout", "too late"))
+        client.kill()
