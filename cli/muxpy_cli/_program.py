@@ -58,7 +58,7 @@ async def attend(
         await _show_control(snapshot, output, console, around)
         if output.metrics is not None:
             address = await around.start(partial(serve_metrics, output.metrics, snapshot, lambda: app.ready))
-            console.line(f"metrics on http://{address}/metrics", bound=str(address))
+            console.line(f"metrics on http://{address}/metrics", bound=str(address), event="metrics_listening")
         lifetime.drain = partial(_drain, app)
         await app.run(lambda: notify_ready(_status(app)))
         around.cancel_scope.cancel()
@@ -114,9 +114,9 @@ async def _obey_hangups(app: App, console: Console, read_again: Callable[[], obj
             try:
                 await app.reload(read_again())
             except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
-                console.error(f"going on with what was read before: {describe(error)}")
+                console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
             else:
-                console.event("read the configuration again", style="green")
+                console.event("read the configuration again", style="green", event="reloaded")
             notify_ready(_status(app))
 
 

@@ -57,7 +57,7 @@ def test_verbosity_says_what_is_shown(verbosity: int, shown: list[str], capsys: 
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" ")[2] if line[2:3] == ":" else line for line in lines] == shown
     _all_kinds(Console(Output(verbosity=verbosity, format="json")))
-    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == shown
+    assert [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()] == shown
 
 
 def test_json_lines_are_valid_whatever_they_say(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,15 +68,19 @@ def test_json_lines_are_valid_whatever_they_say(capsys: pytest.CaptureFixture[st
     assert line.isascii()
     assert line.count("\n") == 1
     record = json.loads(line)
-    assert list(record)[:3] == ["time", "level", "event"]
+    assert list(record)[:4] == ["time", "level", "event", "message"]
     moment = datetime.fromisoformat(record["time"])
     assert moment.utcoffset() is not None
     assert abs(moment.timestamp() - time.time()) < 60
-    assert record["event"] == EVIL.replace("\ud800", "?")
+    assert record["message"] == EVIL.replace("\ud800", "?")
     assert (record["bytes"], record["ok"], record["rtt"], record["none"]) == (12, True, None, None)
     assert (record["hosts"], record["o"]) == (["a", 1], "b'x'")
     assert record["level"] == "error"
     assert record["time"] != "never"
+    assert record["event"] == "log"
+    console.news("session with alice", user="alice", event="session_opened")
+    record = json.loads(capsys.readouterr().out)
+    assert (record["event"], record["message"], record["user"]) == ("session_opened", "session with alice", "alice")
 
 
 def test_json_levels(capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,8 +152,8 @@ def test_the_library_s_log_becomes_lines(
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(records) == shown
     lost, no_session = records[-2:]
-    assert (lost["event"], lost["level"]) == ("lost [::1]:80: connection reset by peer", "warning")
-    assert (no_session["event"], no_session["level"]) == ("no session with 127.0.0.1:9", "info")
+    assert (lost["message"], lost["level"]) == ("lost [::1]:80: connection reset by peer", "warning")
+    assert (no_session["message"], no_session["level"]) == ("no session with 127.0.0.1:9", "info")
     assert no_session["logger"] == "muxpy.serve"
     if shown == 4:
         assert [record["level"] for record in records] == ["debug", "info", "warning", "info"]

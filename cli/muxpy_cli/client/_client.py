@@ -92,7 +92,9 @@ class Client:
         forward = local.forward
         target = str(forward.target) if forward.target is not None else f"anywhere ({forward.kind})"
         text = f"forwarding {local.bound} -> {self._options.address} -> {target}"
-        self._console.line(text, style="green", bound=local.bound, target=target, kind=forward.kind)
+        self._console.line(
+            text, style="green", bound=local.bound, target=target, kind=forward.kind, event="forward_bound"
+        )
 
     def _remote(self, forward: Forward) -> RemoteForward:
         return RemoteForward(forward, self.links, self._console, str(self._options.address))
@@ -130,7 +132,7 @@ class Client:
                 return
             await remote.serve(stream, message, early)
         except Refused as refused:
-            self._console.complain(f"cannot reach {refused}")
+            self._console.complain(f"cannot reach {refused}", event="connection_failed")
         except WireError as error:
             self._console.complain(f"stream from {self._options.address}: {error}")
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
@@ -155,7 +157,7 @@ class Client:
         for forward in set(self._forwards) - set(options.forwards):
             gone = self._forwards.pop(forward)
             gone.close()
-            self._console.event(f"no longer forwarding {forward}")
+            self._console.event(f"no longer forwarding {forward}", event="forward_released")
         self._options = options
         for forward in options.forwards:
             if forward not in self._forwards and not self.draining:
@@ -183,7 +185,7 @@ class Client:
         """Take nothing new, and let the connections that are open finish, for as long as the options say."""
         count = sum(len(forward.account.open) for forward in self._forwards.values())
         if count:
-            self._console.event(draining_text(count))
+            self._console.event(draining_text(count), event="draining")
         self.draining = True
         for forward in self._forwards.values():
             forward.close()

@@ -231,7 +231,9 @@ class Links:
         address = self._options.address
         link.up(session)
         self.sessions += 1
-        self._console.event(f"connected to {address}", style="green", peer=str(address), slot=link.slot)
+        self._console.event(
+            f"connected to {address}", style="green", peer=str(address), slot=link.slot, event="connected"
+        )
         self._changed.unpark_all()
         await self._serve(session)
         end = await session.wait()
@@ -247,7 +249,7 @@ class Links:
         # Jitter, or all clients of a server that comes back would come back with it.
         seconds = delay * (random.uniform(0.5, 1) if hurry else random.uniform(1, 1.5))
         when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} minutes"
-        self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts)
+        self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts, event="disconnected")
         reloads = self._reloads
         await trio.sleep(min(seconds, SOON))
         with trio.move_on_after(max(0.0, seconds - SOON)):

@@ -91,7 +91,9 @@ class LocalForward:
             self.account.failed += 1
             self._complain(error)
         if self._console.output.verbosity > 0:  # else the text is not worth making
-            self._console.detail(f"connection from {_named(peer)} to {self.forward.target} has ended")
+            self._console.detail(
+                f"connection from {_named(peer)} to {self.forward.target} has ended", event="connection_closed"
+            )
 
     async def _open(self) -> muxpy.Stream:
         return await self._links.open_stream(Purpose.CONNECT)
@@ -133,7 +135,7 @@ class LocalForward:
                     far.reset()
                     raise
                 await relay(near, far, early=early)
-            self._console.detail(f"connection through {self.bound} to {target} has ended")
+            self._console.detail(f"connection through {self.bound} to {target} has ended", event="connection_closed")
         except (Refused, Unanswered, NoSession, trio.BrokenResourceError) as error:
             self.account.failed += 1
             if isinstance(error, trio.BrokenResourceError):
@@ -157,7 +159,7 @@ class LocalForward:
             text = f"the other end {verb} {reason}"
         else:
             text = f"connection to {self.forward.target or 'a target'}: {error}"
-        self._console.complain(text, forward=str(self.forward))
+        self._console.complain(text, forward=str(self.forward), event="connection_failed")
 
     def describe(self) -> ForwardState:
         """For the views."""

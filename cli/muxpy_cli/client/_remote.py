@@ -89,13 +89,13 @@ class RemoteForward:
                 if not self.first_time.is_set():
                     raise
                 self._error = str(failure)
-                self._console.complain(f"{failure}; trying again in {self._delay:g} s")
+                self._console.complain(f"{failure}; trying again in {self._delay:g} s", event="forward_failed")
                 await trio.sleep(self._delay)
                 self._delay = min(2 * self._delay, MAX_DELAY)
             except TakenOver as error:
                 self._error = str(error)
                 self.failed_for_good = True
-                self._console.complain(str(error))
+                self._console.complain(str(error), event="forward_failed")
                 return
             except trio.BrokenResourceError:  # the session has ended; the next one is waited for
                 await trio.sleep(0.1)
@@ -112,7 +112,9 @@ class RemoteForward:
             self._bound, self._error, self._delay = True, None, FIRST_DELAY
             again = "again " if self.first_time.is_set() else ""
             text = f"forwarding {bound} at {self._server} {again}-> {self.forward.target or self.forward.kind}"
-            self._console.line(text, style="green", bound=str(bound), target=str(self.forward.target or ""))
+            self._console.line(
+                text, style="green", bound=str(bound), target=str(self.forward.target or ""), event="forward_bound"
+            )
             self.first_time.set()
             await self._until_over(control, bound, early)
 
@@ -164,7 +166,10 @@ class RemoteForward:
             except Refused:
                 self.account.failed += 1
                 raise
-        self._console.detail(f"connection from {self._server} to {self.forward.target or 'a target'} has ended")
+        self._console.detail(
+            f"connection from {self._server} to {self.forward.target or 'a target'} has ended",
+            event="connection_closed",
+        )
 
     def _header(self, message: Message) -> bytes:
         version = self.forward.proxy_protocol

@@ -121,7 +121,9 @@ class Binding:
         except Exception as error:  # whatever it is, it must not end the session
             self._console.error(f"connection to {self.text}: internal error: {the_cause(error)!r}", bound=self.text)
         else:
-            self._console.detail(f"connection to {self.text} for {peer.name} has ended", bound=self.text)
+            self._console.detail(
+                f"connection to {self.text} for {peer.name} has ended", bound=self.text, event="connection_closed"
+            )
 
     @contextmanager
     def _carrying(self, peer: Peer, stream: muxpy.Stream) -> Iterator[None]:
@@ -139,7 +141,9 @@ class Binding:
         return await _open(peer), self._opening(client, local)
 
     def _complain(self, error: BaseException) -> None:
-        self._console.complain(f"{self.text} for {self.holder.peer.name}: {error}", bound=self.text)
+        self._console.complain(
+            f"{self.text} for {self.holder.peer.name}: {error}", bound=self.text, event="connection_failed"
+        )
 
     def describe(self) -> ForwardState:
         """For the views."""
@@ -208,7 +212,9 @@ class Bindings:
             binding.place = Address(place.host, binding.bound.port)
         self._all.append(binding)
         self._nursery.start_soon(binding.serve, self._nursery)
-        self._console.news(f"forwarding {binding.text} -> {peer.name}", bound=binding.text, user=peer.usage.name)
+        self._console.news(
+            f"forwarding {binding.text} -> {peer.name}", bound=binding.text, user=peer.usage.name, event="forward_bound"
+        )
         return binding, holder
 
     async def _numeric(self, place: Endpoint) -> Endpoint:
@@ -229,7 +235,11 @@ class Bindings:
         if binding.holder is holder and binding in self._all:
             self._all.remove(binding)
             binding.close()
-            self._console.news(f"no longer forwarding {binding.text} -> {holder.peer.name}", bound=binding.text)
+            self._console.news(
+                f"no longer forwarding {binding.text} -> {holder.peer.name}",
+                bound=binding.text,
+                event="forward_released",
+            )
 
 
 async def _bind(place: Endpoint, *, datagrams: bool) -> Bound:

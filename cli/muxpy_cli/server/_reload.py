@@ -29,7 +29,7 @@ LAST_WORDS: Final = 1.0
 def look_again(peer: Peer, door: Door, options: ListenOptions, bindings: Bindings, console: Console) -> None:
     """Whether a peer may still be here, and go on with what it does."""
     if not _may_stay(peer, door):
-        console.complain(f"cut off {peer.name}: the user may not come in any more", peer=peer.address)
+        console.complain(f"cut off {peer.name}: the user may not come in any more", peer=peer.address, event="cut_off")
         with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
             peer.nursery.start_soon(_cut_off, peer)
         return
@@ -39,7 +39,7 @@ def look_again(peer: Peer, door: Door, options: ListenOptions, bindings: Binding
         try:
             peer.check_target(target)
         except Forbidden as error:
-            console.complain(f"cut off {peer.name}: {error.reason}", peer=peer.address)
+            console.complain(f"cut off {peer.name}: {error.reason}", peer=peer.address, event="cut_off")
             stream.reset()
     for binding in bindings:
         if binding.holder.peer is peer:

@@ -71,7 +71,9 @@ class Server:
             self._bindings.run_in(nursery)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
-            self._console.line(f"listening on {self._bound} {how}", style="bold green", bound=str(self._bound))
+            self._console.line(
+                f"listening on {self._bound} {how}", style="bold green", bound=str(self._bound), event="listening"
+            )
             if self._door.wants_user and not self._door.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
@@ -108,7 +110,7 @@ class Server:
             nursery,
         )
         self._peers[session] = peer
-        self._console.news(f"session with {peer.name}", peer=name, user=usage.name)
+        self._console.news(f"session with {peer.name}", peer=name, user=usage.name, event="session_opened")
         return peer
 
     def dismiss(self, peer: Peer, end: muxpy.SessionEnd | None) -> None:
@@ -127,7 +129,9 @@ class Server:
         self._ended_totals["failed"] += peer.account.failed
         self._ended.unpark_all()
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
-        self._console.news(f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name)
+        self._console.news(
+            f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
+        )
 
     def _usage(self, user: User | None) -> Usage:
         name = user.name if user is not None else ""
@@ -186,7 +190,7 @@ class Server:
         self.draining = True
         count = len(self._open_streams())
         if count:
-            self._console.event(draining_text(count))
+            self._console.event(draining_text(count), event="draining")
         self._accepting.cancel()
         async with trio.open_nursery() as nursery:
             for peer in self._peers.values():

@@ -45,9 +45,11 @@ class Streams:
                 await refuse(stream, Refused("unknown", f"stream type {stream.stream_type} is not known here"))
         except Refused as refused:
             self.refused += refused.error in {"forbidden", "failed", "in use"}
-            self._console.complain(f"refused {peer.name}: {refused}", peer=peer.address, user=peer.usage.name)
+            self._console.complain(
+                f"refused {peer.name}: {refused}", peer=peer.address, user=peer.usage.name, event="refused"
+            )
         except WireError as error:
-            self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address)
+            self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address, event="protocol_error")
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
         except trio.ClosedResourceError:
             pass  # reset from here while its target was being reached: it was idle for too long, or rules have changed
@@ -77,7 +79,9 @@ class Streams:
                 raise
             finally:
                 peer.targets.pop(stream, None)
-        self._console.detail(f"connection of {peer.name} to {target} has ended", peer=peer.address)
+        self._console.detail(
+            f"connection of {peer.name} to {target} has ended", peer=peer.address, event="connection_closed"
+        )
 
     async def _listen(self, peer: Peer, control: muxpy.Stream, message: Message) -> None:
         place = unpack_endpoint(message)

@@ -65,7 +65,7 @@ class Visit:
             if self._refusal is not None:
                 raise self._refusal
         except NotWelcome as error:
-            self._console.complain(f"{self._name} was not let in: {error}", peer=self._name)
+            self._console.complain(f"{self._name} was not let in: {error}", peer=self._name, event="not_admitted")
         except Exception as error:
             self._tell(the_cause(error))
         finally:
@@ -80,7 +80,9 @@ class Visit:
         if isinstance(error, Failure):
             self._console.error(str(error))
         elif isinstance(error, OSError | trio.BrokenResourceError):
-            self._console.news(f"connection from {self._name}: {describe(error)}", peer=self._name)
+            self._console.news(
+                f"connection from {self._name}: {describe(error)}", peer=self._name, event="connection_failed"
+            )
         else:
             self._console.error(f"connection from {self._name}: internal error: {error!r}", peer=self._name)
 

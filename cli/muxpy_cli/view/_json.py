@@ -21,10 +21,12 @@ _MAX_DIGITS: Final = 2**63
 
 
 def json_line(at: float, level: str, text: str, fields: Mapping[str, object]) -> str:
-    """One object with a line end: time (ISO 8601, UTC), level, event, then the fields; those cannot replace the first
-    three. Valid JSON in ASCII, whatever the texts contain."""
+    """One object with a line end: time (ISO 8601, UTC), level, event, message, then the other fields, which cannot
+    replace these. `event` is the name of what happened, from the fields, and "log" without one. Valid JSON in ASCII,
+    whatever the texts contain."""
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line: dict[str, object] = {"time": time, "level": level, "event": _plain(text)}
+    event = _plain(fields.get("event", "log"))
+    line: dict[str, object] = {"time": time, "level": level, "event": event, "message": _plain(text)}
     for name, value in fields.items():
         line.setdefault(name, _plain(value))
     return json.dumps(line) + "\n"

@@ -119,18 +119,19 @@ async def exhaust(ends: Ends, end: End) -> None:
     spare(end, 10)
     with crowd() as clients:
         for _ in range(40):
-            clients.append(await trio.open_tcp_stream("127.0.0.1", ends.ports[0]))
-            with suppress(trio.BrokenResourceError):
+            # The reset of one that cannot be carried may come before its connecting is reported.
+            with suppress(OSError, trio.BrokenResourceError):
+                clients.append(await trio.open_tcp_stream("127.0.0.1", ends.ports[0]))
                 await clients[-1].send_all(b"hello")
         await trio.sleep(0.3)  # some accept, some wait, some are refused
         await ping(first)
-        assert await served(clients) < len(clients) / 2
+        assert await served(clients) < 20
     with trio.fail_after(10):
         while True:
             try:
                 (await connected(ends.ports[0])).socket.close()
                 break
-            except trio.BrokenResourceError:  # those that were closed are not forgotten yet
+            except (OSError, trio.BrokenResourceError):  # those that were closed are not forgotten yet
                 await trio.sleep(0.1)
     await ping(first)
     first.socket.close()
