@@ -241,6 +241,17 @@ async def test_draining_lets_open_connections_finish() -> None:
             assert "ended" in await ends.listening.line("ended")
 
 
+async def test_draining_does_not_wait_for_datagrams() -> None:
+    with trio.fail_after(LIMIT), trio.socket.socket(type=socket.SOCK_DGRAM) as target:
+        await target.bind(("127.0.0.1", 0))
+        forward = f"0:127.0.0.1:{target.getsockname()[1]}/udp"
+        async with tunnel("-L", forward, options=("--drain", "60")) as ends:
+            with trio.socket.socket(type=socket.SOCK_DGRAM) as client:
+                await client.sendto(b"ping", ("127.0.0.1", ends.ports[0]))
+                assert await target.recv(100) == b"ping"
+                assert await ends.connecting.end(signal.SIGINT) == 0
+
+
 @pytest.mark.parametrize("who", ["connecting", "listening"])
 @pytest.mark.parametrize("option", ["-L", "-R"])
 async def test_draining_loses_nothing_for_a_slow_reader(option: str, who: str) -> None:

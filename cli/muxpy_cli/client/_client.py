@@ -14,7 +14,7 @@ import muxpy
 from .._errors import Failure, draining_text
 from .._identity import program_version
 from ..relay import receive_opening, refuse
-from ..specs import Direction
+from ..specs import Direction, Kind
 from ..view import Snapshot, Totals
 from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._links import Links
@@ -183,7 +183,10 @@ class Client:
 
     async def drain(self) -> None:
         """Take nothing new, and let the connections that are open finish, for as long as the options say."""
-        count = sum(len(forward.account.open) for forward in self._forwards.values())
+        self._end_flows()
+        count = sum(
+            len(forward.account.open) for forward in self._forwards.values() if forward.forward.kind != Kind.UDP
+        )
         if count:
             self._console.event(draining_text(count), event="draining")
         self.draining = True
@@ -193,6 +196,13 @@ class Client:
             await self.links.drain()
         self._work.cancel_scope.cancel()
         await self._ended.wait()  # what has arrived is on its way to slow readers yet
+
+    def _end_flows(self) -> None:
+        """UDP never says that it has finished, so there is nothing to wait for."""
+        for forward in self._forwards.values():
+            if forward.forward.kind is Kind.UDP:
+                for stream in list(forward.account.open):
+                    stream.reset()
 
     # ---- telling ----
 
