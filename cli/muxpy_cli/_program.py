@@ -7,7 +7,7 @@ import resource
 import signal
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .view import Console, Snapshot
 
 __all__ = ["attend"]
+
+
+ENOUGH: Final = 1024 * 1024
+"""Descriptors, where there is no limit: what Linux allows a process by default."""
 
 
 class App(Protocol):
@@ -83,9 +87,9 @@ class _Snapshots:
 def _allow_descriptors() -> None:
     """Each connection takes one. The usual limit of 1,024 is for programs that use select(2), which this one does not:
     getrlimit(2) leaves it to them to ask for what they may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ENOUGH if hard == resource.RLIM_INFINITY else hard, hard))
 
 
 async def _drain(app: App) -> None:
@@ -104,10 +108,11 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
 
 
 async def _obey_hangups(app: App, console: Console, read_again: Callable[[], object]) -> None:
-    on_terminal = os.isatty(1)
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: to outlive the terminal is what it is for
+    terminals = [] if ignored else _terminals()
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
-            if on_terminal and not os.isatty(1):  # it was closed, and did not ask to read anything
+            if terminals and not _terminals():  # it was closed, and did not ask to read anything
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             notify_reloading()
@@ -118,6 +123,11 @@ async def _obey_hangups(app: App, console: Console, read_again: Callable[[], obj
             else:
                 console.event("read the configuration again", style="green", event="reloaded")
             notify_ready(_status(app))
+
+
+def _terminals() -> list[int]:
+    """Which of the standard streams are a terminal, and one that is still there."""
+    return [descriptor for descriptor in range(3) if os.isatty(descriptor)]
 
 
 def _status(app: App) -> str:

@@ -399,11 +399,12 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
 
 
 @pytest.mark.parametrize("end", [["listen", "0"], ["connect", "localhost:1", "-L", "0:localhost:1"]])
-async def test_a_closed_terminal_ends_it(end: list[str]) -> None:
+@pytest.mark.parametrize("nohup", [False, True])
+async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
     leader, terminal = os.openpty()
     with trio.fail_after(LIMIT):
         process = await trio.lowlevel.open_process(
-            [*COMMAND, *end],
+            [*(["sh", "-c", 'trap "" HUP; exec "$@"', "sh"] if nohup else []), *COMMAND, *end],
             stdin=terminal,
             stdout=terminal,
             stderr=subprocess.DEVNULL,
@@ -416,4 +417,8 @@ async def test_a_closed_terminal_ends_it(end: list[str]) -> None:
                 break
         os.close(leader)
         process.send_signal(signal.SIGHUP)  # as the system does where it is the controlling terminal
+        if nohup:  # it was started as nohup(1) does it, to go on
+            with trio.move_on_after(0.5):
+                raise AssertionError(await process.wait())
+            process.terminate()
         assert await process.wait() == 0
