@@ -411,14 +411,17 @@ async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
             env=ENVIRONMENT,
             start_new_session=True,
         )
-        os.close(terminal)
-        while b"127.0.0.1" not in (text := await trio.to_thread.run_sync(os.read, leader, 4096)):
-            if b"trying again" in text:
-                break
-        os.close(leader)
-        process.send_signal(signal.SIGHUP)  # as the system does where it is the controlling terminal
-        if nohup:  # it was started as nohup(1) does it, to go on
-            with trio.move_on_after(0.5):
-                raise AssertionError(await process.wait())
-            process.terminate()
-        assert await process.wait() == 0
+        try:
+            os.close(terminal)
+            while b"127.0.0.1" not in (text := await trio.to_thread.run_sync(os.read, leader, 4096)):
+                if b"trying again" in text:
+                    break
+            os.close(leader)
+            process.send_signal(signal.SIGHUP)  # as the system does where it is the controlling terminal
+            if nohup:  # it was started as nohup(1) does it, to go on
+                with trio.move_on_after(0.5):
+                    raise AssertionError(await process.wait())
+                process.terminate()
+            assert await process.wait() == 0
+        finally:
+            process.kill()
