@@ -26,7 +26,6 @@ class Lifetime:
     def __init__(self) -> None:
         self.drain: Callable[[], Awaitable[None]] | None = None
         """Finishes what is under way. While it is None, a signal ends the program at once: there is nothing to lose."""
-        self.draining = False
 
 
 def run(main: Callable[[Lifetime], Awaitable[None]]) -> int:
@@ -67,7 +66,6 @@ async def _obey(signals: AsyncIterator[int], lifetime: Lifetime, everything: tri
     if lifetime.drain is None:
         everything.cancel()
         return
-    lifetime.draining = True
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_at_next, signals)
         await lifetime.drain()

@@ -59,7 +59,7 @@ def _paths(folder: Path) -> list[str]:
 
 
 async def test_a_path_that_was_bound_again_at_once_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_accept, "_inode", lambda path: (1, 1) if os.path.exists(path) else None)  # as file systems may
+    monkeypatch.setattr(_accept, "inode", lambda path: (1, 1) if os.path.exists(path) else None)  # as file systems may
     path = UnixPath(str(tmp_path / "socket"))
     bound, scope = await bind_streams(path), trio.CancelScope()
     async with trio.open_nursery() as nursery:

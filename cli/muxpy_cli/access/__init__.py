@@ -21,7 +21,7 @@ from ._rules import (
     parse_target_rule,
 )
 from ._throttle import Throttle, network_of
-from ._tls import ALPN, client_context, server_context
+from ._tls import ALPN, client_context, negotiated, server_context
 from ._token_file import add_user, list_users, remove_user
 from ._tokens import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
 from ._user_table import UserTableError, name_problem, user_from_table
@@ -59,6 +59,7 @@ __all__ = [
     "list_users",
     "make_keys",
     "name_problem",
+    "negotiated",
     "network_of",
     "new_token",
     "parse_bind_rule",

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
     from .._options import ClientTls, ServerTls
 
-__all__ = ["ALPN", "client_context", "server_context"]
+__all__ = ["ALPN", "client_context", "negotiated", "server_context"]
 
 ALPN: Final = "muxado/1"
 """What is spoken inside TLS, so that one port can serve others as well."""
 
 # OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
 _MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+
+
+def negotiated(tls: ssl.SSLObject | None) -> str | None:
+    """Version and cipher, for people; None without TLS."""
+    cipher = tls.cipher() if tls is not None else None
+    return f"{tls.version()} {cipher[0]}" if tls is not None and cipher is not None else None
 
 
 def server_context(tls: ServerTls) -> ssl.SSLContext:

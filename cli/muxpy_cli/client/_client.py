@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,7 +12,7 @@ import muxpy
 
 from .._errors import Failure, draining_text
 from .._identity import program_version
-from ..relay import receive_opening, refuse
+from ..relay import GRACE, receive_opening, refuse, serve_streams
 from ..specs import Direction, Kind
 from ..view import Snapshot, Totals
 from ..wire import Purpose, Refused, WireError, unpack_integer
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from ._session import Credentials
 
 __all__ = ["Client"]
-
-GRACE: Final = 5.0
-"""Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
-wait for a socket which never says anything are reset then."""
 
 
 class Client:
@@ -111,13 +106,9 @@ class Client:
     async def _serve(self, session: muxpy.Session) -> None:
         """Handle the streams of one session until it ends."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve_streams, session)
+            nursery.start_soon(serve_streams, session, self._handle)
             await session.wait()
             nursery.cancel_scope.deadline = trio.current_time() + GRACE
-
-    async def _serve_streams(self, session: muxpy.Session) -> None:
-        with suppress(muxpy.SessionClosed):  # Session.wait says how it ended
-            await session.serve_streams(self._handle)
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         """A stream that the other end opened: a connection to one of the places that it has bound for us."""

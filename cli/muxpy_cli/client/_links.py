@@ -13,6 +13,7 @@ import muxpy
 
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._statistics import write_statistics
+from ..access import negotiated
 from ..view import SessionState
 from ._session import Credentials, open_session
 
@@ -102,7 +103,6 @@ class Link:
         if session is None:
             return SessionState(peer=peer, state=self.state, attempts=self.attempts, error=self.error)
         figures = session.statistics()
-        cipher = session.tls.cipher() if session.tls is not None else None
         return SessionState(
             peer=peer,
             state=self.state,
@@ -112,7 +112,7 @@ class Link:
             received=figures.bytes_received,
             sent=figures.bytes_sent,
             rtt=figures.rtt,
-            tls=f"{session.tls.version()} {cipher[0]}" if session.tls is not None and cipher is not None else None,
+            tls=negotiated(session.tls),
         )
 
 

@@ -15,6 +15,7 @@ import trio
 from .._errors import Failure, describe
 from ..specs import ALL_INTERFACES, UnixPath, format_address
 from ._resolve import resolve
+from ._unix import inode, is_abandoned, private_files
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +90,7 @@ class Bound:
             self.names = self._names()
         for one in self.sockets:
             one.close()
-        if self.path is not None and self.inode == _inode(self.path):  # else it is somebody else's by now
+        if self.path is not None and self.inode == inode(self.path):  # else it is somebody else's by now
             with suppress(OSError):
                 os.unlink(self.path)
 
@@ -193,37 +194,20 @@ def _bind_path(path: str) -> Bound:
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         one.setblocking(False)
-        before = os.umask(0o177)  # for the owner alone; a chmod afterwards would leave a moment
-        try:
+        with private_files():
             one.bind(path)
-        finally:
-            os.umask(before)
         one.listen(BACKLOG)
     except BaseException:
         one.close()
         raise
-    return Bound([one], path, _inode(path))
+    return Bound([one], path, inode(path))
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more: its process was killed. Anything else stays."""
+    """Remove a socket that nobody listens on any more. Anything else stays."""
     with suppress(OSError):
-        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
-            return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        if stat.S_ISSOCK(os.lstat(path).st_mode) and is_abandoned(path):
+            os.unlink(path)
 
 
 def peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:

@@ -3,9 +3,11 @@
 from ._account import Account
 from ._datagrams import MAX_DATAGRAM, relay_datagrams
 from ._relay import abort, relay
+from ._serving import GRACE, serve_streams
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
 
 __all__ = [
+    "GRACE",
     "MAX_DATAGRAM",
     "Account",
     "Unanswered",
@@ -18,4 +20,5 @@ __all__ = [
     "refuse",
     "relay",
     "relay_datagrams",
+    "serve_streams",
 ]

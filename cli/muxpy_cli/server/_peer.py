@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..access import Forbidden, Grants, Limits, TokenBucket
+from ..access import Forbidden, Grants, Limits, TokenBucket, negotiated
 from ..relay import Account
 from ..specs import UnixPath
 from ..view import SessionState
@@ -180,8 +180,6 @@ class Peer:
     def describe(self) -> SessionState:
         """For the views."""
         figures = self.session.statistics()
-        tls = self.session.tls
-        cipher = tls.cipher() if tls is not None else None
         return SessionState(
             peer=self.address,
             state="draining" if self.draining else "connected",
@@ -192,5 +190,5 @@ class Peer:
             received=figures.bytes_received,
             sent=figures.bytes_sent,
             rtt=figures.rtt,
-            tls=f"{tls.version()} {cipher[0]}" if tls is not None and cipher is not None else None,
+            tls=negotiated(self.session.tls),
         )

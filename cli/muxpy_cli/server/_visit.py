@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,7 +13,7 @@ import muxpy
 from .._errors import Failure, describe, the_cause
 from .._identity import program_version
 from ..net import peer_of
-from ..relay import refuse
+from ..relay import GRACE, refuse, serve_streams
 from ..specs import Address
 from ..wire import Refused, pack
 from ._door import GREETING_TIMEOUT, NotWelcome
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from ._server import Server
 
 __all__ = ["Visit"]
-
-GRACE: Final = 5.0
-"""Seconds that relays have after the end of their session to deliver what had already arrived."""
 
 
 class Visit:
@@ -93,7 +90,7 @@ class Visit:
             end: muxpy.SessionEnd | None = None
             try:
                 async with trio.open_nursery() as self._nursery:
-                    self._nursery.start_soon(self._serve_streams)
+                    self._nursery.start_soon(serve_streams, self._session, self._handle)
                     end = await self._session.wait()
                     if self._peer is not None:
                         self._peer.end()
@@ -101,10 +98,6 @@ class Visit:
             finally:
                 if self._peer is not None:
                     self._server.dismiss(self._peer, end)
-
-    async def _serve_streams(self) -> None:
-        with suppress(muxpy.SessionClosed):  # Session.wait says how it ended
-            await self._session.serve_streams(self._handle)
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         if self._peer is not None:

@@ -1,7 +1,7 @@
 """What people write on the command line and in configurations, as values."""
 
 from ._addresses import format_address, parse_address, parse_listen, parse_stdio
-from ._fields import SpecError, check_host
+from ._fields import MAX_PATH, SpecError, check_host
 from ._fingerprints import parse_fingerprint
 from ._forwards import parse_bind, parse_dynamic, parse_http_proxy, parse_local, parse_remote, parse_target
 from ._model import ALL_INTERFACES, Address, Direction, Endpoint, Forward, Kind, UnixPath
@@ -9,6 +9,7 @@ from ._units import parse_duration, parse_rate, parse_size
 
 __all__ = [
     "ALL_INTERFACES",
+    "MAX_PATH",
     "Address",
     "Direction",
     "Endpoint",

@@ -10,6 +10,7 @@ from typing import Final
 from ._model import ALL_INTERFACES, UnixPath
 
 __all__ = [
+    "MAX_PATH",
     "SpecError",
     "bind_host",
     "check_host",

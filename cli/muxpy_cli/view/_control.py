@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._errors import Failure, describe
-from ._places import MAX_PATH, default_control_path, remove_stale
+from ..net import inode, is_abandoned, private_files
+from ..specs import MAX_PATH
+from ._places import default_control_path, remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,13 +83,13 @@ def _bound(path: Path) -> Iterator[trio.socket.SocketType]:
         try:
             _take_place(path)
             _bind(listening, path)
-            ours = _identity(path)
+            ours = inode(os.fspath(path))
         except OSError as error:
             raise Failure(f"cannot open the control socket {path}: {describe(error)}") from error
         try:
             yield trio.socket.from_stdlib_socket(listening)
         finally:
-            if _identity(path) == ours:  # and not of a process that has taken its place
+            if inode(os.fspath(path)) == ours:  # and not of a process that has taken its place
                 with suppress(OSError):
                     path.unlink()
 
@@ -100,11 +102,8 @@ def _bind(listening: socket.socket, path: Path) -> None:
         if len(os.fsencode(name)) > MAX_PATH:
             raise Failure(f"cannot open the control socket {path}: the path is longer than {MAX_PATH} bytes")
     draft.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    try:
+    with private_files():
         listening.bind(os.fspath(draft))
-    finally:
-        os.umask(before)
     listening.listen(BACKLOG)
     draft.rename(path)
 
@@ -117,20 +116,7 @@ def _take_place(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise Failure(f"cannot open the control socket {path}: there is something else of that name")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except BlockingIOError:
-            pass  # its queue is full: somebody listens
+    if is_abandoned(os.fspath(path)):
+        path.unlink()
+        return
     raise Failure(f"cannot open the control socket {path}: another process uses it")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    with suppress(OSError):
-        status = path.lstat()
-        return status.st_dev, status.st_ino
-    return None

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from .._errors import Failure, describe
+from ..net import is_abandoned
 
-__all__ = ["MAX_PATH", "control_sockets", "default_control_path", "remove_stale"]
+__all__ = ["control_sockets", "default_control_path", "remove_stale"]
 
 TEMPORARY: Final = "/tmp"
 """Not $TMPDIR, which may differ between the process and whoever asks it."""
-MAX_PATH: Final = 107
-"""Bytes that the system's address of a Unix socket has room for on Linux (sun_path)."""
 
 
 def default_control_path() -> Path:
@@ -44,13 +42,10 @@ def control_sockets() -> list[Path]:
 def remove_stale() -> None:
     """Remove the control sockets that killed processes of this user have left."""
     for path in control_sockets():
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            if not _runs(int(path.stem)):
-                probe.setblocking(False)
-                try:  # it may run where it has another number, such as in a container with the same folder
-                    probe.connect(os.fspath(path))
-                except ConnectionRefusedError:
-                    path.unlink()
+        with suppress(OSError):
+            # Both: it may run where it has another number, such as in a container with the same folder.
+            if not _runs(int(path.stem)) and is_abandoned(os.fspath(path)):
+                path.unlink()
 
 
 def _runs(pid: int) -> bool:

@@ -47,7 +47,7 @@ import json
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from ..specs import Address, Endpoint, UnixPath, check_host
+from ..specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
 
 if TYPE_CHECKING:
     import trio
@@ -79,9 +79,6 @@ OPENING_TIMEOUT: Final = 10.0
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds to wait for the answer to HELLO and LISTEN. To CONNECT and FORWARDED it takes as long as the target."""
 READ_SIZE: Final = 64 * 1024
-
-MAX_PATH: Final = 107
-"""Bytes of a Unix socket's path, on Linux."""
 
 DATAGRAMS: Final = {"net": "udp"}
 """What a message has beside a host if the stream carries datagrams."""

@@ -1,0 +1,23 @@
+"""What both ends do with the streams that the other one opens."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import muxpy
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["GRACE", "serve_streams"]
+
+GRACE: Final = 5.0
+"""Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
+wait for a socket which never says anything are reset then."""
+
+
+async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream], Awaitable[object]]) -> None:
+    """`Session.serve_streams`, quiet about how the session ends: that is told by `Session.wait`."""
+    with suppress(muxpy.SessionClosed):
+        await session.serve_streams(handler)
