@@ -8,6 +8,7 @@ from ._serve import open_session, open_tcp_session, serve_tcp_sessions
 from ._session import Session
 from ._statistics import SessionStatistics, StreamStatistics
 from ._stream import Stream
+from ._trace import TraceEvent, TraceFile
 from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "Stream",
     "StreamReset",
     "StreamStatistics",
+    "TraceEvent",
+    "TraceFile",
     "open_session",
     "open_tcp_session",
     "serve_tcp_sessions",

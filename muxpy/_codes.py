@@ -3,7 +3,7 @@
 from enum import IntEnum
 from operator import index
 
-__all__ = ["ErrorCode", "ProtocolError", "check_code", "code_name"]
+__all__ = ["ErrorCode", "ProtocolError", "check_code", "code_name", "printable"]
 
 
 class ErrorCode(IntEnum):
@@ -39,6 +39,14 @@ def check_code(code: int) -> None:
     """Raises for what an error code's four bytes cannot carry."""
     if not 0 <= index(code) < 2**32:
         raise ValueError(f"an error code must lie between 0 and 2^32-1, it is {code!r}")
+
+
+def printable(text: str) -> str:
+    """One line, with control characters and the like escaped: what a peer says must not write lines of its own into a
+    log, or command a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class ProtocolError(Exception):

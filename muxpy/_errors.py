@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ._codes import ErrorCode, code_name
+from ._codes import ErrorCode, code_name, printable
 
 __all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
 
@@ -36,7 +36,7 @@ class SessionEnd:
 
     def __str__(self) -> str:
         if self.error is not None:
-            return str(self.error)
+            return printable(str(self.error) or repr(self.error))
         if self.code == ErrorCode.CANCEL:
             return "it was killed by this side"
         return "it was closed" if self.code == ErrorCode.NO_ERROR else f"it ended with {code_name(self.code)}"

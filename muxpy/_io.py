@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ._trace import Tap
 from ._transport import Transport
 from .proto import Batch, Changes, Connection, StreamState
 
@@ -62,11 +63,19 @@ class Dispatch(Protocol):
 class Reader:
     """Receives, feeds the protocol, and hands on what changed."""
 
-    def __init__(self, transport: Transport, core: Connection, dispatch: Dispatch, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        core: Connection,
+        dispatch: Dispatch,
+        clock: Callable[[], float],
+        tap: Tap | None = None,
+    ) -> None:
         self._transport = transport
         self._core = core
         self._dispatch = dispatch
         self._clock = clock
+        self._tap = tap
         self.last_received = clock()
         self.bytes_received = 0
         self.ended = trio.Event()
@@ -77,6 +86,8 @@ class Reader:
             while data := await self._transport.receive():
                 self.last_received = self._clock()
                 self.bytes_received += len(data)
+                if self._tap is not None:
+                    self._tap.received(data)
                 self._dispatch.on_changes(self._core.receive(data))
                 if self._transport.has_output:
                     self._dispatch.on_transport_output()
@@ -97,11 +108,13 @@ class Writer:
         core: Connection,
         on_sent: Callable[[StreamState], None],
         clock: Callable[[], float],
+        tap: Tap | None = None,
     ) -> None:
         self._transport = transport
         self._core = core
         self._on_sent = on_sent
         self._clock = clock
+        self._tap = tap
         self._batch: Batch | None = None  # begun and not finished
         self._parked: trio.lowlevel.Task | None = None
         self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
@@ -258,6 +271,8 @@ class Writer:
             self._batch = self._choose()
             if self._batch is not None:
                 self.bytes_sent += self._batch.size
+                if self._tap is not None:
+                    self._tap.sent(self._batch)
             elif self._transport.has_output:
                 self._batch = Batch([], [], 0)
         return self._batch

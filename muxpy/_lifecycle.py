@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._backlog import Backlog
-from ._codes import ErrorCode, ProtocolError, code_name
+from ._codes import ErrorCode, ProtocolError, code_name, printable
 from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
 from ._extensions import register
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
+from ._suspension import overslept
+from ._trace import tap_for
 from .proto import Changes, Connection, StreamState
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ class Lifecycle:
         self.core = Connection(
             session.config, client=session.client, clock=self.clock, extension_types=self._extensions
         )
-        self.reader = Reader(transport, self.core, self, self.clock)
-        self.writer = Writer(transport, self.core, _on_sent, self.clock)
+        self._tap = tap_for(session, self.clock)
+        self.reader = Reader(transport, self.core, self, self.clock, self._tap)
+        self.writer = Writer(transport, self.core, _on_sent, self.clock, self._tap)
         self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None
         self.closing = False
@@ -54,6 +57,8 @@ class Lifecycle:
         self.bug: BaseException | None = None
         self._idle_since: float | None = trio.current_time()  # since when no stream is open
         self._scope = trio.CancelScope()
+        self._silent = True  # no whole frame has come yet
+        self._first_frame: trio.CancelScope | None = None  # its time limit
         self._over = trio.Event()  # it is decided how the session ends
         self._closed = trio.Event()  # nothing of it is left
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
@@ -62,10 +67,13 @@ class Lifecycle:
 
     async def run(self) -> None:
         """Everything that happens in the background, until the transport is closed."""
+        log.info("%r begins%s", self._session, f", {self._session.tls.version()}" if self._session.tls else "")
+        if self._tap is not None:
+            self._tap.begin()
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._guard, self.reader.run)
+                    nursery.start_soon(self._guard, self._read)
                     nursery.start_soon(self._guard, self._write)
                     for slot in self._extensions.values():
                         nursery.start_soon(self._guard, partial(slot.run, self._session, self.core, self.check_alive))
@@ -82,6 +90,8 @@ class Lifecycle:
             except TRANSPORT_ERRORS as error:
                 log.debug("%r: closing the transport: %s", self._session, error)
             finally:
+                if self._tap is not None and self.end is not None:
+                    self._tap.end(self.end)  # now, since the last words went after it was decided how it ends
                 self._closed.set()
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -105,6 +115,23 @@ class Lifecycle:
         with trio.move_on_after(self._config.linger_timeout):
             await self.reader.ended.wait()
         self.finish(ErrorCode.INTERNAL_ERROR, self.writer.error)
+
+    async def _read(self) -> None:
+        """Read until the transport ends. A client's first frame has a time limit."""
+        limit = None if self._session.client else self._config.first_frame_timeout
+        while limit is not None and self._silent:
+            self._first_frame = trio.CancelScope(deadline=trio.current_time() + limit)
+            due = self._first_frame.deadline
+            with self._first_frame:
+                await self.reader.run()
+            if not self._first_frame.cancelled_caught:
+                return
+            if self._silent and not overslept(due):
+                self.core.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, f"no frame was received within {limit:g} s"))
+                assert self.core.error is not None
+                self.finish(self.core.error.code, self.core.error)
+                break
+        await self.reader.run()  # after an error too: when the peer ends, it has read the last words
 
     async def _watch_idle(self, limit: float) -> None:
         while (left := self._idle_time_left(limit)) > 0:  # noqa: ASYNC110 - sleeps until the time that it is due
@@ -137,6 +164,10 @@ class Lifecycle:
 
     def on_changes(self, changes: Changes) -> None:
         """Wake whom the received bytes concern. Runs in the reader: it starts tasks and waits for none."""
+        if self._silent and self.core.counters.frames_received:
+            self._silent = False
+            if self._first_frame is not None:
+                self._first_frame.deadline = inf
         self.writer.expect(len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable))
         for state in changes.opened:
             self._opened(Stream(self._session, state))
@@ -170,7 +201,7 @@ class Lifecycle:
         if self.core.error is not None:
             self.finish(self.core.error.code, self.core.error)
         elif remote is not None and remote.code != ErrorCode.NO_ERROR:
-            debug = remote.debug.decode(errors="backslashreplace")
+            debug = printable(remote.debug.decode(errors="backslashreplace"))
             reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
             self.finish(remote.code, trio.BrokenResourceError(reason))
         elif in_order:
@@ -196,6 +227,15 @@ class Lifecycle:
                 self._idle_since = trio.current_time()
         if self.closing:
             self._progress.unpark_all()
+        elif self.core.used_up:
+            self._end_when_used_up()
+
+    def _end_when_used_up(self) -> None:
+        """There are no stream ids left, and GOAWAY was said: the session ends with the last stream."""
+        self.backlog.wake()
+        if self.end is None and not self._unfinished():
+            self._drain_until = trio.current_time() + self._config.drain_timeout
+            self.finish(ErrorCode.NO_ERROR, None)
 
     # ---- ending ----
 

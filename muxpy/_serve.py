@@ -152,6 +152,8 @@ async def _run_session(
     transport: Transport, client: bool, config: SessionConfig | None, extensions: Iterable[Extension] | None
 ) -> AsyncIterator[Session]:
     config = config or SessionConfig()
+    if config.tcp_user_timeout is not None:
+        transport.set_user_timeout(config.tcp_user_timeout)
     if extensions is None:
         extensions = [Heartbeat()]
     try:

@@ -6,17 +6,18 @@ kernel says so, which saves a pass through the scheduler for each read and write
 """
 
 import os
+import socket
 import ssl
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from socket import AF_INET, AF_INET6, SO_RCVBUF, SOL_SOCKET
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET
 from typing import Final
 
 import trio
 
 from ._transport import Address, Transport
-from .frame import Buffer
+from .frame import Buffer, looks_like, looks_like_muxado
 from .proto import Batch
 
 __all__ = ["SocketTransport", "TlsTransport", "bound_local_queue", "peer_name"]
@@ -31,6 +32,9 @@ As it starts, it gives back what is over 128 KiB, and each page costs a fault wh
 
 LOCAL_QUEUE: Final = 500_000
 """Bytes that the kernel may keep for a reader on the same host, about: see `bound_local_queue`."""
+
+TCP_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""The option's number, on systems that have it (Linux, RFC 5482)."""
 
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
@@ -68,6 +72,11 @@ class SocketTransport(Transport):
         self._filled = False  # by the last read
         self.local_address = stream.socket.getsockname()
         self.remote_address = peer_name(stream.socket)
+
+    def set_user_timeout(self, seconds: float) -> None:
+        if TCP_USER_TIMEOUT is not None and self._socket.family in (AF_INET, AF_INET6):
+            with suppress(OSError):  # of a connection that is gone already: the first read will say why
+                self._socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
 
     async def receive(self) -> Buffer:
         return self._buffer[: await self._read()]
@@ -179,6 +188,7 @@ class TlsTransport(SocketTransport):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
+        self._opening = b""  # the first bytes of the handshake
         self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
 
     async def handshake(self) -> None:
@@ -189,13 +199,22 @@ class TlsTransport(SocketTransport):
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._read_ciphertext()
-            except ssl.SSLError:
+            except ssl.SSLError as error:
                 with suppress(OSError):
                     await self._flush()  # the alert that tells the peer why
-                raise
+                raise self._in_words(error) from None
             else:
                 await self._flush()
                 return
+
+    def _in_words(self, error: ssl.SSLError) -> ssl.SSLError:
+        """The handshake's error, or one that says what the peer speaks instead of TLS."""
+        stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
+        if stranger in (None, "TLS"):
+            return error
+        told = ssl.SSLError(error.errno or ssl.SSL_ERROR_SSL, f"this looks like {stranger}, not TLS")
+        told.library, told.reason = error.library, str(told.strerror)  # or reading them would be an AttributeError
+        return told
 
     @property
     def has_output(self) -> bool:
@@ -213,6 +232,8 @@ class TlsTransport(SocketTransport):
     async def _read_ciphertext(self) -> None:
         count = await self._read()
         if count:
+            if not self._opening:
+                self._opening = bytes(self._buffer[: min(count, 64)])
             self._incoming.write(self._buffer[:count])
         else:
             self._incoming.write_eof()

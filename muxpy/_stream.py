@@ -88,9 +88,9 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._check_sendable()
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._sending = True
         try:
+            await trio.lowlevel.checkpoint_if_cancelled()
             if not isinstance(data, (bytes, bytearray)):
                 # Released on the way out: a traceback that is kept would else keep the caller's buffer from resizing.
                 with _as_bytes(data) as view:
@@ -100,6 +100,12 @@ class Stream(trio.abc.HalfCloseableStream):
             else:
                 with memoryview(data) as view:
                     await self._send(view)
+        except trio.Cancelled:
+            # Whether nothing of it was sent or all in the last moment: the sender breaks off, and what the peer has may
+            # be a part of what was to come.
+            if len(data):
+                self._state.cut_short = True
+            raise
         finally:
             self._sending = False
 
@@ -257,7 +263,11 @@ class Stream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is using this stream")
         if self._state.cut_short:
             self._check_sendable()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            self._state.cut_short = True  # nothing came of the socket: a FIN would pass for its end, as below
+            raise
         if not has_poller:
             await copy_both_ways(self, socket, early, head)
             return

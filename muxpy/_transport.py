@@ -41,6 +41,9 @@ class Transport(trio.abc.AsyncResource):
         """Whether it has something of its own to write, such as a TLS alert; an empty batch lets it."""
         return False
 
+    def set_user_timeout(self, seconds: float) -> None:
+        """Let the system end the connection if the peer does not take sent data for so long, where it can do that."""
+
     @abstractmethod
     async def receive(self) -> Buffer:
         """Wait for bytes; b"" at the end. The buffer is valid until the next call of any transport's receive."""

@@ -51,8 +51,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
-        hint = " (it does not speak TLS)" if error.reason in _NO_TLS else ""
-        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}{hint}"
+        reason = error.reason or str(error)
+        if reason.isupper():  # OpenSSL's name for it
+            reason = reason.lower().replace("_", " ") + (" (it does not speak TLS)" if reason in _NO_TLS else "")
+        return f"TLS failed: {reason}"
     if isinstance(error, UnicodeError):
         return "no valid host name"
     if isinstance(error, socket.gaierror):

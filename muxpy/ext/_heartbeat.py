@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from muxpy._codes import ErrorCode
 from muxpy._errors import SessionGoingAway, StreamReset
+from muxpy._suspension import sleep_fairly
 from muxpy.frame import MIN_EXTENSION_TYPE
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ log = logging.getLogger("muxpy.heartbeat")
 
 PRIORITY: Final = 0x7FFFFFFF
 BEAT_SIZE: Final = 4
-READER_TURNS: Final = 3
-"""Passes of the scheduler in which the reader gets at what is there: one to notice, one to read, one to spare."""
 MAX_ANSWERED: Final = 4
 """Heartbeat streams of the peer that are answered at once. It needs one; more would only be work for us."""
 
@@ -87,11 +87,10 @@ class Heartbeat:
             nursery.cancel_scope.cancel()  # the peer has no heartbeat: its silence means nothing
 
     async def _watch(self, session: Session, limit: float) -> None:
-        while (silence := session.silence()) < limit:
-            await trio.sleep(limit - silence)
-            # If this process itself was held up, what came meanwhile is still to be read.
-            for _ in range(READER_TURNS):
-                await trio.lowlevel.checkpoint()
+        forgiven = -inf  # when this process was last found to have been suspended
+        while (silence := min(session.silence(), trio.current_time() - forgiven)) < limit:
+            if not await sleep_fairly(limit - silence):
+                forgiven = trio.current_time()
         session.kill(HeartbeatLost(f"the peer is dead: nothing was received for {limit:g} s"))
 
     async def _beat(self, session: Session, interval: float) -> None:

@@ -16,8 +16,10 @@ from ._header import (
     MIN_EXTENSION_TYPE,
     RST,
     SYN,
+    TYPE_NAMES,
     WND_INC,
 )
+from ._strangers import looks_like, looks_like_muxado
 
 __all__ = [
     "DATA",
@@ -32,6 +34,7 @@ __all__ = [
     "MIN_EXTENSION_TYPE",
     "RST",
     "SYN",
+    "TYPE_NAMES",
     "WND_INC",
     "Buffer",
     "Decoder",
@@ -41,6 +44,8 @@ __all__ = [
     "encode_rst",
     "encode_syn",
     "encode_wnd_inc",
+    "looks_like",
+    "looks_like_muxado",
     "parse_code",
     "parse_goaway",
     "parse_increment",

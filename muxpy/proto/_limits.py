@@ -1,9 +1,12 @@
 """What bounds the memory that a peer can make a connection use."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["MAX_CLOSING", "MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets"]
+from muxpy._codes import ErrorCode, ProtocolError
+
+__all__ = ["MAX_CLOSING", "MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets", "TokenBucket"]
 
 RECENT_RESETS: Final = 1024
 """How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
@@ -20,6 +23,29 @@ MAX_EXTENSION_STREAMS: Final = 16
 MAX_CLOSING: Final = 1024
 """Streams that we closed and the peer has not ended: so many are waited for, or `max_streams` if that is more. Past it
 the oldest is reset, or a peer that never ends a stream would make each one that we open cost for ever."""
+
+
+class TokenBucket:
+    """Allows `burst` of something at once, and `rate` a second for good; then the session ends, with `reason`."""
+
+    __slots__ = ("_burst", "_clock", "_left", "_rate", "_reason", "_since")
+
+    def __init__(self, burst: int, rate: float, clock: Callable[[], float], reason: str) -> None:
+        self._burst = self._left = float(burst)
+        self._rate = rate
+        self._clock = clock
+        self._since = clock()
+        self._reason = reason
+
+    def take(self) -> None:
+        """Take one token. Raises ProtocolError if none is left."""
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._since) * self._rate)
+        self._since = now
+        if self._left < 1:
+            limits = f"more than {self._burst:g} at once and {self._rate:g} a second"
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{self._reason}: {limits}")
+        self._left -= 1
 
 
 class RecentResets:

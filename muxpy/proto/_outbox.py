@@ -1,15 +1,20 @@
 """What waits to be written: what is framed already, in its order, then data as the scheduler says."""
 
 from collections.abc import Callable
+from typing import Final
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy.frame import HEADER_SIZE, Buffer, encode_data_header, encode_wnd_inc
+from muxpy._config import SessionConfig
+from muxpy.frame import HEADER_SIZE, Buffer, encode_data_header, encode_rst, encode_wnd_inc
 
 from ._changes import Counters
 from ._scheduler import Scheduler
 from ._stream import StreamState
 
 __all__ = ["Batch", "Outbox"]
+
+GRANT_SIZE: Final = HEADER_SIZE + 4
+"""Bytes of a WND_INC."""
 
 
 class Batch:
@@ -58,31 +63,35 @@ class Outbox:
 
     Framed at once, and kept in their order: control frames (SYN, RST, FIN, GOAWAY), and small messages as long as
     nothing stands in line. An empty FIN is only queued once its stream's data is in an earlier batch or in front of
-    it, so it overtakes nothing. Window updates wait on their stream and merge.
+    it, so it overtakes nothing. Window updates wait on their stream and merge; of the resets for one stream that wait
+    at the same time only the first is sent.
 
-    `limit` is the most control frames that may wait for reasons of the peer's: answers, and what its own streams bring
-    about. The frames of streams opened here do not count: whoever opens streams waits when many frames do.
+    `max_control_frames` and `max_control_bytes` bound what may wait for reasons of the peer's: answers, and what its
+    own streams bring about. The frames of streams opened here do not count: whoever opens streams waits when many do.
     """
 
     __slots__ = (
+        "_config",
         "_control_frames",
         "_counted",
+        "_counted_bytes",
         "_counters",
         "_framed",
         "_granting",
-        "_limit",
+        "_resetting",
         "scheduler",
         "small_frames",
     )
 
-    def __init__(self, limit: int, counters: Counters) -> None:
+    def __init__(self, config: SessionConfig, counters: Counters) -> None:
         self.scheduler = Scheduler()
         self.small_frames = 0
         self._framed = bytearray()
         self._control_frames = 0
-        self._counted = 0  # those of them that count against the limit
+        self._counted = self._counted_bytes = 0  # those of them that count against the limits
         self._granting: list[StreamState] = []
-        self._limit = limit
+        self._resetting: set[int] = set()
+        self._config = config
         self._counters = counters
 
     def __bool__(self) -> bool:
@@ -97,7 +106,15 @@ class Outbox:
         """Queue one control frame."""
         self._framed += frame
         self._control_frames += 1
-        self._counted += counts
+        if counts:
+            self._counted += 1
+            self._counted_bytes += len(frame)
+
+    def put_rst(self, stream_id: int, code: int, *, counts: bool) -> None:
+        """Queue an RST, unless one for this stream waits already."""
+        if stream_id not in self._resetting:
+            self._resetting.add(stream_id)
+            self.put(encode_rst(stream_id, code), counts=counts)
 
     def put_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
         """Frame a small message now, if the stream has window for it and nothing stands in line that it would pass."""
@@ -119,11 +136,16 @@ class Outbox:
 
     def check(self) -> None:
         """Raise if what the peer made us queue earlier is more than it reads."""
-        if self._counted + len(self._granting) > self._limit:
-            raise ProtocolError(
-                ErrorCode.PROTOCOL_ERROR,
-                f"more than {self._limit} control frames wait to be written: the peer does not read its answers",
-            )
+        if self._counted + len(self._granting) > self._config.max_control_frames:
+            too_much = f"{self._config.max_control_frames} control frames"
+        elif self._counted_bytes + len(self._granting) * GRANT_SIZE > self._config.max_control_bytes:
+            too_much = f"{self._config.max_control_bytes} bytes of control frames"
+        else:
+            return
+        raise ProtocolError(
+            ErrorCode.PROTOCOL_ERROR,
+            f"more than {too_much} wait to be written: the peer does not read its answers",
+        )
 
     def next_batch(self, limit: int, clock: Callable[[], float], *, turn: int = 1, exact: bool = True) -> Batch | None:
         """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none."""
@@ -137,7 +159,9 @@ class Outbox:
             size = len(self._framed)
             frames = self._control_frames + self.small_frames
             self._framed = bytearray()
-            self._control_frames = self._counted = self.small_frames = 0
+            self._control_frames = self._counted = self._counted_bytes = self.small_frames = 0
+            if self._resetting:
+                self._resetting.clear()
         if self.scheduler.waiting:
             before = len(chunks)
             data_size = self.scheduler.fill(chunks, limit, done, clock, turn=turn, exact=exact)

@@ -46,7 +46,7 @@ class Scheduler:
         at a time, often less than its turn; at the back it would lose the rest each time, and its weight with it.
         It also lets a small message pass bulk data as long as its stream has used less than its share.
         """
-        if stream.scheduled or stream.outgoing is None or stream.send_window <= 0:
+        if stream.scheduled or stream.outgoing is None or stream.held_back:
             return
         stream.scheduled = True
         self.waiting += 1

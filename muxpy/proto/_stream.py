@@ -18,6 +18,11 @@ MERGE_BELOW: Final = 4096
 an object of fifty for each."""
 
 
+SLIVER: Final = 4096
+"""Bytes of window that are worth a frame, if more than that waits to be sent. A sixteenth of the first window, so that
+even a peer which gives window back as late as it can has done so before this little is left."""
+
+
 class StreamState:
     """State of one stream. `handle` belongs to the shell."""
 
@@ -136,6 +141,19 @@ class StreamState:
         del arriving[:index]
         if count:
             arriving[0] = arriving[0][count:]
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the window holds back what waits to be sent.
+
+        It does also if it would let go a sliver of it. A peer that reads a little at a time, or means harm, gives
+        window in crumbs; sending each in a frame of its own would cost both sides most for least (RFC 1122, 4.2.3.4).
+        Waiting for more cannot hang: the peer then has nearly a whole window of data to read and to give back.
+        """
+        window = self.send_window
+        if window >= SLIVER:
+            return False
+        return window <= 0 or (self.outgoing is not None and window < len(self.outgoing) - self.position)
 
     def wait_for_window(self, now: float) -> None:
         """There is data to send and no window for it."""

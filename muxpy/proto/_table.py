@@ -80,10 +80,13 @@ class StreamTable:
     def note_remote(self, stream_id: int) -> None:
         """The peer opens this id, taken or not. Raises ProtocolError if it may not."""
         if stream_id < 2 or self.is_local(stream_id):
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
+            both = "; are both sides the " + ("client?" if self._parity else "server?") if stream_id >= 2 else ""
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open{both}")
         if stream_id <= self._last_remote:
             raise ProtocolError(
-                ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not above the last one, {self._last_remote}"
+                ErrorCode.PROTOCOL_ERROR,
+                f"stream id {stream_id} is not above the last one, {self._last_remote}; "
+                "do two sessions write to one connection?",
             )
         self._last_remote = stream_id
 

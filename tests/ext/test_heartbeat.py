@@ -15,7 +15,7 @@ from tests.helpers.tasks import bounded
 
 Clock = trio.testing.MockClock
 
-QUIET = muxpy.SessionConfig(heartbeat_interval=None)
+QUIET = muxpy.SessionConfig(heartbeat_interval=None, first_frame_timeout=None)
 INTERVAL, TOLERANCE = 3.0, 10.0
 
 

@@ -49,6 +49,11 @@ class Wire:
         return sum(f.number for _, f in self._frames if f.kind == WND_INC and f.stream_id == stream_id)
 
 
+def payload(frames: list[wire.Frame], stream_id: int) -> int:
+    """Payload bytes of a stream."""
+    return sum(len(frame.body) for frame in frames if frame.kind == DATA and frame.stream_id == stream_id)
+
+
 @dataclass
 class Half:
     """What the application at one end knows of a stream."""
@@ -87,6 +92,14 @@ class End:
             self.core.submit(half.state, memoryview(SOURCE)[half.sent : half.sent + size])
             half.sent += size
 
+    def submit_small(self, half: Half, size: int) -> None:
+        size = min(size, len(SOURCE) - half.sent)
+        if half.state.may_send and half.state.outgoing is None and not half.state.cut_short and size:
+            data = SOURCE[half.sent : half.sent + size]
+            if not self.core.submit_small(half.state, data):
+                self.core.submit(half.state, memoryview(data))
+            half.sent += size
+
     def withdraw(self, half: Half) -> None:
         if half.state.outgoing is not None:
             half.sent -= len(half.state.outgoing) - half.state.position
@@ -107,6 +120,21 @@ class End:
         half.closed = True
         half.finished = half.finished or (half.state.may_send and not half.state.cut_short)
         self.core.close(half.state)
+
+    def reset(self, half: Half, code: int) -> None:
+        half.closed = True  # whatever is unread is thrown away, also if the stream had ended
+        self.core.reset(half.state, code)
+
+    def pick(self, number: int) -> Half | None:
+        """One of the streams that the application has not done with."""
+        live = [half for half in self.live() if not half.closed]
+        return live[number % len(live)] if live else None
+
+    def take_all(self, now: float) -> None:
+        """Read what is there, of every stream."""
+        for half in self.live():
+            while not half.closed and self.take(half, None, now):
+                pass
 
     def accept(self) -> None:
         for stream in self.unaccepted:
@@ -147,6 +175,25 @@ class Pair:
             assert len(set(map(id, listed))) == len(listed)
         for stream in changes.readable:
             assert stream.buffered or stream.received_fin or stream.reset_code is not None
+
+    def send(self, end: End, half: Half, size: int, count: int, max_bytes: int | None) -> None:
+        """Some data goes out, some of it arrives, and some of that is read."""
+        far = self.other(end)
+        end.submit(half, size)
+        self.write(end, 1 << 20)
+        self.deliver(far, count)
+        there = far.halves.get(half.state.id)
+        if there is not None and not there.closed:
+            far.take(there, max_bytes, self.now)
+
+    def round_trip(self, end: End, seconds: float) -> None:
+        """All that waits at one end goes out, arrives, and is read."""
+        far = self.other(end)
+        self.write(end, 1 << 20)
+        self.deliver(far, 1 << 20)
+        far.accept()
+        self.now += seconds
+        far.take_all(self.now)
 
     def settle(self) -> None:
         """Let everything arrive, with both applications reading, until nothing moves any more."""
@@ -205,7 +252,36 @@ class Pair:
             return  # refused: its RST is on the way
         granted = WINDOW if far is None else far.state.window.available - far.state.grant
         back = self.other(end).out.increments(state.id)
-        assert state.send_window + end.out.payload(state.id) + back == granted
+        framed = payload(
+            wire.split(bytes(end.core._outbox._framed)), state.id
+        )  # small messages that are not written yet
+        assert state.send_window + framed + end.out.payload(state.id) + back == granted
+
+    def wind_up(self) -> None:
+        """Deliver everything, finish everything, and see that nothing is left and every place is free again."""
+        self.settle()
+        self.check()
+        for end in self.ends:
+            end.accept()
+            for half in list(end.halves.values()):
+                if half.state.cut_short:
+                    end.close(half)
+                else:
+                    end.finish(half)
+        self.settle()
+        self.check()
+        self.check_end()
+        for end in self.ends:
+            far = self.other(end)
+            if end.core.can_open and not far.core.goaway_sent:
+                self._open_as_many_as_allowed(end, far)
+
+    def _open_as_many_as_allowed(self, end: End, far: End) -> None:
+        halves = []
+        for _ in range(min(far.config.max_streams, 8)):
+            halves.append(end.open())
+            self.settle()
+        assert all(half.state.id in far.core.streams for half in halves)
 
     def check_end(self) -> None:
         """After `settle`, with every stream finished at both ends: nothing is left, and nothing was lost."""

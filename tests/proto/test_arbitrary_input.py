@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy import SessionConfig
-from muxpy.proto import Event, Phase, StreamState
+from muxpy.proto import StreamState
 from tests.frame import wire
-from tests.frame.wire import DATA, EXTENSION, GOAWAY, RST, SYN, WINDOW, WND_INC, Frame
+from tests.frame.wire import EXTENSION, WINDOW
 
+from .invariants import check, check_same_outcome
 from .side import Side
 
 CONFIG = SessionConfig(max_streams=4, accept_backlog=3, max_control_frames=64, receive_budget=200_000)
@@ -58,27 +59,6 @@ def do(side: Side, what: str, stream: StreamState) -> None:
             side.core.reset(stream, 7)
         case "submit" if stream.may_send and stream.outgoing is None:
             side.submit(stream, bytes(20_000))
-
-
-def check(side: Side, known: list[StreamState], frames: list[Frame]) -> None:
-    """What holds whatever was received."""
-    core = side.core
-    goaways = [frame for frame in frames if frame.kind == GOAWAY]
-    assert len(goaways) <= (core.error is not None)
-    assert {frame.kind for frame in frames} <= {SYN, RST, DATA, WND_INC, GOAWAY}
-    if core.error is not None:
-        assert core.error.code in (1, 5)
-        assert core.error.reason.isprintable()
-        assert goaways or core.control_frames
-    assert len(core.streams) <= CONFIG.max_streams + sum(map(core._table.is_local, core.streams))
-    for stream in known:
-        assert stream.send_window >= 0
-        assert stream.window.available >= 0
-        assert stream.buffered <= stream.window.size
-        assert stream.buffered == sum(map(len, stream.chunks or ())) - stream._offset
-        assert stream.arriving is None
-        assert (stream.id in core.streams) == (stream.phase not in (Phase.CLOSED, Phase.GONE))
-        assert not stream.ended or not any(stream.advance(event) for event in Event)
 
 
 @thorough
@@ -143,15 +123,4 @@ def test_the_outcome_does_not_depend_on_how_the_bytes_are_cut(
     for start, stop in zip([0, *cuts], [*cuts, len(received)], strict=True):
         for stream in parts.receive(received[start:stop]).opened:
             seen[stream.id] = stream
-    assert whole.sent() == parts.sent()
-    assert str(whole.core.error) == str(parts.core.error)
-    assert whole.core.remote_goaway == parts.core.remote_goaway
-    assert list(known) == list(seen)
-    for stream_id, stream in known.items():
-        other = seen[stream_id]
-        assert (stream.phase, stream.reset_code, stream.send_window) == (
-            other.phase,
-            other.reset_code,
-            other.send_window,
-        )
-        assert whole.take_all(stream) == parts.take_all(other)
+    check_same_outcome(whole, known, parts, seen)

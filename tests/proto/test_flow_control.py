@@ -2,6 +2,7 @@
 
 import pytest
 
+from muxpy.proto._stream import SLIVER
 from tests.frame import wire
 from tests.frame.wire import CANCEL, FLOW_CONTROL_ERROR, WINDOW
 
@@ -21,13 +22,54 @@ def test_never_more_than_the_window_is_sent(side: Side) -> None:
     assert sum(len(frame.body) for frame in side.frames()) == WINDOW
     assert not side.core.has_output
 
-    changes = side.receive(wire.wnd_inc(stream.id, 10))
+    changes = side.receive(wire.wnd_inc(stream.id, 990))
     assert changes.writable == [stream]
-    assert side.sent() == wire.data(stream.id, bytes(10))
+    assert side.sent() == b""  # a sliver of what waits
 
-    side.receive(wire.wnd_inc(stream.id, 5000))
-    assert side.sent() == wire.data(stream.id, bytes(990))
-    assert stream.send_window == 4010
+    side.receive(wire.wnd_inc(stream.id, 4000))
+    assert side.sent() == wire.data(stream.id, bytes(1000))
+    assert stream.send_window == 3990
+
+
+def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(3 * WINDOW))
+    side.sent()
+    sizes = []
+    for _ in range(3 * SLIVER):
+        side.receive(wire.wnd_inc(stream.id, 1))
+        sizes += [len(frame.body) for frame in side.frames()]
+    assert sizes == [SLIVER] * 3
+    side.receive(wire.wnd_inc(stream.id, SLIVER - 1))
+    assert not side.core.has_output
+
+
+def test_what_the_window_lets_go_whole_is_sent_however_little(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(WINDOW + 3))
+    side.sent()
+    for _ in range(2):
+        side.receive(wire.wnd_inc(stream.id, 1))
+        assert side.sent() == b""
+    side.receive(wire.wnd_inc(stream.id, 1))
+    assert side.sent() == wire.data(stream.id, bytes(3))
+    side.receive(wire.wnd_inc(stream.id, 5))
+    side.submit(stream, bytes(100))
+    assert side.sent() == b""
+    side.core.withdraw(stream)
+    side.submit(stream, bytes(5))
+    assert side.sent() == wire.data(stream.id, bytes(5))
+
+
+def test_time_spent_on_crumbs_counts_as_blocked(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(2 * WINDOW))
+    side.sent()
+    side.now = 1.0
+    side.receive(wire.wnd_inc(stream.id, 1))
+    side.now = 3.0
+    side.receive(wire.wnd_inc(stream.id, SLIVER))
+    assert side.core.counters.blocked_on_window == 3.0
 
 
 def test_only_payload_counts_against_the_window(side: Side) -> None:

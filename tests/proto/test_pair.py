@@ -29,9 +29,7 @@ class TwoEnds(RuleBasedStateMachine):
         return self.pair.client if client else self.pair.server
 
     def half(self, client: bool, pick: int) -> Half | None:
-        """One of the streams that an end has not done with."""
-        live = [half for half in self.end(client).live() if not half.closed]
-        return live[pick % len(live)] if live else None
+        return self.end(client).pick(pick)
 
     @initialize()
     def first_streams(self) -> None:
@@ -51,6 +49,11 @@ class TwoEnds(RuleBasedStateMachine):
         if half := self.half(client, pick):
             self.end(client).submit(half, size)
 
+    @rule(client=ends, pick=picks, size=st.integers(1, 5000))
+    def submit_small(self, client: bool, pick: int, size: int) -> None:
+        if half := self.half(client, pick):
+            self.end(client).submit_small(half, size)
+
     @rule(client=ends, pick=picks, max_bytes=st.one_of(st.none(), sizes))
     def take(self, client: bool, pick: int, max_bytes: int | None) -> None:
         if half := self.half(client, pick):
@@ -58,10 +61,7 @@ class TwoEnds(RuleBasedStateMachine):
 
     @rule(client=ends)
     def take_all(self, client: bool) -> None:
-        end = self.end(client)
-        for half in end.live():
-            while not half.closed and end.take(half, None, self.pair.now):
-                pass
+        self.end(client).take_all(self.pair.now)
 
     @rule(client=ends, pick=picks)
     def finish(self, client: bool, pick: int) -> None:
@@ -76,7 +76,7 @@ class TwoEnds(RuleBasedStateMachine):
         if code is None:
             self.end(client).close(half)
         else:
-            self.end(client).core.reset(half.state, code)
+            self.end(client).reset(half, code)
 
     @rule(client=ends, pick=picks)
     def withdraw(self, client: bool, pick: int) -> None:
@@ -102,28 +102,12 @@ class TwoEnds(RuleBasedStateMachine):
 
     @rule(client=ends, pick=picks, size=sizes, count=cuts, max_bytes=st.one_of(st.none(), st.integers(1, 9000)))
     def send(self, client: bool, pick: int, size: int, count: int, max_bytes: int | None) -> None:
-        """Some data goes out, some of it arrives, and some of that is read."""
-        if not (half := self.half(client, pick)):
-            return
-        end, far = self.end(client), self.pair.other(self.end(client))
-        end.submit(half, size)
-        self.pair.write(end, 1 << 20)
-        self.pair.deliver(far, count)
-        there = far.halves.get(half.state.id)
-        if there is not None and not there.closed:
-            far.take(there, max_bytes, self.pair.now)
+        if half := self.half(client, pick):
+            self.pair.send(self.end(client), half, size, count, max_bytes)
 
     @rule(client=ends)
     def round_trip(self, client: bool) -> None:
-        """All that waits goes out, arrives, and is read."""
-        end, far = self.end(client), self.pair.other(self.end(client))
-        self.pair.write(end, 1 << 20)
-        self.pair.deliver(far, 1 << 20)
-        far.accept()
-        self.pair.now += HEARTBEAT_RTT
-        for half in far.live():
-            while not half.closed and far.take(half, None, self.pair.now):
-                pass
+        self.pair.round_trip(self.end(client), HEARTBEAT_RTT)
 
     @rule(seconds=st.sampled_from([0.001, 0.05, 1.0]))
     def pass_time(self, seconds: float) -> None:
@@ -138,31 +122,7 @@ class TwoEnds(RuleBasedStateMachine):
         self.pair.check()
 
     def teardown(self) -> None:
-        """Deliver everything, finish everything, and see that nothing is left."""
-        self.pair.settle()
-        self.pair.check()
-        for end in self.pair.ends:
-            for half in list(end.halves.values()):
-                if half.state.cut_short:
-                    end.close(half)
-                else:
-                    end.finish(half)
-        self.pair.settle()
-        self.pair.check()
-        self.pair.check_end()
-        self._open_as_many_as_allowed()
-
-    def _open_as_many_as_allowed(self) -> None:
-        """Every place that a stream took is free again."""
-        for end in self.pair.ends:
-            far = self.pair.other(end)
-            if not end.core.can_open or far.core.goaway_sent:
-                continue
-            halves = []
-            for _ in range(CONFIG.max_streams):
-                halves.append(end.open())
-                self.pair.settle()
-            assert all(half.state.id in far.core.streams for half in halves)
+        self.pair.wind_up()
 
 
 TestTwoEnds = TwoEnds.TestCase

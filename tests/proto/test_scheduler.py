@@ -145,8 +145,8 @@ def test_windows_are_respected(side: Side) -> None:
     assert sent == {stream.id: WINDOW for stream in streams}
     assert not side.core.has_output
 
-    side.receive(wire.wnd_inc(streams[1].id, 100))
-    assert side.sent() == wire.data(streams[1].id, bytes(100))
+    side.receive(wire.wnd_inc(streams[1].id, 5000))
+    assert side.sent() == wire.data(streams[1].id, bytes(5000))
 
 
 def test_a_stream_without_window_stands_in_line_once_it_has_some(side: Side) -> None:

@@ -1,0 +1,277 @@
+"""What the peer does to a connection: each frame's rule, and what changes by it.
+
+Legality is decided before anything changes. A rule broken by the peer is a stream reset (`_reset`) where the protocol
+says so and a ProtocolError otherwise, which `receive` turns into one GOAWAY; after that nothing more is taken.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import SessionConfig
+from muxpy.frame import (
+    DATA,
+    FIN,
+    GOAWAY,
+    MAX_WINDOW,
+    MIN_EXTENSION_TYPE,
+    RST,
+    SYN,
+    Buffer,
+    Decoder,
+    encode_goaway,
+    looks_like,
+    parse_code,
+    parse_goaway,
+    parse_increment,
+    parse_syn,
+)
+
+from ._changes import Changes, Counters, RemoteGoAway
+from ._limits import MAX_REASON, TokenBucket
+from ._outbox import Outbox
+from ._state import Event, Phase
+from ._stream import StreamState
+from ._table import StreamTable
+from ._window import Budget
+
+__all__ = ["Receiving"]
+
+OPENING: Final = 64
+"""Bytes kept from the start of a connection until the first frame was whole, to tell what else they may be."""
+
+
+class Receiving:
+    """The half of a Connection that takes what was received."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        client: bool,
+        clock: Callable[[], float],
+        extension_types: Collection[int] = (),
+    ) -> None:
+        self.error: ProtocolError | None = None
+        self.remote_goaway: RemoteGoAway | None = None
+        self.goaway_sent = False
+        self.counters = Counters()
+        self._config = config
+        self._clock = clock
+        self._extension_types = frozenset(extension_types)
+        self._decoder = Decoder()
+        self._outbox = Outbox(config, self.counters)
+        self._budget = Budget(config)
+        self._table = StreamTable(config, self._budget, client=client)
+        self.streams = self._table.live
+        self._unaccepted = 0  # streams reported as opened and not yet taken by the application
+        burst, rate = config.reset_burst, config.reset_rate
+        self._resets = TokenBucket(burst, rate, clock, "the peer resets its own streams too fast")
+        self._provoked = TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast")
+        self._opening: bytearray | None = bytearray()  # the first bytes, until a frame was whole
+
+    # ---- what the peer does ----
+
+    def receive(self, data: Buffer) -> Changes:
+        """Take received bytes. Sets `error` if they break the session."""
+        changes = Changes()
+        if self.error is not None:
+            return changes
+        arrived: list[StreamState] = []
+        frames = 0
+        streams = self.streams
+        if self._opening is not None:
+            self._note_opening(data)
+        try:
+            self._outbox.check()
+            for kind, flags, stream_id, body, rest in self._decoder.feed(data):
+                if kind == DATA:
+                    stream = streams.get(stream_id)
+                    if stream is None:
+                        self._data_for_forgotten(stream_id)
+                    else:
+                        self._on_data(stream, flags, body, rest, arrived, changes)
+                    if rest:
+                        continue
+                elif kind == SYN:
+                    self._on_syn(stream_id, flags, body, changes)
+                elif kind == GOAWAY:
+                    self._on_goaway(body, changes)
+                else:
+                    self._on_control(kind, stream_id, body, changes)
+                frames += 1
+        except ProtocolError as error:
+            self.fail(error)
+        self.counters.frames_received += frames
+        if arrived:
+            self._settle(arrived, changes)
+        return changes
+
+    def _note_opening(self, data: Buffer) -> None:
+        if self.counters.frames_received:
+            self._opening = None
+        elif self._opening is not None and len(self._opening) < OPENING:
+            self._opening += data[:OPENING]
+
+    def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
+        """Keep what arrived, one chunk for each stream."""
+        now = self._clock()
+        rtt = self._budget.rtt
+        total = 0
+        for stream in arrived:
+            if stream.arriving is None:  # reset after the data
+                continue
+            if stream.direct and not stream.chunks:
+                changes.direct.append(stream)
+                continue
+            count = stream.settle()
+            total += count
+            stream.window.arrived(count, stream.buffered == count, now, rtt)
+            changes.readable.append(stream)
+        self.counters.data_received += total
+
+    def receive_eof(self) -> bool:
+        """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
+        if self._decoder.mid_frame:
+            self.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
+        return self.remote_goaway is not None and self.error is None
+
+    def _on_syn(self, stream_id: int, flags: int, body: memoryview, changes: Changes) -> None:
+        self._table.note_remote(stream_id)
+        priority, stream_type = parse_syn(flags, body)
+        extension = stream_type >= MIN_EXTENSION_TYPE
+        if extension and stream_type not in self._extension_types:
+            self._provoked.take()
+            self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
+            return
+        if self.goaway_sent or self._full(extension):
+            self._provoked.take()
+            self.counters.refused += 1
+            self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        stream = self._table.add_remote(stream_id, priority, stream_type)
+        if flags & FIN:
+            stream.received_fin = stream.advance(Event.RECV_FIN)
+        self._unaccepted += not extension
+        self.counters.accepted += 1
+        changes.opened.append(stream)
+
+    def _full(self, extension: bool) -> bool:
+        """Whether there is no room for one more stream of the peer."""
+        if extension:  # not refused for the application's streams: the Go peer ends a session without a heartbeat
+            return self._table.full_of_extensions
+        return self._table.full or self._unaccepted >= self._config.accept_backlog
+
+    def _on_data(
+        self,
+        stream: StreamState,
+        flags: int,
+        body: memoryview,
+        rest: int,
+        arrived: list[StreamState],
+        changes: Changes,
+    ) -> None:
+        size = len(body)
+        if stream.phase.reads:
+            window = stream.window
+            if size + rest > window.available:  # for the whole frame, before any of it is kept
+                self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+                return
+            if size:
+                window.available -= size
+                stream.buffered += size
+                if stream.arriving is None:
+                    stream.arriving = []
+                    arrived.append(stream)
+                stream.arriving.append(body)
+            elif not flags & FIN and not rest:
+                self._resets.take()  # nobody sends empty frames for nothing; this one does nothing and takes time
+        elif stream.phase is Phase.REMOTE_DONE:
+            # The Go peer says FIN twice when it half-closes and then closes. An empty one carries nothing, and a
+            # reset for it would throw away what the application has not read yet.
+            if size or not flags & FIN:
+                self._reset(stream, ErrorCode.STREAM_CLOSED, changes)
+            return
+        elif size or not flags & FIN:  # CLOSING: a bare FIN is all that is still welcome
+            self._reset(stream, ErrorCode.CANCEL, changes)
+            return
+        if flags & FIN and not rest:
+            stream.received_fin = True
+            stream.advance(Event.RECV_FIN)
+            if stream.ended:
+                self._table.forget(stream)
+            else:
+                self._table.release(stream)
+            if stream.arriving is None:
+                changes.readable.append(stream)
+
+    def _data_for_forgotten(self, stream_id: int) -> None:
+        self._table.require_known(stream_id, "STREAM_DATA")
+        if stream_id not in self._table.recent_resets:
+            self._provoked.take()
+            self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
+
+    def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
+        """RST and WND_INC: both are ignored for a stream that has ended."""
+        if kind == RST and not self._table.is_local(stream_id):
+            self._resets.take()
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._table.require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
+        elif kind == RST:
+            stream.reset(parse_code(body), by_peer=True)
+            self._table.forget(stream)
+            changes.reset.append(stream)
+        else:
+            self._on_wnd_inc(stream, parse_increment(body), changes)
+
+    def _on_wnd_inc(self, stream: StreamState, increment: int, changes: Changes) -> None:
+        if increment == 0:
+            self._reset(stream, ErrorCode.PROTOCOL_ERROR, changes)
+        elif stream.send_window + increment > MAX_WINDOW:
+            self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+        else:
+            self.counters.window_updates_received += 1
+            if stream.send_window <= 0:
+                changes.writable.append(stream)
+            stream.send_window += increment
+            if not stream.held_back:
+                self.counters.blocked_on_window += stream.window_came(self._clock())
+                self._outbox.scheduler.add(stream)
+
+    def _on_goaway(self, body: memoryview, changes: Changes) -> None:
+        last_id, code, debug = parse_goaway(body)
+        if self.remote_goaway is not None:  # what was given up stays so
+            last_id = min(last_id, self.remote_goaway.last_id)
+        self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
+        for stream in self._table.local_above(last_id):  # not handled by the peer: safe to try elsewhere
+            stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
+            self._table.forget(stream)
+            changes.reset.append(stream)
+
+    def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
+        """Answer a broken rule of the peer, or its data for a stream that the application has closed (CANCEL)."""
+        if code is not ErrorCode.CANCEL:  # that it was closed is not the peer's doing
+            self._provoked.take()
+        stream.reset(code, by_peer=False)
+        self._send_rst(stream.id, code)
+        self._table.forget(stream)
+        changes.reset.append(stream)
+
+    def _send_rst(self, stream_id: int, code: int, *, counts: bool = True) -> None:
+        self._outbox.put_rst(stream_id, code, counts=counts)
+        self._table.recent_resets.add(stream_id)
+
+    def fail(self, error: ProtocolError) -> None:
+        """End the connection with a GOAWAY that says why. Only the first error counts."""
+        if self.error is None:
+            self.error = error = self._in_words(error)
+            self._outbox.put(encode_goaway(self._table.last_remote, error.code, error.reason.encode()[:MAX_REASON]))
+            self.goaway_sent = True
+
+    def _in_words(self, error: ProtocolError) -> ProtocolError:
+        """If there was no frame yet, and the bytes look like another protocol, the error says so first."""
+        stranger = looks_like(self._opening) if self._opening and not self.counters.frames_received else None
+        if stranger is None:
+            return error
+        return ProtocolError(error.code, f"this looks like {stranger}, not muxado: {error.reason}")
