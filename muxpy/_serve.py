@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["open_session", "open_tcp_session", "serve_tcp_sessions"]
 
 log = logging.getLogger("muxpy.serve")
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds that a TLS handshake may take on the listening side."""
 
 
 @asynccontextmanager
@@ -97,14 +95,16 @@ async def serve_tcp_sessions(
     that raises) is logged and does not touch the others. `extensions` makes the extensions for each session.
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
     """
+    config = config or SessionConfig()
+    patience = inf if config.handshake_timeout is None else config.handshake_timeout
 
     async def serve(stream: trio.SocketStream) -> None:
         peer = peer_name(stream.socket)
         try:
-            with trio.move_on_after(HANDSHAKE_TIMEOUT) as handshake:
+            with trio.move_on_after(patience) as handshake:
                 transport = await _secure(stream, ssl_context, server_side=True)
             if handshake.cancelled_caught:
-                log.info("session with %s: no TLS handshake within %g s", peer, HANDSHAKE_TIMEOUT)
+                log.info("session with %s: no TLS handshake within %g s", peer, patience)
                 return
             async with _run_session(
                 transport, False, config, extensions() if extensions is not None else None

@@ -21,7 +21,7 @@ import trio.testing
 import trustme
 
 import muxpy
-from muxpy import _serve, _sockets
+from muxpy import _sockets
 from muxpy._sockets import LOCAL_QUEUE, SocketTransport, bound_local_queue
 from muxpy.frame import encode_syn
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
@@ -205,6 +205,9 @@ async def test_plain_bytes_to_a_tls_server_and_back_are_errors_not_hangs(caplog:
             await ask(port, ssl_context=client_context())
 
 
+PATIENCE = muxpy.SessionConfig().handshake_timeout or 0.0
+
+
 @bounded(60)
 async def test_a_handshake_that_does_not_come_is_not_waited_for(
     mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
@@ -213,9 +216,9 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(
         serving(ssl_context=server_context()) as port,
         await trio.open_tcp_stream("127.0.0.1", port) as silent,
     ):
-        while trio.lowlevel.current_statistics().seconds_to_next_deadline > _serve.HANDSHAKE_TIMEOUT:
+        while trio.lowlevel.current_statistics().seconds_to_next_deadline > PATIENCE:
             await trio.lowlevel.checkpoint()  # until the server waits for the handshake
-        mock_clock.jump(_serve.HANDSHAKE_TIMEOUT)
+        mock_clock.jump(PATIENCE)
         assert await silent.receive_some() == b""
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
