@@ -57,7 +57,7 @@ class SessionConfig:
     sends one at once, so only what is not muxado, or hangs, or means to keep a connection for nothing, takes longer.
     None: no limit, for clients without a heartbeat that connect long before they have something to say."""
     handshake_timeout: float | None = 10.0
-    """Seconds that a TLS handshake may take at `serve_tcp_sessions`, for the same reason. None: no limit."""
+    """Seconds that a TLS handshake may take at `serve_tcp_sessions` and `open_tcp_session`. None: no limit."""
     heartbeat_interval: float | None = 3.0
     """Seconds between heartbeats, as the Go peer does. None sends none, but still answers the peer's."""
     heartbeat_tolerance: float = 10.0

@@ -62,14 +62,15 @@ class Lifecycle:
         self._over = trio.Event()  # it is decided how the session ends
         self._closed = trio.Event()  # nothing of it is left
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
+        # Said here, not in `run`: who opened the session may be faster than its tasks, and send or kill it before.
+        log.info("%r begins%s", session, f", {session.tls.version()}" if session.tls else "")
+        if self._tap is not None:
+            self._tap.begin()
 
     # ---- running ----
 
     async def run(self) -> None:
         """Everything that happens in the background, until the transport is closed."""
-        log.info("%r begins%s", self._session, f", {self._session.tls.version()}" if self._session.tls else "")
-        if self._tap is not None:
-            self._tap.begin()
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -200,12 +201,8 @@ class Lifecycle:
         remote = self.core.remote_goaway
         if self.core.error is not None:
             self.finish(self.core.error.code, self.core.error)
-        elif remote is not None and remote.code != ErrorCode.NO_ERROR:
-            debug = printable(remote.debug.decode(errors="backslashreplace"))
-            reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
-            self.finish(remote.code, trio.BrokenResourceError(reason))
-        elif in_order:
-            self.finish(ErrorCode.NO_ERROR, None)
+        elif in_order or (remote is not None and remote.code != ErrorCode.NO_ERROR):
+            self._finish_in_order()
         elif error is not None:
             self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
@@ -260,6 +257,16 @@ class Lifecycle:
         self._progress.unpark_all()
         self._over.set()
 
+    def _finish_in_order(self) -> None:
+        """The session is over, with what the peer's GOAWAY says about it, if that came."""
+        remote = self.core.remote_goaway
+        if remote is None or remote.code == ErrorCode.NO_ERROR:
+            self.finish(ErrorCode.NO_ERROR, None)
+            return
+        debug = printable(remote.debug.decode(errors="backslashreplace"))
+        reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
+        self.finish(remote.code, trio.BrokenResourceError(reason))
+
     async def aclose(self) -> None:
         """See Session.aclose."""
         try:
@@ -271,7 +278,7 @@ class Lifecycle:
                 with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
-                self.finish(ErrorCode.NO_ERROR, None)
+                self._finish_in_order()
             await self._closed.wait()
         except BaseException:
             self.kill(None)

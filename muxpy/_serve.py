@@ -70,12 +70,15 @@ async def open_tcp_session(
     """Connect to `host` and `port`, with TLS if there is an `ssl_context`, and open a client session.
 
     The certificate is checked for `server_hostname`, or else for `host`. Raises OSError if the connection
-    fails, ssl.SSLError (an OSError too) if TLS does.
+    fails, ssl.SSLError (an OSError too) if TLS does, TimeoutError (another) after `config.handshake_timeout`.
     """
+    config = config or SessionConfig()
     stream = await trio.open_tcp_stream(host, port)
-    async with _run_session(
-        await _secure(stream, ssl_context, server_hostname=server_hostname or host), True, config, extensions
-    ) as session:
+    with _handshake_scope(config) as handshake:
+        transport = await _secure(stream, ssl_context, server_hostname=server_hostname or host)
+    if handshake.cancelled_caught:
+        raise TimeoutError(f"no TLS handshake within {config.handshake_timeout:g} s")
+    async with _run_session(transport, True, config, extensions) as session:
         yield session
 
 
@@ -96,15 +99,14 @@ async def serve_tcp_sessions(
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
     """
     config = config or SessionConfig()
-    patience = inf if config.handshake_timeout is None else config.handshake_timeout
 
     async def serve(stream: trio.SocketStream) -> None:
         peer = peer_name(stream.socket)
         try:
-            with trio.move_on_after(patience) as handshake:
+            with _handshake_scope(config) as handshake:
                 transport = await _secure(stream, ssl_context, server_side=True)
             if handshake.cancelled_caught:
-                log.info("session with %s: no TLS handshake within %g s", peer, patience)
+                log.info("session with %s: no TLS handshake within %g s", peer, config.handshake_timeout)
                 return
             async with _run_session(
                 transport, False, config, extensions() if extensions is not None else None
@@ -118,6 +120,10 @@ async def serve_tcp_sessions(
 
     listeners = await trio.open_tcp_listeners(port, host=host)
     await trio.serve_listeners(serve, listeners, task_status=task_status)
+
+
+def _handshake_scope(config: SessionConfig) -> trio.CancelScope:
+    return trio.move_on_after(inf if config.handshake_timeout is None else config.handshake_timeout)
 
 
 def _as_transport(stream: trio.abc.Stream) -> Transport:

@@ -15,7 +15,7 @@ import trio
 import muxpy
 from muxpy._poller import Poller, has_poller
 from tests.helpers.load import Load, sparse, until
-from tests.helpers.pairs import client_context, server_context, session_pair, tcp_pair
+from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
 from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all
 
 if TYPE_CHECKING:
@@ -239,3 +239,18 @@ async def test_a_listening_side_that_is_cancelled_is_noticed(secure: bool) -> No
                 nursery.cancel_scope.cancel()
         if not cancelled:
             return
+
+
+@bounded()
+async def test_a_splice_that_is_cancelled_before_it_begins_is_no_clean_end(way: str) -> None:
+    async with session_pair() as (client, server):
+        near, far = await stream_pair(client, server)
+        inner, outer = unix_pair()
+        async with inner, outer:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await near.splice(inner)
+            await near.aclose()
+            with pytest.raises(muxpy.StreamReset) as caught:
+                await read_all(far)
+            assert caught.value.code is muxpy.ErrorCode.CANCEL

@@ -105,6 +105,17 @@ async def test_a_peer_that_says_goaway_and_ends(autojump_clock: Clock) -> None:
 
 
 @bounded()
+async def test_a_goaway_with_an_error_is_the_reason_also_if_this_side_closes_first(autojump_clock: Clock) -> None:
+    async with raw_session(client=False) as (session, peer):
+        await peer.send(encode_goaway(0, muxpy.ErrorCode.PROTOCOL_ERROR, b"you did it wrong"))
+        await wait_all_tasks_blocked()
+        await session.aclose()
+        end = await session.wait()
+        assert end.code == muxpy.ErrorCode.PROTOCOL_ERROR
+        assert str(end) == "the peer ended the session with PROTOCOL_ERROR: you did it wrong"
+
+
+@bounded()
 async def test_gos_goaway_of_eight_bytes_is_one_too(autojump_clock: Clock) -> None:
     async with raw_session(client=False) as (session, peer):
         await peer.send(b"\x00\x18\x00\x06\x00\x00\x00\x00" + bytes(8))  # length 24, no debug text follows

@@ -223,6 +223,25 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@bounded(60)
+async def test_a_client_does_not_wait_for_a_handshake_for_ever(mock_clock: trio.testing.MockClock) -> None:
+    [silent] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with silent, trio.open_nursery() as nursery:
+
+        async def connect() -> None:
+            with pytest.raises(TimeoutError, match="no TLS handshake within 10 s"):
+                async with muxpy.open_tcp_session(
+                    "localhost", silent.socket.getsockname()[1], ssl_context=client_context()
+                ):
+                    pytest.fail("there is no session")
+
+        nursery.start_soon(connect)
+        async with await silent.accept() as server:
+            assert (await server.receive_some())[:1] == b"\x16"  # it has begun
+            mock_clock.jump(PATIENCE)
+            assert await server.receive_some() == b""
+
+
 @bounded()
 async def test_an_end_without_close_notify_completes_nothing() -> None:
     """Whoever cuts the connection of two TLS peers must not make a part pass for the whole."""
