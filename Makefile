@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test fuzz chaos bench soak lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,17 @@ test: lint ## lint, then all tests with branch coverage
 	COVERAGE_FILE="$$data/coverage" $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal --cov \
 		$(if $(CI),--durations=10) $(PYTEST_ARGS)
 
+fuzz: $(VENV)/.installed-dev ## look for what breaks it, about 5 minutes; longer with SECONDS=3600, a part with ONLY=pair
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(ONLY)
+
+chaos: $(VENV)/.installed-dev ## sessions over links that cut and damage, 2 minutes; longer with SECONDS=3600, a part with ONLY=tls
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(ONLY)
+
 bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh and Go's multiplexers; a part of it with ONLY=echo
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(BENCH_ARGS)
+
+soak: $(VENV)/.installed-bench ## sessions and streams that come and go, 10 minutes, and nothing may be left; shorter with SECONDS=120
+	@$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds "$(SECONDS)") $(SOAK_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
