@@ -108,6 +108,7 @@ class Lifecycle:
             log.exception("%r: internal error", self._session)
             self.bug = bug
             self.core.fail(ProtocolError(ErrorCode.INTERNAL_ERROR, "internal error"))
+            self.writer.release()  # it may be the writer's task that is gone: the last words go now, or not at all
             self.finish(ErrorCode.INTERNAL_ERROR, bug)
 
     async def _write(self) -> None:

@@ -205,7 +205,7 @@ class Stream(trio.abc.HalfCloseableStream):
             while self._must_wait():
                 await self._wait_as_receiver()
             state = self._state
-            if not state.buffered or self._closed:
+            if not state.chunks or self._closed:  # not `buffered`: an internal error may have lost what that counts
                 return self._receive_end()
             data = self.session._core.take(state, max_bytes)
             if state.grant:

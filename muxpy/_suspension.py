@@ -12,6 +12,9 @@ STEP: Final = 3.0
 OVERSLEPT: Final = 1.0
 """Seconds later than asked that mean this process was suspended, and not just busy."""
 
+TICK: Final = 0.001
+"""The least that is slept: what rounding leaves of a time must not make its owner go round without sleeping."""
+
 READER_TURNS: Final = 3
 """Passes of the scheduler in which the reader gets at what is there: one to notice, one to read, one to spare."""
 
@@ -25,7 +28,7 @@ async def sleep_fairly(seconds: float) -> bool:
     """Sleep, then let the reader get at what came meanwhile. False if this process was suspended on the way: the peer
     should have the whole time again."""
     fair = True
-    until = trio.current_time() + seconds
+    until = trio.current_time() + max(seconds, TICK)
     while (left := until - trio.current_time()) > 0:
         wake = trio.current_time() + min(left, STEP)
         await trio.sleep_until(wake)

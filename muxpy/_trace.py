@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -47,6 +48,9 @@ log = logging.getLogger("muxpy.trace")
 frame_log = logging.getLogger("muxpy.frames")
 
 _numbers: Final = count(1)
+
+FLUSH: Final = 1.0
+"""Seconds of a trace that may be lost with its process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +121,19 @@ class TraceFile:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = Lock()  # sessions of several threads may share it
-        self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
+        self._flushed = 0.0
+        self._file = os.fdopen(_opened(self.path), "w", encoding="utf-8")
 
     def __call__(self, event: TraceEvent) -> None:
-        """Write one event. A session's end is also flushed, so that what led to it is there to be read."""
+        """Write one event. What waits is flushed each second and at a session's end, so that little is lost with a
+        process that is killed, and nothing of what led to an end."""
         with self._lock:
             if self._file.closed:
                 return
             try:
-                json.dump(event.as_dict(), self._file, ensure_ascii=True, separators=(",", ":"))
-                self._file.write("\n")
-                if event.event == "end":
+                self._file.write(json.dumps(event.as_dict(), separators=(",", ":")) + "\n")
+                if event.event == "end" or event.time >= self._flushed + FLUSH:
+                    self._flushed = event.time
                     self._file.flush()
             except OSError as error:
                 log.warning("%s: the trace ends here: %s", self.path, error)
@@ -147,6 +153,14 @@ class TraceFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _opened(path: Path) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with suppress(OSError):  # it is somebody else's, who lets us write it
+            os.fchmod(descriptor, 0o600)  # one that was there may have been for everybody
+    return descriptor
 
 
 class Tap:

@@ -57,6 +57,8 @@ class Output:
     """Where Prometheus finds /metrics, /healthz and /readyz."""
     control: Path | None = None
     """The control socket that `muxpy status` asks. None: the default place for this process."""
+    trace: Path | None = None
+    """Where each frame of each session is noted, for `muxpy trace`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

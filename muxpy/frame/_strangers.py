@@ -30,6 +30,8 @@ _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
 def looks_like(data: Buffer) -> str | None:
     """What bytes that are not muxado look like; None if nobody knows."""
     start = bytes(data[:HEADER_SIZE])
+    if looks_like_muxado(start):  # a GOAWAY may be just so long that its length is how another protocol begins
+        return None
     for beginning, name in _BEGINNINGS:
         if start.startswith(beginning):
             return name

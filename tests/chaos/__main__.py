@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tests.documented import keep
+
 from .plan import FAULTS, Fault
 from .rounds import KINDS, STREAMS, Kind, Result, play_round
 
@@ -70,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(summaries, seed, options.seconds, options.rounds, options.fault)
     except* KeyboardInterrupt:
         interrupted = True
-    _print_summary(summaries)
+    rows = _rows(summaries)
+    _print_summary(summaries, rows)
+    if not interrupted:
+        keep("chaos", f"{options.seconds:g} s, seeds from {seed} on", kinds, rows)
     if any(summary.violations for summary in summaries.values()):
         return 1
     return INTERRUPTED if interrupted else 0
@@ -130,7 +135,7 @@ def _print_violations(result: Result, fault: Fault | None) -> None:
         print(f"    ... and {len(result.violations) - SHOWN} more", flush=True)
 
 
-def _print_summary(summaries: dict[Kind, Summary]) -> None:
+def _rows(summaries: dict[Kind, Summary]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {
         "rounds": [f"{summary.rounds}" for summary in summaries.values()],
         "streams": [f"{summary.streams}" for summary in summaries.values()],
@@ -138,7 +143,7 @@ def _print_summary(summaries: dict[Kind, Summary]) -> None:
         "clean ends": [f"{summary.clean}" for summary in summaries.values()],
         "ends with an error": [f"{summary.broken}" for summary in summaries.values()],
         "rounds with damage": [f"{summary.damaged}" for summary in summaries.values()],
-        "  noticed by a session": [f"{summary.detected}" for summary in summaries.values()],
+        "noticed by a session": [f"{summary.detected}" for summary in summaries.values()],
         "longest round, s": [f"{summary.longest:.1f}" for summary in summaries.values()],
         "rounds with violations": [f"{summary.violations}" for summary in summaries.values()],
     }
@@ -146,6 +151,10 @@ def _print_summary(summaries: dict[Kind, Summary]) -> None:
         rows[f"rounds: {fault}"] = [f"{summary.faults[fault]}" for summary in summaries.values()]
     for error in sorted({name for summary in summaries.values() for name in summary.errors}):
         rows[error] = [f"{summary.errors[error]}" for summary in summaries.values()]
+    return rows
+
+
+def _print_summary(summaries: dict[Kind, Summary], rows: dict[str, list[str]]) -> None:
     width = max(map(len, rows))
     print("\n" + " " * width + "".join(f"{kind:>12}" for kind in summaries))
     for name, cells in rows.items():

@@ -93,7 +93,9 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
         limits=Limits(rate=100 * 2**20, session_rate=50 * 2**20),
         idle_timeout=3600,
         session_idle_timeout=86400,
-        output=Output(metrics=Address("127.0.0.1", 9100), control=tmp_path / "control.sock"),
+        output=Output(
+            metrics=Address("127.0.0.1", 9100), control=tmp_path / "control.sock", trace=tmp_path / "trace.jsonl"
+        ),
         source=path,
     )
     assert check(path) == []
@@ -136,7 +138,13 @@ def test_the_example_for_the_connecting_end(tmp_path: Path, monkeypatch: pytest.
         token_file=tmp_path / "token",
         sessions=2,
         max_retries=10,
-        output=Output(format="json", verbosity=1, metrics=Address("127.0.0.1", 9101), control=tmp_path / "muxpy.sock"),
+        output=Output(
+            format="json",
+            verbosity=1,
+            metrics=Address("127.0.0.1", 9101),
+            control=tmp_path / "muxpy.sock",
+            trace=tmp_path / "trace.jsonl",
+        ),
         source=path,
     )
     assert inspect(path).warnings == ()
@@ -295,7 +303,7 @@ def test_the_command(config: Callable[[str], Path], tmp_path: Path) -> None:
 
 WORDS = """
 listen connect users forwards address server tls cert key ca name tokens token allow allow-bind limits rate output
-metrics control drain insecure sessions type target proxy-protocol token-file alice
+metrics control trace drain insecure sessions type target proxy-protocol token-file alice
 """
 NAMES = st.sampled_from(WORDS.split()) | st.text(max_size=3)
 SCALARS = (

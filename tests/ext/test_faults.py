@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
+from muxpy._suspension import sleep_fairly
 from muxpy.frame import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.pipes import PipeStream, pipe_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session
@@ -226,3 +227,11 @@ async def test_a_process_that_was_held_up_does_not_take_its_peer_for_dead(mock_c
             mock_clock.jump(1)
             await wait_all_tasks_blocked()
         assert isinstance((await session.wait()).error, muxpy.HeartbeatLost)
+
+
+@bounded()
+async def test_what_rounding_leaves_of_a_time_is_slept(autojump_clock: Clock) -> None:
+    """Or the watch would go round without sleeping for as long as the clock stands still."""
+    before = trio.current_time()
+    assert await sleep_fairly(1e-18)
+    assert trio.current_time() > before

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from rich.console import Console
 
-from .report import live_line, summary
-from .run import Record, Settings, SoakError, soak
+from tests.documented import keep
+
+from .report import figures_of, live_line, summary
+from .run import ROLES, Record, Settings, SoakError, soak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = options.rounds or max(2, round(options.seconds / ROUND))
     record = Record(Settings(options.seconds, rounds, options.seed))
     interrupted = trio.run(_run, record, console)
-    console.print(summary(record))
+    figures = figures_of(record)
+    console.print(summary(record, figures))
     result = _as_json(record)
     samples = options.output / "samples.json"
     samples.write_text(json.dumps(result, indent=1) + "\n")
@@ -61,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = record.faults()
     for fault in faults:
         console.print(f"FAULT: {fault}")
+    if not interrupted:
+        keep("soak", f"{options.seconds:g} s, {rounds} rounds, seed {options.seed}", ROLES, figures)
     if interrupted:
         console.print("interrupted: both processes have been ended")
         return INTERRUPTED

@@ -10,11 +10,11 @@ from .run import ROLES
 from .verdict import MEMORY, growth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .run import Record
 
-__all__ = ["live_line", "summary"]
+__all__ = ["figures_of", "live_line", "summary"]
 
 
 def live_line(record: Record) -> str:
@@ -38,16 +38,21 @@ def rate(samples: list[dict[str, Any]], figure: str) -> float:
     return (last[figure] - first[figure]) / elapsed if elapsed else 0.0
 
 
-def summary(record: Record) -> Table:
+def figures_of(record: Record) -> dict[str, list[str]]:
+    """The figures of both ends, by name: the first rest, the middle or the most, and the last."""
+    columns = [_figures(record, role) for role in ROLES]
+    return {name: [column.get(name, "-") for column in columns] for name in columns[0]}
+
+
+def summary(record: Record, figures: Mapping[str, Sequence[str]]) -> Table:
     """The figures of both ends, one beside the other."""
     title = f"{record.now:.0f} s, {record.round} rounds, seed {record.settings.seed}"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for role in ROLES:
         table.add_column(role, justify="right")
-    columns = [_figures(record, role) for role in ROLES]
-    for name in columns[0]:
-        table.add_row(name, *(column.get(name, "-") for column in columns))
+    for name, cells in figures.items():
+        table.add_row(name, *cells)
     return table
 
 

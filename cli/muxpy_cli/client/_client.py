@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._options import ConnectOptions
+    from .._tracing import Trace
     from ..specs import Forward
     from ..view import Console
     from ._session import Credentials
@@ -34,11 +35,13 @@ __all__ = ["Client"]
 class Client:
     """Everything of one `muxpy connect`."""
 
-    def __init__(self, options: ConnectOptions, credentials: Credentials, console: Console) -> None:
+    def __init__(
+        self, options: ConnectOptions, credentials: Credentials, console: Console, trace: Trace | None = None
+    ) -> None:
         self._options = options
         self._console = console
         self._started = time.time()
-        self.links = Links(options, credentials, console, self._serve)
+        self.links = Links(options, credentials, console, self._serve, trace)
         self._forwards: dict[Forward, LocalForward | RemoteForward] = {}
         self._relays: trio.Nursery
         self._work: trio.Nursery

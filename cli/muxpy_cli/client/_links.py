@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from .._options import ConnectOptions
+    from .._tracing import Trace
     from ..view import Console
     from ..wire import Purpose
 
@@ -125,12 +126,14 @@ class Links:
         credentials: Credentials,
         console: Console,
         serve: Callable[[muxpy.Session], Awaitable[None]],
+        trace: Trace | None = None,
     ) -> None:
         """`serve(session)` runs beside each session, and returns when it has ended."""
         self._options = options
         self._credentials = credentials
         self._console = console
         self._serve = serve
+        self._trace = trace
         self._changed = trio.lowlevel.ParkingLot()
         self._asked = trio.lowlevel.ParkingLot()
         self._wanted = 0  # connections that wait for a session
@@ -208,7 +211,7 @@ class Links:
             not_allowed = False
             link.state = "connecting"
             try:
-                async with open_session(self._options, self._credentials, slot=link.slot) as session:
+                async with open_session(self._options, self._credentials, slot=link.slot, trace=self._trace) as session:
                     ever = True
                     reason = await self._use(link, session)
             except Failure as failure:

@@ -15,13 +15,14 @@ from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
 from ..net import on_loopback
-from ..relay import ask
+from ..relay import RESET_RATE, ask
 from ..wire import Purpose, Refused, WireError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._options import ConnectOptions
+    from .._tracing import Trace
 
 __all__ = ["Credentials", "open_session"]
 
@@ -55,12 +56,12 @@ class Credentials:
 
 @asynccontextmanager
 async def open_session(
-    options: ConnectOptions, credentials: Credentials | None = None, *, slot: int = 0
+    options: ConnectOptions, credentials: Credentials | None = None, *, slot: int = 0, trace: Trace | None = None
 ) -> AsyncIterator[muxpy.Session]:
     """Connect, check who is there, and say who we are. Raises Unreachable if it may work later, else Failure."""
     credentials = credentials or Credentials(options)
     await _refuse_to_expose(options)
-    async with _connected(options, credentials.context) as session:
+    async with _connected(options, credentials.context, trace) as session:
         if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
             check_fingerprint(session.tls, options.tls.fingerprint)
         await _say_hello(session, options, credentials, slot)
@@ -83,7 +84,9 @@ async def _refuse_to_expose(options: ConnectOptions) -> None:
 
 
 @asynccontextmanager
-async def _connected(options: ConnectOptions, context: ssl.SSLContext | None) -> AsyncIterator[muxpy.Session]:
+async def _connected(
+    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None
+) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
     is_open = False
@@ -94,7 +97,7 @@ async def _connected(options: ConnectOptions, context: ssl.SSLContext | None) ->
                 address.port,
                 ssl_context=context,
                 server_hostname=name,
-                config=muxpy.SessionConfig(drain_timeout=options.drain),
+                config=muxpy.SessionConfig(drain_timeout=options.drain, reset_rate=RESET_RATE, trace=trace),
             ) as session:
                 limit.deadline = math.inf
                 is_open = True

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     import muxpy
 
     from .._options import ConnectOptions
+    from .._tracing import Trace
     from ..specs import Address
     from ._session import Credentials
 
 __all__ = ["carry_stdio"]
 
 
-async def carry_stdio(options: ConnectOptions, credentials: Credentials) -> None:
+async def carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None = None) -> None:
     """Carry them until both directions have ended. Raises Failure if the target cannot be reached or is lost."""
     target = options.stdio
     assert target is not None
@@ -31,7 +32,7 @@ async def carry_stdio(options: ConnectOptions, credentials: Credentials) -> None
     receiving = trio.lowlevel.FdStream(os.dup(0))
     near = trio.StapledStream(trio.lowlevel.FdStream(os.dup(1)), receiving)
     try:
-        async with open_session(options, credentials) as session:
+        async with open_session(options, credentials, trace=trace) as session:
             await _carry(near, session, target)
     finally:
         await trio.aclose_forcefully(near)

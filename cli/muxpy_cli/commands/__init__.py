@@ -9,6 +9,7 @@ from ._keygen import keygen_command
 from ._listen import listen_command
 from ._status import status_command
 from ._token import token_group
+from ._trace import trace_command
 
 __all__ = ["COMMANDS"]
 
@@ -19,6 +20,7 @@ COMMANDS = (
     token_group,
     check_command,
     status_command,
+    trace_command,
     bench_command,
     completion_command,
     demo_command,

@@ -11,6 +11,7 @@ import click
 from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from .._program import attend
+from .._tracing import tracing
 from ..access import token_file_warning
 from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._lifetime import Lifetime
+    from .._tracing import Trace
     from ..specs import Address, Forward
 
 __all__ = ["connect_command"]
@@ -83,12 +85,14 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
     if options.stdio is not None:
         console = Console(options.output, to_stderr=True)
         console.log_to_lines()
-        return run_trio(partial(_carry_stdio, options, _credentials(options, console)))
+        with tracing(options.output, console) as trace:
+            return run_trio(partial(_carry_stdio, options, _credentials(options, console), trace))
     console = Console(options.output)
     console.log_to_lines()
-    credentials = _credentials(options, console)
-    with console.in_background():
-        return run_trio(partial(_connect, options, credentials, parameters, console))
+    with tracing(options.output, console) as trace:
+        credentials = _credentials(options, console)
+        with console.in_background():
+            return run_trio(partial(_connect, options, credentials, parameters, console, trace))
 
 
 def _options(parameters: dict[str, Any]) -> ConnectOptions:
@@ -147,8 +151,8 @@ def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     return Credentials(options)
 
 
-async def _carry_stdio(options: ConnectOptions, credentials: Credentials, _: Lifetime) -> None:
-    await carry_stdio(options, credentials)
+async def _carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None, _: Lifetime) -> None:
+    await carry_stdio(options, credentials, trace)
 
 
 async def _connect(
@@ -156,7 +160,8 @@ async def _connect(
     credentials: Credentials,
     parameters: dict[str, Any],
     console: Console,
+    trace: Trace | None,
     lifetime: Lifetime,
 ) -> None:
-    client = Client(options, credentials, console)
+    client = Client(options, credentials, console, trace)
     await attend(client, options.output, console, lifetime, lambda: _options(dict(parameters)))

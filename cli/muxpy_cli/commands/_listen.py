@@ -12,6 +12,7 @@ from .._lifetime import run as run_trio
 from .._options import ListenOptions, ServerTls
 from .._program import attend
 from .._systemd import listen_sockets
+from .._tracing import tracing
 from ..config import load_listen
 from ..net import Bound
 from ..server import Server
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .._lifetime import Lifetime
+    from .._tracing import Trace
     from ..specs import Address
 
 __all__ = ["listen_command"]
@@ -89,8 +91,8 @@ def listen_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes 
     options = _options(dict(parameters))
     console = Console(options.output)
     console.log_to_lines()
-    with console.in_background():
-        return run_trio(partial(_listen, options, parameters, console))
+    with tracing(options.output, console) as trace, console.in_background():
+        return run_trio(partial(_listen, options, parameters, console, trace))
 
 
 def _options(parameters: dict[str, Any]) -> ListenOptions:
@@ -128,8 +130,14 @@ def _tls(base: ServerTls | None, parameters: dict[str, Any]) -> ServerTls | None
     return replace(base, **values) if base is not None else ServerTls(**values)
 
 
-async def _listen(options: ListenOptions, parameters: dict[str, Any], console: Console, lifetime: Lifetime) -> None:
-    server = Server(options, console)
+async def _listen(
+    options: ListenOptions,
+    parameters: dict[str, Any],
+    console: Console,
+    trace: Trace | None,
+    lifetime: Lifetime,
+) -> None:
+    server = Server(options, console, trace)
     passed = listen_sockets()
     if passed:
         for one in passed:

@@ -57,6 +57,9 @@ output_options = _together(
         help="Serve /metrics for Prometheus, /healthz and /readyz there.",
     ),
     click.option("--control", metavar="PATH", type=PATH, help="The control socket that `muxpy status` asks."),
+    click.option(
+        "--trace", metavar="FILE", type=PATH, help="Note each frame, without what it carries: see muxpy trace."
+    ),
 )
 """What is shown."""
 
@@ -101,5 +104,6 @@ def take_output(base: Output, parameters: dict[str, Any]) -> Output:
         verbosity=-1 if quiet else verbose or None,
         metrics=parameters.pop("metrics"),
         control=parameters.pop("control"),
+        trace=parameters.pop("trace"),
     )
     return replace(base, **values)

@@ -46,6 +46,7 @@ __all__ = [
     "SIZE",
     "STDIO",
     "TARGET_RULE",
+    "TRACE_FILE",
 ]
 
 
@@ -80,4 +81,5 @@ FINGERPRINT: Final = _Parsed("sha256:...", parse_fingerprint)
 TARGET_RULE: Final = _Parsed("RULE", parse_target_rule)
 BIND_RULE: Final = _Parsed("RULE", parse_bind_rule)
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+TRACE_FILE: Final = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 PATH: Final = click.Path(path_type=Path)

@@ -6,7 +6,7 @@ examples/forwarder.
     [listen]            address (needed), insecure, tokens, allow, allow-bind, idle-timeout, session-idle-timeout, drain
     [listen.tls]        cert (needed), key, client-ca
     [listen.limits]     max-sessions, max-streams, max-forwards, rate, session-rate
-    [listen.output]     log-format, verbosity, metrics, control
+    [listen.output]     log-format, verbosity, metrics, control, trace
     [users.NAME]        token, allow, allow-bind, and the keys of [listen.limits]; as in a token file
 
     [connect]           server (needed), insecure, token-file, sessions, max-retries, connect-wait, drain

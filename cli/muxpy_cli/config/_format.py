@@ -35,6 +35,7 @@ _OUTPUT: Final = Table(
         "verbosity": number(-1, 2, 1),
         "metrics": text(parse_listen, "127.0.0.1:9100"),
         "control": some_path("/run/muxpy/control.sock"),
+        "trace": some_path("/var/log/muxpy/trace.jsonl"),
     },
 )
 

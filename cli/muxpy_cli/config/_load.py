@@ -143,7 +143,9 @@ def _connect(document: Document, root: Section) -> ConnectOptions | None:
 
 def _output(section: Section) -> Output:
     output: Section = section.get("output", Section((), frozenset()))
-    return Output(**output.pick(format="log-format", verbosity="verbosity", metrics="metrics", control="control"))
+    return Output(
+        **output.pick(format="log-format", verbosity="verbosity", metrics="metrics", control="control", trace="trace")
+    )
 
 
 def _user(section: Section, grants: Grants, limits: Limits) -> User:

@@ -3,12 +3,13 @@
 from ._account import Account
 from ._datagrams import MAX_DATAGRAM, relay_datagrams
 from ._relay import abort, relay
-from ._serving import GRACE, serve_streams
+from ._serving import GRACE, RESET_RATE, serve_streams
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
 
 __all__ = [
     "GRACE",
     "MAX_DATAGRAM",
+    "RESET_RATE",
     "Account",
     "Unanswered",
     "abort",

@@ -10,11 +10,16 @@ import muxpy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["GRACE", "serve_streams"]
+__all__ = ["GRACE", "RESET_RATE", "serve_streams"]
 
 GRACE: Final = 5.0
 """Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
 wait for a socket which never says anything are reset then."""
+
+RESET_RATE: Final = 10_000.0
+"""Streams a second that a peer may reset for good, ten times the library's. Peers have logged in; but programs at their
+side that abort connections by the thousand, such as load generators and port scanners, are not theirs to choose, and
+must not cost everybody else the session."""
 
 
 async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream], Awaitable[object]]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import muxpy
 
     from .._options import ListenOptions
+    from .._tracing import Trace
     from ..access import User
     from ..net import Bound
     from ..view import Console
@@ -41,10 +42,11 @@ __all__ = ["Server"]
 class Server:
     """Everything of one `muxpy listen`."""
 
-    def __init__(self, options: ListenOptions, console: Console) -> None:
+    def __init__(self, options: ListenOptions, console: Console, trace: Trace | None = None) -> None:
         """Raises Failure if what the options name cannot be used."""
         self._options = options
         self._console = console
+        self.trace = trace
         self._door = Door(options)
         self._peers: dict[muxpy.Session, Peer] = {}
         self._usages: dict[str, Usage] = {}

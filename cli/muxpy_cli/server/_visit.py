@@ -13,7 +13,7 @@ import muxpy
 from .._errors import Failure, describe, the_cause
 from .._identity import program_version
 from ..net import peer_of
-from ..relay import GRACE, refuse, serve_streams
+from ..relay import GRACE, RESET_RATE, refuse, serve_streams
 from ..specs import Address
 from ..wire import Refused, pack
 from ._door import GREETING_TIMEOUT, NotWelcome
@@ -41,7 +41,12 @@ class Visit:
         address = peer_of(stream)
         self._host = address[0] if address is not None else "a local socket"
         self._name = str(Address(*address)) if address is not None else self._host
-        self._config = muxpy.SessionConfig(drain_timeout=options.drain, idle_timeout=options.session_idle_timeout)
+        self._config = muxpy.SessionConfig(
+            drain_timeout=options.drain,
+            idle_timeout=options.session_idle_timeout,
+            reset_rate=RESET_RATE,
+            trace=server.trace,
+        )
         self._limit = trio.CancelScope(deadline=trio.current_time() + GREETING_TIMEOUT)
         self._place = ExitStack()
         self._greeted = False

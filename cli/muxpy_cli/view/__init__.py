@@ -5,6 +5,7 @@ from ._console import Console, discard_output, fail
 from ._control import serve_control
 from ._display import run_display
 from ._format import format_count, format_duration, format_rate, format_rtt, format_size
+from ._grid import Column, grid_lines
 from ._http import serve_metrics
 from ._places import control_sockets, default_control_path
 from ._snapshot import Event, ForwardState, SessionState, Snapshot, Totals
@@ -14,6 +15,7 @@ from ._writer import BackgroundWriter
 __all__ = [
     "Answer",
     "BackgroundWriter",
+    "Column",
     "Console",
     "Event",
     "ForwardState",
@@ -31,6 +33,7 @@ __all__ = [
     "format_rate",
     "format_rtt",
     "format_size",
+    "grid_lines",
     "run_display",
     "serve_control",
     "serve_metrics",

@@ -98,6 +98,11 @@ class Console:
         terminal = self.rich.is_terminal and not self.rich.is_dumb_terminal
         return self.output.format == "auto" and terminal and _isatty(self.rich.file)
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal, or for what is no terminal."""
+        return self._size()[0]
+
     @contextmanager
     def in_background(self) -> Iterator[None]:
         """Write from a thread meanwhile: whoever does not read our output must not stop the event loop."""

@@ -1,0 +1,149 @@
+"""A trace as a ladder: this side on the left, the peer on the right, and an arrow for each frame or run of frames."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import muxpy
+
+from ..view import format_rtt
+from ._fold import NOTABLE_GAP
+from ._page import cells, cut, escaped
+
+if TYPE_CHECKING:
+    from ._account import SessionAccount
+    from ._fold import Run
+    from ._page import Line, Signs
+
+__all__ = ["Ladder", "label"]
+
+MOST: Final = 100
+"""Columns that a ladder takes at most: arrows across a very wide terminal are hard to follow."""
+LEAST: Final = 48
+"""Columns that it takes at least; on a narrower terminal, lines wrap."""
+TIME: Final = 11
+GAP: Final = 8
+NUMBER: Final = 4
+"""Columns of the session's number, which is shown once there are several."""
+
+_STYLES: Final = {"SYN": "bold", "RST": "red", "GOAWAY": "bold yellow"}
+
+
+class Ladder:
+    """Draws lines."""
+
+    def __init__(self, width: int, signs: Signs) -> None:
+        self._width = max(LEAST, min(width, MOST))
+        self._signs = signs
+        self.numbered = False
+        """Whether lines say which session they are of."""
+
+    def begin(self, event: muxpy.TraceEvent) -> list[Line]:
+        """A session's header, and the heads of its columns."""
+        role = escaped(event.role or "its beginning is not in the trace")
+        ends = f" {self._signs.between} ".join(escaped(end) for end in (event.local, event.remote) if end)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+        parts = [part for part in (role, ends, escaped(event.tls or "no TLS") if event.role else "", when) if part]
+        lines: list[Line] = [[(f"session {event.session}: {parts[0]}", "bold")]]
+        room = self._width - cells(lines[0][0][0])
+        for part in parts[1:]:
+            room -= cells(part) + 2
+            if room < 0:  # on a line of its own
+                lines.append([(f"    {part}", "")])
+                room = self._width - 4 - cells(part)
+            else:
+                lines[-1] = [*lines[-1], (f", {part}", "")]
+        return [*lines, self._head()]
+
+    def _head(self) -> Line:
+        lane = self._lane()
+        here, peer = "this side", "the peer"
+        space = " " * max(1, lane + 2 - len(here) - len(peer))
+        return [(f"{'seconds':>{TIME}}{'gap':>{GAP}} {' ' * NUMBER * self.numbered}{here}{space}{peer}", "dim")]
+
+    def run(self, run: Run, session: SessionAccount) -> Line:
+        """A frame, or several."""
+        return [
+            *self._margin(run.first.time - session.began, run.gap, session.number),
+            (self._signs.wall, "dim"),
+            *self._arrow(label(run, self._signs), run),
+            (self._signs.wall, "dim"),
+        ]
+
+    def end(self, event: muxpy.TraceEvent, session: SessionAccount) -> Line:
+        """How it ended."""
+        code = escaped(event.code or "")
+        text = escaped(event.text or "")
+        bad = code not in ("", "NO_ERROR")
+        margin = self._margin(event.time - session.began, None, session.number)
+        room = self._width - TIME - GAP - 1 - NUMBER * self.numbered
+        words = f"session {session.number} ended: {text}{f' ({code})' if code else ''}"
+        if cells(words) > room:  # the reason is worth a line of its own, as long as it is
+            return [
+                (f"session {session.number} ended after {event.time - session.began:.6f} s: ", "bold"),
+                (f"{text}{f' ({code})' if code else ''}", "bold red" if bad else "bold green"),
+            ]
+        return [*margin, (words, "bold red" if bad else "bold green")]
+
+    def unended(self, session: SessionAccount) -> Line:
+        """The trace ends before the session does."""
+        after = f"{session.last - session.began:.6f}"
+        return [(f"session {session.number}: the trace ends {after} s after its beginning, without its end", "yellow")]
+
+    def _margin(self, at: float, gap: float | None, number: int) -> Line:
+        shown = f"+{format_rtt(gap)}" if gap is not None and gap >= NOTABLE_GAP else ""
+        which = f"{f'#{number}':<{NUMBER - 1}} " if self.numbered else ""
+        return [(f"{at:{TIME}.6f}", ""), (f"{shown:>{GAP}} ", "yellow"), (which, "bold")]
+
+    def _lane(self) -> int:
+        return self._width - TIME - GAP - 1 - NUMBER * self.numbered - 2
+
+    def _arrow(self, text: str, run: Run) -> Line:
+        signs, lane = self._signs, self._lane()
+        text = cut(text, lane - 3, signs.more)
+        sent = run.first.direction == "sent"
+        shaft = signs.line * (lane - cells(text) - 3)
+        style = _STYLES.get(run.first.type or "", "")
+        colour = "cyan" if sent else "green"
+        if run.first.type == "GOAWAY" and run.first.code not in (None, "NO_ERROR"):
+            style = "bold red"
+        words = text, style or colour
+        if sent:
+            return [(" ", ""), words, (" ", ""), (shaft + signs.right, colour)]
+        return [(signs.left + shaft, colour), (" ", ""), words, (" ", "")]
+
+
+def label(run: Run, signs: Signs) -> str:
+    """What a frame, or a run of them, is."""
+    frame = run.first
+    parts = [f"{frame.type} {frame.stream}" if frame.type != "GOAWAY" else "GOAWAY"]
+    if run.count > 1:
+        parts.append(f"{signs.times}{run.count:,}")
+    if frame.type == "SYN":
+        parts += _opening(frame)
+    elif frame.type == "DATA":
+        parts.append(f"{run.total:,} B")
+    elif frame.type == "WND_INC":
+        parts.append(f"+{run.total:,}")
+    elif frame.type == "GOAWAY":
+        parts.append(f"last {frame.last_id or 0}")
+    if frame.type in ("RST", "GOAWAY"):
+        parts.append(escaped(frame.code or "without a code"))
+    if frame.text:
+        parts.append(f'"{escaped(frame.text)}"')
+    if run.fin:
+        parts.append("FIN")
+    return " ".join(parts)
+
+
+def _opening(frame: muxpy.TraceEvent) -> list[str]:
+    if frame.stream_type == muxpy.Heartbeat.stream_type:
+        return ["heartbeat"]
+    parts = []
+    if frame.priority:
+        parts.append(f"priority {frame.priority}")
+    if frame.stream_type:
+        hexadecimal = frame.stream_type >= muxpy.MIN_EXTENSION_TYPE
+        parts.append(f"type {frame.stream_type:#x}" if hexadecimal else f"type {frame.stream_type}")
+    return parts

@@ -1,0 +1,102 @@
+"""Lines with styles, written to standard output in large pieces: a trace may have millions of them."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from rich.cells import cell_len
+from rich.style import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.color import ColorSystem
+
+    from ..view import Console
+
+__all__ = ["Line", "Page", "Signs", "cells", "cut", "escaped"]
+
+Line: TypeAlias = "Sequence[tuple[str, str]]"
+"""Pieces of text with rich's name of their style."""
+
+PIECE: Final = 32 * 1024
+"""Characters that are written at once."""
+
+
+class Signs:
+    """What is drawn with: arrows and boxes, or what ASCII has for them."""
+
+    def __init__(self, encoding: str) -> None:
+        self.line, self.right, self.left, self.wall = "─", "►", "◄", "│"
+        self.times, self.more, self.between = "×", "…", "↔"  # noqa: RUF001 - the sign of multiplication
+        try:
+            "─►◄│×…↔".encode(encoding)  # noqa: RUF001
+        except (UnicodeError, LookupError):
+            self.line, self.right, self.left, self.wall = "-", ">", "<", "|"
+            self.times, self.more, self.between = "x", "~", "-"
+
+
+class Page:
+    """Standard output. Raises OSError, BrokenPipeError above all, if it cannot be written."""
+
+    def __init__(self, console: Console, *, at_once: bool = False) -> None:
+        """`at_once`: write each line when it is there, since nobody knows when the next one comes."""
+        self._file = sys.stdout
+        self._encoding = getattr(self._file, "encoding", None) or "utf-8"
+        self._at_once = at_once
+        self._waiting: list[str] = []
+        self._size = 0
+        self.width = console.width
+        self.signs = Signs(self._encoding)
+        rich = console.rich
+        self._colours: ColorSystem | None = rich._color_system if rich.is_terminal and not rich.no_color else None
+
+    def line(self, line: Line) -> None:
+        """Write a line."""
+        if self._colours is None:
+            text = "".join([text for text, _ in line])
+        else:
+            text = "".join([_style(style).render(text, color_system=self._colours) for text, style in line])
+        self._waiting.append(text.rstrip() + "\n")
+        self._size += len(text)
+        if self._at_once or self._size >= PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        text, self._waiting, self._size = "".join(self._waiting), [], 0
+        self._file.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
+        self._file.flush()
+
+
+@cache
+def _style(name: str) -> Style:
+    return Style.parse(name)
+
+
+def escaped(text: str) -> str:
+    """With control characters and the like made visible: what a peer says must not command a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def cells(text: str) -> int:
+    """The columns that it takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def cut(text: str, width: int, more: str) -> str:
+    """As much of it as fits, with a sign that there is more."""
+    if cells(text) <= width:
+        return text
+    kept = text[: max(0, width - 1)]
+    while cells(kept) > width - 1:
+        kept = kept[:-1]
+    return kept + more

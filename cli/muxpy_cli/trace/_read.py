@@ -1,0 +1,114 @@
+"""The lines of a trace file as events. Sans I/O; nothing in a line is taken on trust."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import muxpy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_LINE", "BrokenLine", "TraceLines", "parse_event"]
+
+MAX_LINE: Final = 256 * 1024
+"""Bytes of one line. A GOAWAY whose text fills a frame, each byte escaped, makes less than half of it."""
+LATEST: Final = 253_402_300_799.0
+"""The end of the year 9999: what comes later has no date."""
+MAX_NUMBER: Final = 2**63
+"""More than any field of a frame has; sums of a million are still quick to make."""
+
+_EVENTS: Final = {"begin", "frame", "end"}
+_TYPES: Final = {"SYN", "RST", "DATA", "WND_INC", "GOAWAY"}
+_DIRECTIONS: Final = {"sent", "received"}
+_TEXTS: Final = ("role", "local", "remote", "tls", "code", "text")
+_NUMBERS: Final = ("length", "priority", "stream_type", "increment", "last_id")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """A line that is no event, and why."""
+
+    number: int
+    reason: str
+
+
+class TraceLines(Iterator[muxpy.TraceEvent | BrokenLine]):
+    """The events of a file, one after the other, with what could not be read between them; holds one line at a time.
+
+    `read_line(size)` returns the next bytes up to the end of the line, at most `size` of them; b"" at the end.
+    """
+
+    def __init__(self, read_line: Callable[[int], bytes]) -> None:
+        self._read_line = read_line
+        self._number = 0
+
+    def __next__(self) -> muxpy.TraceEvent | BrokenLine:
+        line = self._read_line(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        if len(line) >= MAX_LINE and not line.endswith(b"\n"):
+            while (rest := self._read_line(MAX_LINE)) and not rest.endswith(b"\n"):
+                pass
+            return BrokenLine(self._number, "it is too long")
+        try:
+            return parse_event(line)
+        except ValueError as error:
+            cut = "" if line.endswith(b"\n") else "the file ends within it: "
+            return BrokenLine(self._number, f"{cut}{error}")
+
+
+def parse_event(line: bytes) -> muxpy.TraceEvent:
+    """One line. Raises ValueError with the reason. Fields that are not known are left out: a later version may have
+    more of them."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("it is no JSON") from None
+    kind = found.get("event") if isinstance(found, dict) else None
+    if not isinstance(kind, str) or kind not in _EVENTS:
+        raise ValueError("it is no event of a trace")
+    at = found.get("time")
+    if not isinstance(at, int | float) or isinstance(at, bool) or not 0 <= at <= LATEST:  # nor is not-a-number
+        raise ValueError("it has no time")
+    values: dict[str, Any] = {"time": float(at), "session": _number(found, "session"), "event": kind}
+    if values["session"] is None:
+        raise ValueError("session is missing")
+    if values["event"] == "frame":
+        values |= _frame(found)
+    for name in _TEXTS:
+        if (text := found.get(name)) is not None:
+            if not isinstance(text, str):
+                raise ValueError(f"{name} is no text")
+            values[name] = text
+    return muxpy.TraceEvent(**values)
+
+
+def _frame(found: dict[str, Any]) -> dict[str, Any]:
+    kind, direction, flags = found.get("type"), found.get("direction"), found.get("flags")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError("it is a frame of an unknown type")
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
+        raise ValueError("it has no direction")
+    values: dict[str, Any] = {"type": kind, "direction": direction, "stream": _number(found, "stream")}
+    if values["stream"] is None:
+        raise ValueError("stream is missing")
+    if isinstance(flags, list) and "FIN" in flags:
+        values["flags"] = ("FIN",)
+    for name in _NUMBERS:
+        if (number := _number(found, name)) is not None:
+            values[name] = number
+    return values
+
+
+def _number(found: dict[str, Any], name: str) -> int | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < MAX_NUMBER:
+        raise ValueError(f"{name} is no number of a frame")
+    return value

@@ -1,0 +1,161 @@
+"""From a file to standard output, line by line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import muxpy
+
+from ..view import fail
+from ._account import Account
+from ._draw import Ladder
+from ._fold import Folding
+from ._read import BrokenLine, TraceLines
+from ._summary import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from ._account import SessionAccount
+    from ._fold import Run
+    from ._page import Page
+
+__all__ = ["NoTrace", "show_trace"]
+
+ENOUGH: Final = 10
+"""Lines without an event after which a file is taken for none of ours; also broken ones that are told one by one."""
+
+
+class NoTrace(Exception):
+    """The file is something else."""
+
+
+class _Complaints:
+    """What is said about lines that are no events: nothing until there is one, for it may be another kind of file."""
+
+    def __init__(self, name: str, page: Page) -> None:
+        self._name = name
+        self._page = page
+        self._trusted = False
+        self._waiting: list[BrokenLine] = []
+        self._count = 0
+
+    def add(self, line: BrokenLine) -> None:
+        """One more. Raises NoTrace after too many without an event."""
+        self._count += 1
+        if self._trusted:
+            self._tell(line)
+            return
+        self._waiting.append(line)
+        if len(self._waiting) >= ENOUGH:
+            raise self._no_trace()
+
+    def trust(self) -> None:
+        """There is an event."""
+        self._trusted = True
+        for line in self._waiting:
+            self._tell(line)
+        self._waiting.clear()
+
+    def end(self) -> None:
+        """The file has ended. Raises NoTrace if there was nothing but broken lines."""
+        if self._waiting:
+            raise self._no_trace()
+        if (hidden := self._count - ENOUGH) > 0:
+            self._page.flush()
+            fail(f"{self._name}: {hidden:,} more lines cannot be read")
+
+    def _tell(self, line: BrokenLine) -> None:
+        if self._count <= ENOUGH:
+            self._page.flush()  # so that it stands where it belongs
+            fail(f"{self._name}, line {line.number}: {line.reason}; going on")
+
+    def _no_trace(self) -> NoTrace:
+        first = self._waiting[0]
+        return NoTrace(f"{self._name} is no trace: line {first.number}: {first.reason}")
+
+
+class _Show:
+    def __init__(self, page: Page, streams: Collection[int], session: int | None, everything: bool) -> None:
+        self.account = Account()
+        self._page = page
+        self._streams = frozenset(streams)
+        self._session = session
+        self._folding = Folding(everything=everything)
+        self._ladder = Ladder(page.width, page.signs)
+        self._gone: dict[int, SessionAccount] = {}
+
+    def event(self, event: muxpy.TraceEvent) -> None:
+        if self._session is not None and event.session != self._session:
+            return
+        if event.event == "begin":
+            self._begin(event)
+            return
+        session = self.account.sessions.get(event.session) or self._begin_late(event)
+        if event.event == "frame":
+            self._frame(event, session)
+        else:
+            self._runs(self._folding.end())
+            session.last = event.time
+            self._page.line(self._ladder.end(event, session))
+            self.account.end(session)
+
+    def _begin(self, event: muxpy.TraceEvent) -> SessionAccount:
+        self._runs(self._folding.end())
+        if self.account.session_count:
+            self._ladder.numbered = True
+            self._page.line([("", "")])
+        session = self.account.begin(event)
+        for line in self._ladder.begin(event):
+            self._page.line(line)
+        return session
+
+    def _begin_late(self, event: muxpy.TraceEvent) -> SessionAccount:
+        """Of a session whose begin cannot be read."""
+        return self._begin(muxpy.TraceEvent(time=event.time, session=event.session, event="begin"))
+
+    def _frame(self, frame: muxpy.TraceEvent, session: SessionAccount) -> None:
+        if self._streams and frame.type != "GOAWAY" and frame.stream not in self._streams:
+            return
+        gap = frame.time - session.last
+        session.last = frame.time
+        self.account.frame(session, frame)
+        self._runs(self._folding.add(frame, gap))
+
+    def _runs(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self._page.line(self._ladder.run(run, self.account.sessions[run.session]))
+
+    def close(self) -> None:
+        """The file has ended."""
+        self._runs(self._folding.end())
+        for session in self.account.sessions.values():
+            if not session.over:
+                self._page.line(self._ladder.unended(session))
+        self.account.close()
+        for line in summary(self.account, self._page.width):
+            self._page.line([line])
+        self._page.flush()
+
+
+def show_trace(
+    read_line: Callable[[int], bytes],
+    name: str,
+    page: Page,
+    *,
+    streams: Collection[int] = (),
+    session: int | None = None,
+    everything: bool = False,
+) -> bool:
+    """Show a trace. False if there was nothing to be shown. Raises NoTrace, and OSError if reading or writing fails."""
+    complaints = _Complaints(name, page)
+    show = _Show(page, streams, session, everything)
+    for found in TraceLines(read_line):
+        if isinstance(found, BrokenLine):
+            complaints.add(found)
+        else:
+            complaints.trust()
+            show.event(found)
+    complaints.end()
+    show.close()
+    return bool(show.account.session_count)

@@ -1,0 +1,90 @@
+"""The connecting end when a session has used up its stream ids: another one takes over."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+import muxpy
+from muxpy_cli._options import ConnectOptions
+from muxpy_cli.client import _links
+from muxpy_cli.client._links import Links, NoSession
+from muxpy_cli.relay import serve_streams
+from muxpy_cli.specs import Address
+from muxpy_cli.view import Console
+from muxpy_cli.wire import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LAST = 2**31 - 1
+
+
+class Ends:
+    """A listening end that takes every session; the first one has two stream ids left."""
+
+    def __init__(self) -> None:
+        self.sessions: list[muxpy.Session] = []
+        self.ends: list[muxpy.SessionEnd] = []
+
+    @asynccontextmanager
+    async def open_session(self, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+        near, far = trio.testing.memory_stream_pair()
+        async with (
+            muxpy.open_session(far, client=False, extensions=[]) as server,
+            muxpy.open_session(near, client=True, extensions=[]) as client,
+            trio.open_nursery() as nursery,
+        ):
+            if not self.sessions:
+                client._core._table._next_id = LAST - 2
+            self.sessions.append(client)
+            nursery.start_soon(serve_streams, server, self._echo)
+            yield client
+            self.ends.append(await client.wait())
+
+    async def _echo(self, stream: muxpy.Stream) -> None:
+        async for part in stream:
+            await stream.send_all(part)
+        await stream.send_eof()
+
+
+async def ask(stream: muxpy.Stream, text: bytes) -> bytes:
+    await stream.send_all(text)
+    return bytes(await stream.receive_some())
+
+
+async def serve(session: muxpy.Session) -> None:
+    await session.wait()
+
+
+async def test_when_the_ids_are_used_up_open_connections_finish_and_another_session_takes_the_next(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    ends = Ends()
+    monkeypatch.setattr(_links, "open_session", ends.open_session)
+    options = ConnectOptions(address=Address("localhost", 1))
+    links = Links(options, cast("Any", None), Console(), serve)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run, links.links[0])
+        first = await links.open_stream(Purpose.CONNECT)
+        last = await links.open_stream(Purpose.CONNECT)
+        assert (first.id, last.id) == (LAST - 2, LAST)
+        with pytest.raises(NoSession):  # connections wait for the next session only so long
+            await links.open_stream(Purpose.CONNECT)
+        assert not links.live
+        for stream in (first, last):  # those that there are go on
+            async with stream:
+                assert await ask(stream, b"still here") == b"still here"
+                await stream.send_eof()
+                assert await stream.receive_some() == b""
+        begun = trio.current_time()
+        stream = await links.open_stream(Purpose.CONNECT)
+        assert trio.current_time() - begun < _links.SOON
+        assert (stream.id, stream.session) == (3, ends.sessions[1])
+        assert await ask(stream, b"again") == b"again"
+        assert [(end.code, end.error) for end in ends.ends] == [(muxpy.ErrorCode.NO_ERROR, None)]
+        nursery.cancel_scope.cancel()
