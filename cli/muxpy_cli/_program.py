@@ -114,7 +114,7 @@ async def _obey_hangups(app: App, console: Console, read_again: Callable[[], obj
         async for _ in signals:
             if terminals and not _terminals():  # it was closed, and did not ask to read anything
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
+                break
             notify_reloading()
             try:
                 await app.reload(read_again())
@@ -123,6 +123,8 @@ async def _obey_hangups(app: App, console: Console, read_again: Callable[[], obj
             else:
                 console.event("read the configuration again", style="green", event="reloaded")
             notify_ready(_status(app))
+    # One more must not end it in the middle of draining, nor as it exits: by default it would.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _terminals() -> list[int]:

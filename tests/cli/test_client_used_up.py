@@ -12,7 +12,7 @@ import trio.testing
 import muxpy
 from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _links
-from muxpy_cli.client._links import Links, NoSession
+from muxpy_cli.client._links import Links
 from muxpy_cli.relay import serve_streams
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
@@ -32,11 +32,12 @@ class Ends:
         self.ends: list[muxpy.SessionEnd] = []
 
     @asynccontextmanager
-    async def open_session(self, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+    async def open_session(self, options: ConnectOptions, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+        config = muxpy.SessionConfig(drain_timeout=options.drain)
         near, far = trio.testing.memory_stream_pair()
         async with (
             muxpy.open_session(far, client=False, extensions=[]) as server,
-            muxpy.open_session(near, client=True, extensions=[]) as client,
+            muxpy.open_session(near, client=True, extensions=[], config=config) as client,
             trio.open_nursery() as nursery,
         ):
             if not self.sessions:
@@ -61,20 +62,25 @@ async def serve(session: muxpy.Session) -> None:
     await session.wait()
 
 
-async def test_when_the_ids_are_used_up_open_connections_finish_and_another_session_takes_the_next(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
-) -> None:
+@asynccontextmanager
+async def linked(monkeypatch: pytest.MonkeyPatch, drain: float) -> AsyncIterator[tuple[Links, Ends]]:
     ends = Ends()
     monkeypatch.setattr(_links, "open_session", ends.open_session)
-    options = ConnectOptions(address=Address("localhost", 1))
+    options = ConnectOptions(address=Address("localhost", 1), drain=drain)
     links = Links(options, cast("Any", None), Console(), serve)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, links.links[0])
+        yield links, ends
+        nursery.cancel_scope.cancel()
+
+
+async def test_when_the_ids_are_used_up_open_connections_finish_and_another_session_takes_the_next(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with linked(monkeypatch, drain=60) as (links, ends):
         first = await links.open_stream(Purpose.CONNECT)
         last = await links.open_stream(Purpose.CONNECT)
         assert (first.id, last.id) == (LAST - 2, LAST)
-        with pytest.raises(NoSession):  # connections wait for the next session only so long
-            await links.open_stream(Purpose.CONNECT)
         assert not links.live
         for stream in (first, last):  # those that there are go on
             async with stream:
@@ -87,4 +93,17 @@ async def test_when_the_ids_are_used_up_open_connections_finish_and_another_sess
         assert (stream.id, stream.session) == (3, ends.sessions[1])
         assert await ask(stream, b"again") == b"again"
         assert [(end.code, end.error) for end in ends.ends] == [(muxpy.ErrorCode.NO_ERROR, None)]
-        nursery.cancel_scope.cancel()
+
+
+async def test_what_never_ends_does_not_keep_a_used_up_session(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with linked(monkeypatch, drain=3) as (links, ends):
+        bound = await links.open_stream(Purpose.LISTEN)
+        await links.open_stream(Purpose.CONNECT)
+        begun = trio.current_time()
+        stream = await links.open_stream(Purpose.CONNECT)
+        assert trio.current_time() - begun == pytest.approx(3 + _links.SOON, abs=1)
+        assert stream.session is ends.sessions[1]
+        with pytest.raises(muxpy.SessionClosed):
+            await bound.receive_some()

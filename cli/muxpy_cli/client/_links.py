@@ -38,6 +38,8 @@ NOT_ALLOWED_DELAY: Final = 330.0
 """Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back. So
 long, because the listening end counts failures for five minutes, and shuts out the address of who has too many, where
 others may be as well."""
+LAST_ID: Final = 2**31 - 1
+"""The last stream id of a client."""
 STABLE: Final = 10.0
 """Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
 and drops them would be asked twice a second."""
@@ -55,6 +57,8 @@ class Link:
         self.session: muxpy.Session | None = None
         self.leaving = False
         """Its session takes no more streams: it has ended, or one of the ends is about to end it."""
+        self.used_up = trio.Event()
+        """Its session has no stream ids left."""
         self.state = "connecting"
         self.since: float | None = None
         self.attempts = 0
@@ -71,6 +75,7 @@ class Link:
     def up(self, session: muxpy.Session) -> None:
         """A session is there."""
         self.session, self.leaving, self.state, self.since = session, False, "connected", time.time()
+        self.used_up = trio.Event()
         self.attempts, self.error = 0, None
 
     def down(self, error: str) -> None:
@@ -91,7 +96,11 @@ class Link:
         assert session is not None
         self._opening += 1
         try:
-            return await session.open_stream(stream_type=purpose)
+            stream = await session.open_stream(stream_type=purpose)
+            if stream.id >= LAST_ID:
+                self.leaving = True
+                self.used_up.set()
+            return stream
         except muxpy.SessionClosed:
             self.leaving = self.leaving or self.session is session
             raise
@@ -238,10 +247,20 @@ class Links:
             f"connected to {address}", style="green", peer=str(address), slot=link.slot, event="connected"
         )
         self._changed.unpark_all()
-        await self._serve(session)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_used_up, link, session)
+            await self._serve(session)
+            nursery.cancel_scope.cancel()
         end = await session.wait()
         reason = describe(end.error) if end.error is not None else "the other end closed it"
         return f"the session with {address} has ended: {reason}"
+
+    async def _leave_when_used_up(self, link: Link, session: muxpy.Session) -> None:
+        """With its last stream id a session would go on for as long as any stream of it, a -R say; the next one cannot
+        come before it has ended. So what is open has the time that draining gives."""
+        await link.used_up.wait()
+        self._console.complain("the session has used up its stream ids: a new one takes over", event="ids_used_up")
+        await session.aclose()
 
     async def _wait(self, link: Link, reason: str, delay: float, *, hurry: bool) -> None:
         """With `hurry`, less if somebody waits for a session."""
