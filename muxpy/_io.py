@@ -22,6 +22,12 @@ BATCH_SIZE: Final = 128 * 1024
 """Bytes of data in one batch: enough to make a system call cheap, little enough that a small message which comes
 next does not wait long."""
 
+FRAMES_A_TURN: Final = 1024
+"""Frames that the reader takes apart before others get their turn. The smallest cost about a microsecond each, so this
+is a millisecond; of messages of 256 bytes a whole read has as many."""
+
+LEAST_READ: Final = 4096
+
 ENOUGH_FRAMES: Final = 32
 """Small messages that are written without waiting for more: a system call among so many is cheap already, and the
 peer can begin with them while the rest is being made."""
@@ -82,14 +88,19 @@ class Reader:
 
     async def run(self) -> None:
         """Read until the transport ends."""
+        transport, counters = self._transport, self._core.counters
         try:
-            while data := await self._transport.receive():
+            while data := await transport.receive():
                 self.last_received = self._clock()
                 self.bytes_received += len(data)
                 if self._tap is not None:
                     self._tap.received(data)
+                before = counters.frames_received
                 self._dispatch.on_changes(self._core.receive(data))
-                if self._transport.has_output:
+                frames = counters.frames_received - before
+                if frames > FRAMES_A_TURN or transport.read_limit < transport.read_size:
+                    self._share(len(data), frames)
+                if transport.has_output:
                     self._dispatch.on_transport_output()
                 del data  # a view of a buffer that the next read reuses
         except TRANSPORT_ERRORS as error:
@@ -97,6 +108,14 @@ class Reader:
         else:
             self._dispatch.on_eof(None)
         self.ended.set()
+
+    def _share(self, size: int, frames: int) -> None:
+        """Read less at once where that has held up the others, and more again where it has not."""
+        transport = self._transport
+        if frames > FRAMES_A_TURN:
+            transport.read_limit = max(size * FRAMES_A_TURN // frames, LEAST_READ)
+        elif frames <= FRAMES_A_TURN // 2:
+            transport.read_limit = min(2 * transport.read_limit, transport.read_size)
 
 
 class Writer:

@@ -198,7 +198,9 @@ class Lifecycle:
         """The transport ended: in order, if the peer said GOAWAY and nothing was cut."""
         in_order = self.core.receive_eof()
         # A connection that was reset tells whoever asks first, and the other gets an ordinary end.
-        error = error or self.writer.error
+        # With TLS that is an end without close_notify, which says less than the system said to the writer.
+        if not isinstance(error, OSError):
+            error = self.writer.error or error
         remote = self.core.remote_goaway
         if self.core.error is not None:
             self.finish(self.core.error.code, self.core.error)
@@ -207,10 +209,10 @@ class Lifecycle:
         elif error is not None:
             self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
-            self.finish(
-                ErrorCode.INTERNAL_ERROR,
-                trio.BrokenResourceError("the peer closed the connection without saying GOAWAY"),
-            )
+            wordless = not self.reader.bytes_received and self._session.tls is None
+            hint = "; does it expect TLS?" if wordless else ""
+            reason = f"the peer closed the connection without saying GOAWAY{hint}"
+            self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason))
 
     def on_transport_output(self) -> None:
         """TLS wants to say something."""

@@ -63,6 +63,8 @@ def _shared_buffer() -> memoryview:
 class SocketTransport(Transport):
     """Over a TCP or Unix socket."""
 
+    read_size = READ_SIZE
+
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._socket = stream.socket
@@ -70,6 +72,7 @@ class SocketTransport(Transport):
         self._fd = self._fileno()
         self._buffer = _shared_buffer()
         self._filled = False  # by the last read
+        self.read_limit = READ_SIZE
         self.local_address = stream.socket.getsockname()
         self.remote_address = peer_name(stream.socket)
 
@@ -93,12 +96,13 @@ class SocketTransport(Transport):
                 await trio.lowlevel.wait_readable(self._fd)
             self._check_open()
             self.reads += 1
+            limit = self.read_limit
             try:
-                count = os.readv(self._fd, [self._buffer])
+                count = os.readv(self._fd, [self._buffer if limit == READ_SIZE else self._buffer[:limit]])
             except BlockingIOError:
                 self._filled = False
             else:
-                self._filled = count == READ_SIZE
+                self._filled = count == limit
                 return count
 
     def try_send(self, batch: Batch) -> bool:

@@ -18,7 +18,7 @@ __all__ = ["Address", "StreamTransport", "Transport"]
 Address: TypeAlias = Any
 """A socket address as Python's socket module has it, by family: a tuple, a path; None where there is none."""
 
-READ_SIZE = 65536
+STREAM_READ = 65536
 """Bytes asked of a stream at once: four full frames."""
 
 
@@ -29,6 +29,10 @@ class Transport(trio.abc.AsyncResource):
     remote_address: Address = None
     tls: ssl.SSLObject | None = None
     """The TLS connection, for its certificates, cipher and version; None without TLS."""
+    read_size = STREAM_READ
+    """Bytes that one `receive` returns at most."""
+    read_limit = STREAM_READ
+    """The same, for now: the reader asks for less while a peer sends only tiny frames."""
     half_closeable = True
     """Whether `send_eof` does anything."""
     reads = 0
@@ -74,7 +78,7 @@ class StreamTransport(Transport):
 
     async def receive(self) -> Buffer:
         self.reads += 1
-        return await self._stream.receive_some(READ_SIZE)
+        return await self._stream.receive_some(self.read_limit)
 
     def try_send(self, batch: Batch) -> bool:
         return not batch.chunks

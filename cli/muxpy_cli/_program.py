@@ -16,7 +16,7 @@ from ._systemd import notify_ready, notify_reloading, notify_stopping, run_watch
 from .view import run_display, serve_control, serve_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from ._lifetime import Lifetime
     from ._options import Output
@@ -55,17 +55,21 @@ async def attend(
     """Run an end until it is drained. SIGHUP has it go on by what `read_again` returns."""
     _allow_descriptors()
     snapshot = _Snapshots(app, console)
-    async with trio.open_nursery() as around:
-        around.start_soon(run_display, console, snapshot)
-        around.start_soon(run_watchdog)
-        around.start_soon(_obey_hangups, app, console, read_again)
-        await _show_control(snapshot, output, console, around)
-        if output.metrics is not None:
-            address = await around.start(partial(serve_metrics, output.metrics, snapshot, lambda: app.ready))
-            console.line(f"metrics on http://{address}/metrics", bound=str(address), event="metrics_listening")
-        lifetime.drain = partial(_drain, app)
-        await app.run(lambda: notify_ready(_status(app)))
-        around.cancel_scope.cancel()
+    # Terminals and signals before the display: one may be closed as soon as something is to be seen in it.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: to outlive the terminal is what it is for
+    terminals = [] if ignored else _terminals()
+    with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+        async with trio.open_nursery() as around:
+            around.start_soon(_obey_hangups, hangups, terminals, app, console, read_again)
+            around.start_soon(run_display, console, snapshot)
+            around.start_soon(run_watchdog)
+            await _show_control(snapshot, output, console, around)
+            if output.metrics is not None:
+                address = await around.start(partial(serve_metrics, output.metrics, snapshot, lambda: app.ready))
+                console.line(f"metrics on http://{address}/metrics", bound=str(address), event="metrics_listening")
+            lifetime.drain = partial(_drain, app)
+            await app.run(lambda: notify_ready(_status(app)))
+            around.cancel_scope.cancel()
 
 
 class _Snapshots:
@@ -107,24 +111,21 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
         console.complain(f"`muxpy status` will not find this process: {failure}")
 
 
-async def _obey_hangups(app: App, console: Console, read_again: Callable[[], object]) -> None:
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: to outlive the terminal is what it is for
-    terminals = [] if ignored else _terminals()
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            if terminals and not _terminals():  # it was closed, and did not ask to read anything
-                os.kill(os.getpid(), signal.SIGTERM)
-                break
-            notify_reloading()
-            try:
-                await app.reload(read_again())
-            except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
-                console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
-            else:
-                console.event("read the configuration again", style="green", event="reloaded")
-            notify_ready(_status(app))
-    # One more must not end it in the middle of draining, nor as it exits: by default it would.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+async def _obey_hangups(
+    signals: AsyncIterator[int], terminals: list[int], app: App, console: Console, read_again: Callable[[], object]
+) -> None:
+    async for _ in signals:
+        if terminals and not _terminals():  # it was closed, and did not ask to read anything
+            os.kill(os.getpid(), signal.SIGTERM)
+            break  # one more must not end it in the middle of draining
+        notify_reloading()
+        try:
+            await app.reload(read_again())
+        except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
+            console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
+        else:
+            console.event("read the configuration again", style="green", event="reloaded")
+        notify_ready(_status(app))
 
 
 def _terminals() -> list[int]:

@@ -242,6 +242,7 @@ class Receiving:
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         last_id, code, debug = parse_goaway(body)
         if self.remote_goaway is not None:  # what was given up stays so
+            self._resets.take()  # Go's says it twice, if it closes after going away; nobody needs it often
             last_id = min(last_id, self.remote_goaway.last_id)
         self.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         for stream in self._table.local_above(last_id):  # not handled by the peer: safe to try elsewhere

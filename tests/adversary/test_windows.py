@@ -1,0 +1,146 @@
+"""Slow readers, and tricks with windows: what one stream can cost, and what the others see of it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+import muxpy
+from tests.frame import wire
+from tests.helpers.load import until
+from tests.helpers.tasks import bounded
+
+from .scene import HOLDS, READS, SOAKS, Scene, stage
+
+PIECE = bytes(16_000)
+TLS = pytest.mark.parametrize("kind", ["tcp", "tls"])
+ROLES = pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
+
+
+def window_full(stream_id: int) -> bytes:
+    return wire.data(stream_id, PIECE) * 4 + wire.data(stream_id, bytes(wire.WINDOW - 4 * len(PIECE)))
+
+
+async def open_with_type(scene: Scene, stream_type: int | None) -> int:
+    """A new stream of the peer's."""
+    stream_id = next(scene.ids)
+    await scene.send(wire.syn(stream_id, stream_type=stream_type))
+    return stream_id
+
+
+def state(scene: Scene, stream_id: int) -> muxpy.StreamStatistics:
+    statistics: muxpy.StreamStatistics = scene.session._core.streams[stream_id].handle.statistics()
+    return statistics
+
+
+@ROLES
+@TLS
+@bounded()
+async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(kind: str, client: bool) -> None:
+    async with stage(kind, client=client) as scene:
+        stuck = [await open_with_type(scene, HOLDS) for _ in range(20)]
+        await scene.send(*map(window_full, stuck))
+        reader = await open_with_type(scene, READS)
+        scene.granted[reader] = wire.WINDOW
+        for _ in range(200):  # 3 MB beside it
+            await until(lambda: scene.granted[reader] >= len(PIECE))
+            scene.granted[reader] -= len(PIECE)
+            await scene.send(wire.data(reader, PIECE))
+        await scene.exchange(20_000)
+        for stream_id in stuck:
+            statistics = state(scene, stream_id)
+            assert statistics.unread == wire.WINDOW
+            assert statistics.receive_window == 0
+            assert statistics.receive_window_size == wire.WINDOW
+            assert not scene.granted[stream_id]
+
+
+@TLS
+@bounded()
+async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str) -> None:
+    async with stage(kind, client=False) as scene:
+        before = scene.session.statistics().receive_budget_left
+        stuck = [await open_with_type(scene, HOLDS) for _ in range(5)]
+        for _ in range(4):
+            for stream_id in stuck:
+                await scene.send(wire.data(stream_id, PIECE))
+            await scene.settle()
+        statistics = scene.session.statistics()
+        assert statistics.receive_budget_left == before
+        assert sum(scene.granted[stream_id] for stream_id in stuck) == 0
+
+
+@TLS
+@bounded()
+async def test_windows_that_have_grown_are_filled_to_the_last_byte(kind: str) -> None:
+    """The most that a session can be made to hold: every window, and all of the budget."""
+    config = muxpy.SessionConfig(receive_budget=100_000, max_streams=3)
+    async with stage(kind, client=False, config=config) as scene:
+        streams = [await open_with_type(scene, SOAKS) for _ in range(2)]
+        scene.granted.update(dict.fromkeys(streams, wire.WINDOW))
+
+        async def spend(stream_id: int, keep: int) -> int:
+            size = max(min(scene.granted[stream_id] - keep, len(PIECE)), 0)
+            scene.granted[stream_id] -= size
+            if size:
+                await scene.send(wire.data(stream_id, bytes(size)))
+            return size
+
+        sent = 0
+        while sent < 10_000_000:
+            sent += sum([await spend(stream_id, 0) for stream_id in streams])
+            await trio.lowlevel.checkpoint()
+        await scene.settle()
+        assert not scene.session.statistics().receive_budget_left
+        scene.dry = True
+        for stream_id in streams:
+            await spend(stream_id, scene.granted[stream_id] - 1)  # the last that is read
+        await scene.settle()
+        for stream_id in streams:
+            while await spend(stream_id, 0):
+                pass
+        await scene.settle()
+        unread = sum(state(scene, stream_id).unread for stream_id in streams)
+        assert wire.WINDOW < unread <= 2 * wire.WINDOW + config.receive_budget
+        scene.seen.clear()
+        await scene.send(*(wire.data(stream_id, b"x") for stream_id in streams))
+        await scene.settle()
+        assert scene.seen == [("RST", stream_id, muxpy.ErrorCode.FLOW_CONTROL_ERROR) for stream_id in streams]
+        assert scene.session.statistics().receive_budget_left == config.receive_budget
+
+
+@TLS
+@bounded()
+async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_came(kind: str) -> None:
+    async with stage(kind, client=False) as scene:
+        stream_id = await open_with_type(scene, HOLDS)
+        too_long = wire.data(stream_id, bytes(16_383))
+        await scene.send(*[wire.data(stream_id, PIECE)] * 4, too_long[:100])
+        await until(lambda: bool(scene.seen))
+        assert scene.seen == [("RST", stream_id, muxpy.ErrorCode.FLOW_CONTROL_ERROR)]
+        await scene.send(too_long[100:])
+        await scene.exchange()
+        assert len(scene.seen) == 1
+
+
+@ROLES
+@TLS
+@bounded()
+async def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(kind: str, client: bool) -> None:
+    async with stage(kind, client=client) as scene, trio.open_nursery() as nursery:
+        stream = await scene.session.open_stream()
+        nursery.start_soon(stream.send_all, bytes(200_000))
+        await until(lambda: stream.statistics().data_sent == wire.WINDOW)
+        await scene.settle()
+        scene.seen.clear()
+        for crumb in range(1, 601):
+            await scene.send(wire.wnd_inc(stream.id, 10))
+            updates = crumb
+            await until(lambda due=updates: scene.session.statistics().window_updates_received >= due)  # type: ignore[misc]
+        await scene.settle()
+        assert [(answer.name, len(answer.value)) for answer in scene.seen] == [("DATA", 4100)]  # type: ignore[arg-type]
+        # What is less than that, but all that there is, is not held back.
+        await scene.send(wire.wnd_inc(stream.id, 200_000 - wire.WINDOW - 4100 - 1900 - 7))
+        await until(lambda: stream.statistics().data_sent == 200_000 - 7)
+        await scene.send(wire.wnd_inc(stream.id, 7))
+        await until(lambda: stream.statistics().data_sent == 200_000)
