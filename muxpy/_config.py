@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _MIB = 1024 * _KIB
 class SessionConfig:
     """Limits and times of a session. Sizes are bytes, times are seconds; the defaults suit most programs.
 
-    Memory for received data is bounded by `65536 * streams + receive_budget`, where streams are those open
-    now: at most `max_streams` of the peer's, plus the ones opened here.
+    Received data is bounded by `65536 * streams + receive_budget`, where streams are those open now: at most
+    `max_streams` of the peer's, plus the ones opened here. docs/security.md has the bound of all memory.
     """
 
     max_window: int = 32 * _MIB
@@ -46,8 +47,8 @@ class SessionConfig:
     """The same in bytes: what the frames above come to at most, with some room, since most have 8 to 16 bytes."""
     reset_burst: int = 10_000
     """Resets at once that do not count as an attack: those of the peer for streams that it opened itself, and, apart
-    from them, those that it makes this side send by breaking rules or opening more than it may. Enough for a client
-    that gives up a full session ten times over."""
+    from them, those that it makes this side send by breaking rules. Enough for a client that gives up a full session
+    ten times over. Refusing a stream counts for nothing: it starts no work, and a peer cannot know the limits."""
     reset_rate: float = 1000.0
     """Resets a second that are forgiven for good; what goes beyond uses up the burst, and then the session ends.
     Opening and resetting streams in turns costs the peer nothing and this side a handler each time (rapid reset,
@@ -61,8 +62,8 @@ class SessionConfig:
     heartbeat_interval: float | None = 3.0
     """Seconds between heartbeats, as the Go peer does. None sends none, but still answers the peer's."""
     heartbeat_tolerance: float = 10.0
-    """A session with no byte received for interval + tolerance seconds is dead. Time that this process itself was
-    suspended does not count."""
+    """A session with no byte received for interval + tolerance seconds is dead. After this process itself was
+    suspended, the peer has the whole time again."""
     tcp_user_timeout: float | None = 30.0
     """Seconds that sent data may wait for the peer's TCP to take it before the system ends the connection
     (TCP_USER_TIMEOUT, on TCP sockets, where the system has it). Finds a peer that is gone also without a heartbeat,
@@ -82,14 +83,39 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "trace" and value is not None and not value >= 0:
-                raise ValueError(f"{field.name} must not be negative, it is {value!r}")
+            if field.name != "trace":
+                _check_number(field.name, getattr(self, field.name), str(field.type))
+        if self.trace is not None and not callable(self.trace):
+            raise TypeError(f"trace must be callable, as TraceFile(path) is; it is {self.trace!r}")
+        for name in ("first_frame_timeout", "handshake_timeout", "idle_timeout", "heartbeat_interval"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be more than 0; None switches it off")
         if self.max_window < INITIAL_WINDOW or self.max_window > 2**31 - 1:
             raise ValueError(f"max_window must lie between {INITIAL_WINDOW} and 2^31-1, it is {self.max_window!r}")
-        if self.max_control_frames < 16:
-            raise ValueError("max_control_frames must be at least 16, or ordinary traffic would end the session")
-        if self.max_control_bytes < 1024:
-            raise ValueError("max_control_bytes must be at least 1024, or ordinary traffic would end the session")
-        if self.heartbeat_interval == 0:
-            raise ValueError("heartbeat_interval must be more than 0; None sends no heartbeats")
+        self._check_control_queue()
+        if self.tcp_user_timeout is not None and self.tcp_user_timeout < 0.001:
+            raise ValueError("tcp_user_timeout must be at least 0.001; None leaves it to the system")
+
+    def _check_control_queue(self) -> None:
+        for name, least, each in (("max_control_frames", 16, 1), ("max_control_bytes", 1024, 16)):
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, or ordinary traffic would end the session")
+            if value < each * self.max_streams:  # all streams may end in one turn of the scheduler
+                raise ValueError(
+                    f"{name} must be at least {each * self.max_streams:,} for max_streams={self.max_streams:,}: "
+                    "streams that end together would end the session"
+                )
+
+
+def _check_number(name: str, value: object, kind: str) -> None:
+    """Raises for what a field of this type (its annotation) cannot be."""
+    optional = kind.endswith("None")
+    if optional and value is None:
+        return
+    whole = kind == "int"
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        what = ("an integer" if whole else "a number") + (" or None" if optional else "")
+        raise TypeError(f"{name} must be {what}, it is {value!r}")
+    if not float(value) >= 0:
+        raise ValueError(f"{name} must not be negative, it is {value!r}")

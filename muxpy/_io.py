@@ -234,7 +234,7 @@ class Writer:
                 self._seen = self.reads
                 self._progress.unpark_all()
                 if self.error is None:
-                    await self._park()
+                    await self._rest()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
 
@@ -312,7 +312,7 @@ class Writer:
                 self._complete(batch)
         except TRANSPORT_ERRORS as error:
             self._fail(error)
-        if self._batch is not None or self._core.has_output:
+        if self._batch is not None or self._core.has_output or self._core.crumbs_due is not None:
             self.poke()
 
     async def _finish(self, batch: Batch) -> None:
@@ -336,6 +336,16 @@ class Writer:
             self.error = error
         self._progress.unpark_all()
         self.poke()
+
+    async def _rest(self) -> None:
+        """Until there is something to write, or a crumb of window has held it back for long enough."""
+        due = self._core.crumbs_due
+        if due is None:
+            await self._park()
+        else:
+            with trio.move_on_at(due):
+                await self._park()
+            self._core.release_crumbs()
 
     async def _park(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:

@@ -183,7 +183,7 @@ class Lifecycle:
             state.handle._wake_all()
         if self.core.error is not None:
             self.finish(self.core.error.code, self.core.error)
-        if self.core.has_output:
+        if self.core.has_output or self.core.crumbs_due is not None:
             self.writer.poke()
         self.streams_changed()
 
@@ -209,7 +209,7 @@ class Lifecycle:
         elif error is not None:
             self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
-            wordless = not self.reader.bytes_received and self._session.tls is None
+            wordless = self._session.client and not self.reader.bytes_received and self._session.tls is None
             hint = "; does it expect TLS?" if wordless else ""
             reason = f"the peer closed the connection without saying GOAWAY{hint}"
             self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason))

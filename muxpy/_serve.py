@@ -158,11 +158,11 @@ async def _run_session(
     transport: Transport, client: bool, config: SessionConfig | None, extensions: Iterable[Extension] | None
 ) -> AsyncIterator[Session]:
     config = config or SessionConfig()
-    if config.tcp_user_timeout is not None:
-        transport.set_user_timeout(config.tcp_user_timeout)
     if extensions is None:
         extensions = [Heartbeat()]
     try:
+        if config.tcp_user_timeout is not None:
+            transport.set_user_timeout(config.tcp_user_timeout)
         session = Session(transport, client=client, config=config, extensions=extensions)
     except BaseException:  # an extension that cannot be registered: the transport is ours to close all the same
         await trio.aclose_forcefully(transport)

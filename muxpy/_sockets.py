@@ -36,6 +36,9 @@ LOCAL_QUEUE: Final = 500_000
 TCP_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 """The option's number, on systems that have it (Linux, RFC 5482)."""
 
+LONGEST: Final = 2**31 - 1
+"""Milliseconds that it takes at most: 24 days."""
+
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
 
@@ -79,7 +82,7 @@ class SocketTransport(Transport):
     def set_user_timeout(self, seconds: float) -> None:
         if TCP_USER_TIMEOUT is not None and self._socket.family in (AF_INET, AF_INET6):
             with suppress(OSError):  # of a connection that is gone already: the first read will say why
-                self._socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, round(1000 * seconds)))
+                self._socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(min(1000 * seconds, LONGEST)))
 
     async def receive(self) -> Buffer:
         return self._buffer[: await self._read()]

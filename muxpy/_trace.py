@@ -6,6 +6,7 @@ neither the rules nor the fast ways know of it, and without one nothing is done 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -49,8 +50,8 @@ frame_log = logging.getLogger("muxpy.frames")
 
 _numbers: Final = count(1)
 
-FLUSH: Final = 1.0
-"""Seconds of a trace that may be lost with its process."""
+START: Final = b'{"time":'
+"""How each line begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,42 +112,41 @@ class TraceEvent:
 class TraceFile:
     """A trace hook that writes JSON lines, an object for each event, to a file: `SessionConfig(trace=TraceFile(path))`.
 
-    `muxpy trace PATH` shows such a file as a ladder. One TraceFile may serve many sessions. The file is written anew,
-    and only its owner may read it: it has no payloads, but it shows who talked when, and how much.
+    `muxpy trace PATH` shows such a file as a ladder. One TraceFile may serve many sessions; a trace that is there
+    already is added to. Only its owner may read the file: it has no payloads, but it shows who talked when, and how
+    much. Each event is written at once, so that nothing is lost with a process that is killed.
 
-    Raises OSError if the file cannot be opened. A file that cannot be written later (a full disk) ends the trace with
-    a warning in the log, and no session.
+    Raises FileExistsError if there is something else, and OSError if the file cannot be opened. A file that cannot be
+    written later (a full disk) ends the trace with a warning in the log, and no session.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = Lock()  # sessions of several threads may share it
-        self._flushed = 0.0
-        self._file = os.fdopen(_opened(self.path), "w", encoding="utf-8")
+        self._descriptor: int | None = _opened(self.path)
 
     def __call__(self, event: TraceEvent) -> None:
-        """Write one event. What waits is flushed each second and at a session's end, so that little is lost with a
-        process that is killed, and nothing of what led to an end."""
+        """Write one event."""
+        line = json.dumps(event.as_dict(), separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            if self._file.closed:
+            if self._descriptor is None:
                 return
             try:
-                self._file.write(json.dumps(event.as_dict(), separators=(",", ":")) + "\n")
-                if event.event == "end" or event.time >= self._flushed + FLUSH:
-                    self._flushed = event.time
-                    self._file.flush()
+                os.write(self._descriptor, line)
             except OSError as error:
                 log.warning("%s: the trace ends here: %s", self.path, error)
-                self._give_up()
-
-    def _give_up(self) -> None:
-        with suppress(OSError):  # what is left in its buffer cannot be written either
-            self._file.close()
+                self._close()
 
     def close(self) -> None:
-        """Write what is left, and close the file; events after that are dropped. Raises OSError if it cannot."""
+        """Close the file; events after that are dropped."""
         with self._lock:
-            self._file.close()
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -156,8 +156,13 @@ class TraceFile:
 
 
 def _opened(path: Path) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if path.is_fifo():
+        raise FileExistsError(errno.EEXIST, "a pipe would hold up the session", str(path))
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if os.pread(descriptor, len(START), 0) not in (b"", START):
+            os.close(descriptor)
+            raise FileExistsError(errno.EEXIST, "it is there already, and is no trace", str(path))
         with suppress(OSError):  # it is somebody else's, who lets us write it
             os.fchmod(descriptor, 0o600)  # one that was there may have been for everybody
     return descriptor

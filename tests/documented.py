@@ -23,7 +23,13 @@ ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build"
 PAGE: Final = ROOT / "docs" / "reliability.md"
 FOLDER: Final = PAGE.with_suffix("")
-RUNS: Final = ("chaos", "soak", "fuzz")
+RUNS: Final = {
+    "chaos": "make chaos",
+    "soak": "make soak",
+    "fuzz": "make fuzz",
+    "memory": "python -m tests.adversary",
+}
+"""What makes each table."""
 PLOT: Final = "soak.svg"
 
 PLACE: Final = re.compile(r"(<!-- results: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -32,10 +38,13 @@ PLACE: Final = re.compile(r"(<!-- results: (?P<name>[a-z]+) -->\n).*?(<!-- end -
 def keep(run: str, what: str, head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
     """Keep a run's table. `what` says in a few words how long it was, and with which seed."""
     folder = BUILD / run
-    folder.mkdir(parents=True, exist_ok=True)
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     table = {"what": f"{what}, {date}", "head": list(head), "rows": {name: list(row) for name, row in rows.items()}}
-    (folder / "result.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        print(f"the table could not be kept: {error}", file=sys.stderr)
 
 
 def kept() -> dict[str, dict[str, Any]]:
@@ -60,14 +69,15 @@ def _table(table: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Put the latest runs into the page."""
+    latest = {run: BUILD / run / "result.json" for run in RUNS}
+    absent = [run for run in RUNS if not latest[run].is_file() and not (FOLDER / f"{run}.json").is_file()]
+    if absent:
+        print(f"there is no whole run yet of: {', '.join(RUNS[run] for run in absent)}", file=sys.stderr)
+        return 2
     FOLDER.mkdir(exist_ok=True)
-    for run in RUNS:
-        latest = BUILD / run / "result.json"
-        if latest.is_file():
-            shutil.copy(latest, FOLDER / f"{run}.json")
-        if not (FOLDER / f"{run}.json").is_file():
-            print(f"there is no run yet: make {run}", file=sys.stderr)
-            return 2
+    for run, path in latest.items():
+        if path.is_file():
+            shutil.copy(path, FOLDER / f"{run}.json")
     if (BUILD / "soak" / PLOT).is_file():
         shutil.copy(BUILD / "soak" / PLOT, FOLDER)
     PAGE.write_text(filled(PAGE.read_text(), kept()))

@@ -114,10 +114,14 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
 async def _obey_hangups(
     signals: AsyncIterator[int], terminals: list[int], app: App, console: Console, read_again: Callable[[], object]
 ) -> None:
+    closed = False
     async for _ in signals:
+        if closed:
+            continue  # a second one must not end it in the middle of draining
         if terminals and not _terminals():  # it was closed, and did not ask to read anything
             os.kill(os.getpid(), signal.SIGTERM)
-            break  # one more must not end it in the middle of draining
+            closed = True
+            continue
         notify_reloading()
         try:
             await app.reload(read_again())

@@ -12,7 +12,6 @@ judge its silence.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -94,8 +93,8 @@ class Heartbeat:
         session.kill(HeartbeatLost(f"the peer is dead: nothing was received for {limit:g} s"))
 
     async def _beat(self, session: Session, interval: float) -> None:
-        """Send beats until the stream ends; returns if the peer does not answer them."""
-        with suppress(StreamReset, SessionGoingAway):
+        """Send beats until the stream ends; returns if the peer does not answer them, or takes no more streams."""
+        try:
             stream = await session.open_stream(PRIORITY, self.stream_type)
             number = 0
             while True:
@@ -105,7 +104,13 @@ class Heartbeat:
                     break
                 number = (number + 1) % 2**32
                 await trio.sleep(interval)
-        self.beating = False
+        except SessionGoingAway:
+            return
+        except StreamReset as reset:
+            if reset.retryable:  # the peer is going away
+                return
+        finally:
+            self.beating = False
         log.info("%r: the peer has no heartbeat; going on without", session)
 
     async def _exchange(self, session: Session, stream: Stream, beat: bytes) -> bool:

@@ -66,6 +66,21 @@ class Connection(Receiving):
         return bool(self._outbox)
 
     @property
+    def crumbs_due(self) -> float | None:
+        """When `release_crumbs` should be called; None if nothing waits for that."""
+        return next(iter(self._crumbs.values()), None)
+
+    def release_crumbs(self) -> None:
+        """What was held back by a crumb of window for long enough may be sent."""
+        now = self._clock()
+        for stream, due in list(self._crumbs.items()):
+            if due > now:
+                break
+            del self._crumbs[stream]
+            stream.expect_crumbs()
+            self._outbox.scheduler.put(stream)
+
+    @property
     def used_up(self) -> bool:
         """Whether this side has no stream id left."""
         return not self._table.ids_left
@@ -106,10 +121,7 @@ class Connection(Receiving):
         """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
         stream.outgoing = data
         stream.position = 0
-        if stream.held_back:
-            stream.wait_for_window(self._clock())
-        else:
-            self._outbox.scheduler.add(stream)
+        self._line_up(stream)
 
     def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
         """Frame a copy of `data` for the next batch, if it need not stand in line. False: `submit` it."""

@@ -66,8 +66,9 @@ class Outbox:
     it, so it overtakes nothing. Window updates wait on their stream and merge; of the resets for one stream that wait
     at the same time only the first is sent.
 
-    `max_control_frames` and `max_control_bytes` bound what may wait for reasons of the peer's: answers, and what its
-    own streams bring about. The frames of streams opened here do not count: whoever opens streams waits when many do.
+    `max_control_frames` and `max_control_bytes` bound what may wait for reasons of the peer's: answers, window updates,
+    and what its own streams bring about. The other frames of streams opened here do not count: whoever opens streams
+    waits when many do.
     """
 
     __slots__ = (

@@ -37,6 +37,10 @@ from ._window import Budget
 
 __all__ = ["Receiving"]
 
+CRUMB_WAIT: Final = 0.2
+"""Seconds that a crumb of window may hold data back. A peer that reads on gives more at once; one whose window is meant
+to be that small must still get something. RFC 1122, 4.2.3.4, has 0.1 to 1 s."""
+
 OPENING: Final = 64
 """Bytes kept from the start of a connection until the first frame was whole, to tell what else they may be."""
 
@@ -68,6 +72,7 @@ class Receiving:
         burst, rate = config.reset_burst, config.reset_rate
         self._resets = TokenBucket(burst, rate, clock, "the peer resets its own streams too fast")
         self._provoked = TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast")
+        self._crumbs: dict[StreamState, float] = {}  # held back by a crumb of window, until when
         self._opening: bytearray | None = bytearray()  # the first bytes, until a frame was whole
 
     # ---- what the peer does ----
@@ -145,7 +150,6 @@ class Receiving:
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
             return
         if self.goaway_sent or self._full(extension):
-            self._provoked.take()
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return
@@ -208,17 +212,16 @@ class Receiving:
     def _data_for_forgotten(self, stream_id: int) -> None:
         self._table.require_known(stream_id, "STREAM_DATA")
         if stream_id not in self._table.recent_resets:
-            self._provoked.take()
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
 
     def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
         """RST and WND_INC: both are ignored for a stream that has ended."""
-        if kind == RST and not self._table.is_local(stream_id):
-            self._resets.take()
         stream = self.streams.get(stream_id)
         if stream is None:
             self._table.require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
         elif kind == RST:
+            if not self._table.is_local(stream_id):
+                self._resets.take()
             stream.reset(parse_code(body), by_peer=True)
             self._table.forget(stream)
             changes.reset.append(stream)
@@ -235,9 +238,20 @@ class Receiving:
             if stream.send_window <= 0:
                 changes.writable.append(stream)
             stream.send_window += increment
-            if not stream.held_back:
-                self.counters.blocked_on_window += stream.window_came(self._clock())
-                self._outbox.scheduler.add(stream)
+            self._line_up(stream)
+
+    def _line_up(self, stream: StreamState) -> None:
+        """What waits to be sent stands in line, or waits for window; for more than a crumb of it only for so long."""
+        crumbs = self._crumbs
+        if stream.held_back:
+            stream.wait_for_window(self._clock())
+            if stream.send_window > 0:
+                crumbs.setdefault(stream, self._clock() + CRUMB_WAIT)
+        else:
+            if crumbs:
+                crumbs.pop(stream, None)
+            self.counters.blocked_on_window += stream.window_came(self._clock())
+            self._outbox.scheduler.add(stream)
 
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         last_id, code, debug = parse_goaway(body)

@@ -19,8 +19,11 @@ an object of fifty for each."""
 
 
 SLIVER: Final = 4096
-"""Bytes of window that are worth a frame, if more than that waits to be sent. A sixteenth of the first window, so that
-even a peer which gives window back as late as it can has done so before this little is left."""
+"""Bytes of window that are worth a frame, if more than that waits to be sent: a sixteenth of the first window. Most
+peers have given window back before this little is left."""
+
+LEAST_SLIVER: Final = 512
+"""The same for a peer that was seen to give no more at a time."""
 
 
 class StreamState:
@@ -51,6 +54,7 @@ class StreamState:
         "reset_code",
         "scheduled",
         "send_window",
+        "sliver",
         "stream_type",
         "window",
     )
@@ -76,6 +80,7 @@ class StreamState:
         self.grant = 0  # window increments that wait to be written, merged into one WND_INC
         # Sending.
         self.send_window = INITIAL_WINDOW
+        self.sliver = SLIVER  # less window than this holds back what does not fit into it
         self.outgoing: memoryview | None = None  # what the one sender wants sent: its own buffer, not a copy
         self.position = 0  # how much of it was framed
         self.cut_short = False  # a sender gave up: a FIN would pass for a clean end
@@ -148,12 +153,15 @@ class StreamState:
 
         It does also if it would let go a sliver of it. A peer that reads a little at a time, or means harm, gives
         window in crumbs; sending each in a frame of its own would cost both sides most for least (RFC 1122, 4.2.3.4).
-        Waiting for more cannot hang: the peer then has nearly a whole window of data to read and to give back.
         """
         window = self.send_window
-        if window >= SLIVER:
+        if window >= self.sliver:
             return False
         return window <= 0 or (self.outgoing is not None and window < len(self.outgoing) - self.position)
+
+    def expect_crumbs(self) -> None:
+        """No more window came for long: the peer's windows are that small."""
+        self.sliver = max(min(self.send_window, SLIVER), LEAST_SLIVER)
 
     def wait_for_window(self, now: float) -> None:
         """There is data to send and no window for it."""

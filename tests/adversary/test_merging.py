@@ -21,7 +21,7 @@ from .scene import READS, stage
 async def test_resets_that_wait_are_merged(kind: str) -> None:
     """More streams than are remembered as reset, again and again: each round would be answered anew."""
     count, rounds = RECENT_RESETS + 100, 6
-    config = muxpy.SessionConfig(max_control_frames=3 * count)
+    config = muxpy.SessionConfig(max_control_frames=3 * count, max_streams=16)
     async with stage(kind, client=False, config=config, narrow=True) as scene:
         ids = [(await scene.session.open_stream()).id for _ in range(count)]
         await scene.settle()

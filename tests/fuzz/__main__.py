@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
+SECONDS = 300.0
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < 1e7:
+        raise ValueError(text)
+    return number
+
+
 def main() -> None:
     """Run the parts one after another, and say what came of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300.0, help="for all parts together (default: %(default)g)")
+    parser.add_argument(
+        "--seconds", type=_positive, default=SECONDS, help="for all parts together (default: %(default)g)"
+    )
     parser.add_argument("part", nargs="*", help=f"one of {', '.join(part.name for part in PARTS)}")
     arguments = parser.parse_args()
     try:
@@ -39,7 +50,7 @@ def main() -> None:
         interrupted = True
         print("\ninterrupted: what follows is what was done so far")
     summarise(reports)
-    if not interrupted and len(parts) == len(PARTS):
+    if not interrupted and len(parts) == len(PARTS) and arguments.seconds >= SECONDS:
         keep(
             "fuzz", f"{arguments.seconds:g} s", ["what was done"], {report.name: [report.summary] for report in reports}
         )

@@ -34,6 +34,12 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
+def not_run(name: str, missing: str) -> Report:
+    """A part that lacks what it needs is skipped; where everything must be there, it has failed."""
+    required = os.environ.get("MUXPY_REQUIRE_LIVE_PEERS") == "1"
+    return Report(name, f"skipped: {missing}", [missing] if required else [])
+
+
 @dataclass(frozen=True)
 class Part:
     """One thing to run. `share` is its part of the time, beside the others'."""
@@ -56,7 +62,7 @@ def run_target(name: str, seconds: float) -> Report:
     """Fuzz a target: what is kept is where it begins, what it finds stays in the working folder."""
     missing = running.why_missing()
     if missing is not None:
-        return Report(name, "not run", [missing])
+        return not_run(name, missing)
     folder = WORK / name
     unpack([*load(name), *seeds(name)], folder / "kept")
     outcome = running.fuzz(name, folder / "kept", folder, seconds=seconds)
@@ -103,7 +109,7 @@ def run_differential(seconds: float) -> Report:
 
     missing = why_missing()
     if missing is not None:
-        return Report("differential", "not run", [missing])
+        return not_run("differential", missing)
     log = WORK / "differential.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     seed = random.randrange(SEEDS)

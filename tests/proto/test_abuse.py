@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 
 from muxpy import ProtocolError, SessionConfig
-from muxpy.proto._limits import TokenBucket
+from muxpy.proto._limits import RECENT_RESETS, TokenBucket
 from tests.frame import wire
-from tests.frame.wire import CANCEL, EXTENSION, PROTOCOL_ERROR, REFUSED_STREAM, WND_INC
+from tests.frame.wire import CANCEL, EXTENSION, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, WND_INC
 
 from .side import Side
 
@@ -106,12 +106,37 @@ def test_a_peer_may_provoke_resets_only_so_often(side: Side, provocation: object
     assert "the peer makes this side reset streams too fast" in side.core.error.reason
 
 
-def test_opening_more_than_is_allowed_counts(side: Side) -> None:
+def test_opening_more_than_is_allowed_does_not_count(side: Side) -> None:
+    """It starts no work, and a peer cannot know what is allowed."""
     side = Side(side.client, FEW)
-    side.receive(*[wire.syn(stream_id) for stream_id in islice(side.their_ids(), 30)])
+    ids = side.their_ids()
+    side.receive(*[wire.syn(stream_id) for stream_id in islice(ids, FEW.max_streams)])
+    for stream_id in islice(ids, 500):
+        side.receive(wire.syn(stream_id), wire.rst(stream_id, CANCEL))
+        side.sent()
     assert side.core.error is None
-    side.receive(wire.syn(side.theirs + 60))
-    assert side.core.error is not None
+    assert side.core.counters.refused == 500
+
+
+def test_resets_for_streams_that_are_over_do_not_count(side: Side) -> None:
+    """The Go peer sends one for each frame that meets a stream which it has closed."""
+    side = Side(side.client, FEW)
+    stream = side.accept(fin=True)
+    side.core.finish(stream)
+    side.receive(*[wire.rst(stream.id, STREAM_CLOSED)] * 500)
+    assert side.core.error is None
+
+
+def test_data_for_streams_that_this_side_reset_does_not_count(side: Side) -> None:
+    """More of them than are remembered, with data on its way to all."""
+    side = Side(side.client, FEW)
+    streams = [side.core.open() for _ in range(2 * RECENT_RESETS)]
+    for stream in streams:
+        side.core.reset(stream, CANCEL)
+    for _ in range(5):
+        side.receive(*[wire.data(stream.id, b"on its way") for stream in streams])
+        side.sent()
+    assert side.core.error is None
 
 
 def test_data_for_streams_that_the_application_closed_is_not_the_peers_fault(side: Side) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from muxpy.proto._stream import SLIVER
+from muxpy.proto._receiving import CRUMB_WAIT
+from muxpy.proto._stream import LEAST_SLIVER, SLIVER
 from tests.frame import wire
 from tests.frame.wire import CANCEL, FLOW_CONTROL_ERROR, WINDOW
 
@@ -59,6 +60,52 @@ def test_what_the_window_lets_go_whole_is_sent_however_little(side: Side) -> Non
     side.core.withdraw(stream)
     side.submit(stream, bytes(5))
     assert side.sent() == wire.data(stream.id, bytes(5))
+
+
+def test_a_crumb_of_window_is_used_when_no_more_comes(side: Side) -> None:
+    """The peer may mean its window to be that small, or give it back only when it was used up."""
+    stream = side.open()
+    side.submit(stream, bytes(2 * WINDOW))
+    side.sent()
+    assert side.core.crumbs_due is None
+    side.receive(wire.wnd_inc(stream.id, 100))
+    assert side.core.crumbs_due == CRUMB_WAIT
+    side.core.release_crumbs()
+    assert side.sent() == b""
+    side.now = CRUMB_WAIT
+    side.core.release_crumbs()
+    assert side.sent() == wire.data(stream.id, bytes(100))
+    assert side.core.crumbs_due is None
+
+
+@pytest.mark.parametrize(("given", "enough"), [(2048, 2048), (1, LEAST_SLIVER)])
+def test_windows_that_are_always_small_do_not_wait_each_time(side: Side, given: int, enough: int) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(2 * WINDOW))
+    side.sent()
+    side.receive(wire.wnd_inc(stream.id, given))
+    side.now = CRUMB_WAIT
+    side.core.release_crumbs()
+    side.sent()
+    side.receive(wire.wnd_inc(stream.id, enough - 1))
+    assert side.sent() == b""
+    side.receive(wire.wnd_inc(stream.id, 1))
+    assert side.sent() == wire.data(stream.id, bytes(enough))
+
+
+def test_crumbs_that_became_more_or_that_nobody_wants_are_forgotten(side: Side) -> None:
+    more, gone = side.open(), side.open()
+    for stream in (more, gone):
+        side.submit(stream, bytes(2 * WINDOW))
+        side.sent()
+        side.receive(wire.wnd_inc(stream.id, 1))
+    side.receive(wire.wnd_inc(more.id, SLIVER))
+    side.core.reset(gone, CANCEL)
+    side.sent()
+    side.now = CRUMB_WAIT
+    side.core.release_crumbs()
+    assert side.core.crumbs_due is None
+    assert not side.core.has_output
 
 
 def test_time_spent_on_crumbs_counts_as_blocked(side: Side) -> None:

@@ -164,7 +164,7 @@ async def test_a_burst_of_answers_that_the_peer_reads_is_no_error(autojump_clock
 
 @bounded()
 async def test_open_stream_gets_its_turn_while_bulk_never_stops(autojump_clock: Clock) -> None:
-    config = muxpy.SessionConfig(heartbeat_interval=None, max_control_frames=20)
+    config = muxpy.SessionConfig(heartbeat_interval=None, max_control_frames=20, max_streams=20)
     one, two = pipe_pair(Channel(65536, rate=4e6), Channel())
     opened = 0
     async with (

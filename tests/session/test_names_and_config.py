@@ -115,10 +115,42 @@ def test_the_control_queue_needs_some_room() -> None:
         muxpy.SessionConfig(max_control_bytes=1023)
 
 
-def test_a_heartbeat_needs_an_interval() -> None:
-    with pytest.raises(ValueError, match="heartbeat_interval"):
-        muxpy.SessionConfig(heartbeat_interval=0)
-    assert muxpy.SessionConfig(heartbeat_interval=None).heartbeat_interval is None
+def test_the_control_queue_has_room_for_the_end_of_all_streams() -> None:
+    with pytest.raises(ValueError, match=r"max_control_frames must be at least 20,000 for max_streams=20,000"):
+        muxpy.SessionConfig(max_streams=20_000)
+    with pytest.raises(ValueError, match=r"max_control_bytes must be at least 320,000 for max_streams=20,000"):
+        muxpy.SessionConfig(max_streams=20_000, max_control_frames=20_000)
+    assert muxpy.SessionConfig(max_streams=20_000, max_control_frames=20_000, max_control_bytes=320_000)
+
+
+@pytest.mark.parametrize("wrong", [0, 0.0001])
+def test_the_systems_timeout_is_none_or_at_least_a_millisecond(wrong: float) -> None:
+    with pytest.raises(ValueError, match="tcp_user_timeout"):
+        muxpy.SessionConfig(tcp_user_timeout=wrong)
+
+
+@pytest.mark.parametrize("name", ["first_frame_timeout", "handshake_timeout", "idle_timeout", "heartbeat_interval"])
+def test_zero_is_no_way_to_switch_something_off(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be more than 0; None switches it off"):
+        muxpy.SessionConfig(**{name: 0})  # type: ignore[arg-type]
+    assert getattr(muxpy.SessionConfig(**{name: None}), name) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("max_streams", "10", "max_streams must be an integer, it is '10'"),
+        ("max_streams", 1.5, "an integer"),
+        ("receive_budget", None, "an integer, it is None"),
+        ("drain_timeout", None, "a number, it is None"),
+        ("idle_timeout", "5", "a number or None"),
+        ("accept_backlog", True, "an integer"),
+        ("trace", "session.jsonl", r"trace must be callable, as TraceFile\(path\) is"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_named(name: str, wrong: object, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        muxpy.SessionConfig(**{name: wrong})  # type: ignore[arg-type]
 
 
 def test_texts_of_ends() -> None:

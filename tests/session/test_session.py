@@ -131,7 +131,7 @@ async def test_operations_are_checkpoints() -> None:
 @bounded(600)
 async def test_opening_waits_while_too_much_is_queued(writing: str, autojump_clock: Clock) -> None:
     """The queue of control frames is bounded from this side too: open_stream waits rather than fill it."""
-    config = muxpy.SessionConfig(max_control_frames=16, drain_timeout=0)
+    config = muxpy.SessionConfig(max_control_frames=16, max_streams=16, drain_timeout=0)
     outgoing = Channel(0 if writing == "blocked" else 1 << 20)
     async with raw_session(config=config, outgoing=outgoing) as (session, peer), trio.open_nursery() as nursery:
 
@@ -153,7 +153,7 @@ async def test_opening_waits_while_too_much_is_queued(writing: str, autojump_clo
 @bounded(600)
 async def test_opening_does_not_wait_for_all_bulk_data(autojump_clock: Clock) -> None:
     """When the queue is long, an opener waits for the queue to shorten, not for other streams to fall silent."""
-    config = muxpy.SessionConfig(max_control_frames=16, drain_timeout=0)
+    config = muxpy.SessionConfig(max_control_frames=16, max_streams=16, drain_timeout=0)
     outgoing = Channel(0)
     async with raw_session(config=config, outgoing=outgoing) as (session, peer), trio.open_nursery() as nursery:
         streams = [await session.open_stream() for _ in range(4)]

@@ -475,6 +475,23 @@ async def test_a_sender_never_passes_its_window(autojump_clock: trio.testing.Moc
 
 
 @bounded()
+async def test_a_small_window_is_used_at_last(autojump_clock: trio.testing.MockClock) -> None:
+    """A peer may keep no more than that under way, or give its window back only when all of it was used."""
+    async with raw_session() as (session, peer), trio.open_nursery() as nursery:
+        stream = await session.open_stream()
+        nursery.start_soon(stream.send_all, bytes(WINDOW + 5000))
+        await peer.expect(SYN)
+        received = 0
+        while received < WINDOW:
+            received += len((await peer.expect(DATA)).body)
+        for _ in range(2):
+            await peer.send(encode_wnd_inc(stream.id, 2048))
+            assert len((await peer.expect(DATA)).body) == 2048
+        await peer.send(encode_wnd_inc(stream.id, 2048))
+        assert len((await peer.expect(DATA)).body) == 5000 - 2 * 2048  # all that is left
+
+
+@bounded()
 async def test_a_receiver_gives_window_in_half_windows(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_session(client=False) as (session, peer):
         await peer.send(encode_syn(3), *[data(3, bytes(8192)) for _ in range(8)])

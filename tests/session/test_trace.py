@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
 import threading
 from typing import TYPE_CHECKING, Any
@@ -233,18 +234,32 @@ async def test_a_full_disk_ends_the_trace_and_no_session(caplog: pytest.LogCaptu
     assert record.getMessage() == "/dev/full: the trace ends here: [Errno 28] No space left on device"
 
 
-def test_a_file_is_its_owners_and_written_anew(tmp_path: Path) -> None:
+def test_a_file_is_its_owners_and_added_to(tmp_path: Path) -> None:
     path = tmp_path / "trace"
-    path.write_text("from before")
+    with muxpy.TraceFile(path) as trace:
+        trace(muxpy.TraceEvent(time=0.5, session=1, event="begin"))
+    before = written(path)
     path.chmod(0o644)
     with muxpy.TraceFile(path) as trace:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         trace(muxpy.TraceEvent(time=1.5, session=7, event="end", text="\u00e9\n"))
-        assert written(path) == [{"time": 1.5, "session": 7, "event": "end", "text": "\u00e9\n"}]  # flushed by the end
+        assert written(path) == [*before, {"time": 1.5, "session": 7, "event": "end", "text": "\u00e9\n"}]  # at once
     trace(muxpy.TraceEvent(time=2.5, session=7, event="begin"))  # it is closed: nothing happens
-    assert len(written(path)) == 1
+    assert len(written(path)) == 2
     with pytest.raises(FileNotFoundError):
         muxpy.TraceFile(tmp_path / "nowhere" / "trace")
+
+
+def test_what_is_no_trace_is_not_written_to(tmp_path: Path) -> None:
+    precious = tmp_path / "tokens.toml"
+    precious.write_text("[[users]]")
+    with pytest.raises(FileExistsError, match="is no trace"):
+        muxpy.TraceFile(precious)
+    assert precious.read_text() == "[[users]]"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileExistsError, match="a pipe would hold up the session"):
+        muxpy.TraceFile(pipe)
 
 
 @bounded(5)

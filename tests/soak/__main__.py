@@ -34,6 +34,8 @@ OUTPUT: Final = Path("build/soak")
 INTERRUPTED: Final = 130
 """The exit status that shells use for an end by Ctrl-C."""
 
+SECONDS: Final = 600.0
+
 ROUND: Final = 20.0
 """Seconds of load before each rest, about."""
 
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = record.faults()
     for fault in faults:
         console.print(f"FAULT: {fault}")
-    if not interrupted:
+    if not interrupted and options.seconds >= SECONDS:
         keep("soak", f"{options.seconds:g} s, {rounds} rounds, seed {options.seed}", ROLES, figures)
     if interrupted:
         console.print("interrupted: both processes have been ended")
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Look for what leaks in a long run.")
-    parser.add_argument("--seconds", type=_positive, default=600.0, help="time under load (600)")
+    parser.add_argument("--seconds", type=_positive, default=SECONDS, help=f"time under load ({SECONDS:g})")
     parser.add_argument("--rounds", type=int, help="rests in it (one every 20 s)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="the same streams again (any)")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help=f"where samples go ({OUTPUT})")

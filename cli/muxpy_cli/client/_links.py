@@ -252,7 +252,8 @@ class Links:
             await self._serve(session)
             nursery.cancel_scope.cancel()
         end = await session.wait()
-        reason = describe(end.error) if end.error is not None else "the other end closed it"
+        closed = "its stream ids are used up" if link.used_up.is_set() else "the other end closed it"
+        reason = describe(end.error) if end.error is not None else closed
         return f"the session with {address} has ended: {reason}"
 
     async def _leave_when_used_up(self, link: Link, session: muxpy.Session) -> None:

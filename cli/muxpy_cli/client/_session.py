@@ -148,8 +148,9 @@ def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseExcept
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
         # Certificates were fine: it may have too much to do, or be about to end.
         return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
+    text = describe(error).removesuffix("; does it expect TLS?")  # which is said in the program's words
     hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
-    return Failure(f"{options.address} does not answer as a muxpy: {describe(error)}{hint}")
+    return Failure(f"{options.address} does not answer as a muxpy: {text}{hint}")
 
 
 def _said_nothing(error: BaseException) -> bool:

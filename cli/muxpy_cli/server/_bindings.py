@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ._peer import Peer
 
 __all__ = ["Binding", "Bindings", "Holder"]
+
+LAST_ID: Final = 2**31 - 2
+"""The last stream id of a server."""
 
 
 @dataclass(eq=False)
@@ -165,7 +168,10 @@ class Binding:
 
 async def _open(peer: Peer) -> muxpy.Stream:
     try:
-        return await peer.session.open_stream(stream_type=Purpose.FORWARDED)
+        stream = await peer.session.open_stream(stream_type=Purpose.FORWARDED)
+        if stream.id >= LAST_ID:  # the client connects anew; what is open has the time that draining gives
+            peer.nursery.start_soon(peer.session.aclose)
+        return stream
     finally:
         peer.opening -= 1
 

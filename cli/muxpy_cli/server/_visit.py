@@ -97,6 +97,8 @@ class Visit:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(serve_streams, self._session, self._handle)
                     end = await self._session.wait()
+                    if self._peer is None and isinstance(end.error, muxpy.ProtocolError):
+                        self._refusal = self._refusal or NotWelcome(end.error.reason)
                     if self._peer is not None:
                         self._peer.end()
                     self._nursery.cancel_scope.deadline = trio.current_time() + GRACE

@@ -83,7 +83,6 @@ class _Show:
         self._session = session
         self._folding = Folding(everything=everything)
         self._ladder = Ladder(page.width, page.signs)
-        self._gone: dict[int, SessionAccount] = {}
 
     def event(self, event: muxpy.TraceEvent) -> None:
         if self._session is not None and event.session != self._session:
