@@ -42,7 +42,8 @@ class SessionConfig:
     max_control_frames: int = 10_000
     """Control frames waiting to be written because of what the peer did: answers, window updates, the end of its
     streams. A peer that makes us answer but does not read ends the session here instead of growing it, as in Go's
-    HTTP/2 server. `open_stream` waits while half as many wait in all."""
+    HTTP/2 server. At least `max_streams` in any case, which may all end at once. `open_stream` waits while half as many
+    wait in all."""
     max_control_bytes: int = 256 * _KIB
     """The same in bytes: what the frames above come to at most, with some room, since most have 8 to 16 bytes."""
     reset_burst: int = 10_000
@@ -92,20 +93,11 @@ class SessionConfig:
                 raise ValueError(f"{name} must be more than 0; None switches it off")
         if self.max_window < INITIAL_WINDOW or self.max_window > 2**31 - 1:
             raise ValueError(f"max_window must lie between {INITIAL_WINDOW} and 2^31-1, it is {self.max_window!r}")
-        self._check_control_queue()
+        for name, least in (("max_control_frames", 16), ("max_control_bytes", 1024)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, or ordinary traffic would end the session")
         if self.tcp_user_timeout is not None and self.tcp_user_timeout < 0.001:
             raise ValueError("tcp_user_timeout must be at least 0.001; None leaves it to the system")
-
-    def _check_control_queue(self) -> None:
-        for name, least, each in (("max_control_frames", 16, 1), ("max_control_bytes", 1024, 16)):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, or ordinary traffic would end the session")
-            if value < each * self.max_streams:  # all streams may end in one turn of the scheduler
-                raise ValueError(
-                    f"{name} must be at least {each * self.max_streams:,} for max_streams={self.max_streams:,}: "
-                    "streams that end together would end the session"
-                )
 
 
 def _check_number(name: str, value: object, kind: str) -> None:

@@ -16,6 +16,9 @@ __all__ = ["Batch", "Outbox"]
 GRANT_SIZE: Final = HEADER_SIZE + 4
 """Bytes of a WND_INC."""
 
+LARGEST_FRAME: Final = HEADER_SIZE + 8
+"""Bytes of a SYN with everything; no other control frame but GOAWAY has more."""
+
 
 class Batch:
     """Bytes for one or a few writes: `size` of them. `done`: streams whose submitted data ends in this batch."""
@@ -72,13 +75,14 @@ class Outbox:
     """
 
     __slots__ = (
-        "_config",
         "_control_frames",
         "_counted",
         "_counted_bytes",
         "_counters",
         "_framed",
         "_granting",
+        "_most_bytes",
+        "_most_frames",
         "_resetting",
         "scheduler",
         "small_frames",
@@ -92,7 +96,9 @@ class Outbox:
         self._counted = self._counted_bytes = 0  # those of them that count against the limits
         self._granting: list[StreamState] = []
         self._resetting: set[int] = set()
-        self._config = config
+        # All streams of the peer may end in one turn of the scheduler, which is not the peer's fault.
+        self._most_frames = max(config.max_control_frames, config.max_streams)
+        self._most_bytes = max(config.max_control_bytes, LARGEST_FRAME * config.max_streams)
         self._counters = counters
 
     def __bool__(self) -> bool:
@@ -137,10 +143,10 @@ class Outbox:
 
     def check(self) -> None:
         """Raise if what the peer made us queue earlier is more than it reads."""
-        if self._counted + len(self._granting) > self._config.max_control_frames:
-            too_much = f"{self._config.max_control_frames} control frames"
-        elif self._counted_bytes + len(self._granting) * GRANT_SIZE > self._config.max_control_bytes:
-            too_much = f"{self._config.max_control_bytes} bytes of control frames"
+        if self._counted + len(self._granting) > self._most_frames:
+            too_much = f"{self._most_frames} control frames"
+        elif self._counted_bytes + len(self._granting) * GRANT_SIZE > self._most_bytes:
+            too_much = f"{self._most_bytes} bytes of control frames"
         else:
             return
         raise ProtocolError(

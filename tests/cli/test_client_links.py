@@ -33,6 +33,7 @@ class FakeSession:
     def __init__(self, streams: int, *, going_away: bool = False) -> None:
         self.streams = streams
         self.going_away = going_away
+        self.id = 3  # of the stream that it opens, which is itself
 
     def statistics(self) -> SimpleNamespace:
         return SimpleNamespace(streams_open=self.streams)

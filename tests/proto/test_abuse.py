@@ -193,6 +193,17 @@ def test_the_queue_has_a_bound_in_bytes(side: Side) -> None:
     assert side.core.error.code == PROTOCOL_ERROR
 
 
+def test_the_queue_has_room_for_the_end_of_all_streams(side: Side) -> None:
+    """Their handlers may all return in one turn of the scheduler."""
+    side = Side(side.client, SessionConfig(max_streams=500, max_control_frames=16, max_control_bytes=1024))
+    streams = [side.accept(stream_id, fin=True) for stream_id in islice(side.their_ids(), 500)]
+    for stream in streams:
+        side.core.finish(stream)
+    side.receive(wire.wnd_inc(streams[0].id, 1))
+    assert side.core.error is None
+    assert len(side.frames()) == 500
+
+
 # ---- ids ----
 
 

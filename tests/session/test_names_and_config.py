@@ -115,14 +115,6 @@ def test_the_control_queue_needs_some_room() -> None:
         muxpy.SessionConfig(max_control_bytes=1023)
 
 
-def test_the_control_queue_has_room_for_the_end_of_all_streams() -> None:
-    with pytest.raises(ValueError, match=r"max_control_frames must be at least 20,000 for max_streams=20,000"):
-        muxpy.SessionConfig(max_streams=20_000)
-    with pytest.raises(ValueError, match=r"max_control_bytes must be at least 320,000 for max_streams=20,000"):
-        muxpy.SessionConfig(max_streams=20_000, max_control_frames=20_000)
-    assert muxpy.SessionConfig(max_streams=20_000, max_control_frames=20_000, max_control_bytes=320_000)
-
-
 @pytest.mark.parametrize("wrong", [0, 0.0001])
 def test_the_systems_timeout_is_none_or_at_least_a_millisecond(wrong: float) -> None:
     with pytest.raises(ValueError, match="tcp_user_timeout"):

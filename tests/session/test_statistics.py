@@ -401,13 +401,7 @@ def calls_of(ask: Callable[[], object]) -> int:
 
 @bounded()
 async def test_statistics_of_ten_thousand_streams_cost_what_those_of_one_do(autojump_clock: Clock) -> None:
-    config = muxpy.SessionConfig(
-        max_streams=20_000,
-        accept_backlog=20_000,
-        max_control_frames=20_000,
-        max_control_bytes=320_000,
-        heartbeat_interval=None,
-    )
+    config = muxpy.SessionConfig(max_streams=20_000, accept_backlog=20_000, heartbeat_interval=None)
     async with raw_session(client=False, config=config) as (session, peer):
         await peer.send(encode_syn(3), data(3, b"something to read"))
         stream = await session.accept_stream()
