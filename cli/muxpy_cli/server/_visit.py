@@ -43,7 +43,7 @@ class Visit:
         self._name = str(Address(*address)) if address is not None else self._host
         self._config = muxpy.SessionConfig(
             drain_timeout=options.drain,
-            idle_timeout=options.session_idle_timeout,
+            idle_timeout=options.session_idle_timeout or None,  # 0 is never
             reset_rate=RESET_RATE,
             trace=server.trace,
         )
