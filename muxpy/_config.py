@@ -42,10 +42,11 @@ class SessionConfig:
     max_control_frames: int = 10_000
     """Control frames waiting to be written because of what the peer did: answers, window updates, the end of its
     streams. A peer that makes us answer but does not read ends the session here instead of growing it, as in Go's
-    HTTP/2 server. At least `max_streams` in any case, which may all end at once. `open_stream` waits while half as many
-    wait in all."""
+    HTTP/2 server. At least two for each of `max_streams` in any case, which may all end at once. `open_stream` waits
+    while half as many wait in all."""
     max_control_bytes: int = 256 * _KIB
-    """The same in bytes: what the frames above come to at most, with some room, since most have 8 to 16 bytes."""
+    """The same in bytes: what the frames above come to at most, with some room, since most have 8 to 16 bytes. At least
+    24 for each of `max_streams`."""
     reset_burst: int = 10_000
     """Resets at once that do not count as an attack: those of the peer for streams that it opened itself, and, apart
     from them, those that it makes this side send by breaking rules. Enough for a client that gives up a full session
@@ -109,5 +110,5 @@ def _check_number(name: str, value: object, kind: str) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         what = ("an integer" if whole else "a number") + (" or None" if optional else "")
         raise TypeError(f"{name} must be {what}, it is {value!r}")
-    if not float(value) >= 0:
+    if not value >= 0:  # type: ignore[operator] # and no NaN
         raise ValueError(f"{name} must not be negative, it is {value!r}")

@@ -123,30 +123,25 @@ class TraceFile:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = Lock()  # sessions of several threads may share it
-        self._descriptor: int | None = _opened(self.path)
+        # Unbuffered; a file object all the same, which closes itself if nobody does.
+        self._file = os.fdopen(_opened(self.path), "ab", buffering=0)
 
     def __call__(self, event: TraceEvent) -> None:
         """Write one event."""
         line = json.dumps(event.as_dict(), separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            if self._descriptor is None:
+            if self._file.closed:
                 return
             try:
-                os.write(self._descriptor, line)
+                self._file.write(line)
             except OSError as error:
                 log.warning("%s: the trace ends here: %s", self.path, error)
-                self._close()
+                self._file.close()
 
     def close(self) -> None:
         """Close the file; events after that are dropped."""
         with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with suppress(OSError):
-                os.close(descriptor)
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -163,6 +158,9 @@ def _opened(path: Path) -> int:
         if os.pread(descriptor, len(START), 0) not in (b"", START):
             os.close(descriptor)
             raise FileExistsError(errno.EEXIST, "it is there already, and is no trace", str(path))
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")  # what was last had no room: it must not spoil what comes
         with suppress(OSError):  # it is somebody else's, who lets us write it
             os.fchmod(descriptor, 0o600)  # one that was there may have been for everybody
     return descriptor

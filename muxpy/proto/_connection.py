@@ -4,6 +4,8 @@
 shell may ask.
 """
 
+from itertools import takewhile
+
 from muxpy._codes import ErrorCode
 from muxpy.frame import encode_data_header, encode_goaway, encode_syn
 
@@ -68,17 +70,15 @@ class Connection(Receiving):
     @property
     def crumbs_due(self) -> float | None:
         """When `release_crumbs` should be called; None if nothing waits for that."""
-        return next(iter(self._crumbs.values()), None)
+        return next(iter(self._crumbs.values())) if self._crumbs else None
 
     def release_crumbs(self) -> None:
         """What was held back by a crumb of window for long enough may be sent."""
         now = self._clock()
-        for stream, due in list(self._crumbs.items()):
-            if due > now:
-                break
+        for stream in list(takewhile(lambda stream: self._crumbs[stream] <= now, self._crumbs)):
             del self._crumbs[stream]
             stream.expect_crumbs()
-            self._outbox.scheduler.put(stream)
+            self._outbox.scheduler.add(stream)
 
     @property
     def used_up(self) -> bool:
@@ -226,6 +226,8 @@ class Connection(Receiving):
         `turn`: how many quanta a stream in line may send at a time, for weight 1. `exact`: rather end early than give
         others the turn of a stream that may come back to it.
         """
+        if self._crumbs:  # here too: while there is always more to write, nobody rests
+            self.release_crumbs()
         return self._outbox.next_batch(limit, self._clock, turn=turn, exact=exact)
 
     def _send_fin(self, stream: StreamState) -> None:

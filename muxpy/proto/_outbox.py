@@ -16,9 +16,6 @@ __all__ = ["Batch", "Outbox"]
 GRANT_SIZE: Final = HEADER_SIZE + 4
 """Bytes of a WND_INC."""
 
-LARGEST_FRAME: Final = HEADER_SIZE + 8
-"""Bytes of a SYN with everything; no other control frame but GOAWAY has more."""
-
 
 class Batch:
     """Bytes for one or a few writes: `size` of them. `done`: streams whose submitted data ends in this batch."""
@@ -96,9 +93,10 @@ class Outbox:
         self._counted = self._counted_bytes = 0  # those of them that count against the limits
         self._granting: list[StreamState] = []
         self._resetting: set[int] = set()
-        # All streams of the peer may end in one turn of the scheduler, which is not the peer's fault.
-        self._most_frames = max(config.max_control_frames, config.max_streams)
-        self._most_bytes = max(config.max_control_bytes, LARGEST_FRAME * config.max_streams)
+        # All streams of the peer may end in one turn of the scheduler, each with a FIN and with window for what was not
+        # read, and that is not the peer's fault.
+        self._most_frames = max(config.max_control_frames, 2 * config.max_streams)
+        self._most_bytes = max(config.max_control_bytes, 2 * GRANT_SIZE * config.max_streams)
         self._counters = counters
 
     def __bool__(self) -> bool:

@@ -244,13 +244,16 @@ class Receiving:
         """What waits to be sent stands in line, or waits for window; for more than a crumb of it only for so long."""
         crumbs = self._crumbs
         if stream.held_back:
-            stream.wait_for_window(self._clock())
-            if stream.send_window > 0:
-                crumbs.setdefault(stream, self._clock() + CRUMB_WAIT)
+            if not stream.scheduled:  # else it sends that yet, and waits with none
+                now = self._clock()
+                stream.wait_for_window(now)
+                if stream.send_window > 0:
+                    crumbs.setdefault(stream, now + CRUMB_WAIT)
         else:
             if crumbs:
                 crumbs.pop(stream, None)
-            self.counters.blocked_on_window += stream.window_came(self._clock())
+            if stream.blocked_since is not None:
+                self.counters.blocked_on_window += stream.window_came(self._clock())
             self._outbox.scheduler.add(stream)
 
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:

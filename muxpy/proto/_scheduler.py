@@ -40,17 +40,12 @@ class Scheduler:
         self._urgent: deque[StreamState] = deque()
 
     def add(self, stream: StreamState) -> None:
-        """Put a stream in line, if it has data, window for more than a crumb of it, and is not there yet.
+        """Put a stream in line, if it has data, window, and is not there yet.
 
         One that comes back with a part of its turn unused goes on with it, at the head. A sender has one write in line
         at a time, often less than its turn; at the back it would lose the rest each time, and its weight with it.
         It also lets a small message pass bulk data as long as its stream has used less than its share.
         """
-        if not stream.held_back:
-            self.put(stream)
-
-    def put(self, stream: StreamState) -> None:
-        """The same for any window."""
         if stream.scheduled or stream.outgoing is None or stream.send_window <= 0:
             return
         stream.scheduled = True

@@ -160,7 +160,7 @@ class StreamState:
         return window <= 0 or (self.outgoing is not None and window < len(self.outgoing) - self.position)
 
     def expect_crumbs(self) -> None:
-        """No more window came for long: the peer's windows are that small."""
+        """This was all the window that came for long: the peer's windows are that small."""
         self.sliver = max(min(self.send_window, SLIVER), LEAST_SLIVER)
 
     def wait_for_window(self, now: float) -> None:

@@ -31,8 +31,8 @@ PROVOKED = "the peer makes this side reset streams too fast: more than 100 at on
 UNREAD = "the peer does not read its answers"
 FEW = muxpy.SessionConfig(reset_burst=BURST, reset_rate=0)
 FULL = muxpy.SessionConfig(reset_burst=BURST, reset_rate=0, max_streams=1)
-FEW_FRAMES = muxpy.SessionConfig(max_control_frames=500, max_streams=500)
-FEW_BYTES = muxpy.SessionConfig(max_control_bytes=4096, max_streams=256)
+FEW_FRAMES = muxpy.SessionConfig(max_control_frames=500, max_streams=100)
+FEW_BYTES = muxpy.SessionConfig(max_control_bytes=4096, max_streams=100)
 """Of frames that are as small as this, a few hundred."""
 
 # What one stream of the peer can be used for.

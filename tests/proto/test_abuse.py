@@ -196,12 +196,13 @@ def test_the_queue_has_a_bound_in_bytes(side: Side) -> None:
 def test_the_queue_has_room_for_the_end_of_all_streams(side: Side) -> None:
     """Their handlers may all return in one turn of the scheduler."""
     side = Side(side.client, SessionConfig(max_streams=500, max_control_frames=16, max_control_bytes=1024))
-    streams = [side.accept(stream_id, fin=True) for stream_id in islice(side.their_ids(), 500)]
+    streams = [side.accept(stream_id) for stream_id in islice(side.their_ids(), 500)]
+    side.receive(*(wire.data(stream.id, b"unread") for stream in streams))
     for stream in streams:
-        side.core.finish(stream)
+        side.core.close(stream)
     side.receive(wire.wnd_inc(streams[0].id, 1))
     assert side.core.error is None
-    assert len(side.frames()) == 500
+    assert len(side.frames()) == 1000  # a FIN each, and window for what was not read
 
 
 # ---- ids ----

@@ -33,7 +33,7 @@ def refill(side: Side, stream: StreamState) -> None:
 
 
 def test_answers_for_forgotten_streams_of_our_own_count(client: bool) -> None:
-    side = Side(client, SessionConfig(max_control_frames=100, max_streams=100))
+    side = Side(client, SessionConfig(max_control_frames=100, max_streams=50))
     ids = []
     for _ in range(RECENT_RESETS + 10):
         stream = side.open(fin=True)

@@ -78,6 +78,30 @@ def test_a_crumb_of_window_is_used_when_no_more_comes(side: Side) -> None:
     assert side.core.crumbs_due is None
 
 
+def test_a_crumb_does_not_wait_for_others_to_finish(side: Side) -> None:
+    """While there is always more to write, the writer never rests."""
+    crumbed, busy = side.open(), side.open()
+    side.submit(crumbed, bytes(2 * WINDOW))
+    side.sent()
+    side.receive(wire.wnd_inc(crumbed.id, 100), wire.wnd_inc(busy.id, 10 * WINDOW))
+    side.submit(busy, bytes(10 * WINDOW))
+    side.core.next_batch(WINDOW)
+    side.now = CRUMB_WAIT
+    side.core.next_batch(WINDOW)
+    assert crumbed.send_window == 0
+    assert side.core.has_output
+
+
+def test_what_stands_in_line_waits_for_no_crumb(side: Side) -> None:
+    stream = side.open()
+    side.submit(stream, bytes(2 * WINDOW))
+    side.core.next_batch(60_000)
+    assert 0 < stream.send_window < SLIVER
+    side.receive(wire.wnd_inc(stream.id, 1))
+    assert side.core.crumbs_due is None
+    assert stream.blocked_since is None
+
+
 @pytest.mark.parametrize(("given", "enough"), [(2048, 2048), (1, LEAST_SLIVER)])
 def test_windows_that_are_always_small_do_not_wait_each_time(side: Side, given: int, enough: int) -> None:
     stream = side.open()

@@ -226,9 +226,9 @@ def test_a_peer_that_reads_its_answers_may_go_on(client: bool) -> None:
 
 
 def test_window_updates_that_wait_count_once_a_stream(client: bool) -> None:
-    side = Side(client, SessionConfig(max_control_frames=16, max_streams=16))
+    side = Side(client, SessionConfig(max_control_frames=16, max_streams=8))
     ids = side.their_ids()
-    streams = [*(side.accept(next(ids)) for _ in range(16)), side.open()]
+    streams = [*(side.accept(next(ids)) for _ in range(8)), *(side.open() for _ in range(9))]
     for _ in range(5):
         for stream in streams[:16]:
             side.receive(*(wire.data(stream.id, bytes(16383)) for _ in range(3)))

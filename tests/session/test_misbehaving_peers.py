@@ -312,7 +312,7 @@ async def test_a_flood_whose_answers_are_not_read_ends_the_session(
     flood: Callable[[int], bytes], autojump_clock: Clock
 ) -> None:
     outgoing = Channel(100)
-    config = muxpy.SessionConfig(max_control_frames=500, max_streams=500, accept_backlog=10)
+    config = muxpy.SessionConfig(max_control_frames=500, max_streams=100, accept_backlog=10)
     most_waiting = 0
     async with raw_session(client=False, config=config, outgoing=outgoing) as (session, peer):
         stream = await session.open_stream()

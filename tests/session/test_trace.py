@@ -250,6 +250,14 @@ def test_a_file_is_its_owners_and_added_to(tmp_path: Path) -> None:
         muxpy.TraceFile(tmp_path / "nowhere" / "trace")
 
 
+def test_half_a_line_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(b'{"time":1.5,"session":1,"event":"begin"}\n{"time":2.0,"sess')
+    with muxpy.TraceFile(path) as trace:
+        trace(muxpy.TraceEvent(time=3.0, session=1, event="begin"))
+    assert path.read_bytes().splitlines()[2] == b'{"time":3.0,"session":1,"event":"begin"}'
+
+
 def test_what_is_no_trace_is_not_written_to(tmp_path: Path) -> None:
     precious = tmp_path / "tokens.toml"
     precious.write_text("[[users]]")
