@@ -1,8 +1,9 @@
-"""The connecting end when a session has used up its stream ids: another one takes over."""
+"""Either end of the forwarder when a session has used up its stream ids: another one takes over."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _links
 from muxpy_cli.client._links import Links
 from muxpy_cli.relay import serve_streams
+from muxpy_cli.server import _bindings
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose
@@ -107,3 +109,21 @@ async def test_what_never_ends_does_not_keep_a_used_up_session(
         assert stream.session is ends.sessions[1]
         with pytest.raises(trio.BrokenResourceError):
             await bound.receive_some()
+
+
+@pytest.mark.parametrize(("stream_id", "leaves"), [(LAST - 3, False), (LAST - 1, True)])
+async def test_the_listening_end_leaves_a_session_that_it_has_used_up(stream_id: int, leaves: bool) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    async with (
+        muxpy.open_session(far, client=True, extensions=[]) as client,
+        muxpy.open_session(near, client=False, extensions=[]) as server,
+        trio.open_nursery() as nursery,
+    ):
+        server._core._table._next_id = stream_id
+        peer = SimpleNamespace(session=server, nursery=nursery, opening=1)
+        stream = await _bindings._open(cast("Any", peer))
+        assert (stream.id, peer.opening) == (stream_id, 0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server._life.closing is leaves
+        stream.reset()
+        client.kill()
