@@ -27,6 +27,7 @@ FRAMES_A_TURN: Final = 1024
 is a millisecond; of messages of 256 bytes a whole read has as many."""
 
 LEAST_READ: Final = 4096
+"""Bytes that are read at once in any case: less would cost more in system calls than it gives the others."""
 
 ENOUGH_FRAMES: Final = 32
 """Small messages that are written without waiting for more: a system call among so many is cheap already, and the
