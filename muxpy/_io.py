@@ -313,7 +313,7 @@ class Writer:
                 self._complete(batch)
         except TRANSPORT_ERRORS as error:
             self._fail(error)
-        if self._batch is not None or self._core.has_output or self._core.crumbs_due is not None:
+        if self._batch is not None or self._core.needs_writer:
             self.poke()
 
     async def _finish(self, batch: Batch) -> None:
@@ -344,9 +344,8 @@ class Writer:
         if due is None:
             await self._park()
         else:
-            with trio.move_on_at(due):
+            with trio.move_on_at(due):  # then the next batch has it
                 await self._park()
-            self._core.release_crumbs()
 
     async def _park(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:

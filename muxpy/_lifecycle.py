@@ -130,8 +130,7 @@ class Lifecycle:
                 return
             if self._silent and not overslept(due):
                 self.core.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, f"no frame was received within {limit:g} s"))
-                assert self.core.error is not None
-                self.finish(self.core.error.code, self.core.error)
+                self._finish_if_broken()
                 break
         await self.reader.run()  # after an error too: when the peer ends, it has read the last words
 
@@ -181,9 +180,8 @@ class Lifecycle:
             state.handle._on_writable()
         for state in changes.reset:
             state.handle._wake_all()
-        if self.core.error is not None:
-            self.finish(self.core.error.code, self.core.error)
-        if self.core.has_output or self.core.crumbs_due is not None:
+        self._finish_if_broken()
+        if self.core.needs_writer:
             self.writer.poke()
         self.streams_changed()
 
@@ -202,8 +200,8 @@ class Lifecycle:
         if not isinstance(error, OSError):
             error = self.writer.error or error
         remote = self.core.remote_goaway
-        if self.core.error is not None:
-            self.finish(self.core.error.code, self.core.error)
+        if self._finish_if_broken():
+            pass
         elif in_order or (remote is not None and remote.code != ErrorCode.NO_ERROR):
             self._finish_in_order()
         elif error is not None:
@@ -259,6 +257,13 @@ class Lifecycle:
             slot.wake()
         self._progress.unpark_all()
         self._over.set()
+
+    def _finish_if_broken(self) -> bool:
+        """Whether a rule was broken, which ends the session."""
+        error = self.core.error
+        if error is not None:
+            self.finish(error.code, error)
+        return error is not None
 
     def _finish_in_order(self) -> None:
         """The session is over, with what the peer's GOAWAY says about it, if that came."""

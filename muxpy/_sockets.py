@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from ._transport import Address, Transport
-from .frame import Buffer, looks_like, looks_like_muxado
+from .frame import HEADER_SIZE, Buffer, looks_like, looks_like_muxado
 from .proto import Batch
 
 __all__ = ["SocketTransport", "TlsTransport", "bound_local_queue", "peer_name"]
@@ -209,19 +209,17 @@ class TlsTransport(SocketTransport):
             except ssl.SSLError as error:
                 with suppress(OSError):
                     await self._flush()  # the alert that tells the peer why
-                raise self._in_words(error) from None
+                self._put_in_words(error)
+                raise
             else:
                 await self._flush()
                 return
 
-    def _in_words(self, error: ssl.SSLError) -> ssl.SSLError:
-        """The handshake's error, or one that says what the peer speaks instead of TLS."""
+    def _put_in_words(self, error: ssl.SSLError) -> None:
+        """Have the handshake's error say what the peer speaks instead of TLS, if that is known."""
         stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
-        if stranger in (None, "TLS"):
-            return error
-        told = ssl.SSLError(error.errno or ssl.SSL_ERROR_SSL, f"this looks like {stranger}, not TLS")
-        told.library, told.reason = error.library, str(told.strerror)  # or reading them would be an AttributeError
-        return told
+        if stranger not in (None, "TLS"):
+            error.strerror = error.reason = f"this looks like {stranger}, not TLS"
 
     @property
     def has_output(self) -> bool:
@@ -240,7 +238,7 @@ class TlsTransport(SocketTransport):
         count = await self._read()
         if count:
             if not self._opening:
-                self._opening = bytes(self._buffer[: min(count, 64)])
+                self._opening = bytes(self._buffer[: min(count, HEADER_SIZE)])
             self._incoming.write(self._buffer[:count])
         else:
             self._incoming.write_eof()

@@ -68,8 +68,13 @@ class Connection(Receiving):
         return bool(self._outbox)
 
     @property
+    def needs_writer(self) -> bool:
+        """Whether there is something to write, now or when a crumb of window has held it back for long enough."""
+        return bool(self._outbox or self._crumbs)
+
+    @property
     def crumbs_due(self) -> float | None:
-        """When `release_crumbs` should be called; None if nothing waits for that."""
+        """When `next_batch` has what a crumb of window holds back; None if none does."""
         return next(iter(self._crumbs.values())) if self._crumbs else None
 
     def release_crumbs(self) -> None:
@@ -226,7 +231,7 @@ class Connection(Receiving):
         `turn`: how many quanta a stream in line may send at a time, for weight 1. `exact`: rather end early than give
         others the turn of a stream that may come back to it.
         """
-        if self._crumbs:  # here too: while there is always more to write, nobody rests
+        if self._crumbs:
             self.release_crumbs()
         return self._outbox.next_batch(limit, self._clock, turn=turn, exact=exact)
 

@@ -13,6 +13,7 @@ from muxpy.frame import (
     DATA,
     FIN,
     GOAWAY,
+    HEADER_SIZE,
     MAX_WINDOW,
     MIN_EXTENSION_TYPE,
     RST,
@@ -40,9 +41,6 @@ __all__ = ["Receiving"]
 CRUMB_WAIT: Final = 0.2
 """Seconds that a crumb of window may hold data back. A peer that reads on gives more at once; one whose window is meant
 to be that small must still get something. RFC 1122, 4.2.3.4, has 0.1 to 1 s."""
-
-OPENING: Final = 64
-"""Bytes kept from the start of a connection until the first frame was whole, to tell what else they may be."""
 
 
 class Receiving:
@@ -115,8 +113,8 @@ class Receiving:
     def _note_opening(self, data: Buffer) -> None:
         if self.counters.frames_received:
             self._opening = None
-        elif self._opening is not None and len(self._opening) < OPENING:
-            self._opening += data[:OPENING]
+        elif self._opening is not None and len(self._opening) < HEADER_SIZE:
+            self._opening += data[:HEADER_SIZE]
 
     def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
         """Keep what arrived, one chunk for each stream."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tests.documented import keep
+from tests.helpers.arguments import seconds
 
 from .plan import FAULTS, Fault
 from .rounds import KINDS, STREAMS, Kind, Result, play_round
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "kinds", nargs="*", type=_kind, metavar="plain|tls|memory", help="the link; by turns if several"
     )
-    parser.add_argument("--seconds", type=_seconds, default=SECONDS, help=f"how long ({SECONDS:g})")
+    parser.add_argument("--seconds", type=seconds, default=SECONDS, help=f"how long ({SECONDS:g})")
     parser.add_argument("--seed", type=int, help="the first seed, to see a round again")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of each kind")
     parser.add_argument("--fault", choices=FAULTS, help="this fault only")
@@ -166,16 +167,6 @@ def _kind(text: str) -> str:
     if text not in KINDS:
         raise argparse.ArgumentTypeError(f"it must be one of {', '.join(KINDS)}, not {text!r}")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"it must be more than 0, not {text!r}")
-    return number
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import io
 import os
 import re
 import subprocess
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,23 +17,7 @@ from muxpy_cli.view import Console
 from .program import COMMAND, ENVIRONMENT
 from .trace_helpers import EVIL, GOLDEN, WHOLE, Trace, begin, data, event, labels, received, run, sent
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.fixture
-def trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Trace:
-    return Trace(tmp_path, capsys)
+pytestmark = pytest.mark.usefixtures("utc")
 
 
 def test_the_ladder(trace: Trace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -21,18 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        yield
-    time.tzset()
-
-
-@pytest.fixture
-def trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Trace:
-    return Trace(tmp_path, capsys)
+pytestmark = pytest.mark.usefixtures("utc")
 
 
 def test_broken_lines_are_told_and_left_out(trace: Trace) -> None:

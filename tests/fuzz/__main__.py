@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.documented import keep
+from tests.helpers.arguments import seconds
 
 from .parts import PARTS, Report, parts_named
 
@@ -24,17 +25,11 @@ __all__ = ["main"]
 SECONDS = 300.0
 
 
-def _positive(text: str) -> float:
-    if not 0 < (number := float(text)) < 1e7:
-        raise ValueError(text)
-    return number
-
-
 def main() -> None:
     """Run the parts one after another, and say what came of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument(
-        "--seconds", type=_positive, default=SECONDS, help="for all parts together (default: %(default)g)"
+        "--seconds", type=seconds, default=SECONDS, help="for all parts together (default: %(default)g)"
     )
     parser.add_argument("part", nargs="*", help=f"one of {', '.join(part.name for part in PARTS)}")
     arguments = parser.parse_args()

@@ -20,6 +20,7 @@ import trio
 from rich.console import Console
 
 from tests.documented import keep
+from tests.helpers.arguments import seconds
 
 from .report import figures_of, live_line, summary
 from .run import ROLES, Record, Settings, SoakError, soak
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Look for what leaks in a long run.")
-    parser.add_argument("--seconds", type=_positive, default=SECONDS, help=f"time under load ({SECONDS:g})")
+    parser.add_argument("--seconds", type=seconds, default=SECONDS, help=f"time under load ({SECONDS:g})")
     parser.add_argument("--rounds", type=int, help="rests in it (one every 20 s)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="the same streams again (any)")
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help=f"where samples go ({OUTPUT})")
@@ -86,16 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-plot", action="store_true", help="draw nothing")
     parser.add_argument("--draw", type=Path, metavar="SAMPLES", help="only draw these")
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"it must be a number of seconds, not {text!r}")
-    return number
 
 
 async def _run(record: Record, console: Console) -> bool:

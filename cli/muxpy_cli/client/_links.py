@@ -14,6 +14,7 @@ import muxpy
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._statistics import write_statistics
 from ..access import negotiated
+from ..relay import used_up
 from ..view import SessionState
 from ._session import Credentials, open_session
 
@@ -38,8 +39,6 @@ NOT_ALLOWED_DELAY: Final = 330.0
 """Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back. So
 long, because the listening end counts failures for five minutes, and shuts out the address of who has too many, where
 others may be as well."""
-LAST_ID: Final = 2**31 - 1
-"""The last stream id of a client."""
 STABLE: Final = 10.0
 """Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
 and drops them would be asked twice a second."""
@@ -97,7 +96,7 @@ class Link:
         self._opening += 1
         try:
             stream = await session.open_stream(stream_type=purpose)
-            if stream.id >= LAST_ID:
+            if used_up(stream):
                 self.leaving = True
                 self.used_up.set()
             return stream

@@ -3,7 +3,7 @@
 from ._account import Account
 from ._datagrams import MAX_DATAGRAM, relay_datagrams
 from ._relay import abort, relay
-from ._serving import GRACE, RESET_RATE, serve_streams
+from ._serving import GRACE, RESET_RATE, serve_streams, used_up
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "relay",
     "relay_datagrams",
     "serve_streams",
+    "used_up",
 ]

@@ -10,7 +10,7 @@ import muxpy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["GRACE", "RESET_RATE", "serve_streams"]
+__all__ = ["GRACE", "RESET_RATE", "serve_streams", "used_up"]
 
 GRACE: Final = 5.0
 """Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
@@ -20,6 +20,14 @@ RESET_RATE: Final = 10_000.0
 """Streams a second that a peer may reset for good, ten times the library's. Peers have logged in; but programs at their
 side that abort connections by the thousand, such as load generators and port scanners, are not theirs to choose, and
 must not cost everybody else the session."""
+
+LAST_ID: Final = 2**31 - 2
+"""From here on an id is its end's last one: this is the server's, and the next one the client's."""
+
+
+def used_up(stream: muxpy.Stream) -> bool:
+    """Whether the end that opened this stream can open no more on its session."""
+    return stream.id >= LAST_ID
 
 
 async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream], Awaitable[object]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,7 +13,7 @@ from .._errors import Failure, describe, the_cause
 from ..access import Forbidden
 from ..entrances import Flows
 from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
-from ..relay import Account, Unanswered, abort, carry
+from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
 from ..view import ForwardState
 from ..wire import Purpose, Refused, pack
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from ._peer import Peer
 
 __all__ = ["Binding", "Bindings", "Holder"]
-
-LAST_ID: Final = 2**31 - 2
-"""The last stream id of a server."""
 
 
 @dataclass(eq=False)
@@ -169,7 +166,7 @@ class Binding:
 async def _open(peer: Peer) -> muxpy.Stream:
     try:
         stream = await peer.session.open_stream(stream_type=Purpose.FORWARDED)
-        if stream.id >= LAST_ID:  # the client connects anew; what is open has the time that draining gives
+        if used_up(stream):  # the client connects anew; what is open has the time that draining gives
             peer.nursery.start_soon(peer.session.aclose)
         return stream
     finally:
