@@ -4,6 +4,7 @@ from ._adapters import SessionListener
 from ._codes import ErrorCode, ProtocolError
 from ._config import SessionConfig
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
+from ._group import SessionGroup
 from ._serve import open_session, open_tcp_session, serve_tcp_sessions
 from ._session import Session
 from ._statistics import SessionStatistics, StreamStatistics
@@ -24,6 +25,7 @@ __all__ = [
     "SessionConfig",
     "SessionEnd",
     "SessionGoingAway",
+    "SessionGroup",
     "SessionListener",
     "SessionStatistics",
     "Stream",

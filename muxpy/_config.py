@@ -55,6 +55,10 @@ class SessionConfig:
     """Resets a second that are forgiven for good; what goes beyond uses up the burst, and then the session ends.
     Opening and resetting streams in turns costs the peer nothing and this side a handler each time (rapid reset,
     CVE-2023-44487); at this rate that is a few per cent of a processor."""
+    wants_login: bool = False
+    """Whether the peer must first show who it is, in a way of your own. Until `Session.admit` it may have one stream
+    open, and one of an extension (a heartbeat), which is kept and answered only then; its windows do not grow; it may
+    send 64 frames and 16 KiB in all, TLS and its handshake included: more ends the session. A stranger costs little."""
     first_frame_timeout: float | None = 10.0
     """Seconds that a server waits for a client's first whole frame; then the session ends. A client with a heartbeat
     sends one at once, so only what is not muxado, or hangs, or means to keep a connection for nothing, takes longer.
@@ -85,8 +89,10 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.name != "trace":
+            if field.name not in ("trace", "wants_login"):
                 _check_number(field.name, getattr(self, field.name), str(field.type))
+        if not isinstance(self.wants_login, bool):
+            raise TypeError(f"wants_login must be True or False, it is {self.wants_login!r}")
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, as TraceFile(path) is; it is {self.trace!r}")
         for name in ("first_frame_timeout", "handshake_timeout", "idle_timeout", "heartbeat_interval"):

@@ -14,6 +14,7 @@ import trio
 
 from ._trace import Tap
 from ._transport import Transport
+from .frame import Buffer
 from .proto import Batch, Changes, Connection, StreamState
 
 __all__ = ["BATCH_SIZE", "Reader", "Writer"]
@@ -22,9 +23,14 @@ BATCH_SIZE: Final = 128 * 1024
 """Bytes of data in one batch: enough to make a system call cheap, little enough that a small message which comes
 next does not wait long."""
 
-FRAMES_A_TURN: Final = 1024
-"""Frames that the reader takes apart before others get their turn. The smallest cost about a microsecond each, so this
-is a millisecond; of messages of 256 bytes a whole read has as many."""
+TURN: Final = 512
+"""Units of `proto.Work` that the reader acts on before others get their turn: so many frames, fewer of those that wake
+or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a millisecond or three, and
+the messages of a hundred streams still come in one."""
+
+SHARED_TURN: Final = TURN // 8
+"""The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
+and each is what everybody else waits for."""
 
 LEAST_READ: Final = 4096
 """Bytes that are read at once in any case: less would cost more in system calls than it gives the others."""
@@ -89,34 +95,49 @@ class Reader:
 
     async def run(self) -> None:
         """Read until the transport ends."""
-        transport, counters = self._transport, self._core.counters
+        transport = self._transport
         try:
             while data := await transport.receive():
                 self.last_received = self._clock()
                 self.bytes_received += len(data)
-                if self._tap is not None:
-                    self._tap.received(data)
-                before = counters.frames_received
-                self._dispatch.on_changes(self._core.receive(data))
-                frames = counters.frames_received - before
-                if frames > FRAMES_A_TURN or transport.read_limit < transport.read_size:
-                    self._share(len(data), frames)
+                size = len(data)
+                rest = self._take(data)
+                del data  # a view of a buffer that the next read reuses
+                if rest or transport.read_limit < transport.read_size:
+                    transport.read_limit = self._share(size, size - len(rest))
+                if rest:
+                    await self._take_rest(bytes(rest))
                 if transport.has_output:
                     self._dispatch.on_transport_output()
-                del data  # a view of a buffer that the next read reuses
         except TRANSPORT_ERRORS as error:
             self._dispatch.on_eof(error)
         else:
             self._dispatch.on_eof(None)
         self.ended.set()
 
-    def _share(self, size: int, frames: int) -> None:
-        """Read less at once where that has held up the others, and more again where it has not."""
+    def _take(self, data: Buffer) -> Buffer:
+        """Act on as much as one turn has room for; what is left."""
+        group = self._transport.group
+        changes = self._core.receive(data, TURN if group is None or not group.contended else SHARED_TURN)
+        rest = changes.rest
+        if self._tap is not None:
+            self._tap.received(data[: len(data) - len(rest)])
+        self._dispatch.on_changes(changes)
+        return rest
+
+    async def _take_rest(self, data: Buffer) -> None:
+        """Go on in turns with a read that was more than one turn has room for. `data` is a copy: others read too."""
+        while data:
+            await trio.lowlevel.checkpoint()
+            await self._transport.take_turn()
+            data = self._take(data)
+
+    def _share(self, size: int, taken: int) -> int:
+        """How much to read at once from now on: less where that was more than a turn, more again where it was not."""
         transport = self._transport
-        if frames > FRAMES_A_TURN:
-            transport.read_limit = max(size * FRAMES_A_TURN // frames, LEAST_READ)
-        elif frames <= FRAMES_A_TURN // 2:
-            transport.read_limit = min(2 * transport.read_limit, transport.read_size)
+        if taken < size:
+            return max(taken, LEAST_READ)
+        return min(2 * transport.read_limit, transport.read_size)
 
 
 class Writer:

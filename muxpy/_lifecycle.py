@@ -7,9 +7,10 @@ with that end. What is left is to give the last words time to be written and rea
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -27,11 +28,15 @@ from .proto import Changes, Connection, StreamState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from ._group import SessionGroup
     from ._session import Session
     from ._transport import Transport
     from .ext import Extension
 
 log = logging.getLogger("muxpy.session")
+
+WOKEN_A_TURN: Final = 64
+"""Tasks that are woken at once because their streams have ended; each takes some tens of microseconds to end itself."""
 
 
 class Lifecycle:
@@ -61,6 +66,9 @@ class Lifecycle:
         self._first_frame: trio.CancelScope | None = None  # its time limit
         self._over = trio.Event()  # it is decided how the session ends
         self._closed = trio.Event()  # nothing of it is left
+        self._tasks: trio.Nursery | None = None
+        self._admitted = not session.config.wants_login
+        self._membership = ExitStack()
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
         # Said here, not in `run`: who opened the session may be faster than its tasks, and send or kill it before.
         log.info("%r begins%s", session, f", {session.tls.version()}" if session.tls else "")
@@ -74,19 +82,23 @@ class Lifecycle:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
+                    self._tasks = nursery
                     nursery.start_soon(self._guard, self._read)
                     nursery.start_soon(self._guard, self._write)
-                    for slot in self._extensions.values():
-                        nursery.start_soon(self._guard, partial(slot.run, self._session, self.core, self.check_alive))
+                    if self._admitted:
+                        self._start_extensions()
                     if self._config.idle_timeout is not None:
                         nursery.start_soon(self._watch_idle, self._config.idle_timeout)
                     await self._over.wait()
+                    await self._wake_all()
                     await self._linger()
                     nursery.cancel_scope.cancel()
         finally:
             self.finish(ErrorCode.CANCEL, None)
+            self._membership.close()
             try:
                 with trio.CancelScope(shield=True):
+                    await self._wake_all()
                     await trio.aclose_forcefully(self._transport)
             except TRANSPORT_ERRORS as error:
                 log.debug("%r: closing the transport: %s", self._session, error)
@@ -94,6 +106,28 @@ class Lifecycle:
                 if self._tap is not None and self.end is not None:
                     self._tap.end(self.end)  # now, since the last words went after it was decided how it ends
                 self._closed.set()
+
+    def join(self, group: SessionGroup) -> None:
+        """Count as one of the sessions of `group`, and of no other one."""
+        self._membership.close()
+        self._transport.group = group
+        self._membership.enter_context(group.member())
+        self.core.share_resets(group.resets, group.provoked)
+
+    def admit(self) -> None:
+        """See Session.admit."""
+        if self._admitted:
+            return
+        self._admitted = True
+        self._transport.allowance = None
+        self.core.admit()
+        if self.end is None and self._tasks is not None:  # else `run` has yet to begin, and starts them
+            self._start_extensions()
+
+    def _start_extensions(self) -> None:
+        assert self._tasks is not None
+        for slot in self._extensions.values():
+            self._tasks.start_soon(self._guard, partial(slot.run, self._session, self.core, self.check_alive))
 
     async def _guard(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
@@ -178,8 +212,11 @@ class Lifecycle:
             state.handle._wake_receiver()
         for state in changes.writable:
             state.handle._on_writable()
-        for state in changes.reset:
-            state.handle._wake_all()
+        if len(changes.reset) <= WOKEN_A_TURN:
+            for state in changes.reset:
+                state.handle._wake_all()
+        elif self._tasks is not None:
+            self._tasks.start_soon(self._guard, partial(self._wake, changes.reset))
         self._finish_if_broken()
         if self.core.needs_writer:
             self.writer.poke()
@@ -238,7 +275,7 @@ class Lifecycle:
     # ---- ending ----
 
     def finish(self, code: int, error: BaseException | None) -> None:
-        """Decide how the session ends, and wake everyone. Only the first call counts."""
+        """Decide how the session ends. Only the first call counts. Streams are woken by `run`: they may be many."""
         if self.end is not None:
             return
         remote = self.core.remote_goaway
@@ -249,14 +286,22 @@ class Lifecycle:
             remote_debug=remote.debug if remote is not None else b"",
         )
         log.info("%r: %s", self._session, self.end)
-        for state in self.core.streams.values():
-            state.handle._wake_all()
         self.backlog.wake()
         self.writer.wake_waiters()
         for slot in self._extensions.values():
             slot.wake()
         self._progress.unpark_all()
         self._over.set()
+
+    async def _wake_all(self) -> None:
+        await self._wake(list(self.core.streams.values()))
+
+    async def _wake(self, states: list[StreamState]) -> None:
+        """Wake those who wait for these streams, in turns: a thousand tasks that end together would hold up others."""
+        for number, state in enumerate(states, 1):
+            state.handle._wake_all()
+            if number % WOKEN_A_TURN == 0:
+                await trio.lowlevel.checkpoint()
 
     def _finish_if_broken(self) -> bool:
         """Whether a rule was broken, which ends the session."""

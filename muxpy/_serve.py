@@ -12,9 +12,11 @@ import trio
 
 from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
+from ._group import SessionGroup
 from ._session import Session
-from ._sockets import SocketTransport, TlsTransport, bound_local_queue, peer_name
-from ._transport import StreamTransport, Transport
+from ._sockets import SocketTransport, bound_local_queue, peer_name
+from ._tls import TlsTransport
+from ._transport import LOGIN_BYTES, StreamTransport, Transport
 from .ext import Heartbeat
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ async def open_session(
     server_hostname: str | None = None,
     config: SessionConfig | None = None,
     extensions: Iterable[Extension] | None = None,
+    group: SessionGroup | None = None,
 ) -> AsyncIterator[Session]:
     """A session over `transport`, any Trio stream; the session owns it from here on and closes it.
 
@@ -46,14 +49,18 @@ async def open_session(
     With an `ssl_context`, `transport` must be a trio.SocketStream, and TLS is spoken on it: faster than over a
     trio.SSLStream. A client checks the certificate for `server_hostname`. Raises ssl.SSLError (an OSError) or
     trio.BrokenResourceError if the handshake fails; how long it may take is up to the caller.
+
+    `group`: the sessions that it counts as one with, from the handshake on, until `Session.admit` names another.
     """
+    config = config or SessionConfig()
     if ssl_context is None:
-        ready = _as_transport(transport)
+        ready = _prepared(_as_transport(transport), config)
     elif isinstance(transport, trio.SocketStream):
-        ready = await _secure(transport, ssl_context, server_hostname=server_hostname, server_side=not client)
+        name = server_hostname if client else None
+        ready = await _secure(transport, ssl_context, config, group, server_hostname=name, server_side=not client)
     else:
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
-    async with _run_session(ready, client, config, extensions) as session:
+    async with _run_session(ready, client, config, extensions, group) as session:
         yield session
 
 
@@ -75,7 +82,7 @@ async def open_tcp_session(
     config = config or SessionConfig()
     stream = await trio.open_tcp_stream(host, port)
     with _handshake_scope(config) as handshake:
-        transport = await _secure(stream, ssl_context, server_hostname=server_hostname or host)
+        transport = await _secure(stream, ssl_context, config, server_hostname=server_hostname or host)
     if handshake.cancelled_caught:
         raise TimeoutError(f"no TLS handshake within {config.handshake_timeout:g} s")
     async with _run_session(transport, True, config, extensions) as session:
@@ -99,18 +106,19 @@ async def serve_tcp_sessions(
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
     """
     config = config or SessionConfig()
+    arriving = SessionGroup(config)  # handshakes are dear, and whoever wants may begin any number: they take turns
 
     async def serve(stream: trio.SocketStream) -> None:
         peer = peer_name(stream.socket)
         try:
             with _handshake_scope(config) as handshake:
-                transport = await _secure(stream, ssl_context, server_side=True)
+                transport = await _secure(stream, ssl_context, config, arriving, server_side=True)
             if handshake.cancelled_caught:
                 log.info("session with %s: no TLS handshake within %g s", peer, config.handshake_timeout)
                 return
-            async with _run_session(
-                transport, False, config, extensions() if extensions is not None else None
-            ) as session:
+            wanted = extensions() if extensions is not None else None
+            group = arriving if config.wants_login else None
+            async with _run_session(transport, False, config, wanted, group) as session:
                 await handler(session)
         except Exception as error:
             if only_lost(error):
@@ -132,21 +140,35 @@ def _as_transport(stream: trio.abc.Stream) -> Transport:
     return StreamTransport(stream)
 
 
+def _prepared(transport: Transport, config: SessionConfig) -> Transport:
+    if config.wants_login:
+        transport.allowance = LOGIN_BYTES
+    return transport
+
+
 async def _secure(
     stream: trio.SocketStream,
     context: ssl.SSLContext | None,
+    config: SessionConfig,
+    group: SessionGroup | None = None,
     *,
     server_hostname: str | None = None,
     server_side: bool = False,
 ) -> Transport:
+    """A transport over `stream`, after the TLS handshake if there is a context; `group` takes turns at that."""
     try:
         bound_local_queue(stream.socket)
         if context is None:
-            return _as_transport(stream)
-        transport = TlsTransport(
-            stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
-        )
-        await transport.handshake()
+            return _prepared(_as_transport(stream), config)
+        transport = TlsTransport(stream, context, server_hostname=server_hostname, server_side=server_side)
+        _prepared(transport, config)
+        if group is None:
+            await transport.handshake()
+        else:
+            transport.group = group
+            with group.member():
+                await transport.handshake()
+            transport.group = None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -155,7 +177,11 @@ async def _secure(
 
 @asynccontextmanager
 async def _run_session(
-    transport: Transport, client: bool, config: SessionConfig | None, extensions: Iterable[Extension] | None
+    transport: Transport,
+    client: bool,
+    config: SessionConfig | None,
+    extensions: Iterable[Extension] | None,
+    group: SessionGroup | None = None,
 ) -> AsyncIterator[Session]:
     config = config or SessionConfig()
     if extensions is None:
@@ -164,6 +190,8 @@ async def _run_session(
         if config.tcp_user_timeout is not None:
             transport.set_user_timeout(config.tcp_user_timeout)
         session = Session(transport, client=client, config=config, extensions=extensions)
+        if group is not None:
+            session._life.join(group)
     except BaseException:  # an extension that cannot be registered: the transport is ours to close all the same
         await trio.aclose_forcefully(transport)
         raise

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
 
     from ._config import SessionConfig
+    from ._group import SessionGroup
     from ._statistics import SessionStatistics
     from ._transport import Address, Transport
     from .ext import Extension
@@ -161,6 +162,16 @@ class Session:
     async def dial(self, host: str | bytes | None = None, port: int | None = None) -> Stream:
         """`open_stream` with the signature of `trio.open_tcp_stream`; both arguments are ignored."""
         return await self.open_stream()
+
+    def admit(self, group: SessionGroup | None = None) -> None:
+        """The peer has shown who it is: from now on it may do what the config allows, its heartbeats are answered, and
+        the session counts as one of `group`, if that is given. See `SessionConfig.wants_login`.
+
+        Does nothing more if it was admitted before, or the session has ended.
+        """
+        if self._life.end is None and group is not None:
+            self._life.join(group)
+        self._life.admit()
 
     # ---- ending ----
 

@@ -1,13 +1,12 @@
-"""Transports for sockets: plain, and with TLS.
+"""The transport for plain sockets, and what the one with TLS shares with it.
 
-Trio's socket methods run a checkpoint for every call. These try the system call first and wait only when the
-kernel says so, which saves a pass through the scheduler for each read and write. They use `os.readv` and
+Trio's socket methods run a checkpoint for every call. This one tries the system call first and waits only when the
+kernel says so, which saves a pass through the scheduler for each read and write. It uses `os.readv` and
 `os.writev` on the descriptor: one call carries many frames, and bytes land in a buffer that is reused.
 """
 
 import os
 import socket
-import ssl
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Final
 import trio
 
 from ._transport import Address, Transport
-from .frame import HEADER_SIZE, Buffer, looks_like, looks_like_muxado
+from .frame import Buffer
 from .proto import Batch
 
-__all__ = ["SocketTransport", "TlsTransport", "bound_local_queue", "peer_name"]
+__all__ = ["READ_SIZE", "SocketTransport", "bound_local_queue", "peer_name"]
 
 READ_SIZE: Final = 256 * 1024
 """Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
@@ -44,9 +43,6 @@ MAX_CHUNKS: Final = 512
 
 JOIN_BELOW: Final = 2048
 """Pieces that are smaller on average are joined into one buffer: cheaper than handing the kernel hundreds."""
-
-MAX_TLS_ANSWERS: Final = 64 * 1024
-"""Bytes that TLS itself may have to say (to key updates, say) before the peer counts as one that only asks."""
 
 # A read buffer is only in use between a read and the return of the dispatch, without a checkpoint between, so all
 # sessions of one Trio run share it: ten thousand sessions do not need ten thousand buffers.
@@ -97,15 +93,18 @@ class SocketTransport(Transport):
             else:
                 self._check_open()
                 await trio.lowlevel.wait_readable(self._fd)
+            await self.take_turn()
             self._check_open()
             self.reads += 1
-            limit = self.read_limit
+            limit = self.read_limit if self.allowance is None else self.check_allowance()
             try:
                 count = os.readv(self._fd, [self._buffer if limit == READ_SIZE else self._buffer[:limit]])
             except BlockingIOError:
                 self._filled = False
             else:
                 self._filled = count == limit
+                if self.allowance is not None:
+                    self.allowance -= count
                 return count
 
     def try_send(self, batch: Batch) -> bool:
@@ -171,116 +170,3 @@ def _largest_receive_buffer() -> int:
         return int(Path("/proc/sys/net/core/rmem_max").read_text())
     except (OSError, ValueError):
         return 0
-
-
-class TlsTransport(SocketTransport):
-    """Over a socket with TLS, through OpenSSL's memory buffers.
-
-    trio.SSLStream hands out one record of 16 KiB a call with a lock around it. Here one read of the socket is
-    decrypted record by record into one buffer, and a whole batch is encrypted before it is sent.
-    """
-
-    def __init__(
-        self,
-        stream: trio.SocketStream,
-        context: ssl.SSLContext,
-        *,
-        server_hostname: str | None = None,
-        server_side: bool = False,
-    ) -> None:
-        super().__init__(stream)
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self.tls = self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
-        )
-        self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
-        self._opening = b""  # the first bytes of the handshake
-        self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
-
-    async def handshake(self) -> None:
-        """Agree on keys and check certificates. Raises ssl.SSLError, with the reason."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._read_ciphertext()
-            except ssl.SSLError as error:
-                with suppress(OSError):
-                    await self._flush()  # the alert that tells the peer why
-                self._put_in_words(error)
-                raise
-            else:
-                await self._flush()
-                return
-
-    def _put_in_words(self, error: ssl.SSLError) -> None:
-        """Have the handshake's error say what the peer speaks instead of TLS, if that is known."""
-        stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
-        if stranger not in (None, "TLS"):
-            error.strerror = error.reason = f"this looks like {stranger}, not TLS"
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self._outgoing.pending)
-
-    async def receive(self) -> Buffer:
-        while True:
-            plain = self._decrypt()
-            if self._outgoing.pending > MAX_TLS_ANSWERS:
-                raise trio.BrokenResourceError("the peer asks for more TLS answers than it reads")
-            if plain is not None:
-                return plain
-            await self._read_ciphertext()
-
-    async def _read_ciphertext(self) -> None:
-        count = await self._read()
-        if count:
-            if not self._opening:
-                self._opening = bytes(self._buffer[: min(count, HEADER_SIZE)])
-            self._incoming.write(self._buffer[:count])
-        else:
-            self._incoming.write_eof()
-
-    def _decrypt(self) -> Buffer | None:
-        """All records that are complete, up to the size of the buffer; None if there are none."""
-        # What is decrypted goes into the shared buffer, whose ciphertext has been taken into the BIO.
-        size = 0
-        while size < READ_SIZE and self._broken is None:
-            try:
-                count: int = self._tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLZeroReturnError:  # close_notify
-                return self._buffer[:size]
-            except ssl.SSLError as error:
-                self._broken = error
-                break
-            if not count:
-                return self._buffer[:size]
-            size += count
-        if size:  # what was right before an error counts
-            return self._buffer[:size]
-        if isinstance(self._broken, ssl.SSLEOFError):
-            raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
-        if self._broken is not None:
-            raise self._broken
-        return None
-
-    def try_send(self, batch: Batch) -> bool:
-        if batch.chunks:
-            self._tls.write(b"".join(batch.chunks))  # joined, or each header would get a record of its own
-            batch.chunks.clear()
-        if self._outgoing.pending:
-            self._ciphertext.add(self._outgoing.read())
-        return super().try_send(self._ciphertext)
-
-    async def _flush(self) -> None:
-        await self.send(Batch([], [], 0))
-
-    async def send_eof(self) -> None:
-        """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""
-        with suppress(ssl.SSLError):  # it also waits for the peer's; ours is in the buffer
-            self._tls.unwrap()
-        await self._flush()

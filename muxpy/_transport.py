@@ -10,16 +10,21 @@ from typing import Any, TypeAlias
 
 import trio
 
+from ._group import SessionGroup
 from .frame import Buffer
 from .proto import Batch
 
-__all__ = ["Address", "StreamTransport", "Transport"]
+__all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport"]
 
 Address: TypeAlias = Any
 """A socket address as Python's socket module has it, by family: a tuple, a path; None where there is none."""
 
 STREAM_READ = 65536
 """Bytes asked of a stream at once: four full frames."""
+
+LOGIN_BYTES = 16 * 1024
+"""Bytes that a peer may send before it is admitted, TLS included: client certificates take some thousands, a message
+that says who it is some hundreds."""
 
 
 class Transport(trio.abc.AsyncResource):
@@ -39,6 +44,10 @@ class Transport(trio.abc.AsyncResource):
     """Receive calls to what lies below."""
     writes = 0
     """Send calls to what lies below."""
+    allowance: int | None = None
+    """Bytes that the peer may still send before it is admitted; None if it is, or need not be."""
+    group: SessionGroup | None = None
+    """With whom it takes turns to receive."""
 
     @property
     def has_output(self) -> bool:
@@ -47,6 +56,19 @@ class Transport(trio.abc.AsyncResource):
 
     def set_user_timeout(self, seconds: float) -> None:
         """Let the system end the connection if the peer does not take sent data for so long, where it can do that."""
+
+    def check_allowance(self) -> int:
+        """How many bytes may be read now, at least 1. Raises trio.BrokenResourceError if the peer has sent too much."""
+        if self.allowance is None:
+            return self.read_limit
+        if not self.allowance:
+            raise trio.BrokenResourceError(f"the peer sent more than {LOGIN_BYTES} bytes before it was let in")
+        return min(self.read_limit, self.allowance)
+
+    async def take_turn(self) -> None:
+        """Wait until no other session of the group has received in this pass of the scheduler."""
+        if self.group is not None and self.group.crowded:
+            await self.group.turn()
 
     @abstractmethod
     async def receive(self) -> Buffer:
@@ -78,7 +100,11 @@ class StreamTransport(Transport):
 
     async def receive(self) -> Buffer:
         self.reads += 1
-        return await self._stream.receive_some(self.read_limit)
+        data = await self._stream.receive_some(self.check_allowance())
+        if self.allowance is not None:
+            self.allowance -= len(data)
+        await self.take_turn()
+        return data
 
     def try_send(self, batch: Batch) -> bool:
         return not batch.chunks

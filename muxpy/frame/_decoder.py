@@ -24,9 +24,11 @@ class Decoder:
     A length that is wrong for its type is reported when the header is read, before any of the body is kept.
     """
 
-    __slots__ = ("_flags", "_partial", "_rest", "_stream_id")
+    __slots__ = ("_flags", "_partial", "_rest", "_stream_id", "position")
 
     def __init__(self) -> None:
+        self.position = 0
+        """Bytes of the fed buffer up to the end of the last piece: where to go on for those who stop in between."""
         self._partial = bytearray()  # the start of a header, or of a control frame, that a read cut off
         self._rest = 0  # payload bytes of the current DATA frame that are still to come
         self._flags = 0
@@ -40,7 +42,7 @@ class Decoder:
     def feed(self, data: Buffer) -> Iterator[Piece]:
         """Yield what `data` completes or carries; raises ProtocolError at a frame that is malformed.
 
-        Exhaust the iterator before feeding more.
+        Exhaust the iterator before feeding more; or stop after a piece, and feed what lies behind `position` next.
         """
         view = memoryview(data)
         end = len(view)
@@ -48,12 +50,13 @@ class Decoder:
         if self._partial:
             pos, piece = self._resume(view)
             if piece is not None:
+                self.position = pos
                 yield piece
         if self._rest and pos < end:
-            stop = min(pos + self._rest, end)
-            self._rest -= stop - pos
-            yield DATA, self._flags, self._stream_id, view[pos:stop], self._rest
-            pos = stop
+            start, pos = pos, min(pos + self._rest, end)
+            self._rest -= pos - start
+            self.position = pos
+            yield DATA, self._flags, self._stream_id, view[start:pos], self._rest
         unpack = HEADER.unpack_from
         while end - pos >= HEADER_SIZE:
             length, flags, kind, stream_id = unpack(view, pos)
@@ -64,8 +67,10 @@ class Decoder:
             if kind == DATA:
                 pos = start + length
                 if pos <= end:
+                    self.position = pos
                     yield DATA, flags, stream_id, view[start:pos], 0
                     continue
+                self.position = end
                 self._expect(flags, stream_id, pos - end)
                 if start < end:
                     yield DATA, flags, stream_id, view[start:end], self._rest
@@ -73,8 +78,8 @@ class Decoder:
             stop = start + body_size(kind, flags, length)
             if stop > end:
                 break
+            self.position = pos = stop
             yield kind, flags, stream_id, view[start:stop], 0
-            pos = stop
         if pos < end:
             self._partial += view[pos:]
 

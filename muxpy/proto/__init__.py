@@ -6,6 +6,7 @@ each thing that the application does, and asks for the next batch of bytes to wr
 
 from ._changes import Changes, Counters, RemoteGoAway
 from ._connection import Connection
+from ._limits import reset_buckets
 from ._outbox import Batch
 from ._scheduler import weight
 from ._state import Event, Phase
@@ -20,5 +21,6 @@ __all__ = [
     "Phase",
     "RemoteGoAway",
     "StreamState",
+    "reset_buckets",
     "weight",
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from muxpy._config import INITIAL_WINDOW
 
 if TYPE_CHECKING:
+    from muxpy.frame import Buffer
+
     from ._stream import StreamState
 
 __all__ = ["Changes", "Counters", "RemoteGoAway"]
@@ -27,6 +29,8 @@ class Changes:
     """Streams whose send window was used up and is open again."""
     reset: list[StreamState]
     """Streams that ended by a reset, or because the peer goes away without having handled them."""
+    rest: Buffer
+    """What was not looked at, because the bytes before it were work enough for one turn: to be given again, first."""
 
     def __init__(self) -> None:  # one for each read: the generated one takes twice as long
         self.opened = []
@@ -34,6 +38,7 @@ class Changes:
         self.direct = []
         self.writable = []
         self.reset = []
+        self.rest = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,18 @@ from typing import Final
 
 from muxpy._codes import ErrorCode, ProtocolError
 
-__all__ = ["MAX_CLOSING", "MAX_EXTENSION_STREAMS", "MAX_REASON", "RECENT_RESETS", "RecentResets", "TokenBucket"]
+__all__ = [
+    "LOGIN_FRAMES",
+    "MAX_CLOSING",
+    "MAX_EXTENSION_STREAMS",
+    "MAX_REASON",
+    "RECENT_RESETS",
+    "RecentResets",
+    "TokenBucket",
+    "Work",
+    "reset_buckets",
+    "too_much_before_login",
+]
 
 RECENT_RESETS: Final = 1024
 """How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
@@ -23,6 +34,20 @@ MAX_EXTENSION_STREAMS: Final = 16
 MAX_CLOSING: Final = 1024
 """Streams that we closed and the peer has not ended: so many are waited for, or `max_streams` if that is more. Past it
 the oldest is reset, or a peer that never ends a stream would make each one that we open cost for ever."""
+
+
+LOGIN_FRAMES: Final = 64
+"""Frames that a peer may send before it is admitted (`SessionConfig.wants_login`): to say who it is takes a stream and
+a message, and some open a heartbeat and send a few beats meanwhile."""
+
+
+class Work:
+    """What frames cost to act on, in units of the cheapest (about a microsecond), to cut what arrives into turns."""
+
+    WAKE: Final = 4
+    """A stream that has something for its task: the task wakes, and mostly answers."""
+    START: Final = 16
+    """A stream that is opened: a task is started for it, and ends again."""
 
 
 class TokenBucket:
@@ -46,6 +71,19 @@ class TokenBucket:
             limits = f"more than {self._burst:g} at once and {self._rate:g} a second"
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{self._reason}: {limits}")
         self._left -= 1
+
+
+def reset_buckets(burst: int, rate: float, clock: Callable[[], float]) -> tuple[TokenBucket, TokenBucket]:
+    """For the resets of the peer's own streams, and for those that it makes this side send."""
+    return (
+        TokenBucket(burst, rate, clock, "the peer resets its own streams too fast"),
+        TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast"),
+    )
+
+
+def too_much_before_login(limit: str) -> ProtocolError:
+    """The error of a peer that sends more than `limit` before it is admitted."""
+    return ProtocolError(ErrorCode.PROTOCOL_ERROR, f"the peer sent more than {limit} before it was let in")
 
 
 class RecentResets:

@@ -5,6 +5,7 @@ says so and a ProtocolError otherwise, which `receive` turns into one GOAWAY; af
 """
 
 from collections.abc import Callable, Collection
+from math import inf
 from typing import Final
 
 from muxpy._codes import ErrorCode, ProtocolError
@@ -29,7 +30,7 @@ from muxpy.frame import (
 )
 
 from ._changes import Changes, Counters, RemoteGoAway
-from ._limits import MAX_REASON, TokenBucket
+from ._limits import LOGIN_FRAMES, MAX_REASON, TokenBucket, Work, reset_buckets, too_much_before_login
 from ._outbox import Outbox
 from ._state import Event, Phase
 from ._stream import StreamState
@@ -63,30 +64,40 @@ class Receiving:
         self._extension_types = frozenset(extension_types)
         self._decoder = Decoder()
         self._outbox = Outbox(config, self.counters)
+        self._stranger = config.wants_login
         self._budget = Budget(config)
         self._table = StreamTable(config, self._budget, client=client)
         self.streams = self._table.live
         self._unaccepted = 0  # streams reported as opened and not yet taken by the application
-        burst, rate = config.reset_burst, config.reset_rate
-        self._resets = TokenBucket(burst, rate, clock, "the peer resets its own streams too fast")
-        self._provoked = TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast")
+        self._resets, self._provoked = reset_buckets(config.reset_burst, config.reset_rate, clock)
         self._crumbs: dict[StreamState, float] = {}  # held back by a crumb of window, until when
         self._opening: bytearray | None = bytearray()  # the first bytes, until a frame was whole
+        self._work = 0  # what the frames of this call cost beyond themselves
+        self._cut = False  # the last call left a rest
 
     # ---- what the peer does ----
 
-    def receive(self, data: Buffer) -> Changes:
-        """Take received bytes. Sets `error` if they break the session."""
+    def receive(self, data: Buffer, most: float = inf) -> Changes:
+        """Take received bytes; sets `error` if they break the session.
+
+        Stops when acting on them comes to `most` units of Work: frames cost time that others wait for, bytes do not.
+        `Changes.rest` is what it did not come to.
+        """
         changes = Changes()
         if self.error is not None:
             return changes
         arrived: list[StreamState] = []
         frames = 0
+        self._work = 0
+        if self._stranger:
+            most = min(most, LOGIN_FRAMES)
         streams = self.streams
         if self._opening is not None:
             self._note_opening(data)
         try:
-            self._outbox.check()
+            if not self._cut:  # of one read, nothing may have been written yet
+                self._outbox.check()
+            self._cut = False
             for kind, flags, stream_id, body, rest in self._decoder.feed(data):
                 if kind == DATA:
                     stream = streams.get(stream_id)
@@ -103,9 +114,15 @@ class Receiving:
                 else:
                     self._on_control(kind, stream_id, body, changes)
                 frames += 1
+                if frames + self._work >= most:
+                    changes.rest = memoryview(data)[self._decoder.position :]
+                    self._cut = bool(changes.rest)
+                    break
         except ProtocolError as error:
             self.fail(error)
         self.counters.frames_received += frames
+        if self._stranger and self.counters.frames_received > LOGIN_FRAMES:
+            self.fail(too_much_before_login(f"{LOGIN_FRAMES} frames"))
         if arrived:
             self._settle(arrived, changes)
         return changes
@@ -133,6 +150,16 @@ class Receiving:
             changes.readable.append(stream)
         self.counters.data_received += total
 
+    def admit(self) -> None:
+        """The peer has shown who it is: what `wants_login` holds it to is lifted."""
+        if self._stranger:
+            self._stranger = False
+            self._budget.left = self._config.receive_budget
+
+    def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
+        """Take the peer's resets, and those that it provokes, from these from now on: other connections do so too."""
+        self._resets, self._provoked = resets, provoked
+
     def receive_eof(self) -> bool:
         """The transport ended. True if it ended in order: on a frame boundary and after the peer's GOAWAY."""
         if self._decoder.mid_frame:
@@ -151,6 +178,7 @@ class Receiving:
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return
+        self._work += Work.START
         stream = self._table.add_remote(stream_id, priority, stream_type)
         if flags & FIN:
             stream.received_fin = stream.advance(Event.RECV_FIN)
@@ -160,6 +188,8 @@ class Receiving:
 
     def _full(self, extension: bool) -> bool:
         """Whether there is no room for one more stream of the peer."""
+        if self._stranger:
+            return self._table.has_remote(extension)
         if extension:  # not refused for the application's streams: the Go peer ends a session without a heartbeat
             return self._table.full_of_extensions
         return self._table.full or self._unaccepted >= self._config.accept_backlog
@@ -185,6 +215,7 @@ class Receiving:
                 if stream.arriving is None:
                     stream.arriving = []
                     arrived.append(stream)
+                    self._work += Work.WAKE
                 stream.arriving.append(body)
             elif not flags & FIN and not rest:
                 self._resets.take()  # nobody sends empty frames for nothing; this one does nothing and takes time
@@ -206,6 +237,7 @@ class Receiving:
                 self._table.release(stream)
             if stream.arriving is None:
                 changes.readable.append(stream)
+                self._work += Work.WAKE
 
     def _data_for_forgotten(self, stream_id: int) -> None:
         self._table.require_known(stream_id, "STREAM_DATA")
@@ -223,6 +255,7 @@ class Receiving:
             stream.reset(parse_code(body), by_peer=True)
             self._table.forget(stream)
             changes.reset.append(stream)
+            self._work += Work.WAKE
         else:
             self._on_wnd_inc(stream, parse_increment(body), changes)
 
@@ -235,6 +268,7 @@ class Receiving:
             self.counters.window_updates_received += 1
             if stream.send_window <= 0:
                 changes.writable.append(stream)
+                self._work += Work.WAKE
             stream.send_window += increment
             self._line_up(stream)
 
@@ -264,6 +298,7 @@ class Receiving:
             stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
             self._table.forget(stream)
             changes.reset.append(stream)
+            self._work += Work.WAKE
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
         """Answer a broken rule of the peer, or its data for a stream that the application has closed (CANCEL)."""
@@ -273,6 +308,7 @@ class Receiving:
         self._send_rst(stream.id, code)
         self._table.forget(stream)
         changes.reset.append(stream)
+        self._work += Work.WAKE
 
     def _send_rst(self, stream_id: int, code: int, *, counts: bool = True) -> None:
         self._outbox.put_rst(stream_id, code, counts=counts)

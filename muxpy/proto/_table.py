@@ -63,6 +63,10 @@ class StreamTable:
         """Whether the peer has as many streams open as it may."""
         return self._open[False, False] + self._held[False, False] >= self._config.max_streams
 
+    def has_remote(self, extension: bool) -> bool:
+        """Whether the peer has a stream open of this kind."""
+        return self._open[False, extension] + self._held[False, extension] > 0
+
     @property
     def full_of_extensions(self) -> bool:
         """The same for streams of extensions, which are counted apart."""

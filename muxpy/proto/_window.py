@@ -59,7 +59,7 @@ class Budget:
     __slots__ = ("left", "max_window", "rtt")
 
     def __init__(self, config: SessionConfig) -> None:
-        self.left = config.receive_budget
+        self.left = 0 if config.wants_login else config.receive_budget  # until the peer is admitted
         self.max_window = config.max_window
         self.rtt = RoundTrip()
 

@@ -69,7 +69,7 @@ async def test_an_interrupt_in_an_extension_comes_out(error: BaseException, auto
 async def test_an_interrupt_in_the_reader_comes_out(
     error: BaseException, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(received: Buffer) -> Changes:
+    def interrupted(received: Buffer, most: float) -> Changes:
         raise error
 
     async def run() -> None:

@@ -10,7 +10,7 @@ import trio
 
 import muxpy
 from muxpy._serve import _run_session
-from muxpy._sockets import MAX_TLS_ANSWERS, TlsTransport
+from muxpy._tls import MAX_TLS_ANSWERS, TlsTransport
 from muxpy.frame import encode_syn
 from muxpy.proto import Batch
 from tests.helpers.pairs import client_context, server_context, unix_pair

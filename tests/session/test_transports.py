@@ -17,7 +17,8 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy._io import TRANSPORT_ERRORS
 from muxpy._serve import _run_session
-from muxpy._sockets import SocketTransport, TlsTransport
+from muxpy._sockets import SocketTransport
+from muxpy._tls import TlsTransport
 from muxpy._transport import StreamTransport, Transport
 from muxpy.frame import encode_goaway, encode_syn
 from muxpy.proto import Batch

@@ -1,0 +1,124 @@
+"""Sessions that count as one party: they share one turn of the event loop, and one budget of resets."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._config import SessionConfig
+from .proto import reset_buckets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SessionGroup"]
+
+_rotor: trio.lowlevel.RunVar[_Rotor] = trio.lowlevel.RunVar("muxpy rotor")
+
+
+class SessionGroup:
+    """Sessions that count as one party, such as all of one user, or all strangers who have not logged in yet.
+
+    In each pass of Trio's scheduler at most one session of a group receives and acts on what it received, so a party
+    holds up the others as little with a hundred sessions as with one. The peer's resets, and those that it provokes,
+    are limited for the whole group, by `reset_burst` and `reset_rate` of `config`: a session that goes beyond ends.
+
+    Made inside `trio.run`, and given to `open_session` or `Session.admit`.
+    """
+
+    def __init__(self, config: SessionConfig | None = None) -> None:
+        config = config or SessionConfig()
+        self.resets, self.provoked = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
+        self._members = 0
+        self._free = True  # nobody had a turn in this pass yet
+        self._waiting: dict[trio.lowlevel.Task, None] = {}  # the first is next
+
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        """Count as one of the group while the block runs."""
+        self._members += 1
+        try:
+            yield
+        finally:
+            self._members -= 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it takes `turn` to take turns: a lone member has all of them."""
+        return self._members > 1
+
+    @property
+    def contended(self) -> bool:
+        """Whether members wait for their turn."""
+        return bool(self._waiting)
+
+    async def turn(self) -> None:
+        """Wait for a turn: in each pass of the scheduler one task of the group gets one. Without a checkpoint if nobody
+        had one in this pass."""
+        if self._free:
+            _Rotor.current().free_later(self)
+            self._free = False
+            return
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._waiting[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        task = trio.lowlevel.current_task()
+        self._waiting[task] = None
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def next_pass(self) -> bool:
+        """A new pass has begun. Whether somebody who waited gets the turn in it."""
+        if not self._waiting:
+            self._free = True
+            return False
+        task = next(iter(self._waiting))
+        del self._waiting[task]
+        trio.lowlevel.reschedule(task)
+        return True
+
+
+class _Rotor:
+    """Tells groups when a new pass of the scheduler begins. A task of the run, parked while no group has had a turn."""
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None  # parked
+        self._due: list[SessionGroup] = []  # had their turn in an earlier pass
+        self._later: list[SessionGroup] = []  # had it since this task ran: perhaps in the pass that is going on
+
+    @classmethod
+    def current(cls) -> _Rotor:
+        """This run's, started if need be."""
+        try:
+            return _rotor.get()
+        except LookupError:
+            rotor = cls()
+            trio.lowlevel.spawn_system_task(rotor._run, name="muxpy rotor")
+            _rotor.set(rotor)
+            return rotor
+
+    def free_later(self, group: SessionGroup) -> None:
+        """The group has had its turn of this pass."""
+        if self._task is None:
+            self._later.append(group)
+        else:  # woken now, it runs in the next pass
+            self._due.append(group)
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            due, self._due, self._later = self._due, self._later, []
+            self._due += [group for group in due if group.next_pass()]
+            if self._due:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
