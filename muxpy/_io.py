@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ._codes import ProtocolError
 from ._trace import Tap
 from ._transport import Transport
 from .frame import Buffer
@@ -111,6 +112,9 @@ class Reader:
                     self._dispatch.on_transport_output()
         except TRANSPORT_ERRORS as error:
             self._dispatch.on_eof(error)
+        except ProtocolError as error:  # below the frames
+            self._core.fail(error)
+            self._dispatch.on_changes(Changes())
         else:
             self._dispatch.on_eof(None)
         self.ended.set()

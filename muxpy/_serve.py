@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._codes import ProtocolError
 from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
 from ._group import SessionGroup
@@ -169,8 +170,10 @@ async def _secure(
             with group.member():
                 await transport.handshake()
             transport.group = None
-    except BaseException:
+    except BaseException as error:
         await trio.aclose_forcefully(stream)
+        if isinstance(error, ProtocolError):
+            raise trio.BrokenResourceError(error.reason) from error
         raise
     return transport
 

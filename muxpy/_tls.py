@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from ._codes import ErrorCode, ProtocolError
 from ._sockets import READ_SIZE, SocketTransport
 from .frame import HEADER_SIZE, Buffer, looks_like, looks_like_muxado
 from .proto import Batch
@@ -89,7 +90,7 @@ class TlsTransport(SocketTransport):
         self.tls = self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self._records = RecordCutter()
+        self.records = RecordCutter()
         self._held = memoryview(b"")  # ciphertext that waits for the next turn
         self._useless = 0  # records in a row that brought no payload
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
@@ -133,7 +134,8 @@ class TlsTransport(SocketTransport):
                 self._useless = 0
                 return plain
             if self._useless > MAX_USELESS:
-                raise trio.BrokenResourceError(f"the peer sends TLS records without data, over {MAX_USELESS} in a row")
+                reason = f"the peer sends TLS records without data, more than {MAX_USELESS} in a row"
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, reason)
             await self._read_ciphertext()
 
     async def _read_ciphertext(self) -> None:
@@ -155,7 +157,7 @@ class TlsTransport(SocketTransport):
             self._held = memoryview(bytes(data[taken:]))  # others will use the buffer
 
     def _feed(self, data: memoryview) -> int:
-        records = self._records
+        records = self.records
         before = records.started
         taken = records.cut(data, RECORDS_A_TURN)
         self._incoming.write(data[:taken])

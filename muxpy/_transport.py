@@ -12,7 +12,7 @@ import trio
 
 from ._group import SessionGroup
 from .frame import Buffer
-from .proto import Batch
+from .proto import Batch, too_much_before_login
 
 __all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport"]
 
@@ -28,7 +28,8 @@ that says who it is some hundreds."""
 
 
 class Transport(trio.abc.AsyncResource):
-    """A full-duplex byte stream, as the session's reader and writer use it. Errors are OSError or trio's."""
+    """A full-duplex byte stream, as the session's reader and writer use it. Errors are OSError or trio's; a
+    ProtocolError if the peer sends what it may not."""
 
     local_address: Address = None
     remote_address: Address = None
@@ -58,11 +59,11 @@ class Transport(trio.abc.AsyncResource):
         """Let the system end the connection if the peer does not take sent data for so long, where it can do that."""
 
     def check_allowance(self) -> int:
-        """How many bytes may be read now, at least 1. Raises trio.BrokenResourceError if the peer has sent too much."""
+        """How many bytes may be read now, at least 1. Raises ProtocolError if the peer has sent too much."""
         if self.allowance is None:
             return self.read_limit
         if not self.allowance:
-            raise trio.BrokenResourceError(f"the peer sent more than {LOGIN_BYTES} bytes before it was let in")
+            raise too_much_before_login(f"{LOGIN_BYTES} bytes")
         return min(self.read_limit, self.allowance)
 
     async def take_turn(self) -> None:

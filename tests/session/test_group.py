@@ -1,0 +1,187 @@
+"""Sessions of a group take turns, and share a budget of resets; those of different groups do not know of each other."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import muxpy
+from muxpy import _io
+from muxpy.frame import encode_rst, encode_syn, encode_wnd_inc
+from tests.helpers.load import until
+from tests.helpers.pairs import client_context, server_context, tcp_pair
+from tests.helpers.passes import counting_passes
+from tests.helpers.tasks import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUIET = muxpy.SessionConfig(heartbeat_interval=None, linger_timeout=0.2)
+FLOOD = encode_syn(3) + encode_wnd_inc(3, 1) * 20_000
+
+
+async def sessions(
+    stack: AsyncExitStack, groups: Sequence[muxpy.SessionGroup | None]
+) -> tuple[list[muxpy.Session], list[trio.SocketStream]]:
+    """A session of each group, and the other end of its connection."""
+    made, peers = [], []
+    for group in groups:
+        near, far = await tcp_pair()
+        peers.append(await stack.enter_async_context(far))
+        opened = muxpy.open_session(near, client=False, config=QUIET, extensions=[], group=group)
+        made.append(await stack.enter_async_context(opened))
+    return made, peers
+
+
+def frames(made: Sequence[muxpy.Session]) -> int:
+    return sum(session.statistics().frames_received for session in made)
+
+
+@bounded()
+@pytest.mark.parametrize("grouped", [True, False])
+async def test_one_session_of_a_group_receives_in_each_pass(grouped: bool) -> None:
+    async with AsyncExitStack() as stack:
+        group = muxpy.SessionGroup() if grouped else None
+        made, peers = await sessions(stack, [group] * 8)
+        with counting_passes(lambda: frames(made)) as passes:
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    nursery.start_soon(peer.send_all, FLOOD)
+                await until(lambda: frames(made) == 8 * 20_001)
+        for session in made:
+            session.kill()
+    assert (passes.most_a_pass <= _io.TURN) is grouped
+
+
+@bounded()
+async def test_turns_of_a_crowd_are_shorter() -> None:
+    async with AsyncExitStack() as stack:
+        made, peers = await sessions(stack, [muxpy.SessionGroup()] * 8)
+        for peer in peers:
+            await peer.send_all(FLOOD[: 12 * 4000])
+        await until(lambda: frames(made) >= 8)  # all have begun
+        with counting_passes(lambda: frames(made)) as passes:
+            await until(lambda: frames(made) >= 8 * 3000)
+        for session in made:
+            session.kill()
+    assert passes.most_a_pass <= _io.SHARED_TURN
+
+
+@bounded()
+async def test_a_lone_session_and_one_of_another_group_need_not_wait() -> None:
+    async with AsyncExitStack() as stack:
+        made, peers = await sessions(stack, [muxpy.SessionGroup(), muxpy.SessionGroup()])
+        crowd, crowd_peers = await sessions(stack, [muxpy.SessionGroup()] * 8)
+        for peer in crowd_peers:
+            await peer.send_all(FLOOD)
+        for session, peer in zip(made, peers, strict=True):
+            await peer.send_all(encode_syn(3))
+            await session.accept_stream()
+            assert frames(crowd) < 8 * 20_000  # long before those are done
+        for session in (*made, *crowd):
+            session.kill()
+
+
+@bounded()
+async def test_who_is_cancelled_while_waiting_for_a_turn_takes_none() -> None:
+    group = muxpy.SessionGroup()
+    order: list[int] = []
+
+    async def take(number: int) -> None:
+        await group.turn()
+        order.append(number)
+
+    async with trio.open_nursery() as nursery:
+        await group.turn()  # of this pass: the others wait
+        scopes = [trio.CancelScope() for _ in range(3)]
+
+        async def cancellable(number: int) -> None:
+            with scopes[number]:
+                await take(number)
+
+        for number in range(3):
+            nursery.start_soon(cancellable, number)
+        await until(lambda: group.contended)
+        scopes[1].cancel()
+        await wait_all_tasks_blocked()
+        assert sorted(order) == [0, 2]
+        assert not group.contended
+    await take(3)
+    assert order[-1] == 3
+
+
+@bounded()
+async def test_a_group_has_one_budget_of_resets() -> None:
+    config = muxpy.SessionConfig(reset_burst=10, reset_rate=0)
+    group = muxpy.SessionGroup(config)
+    async with AsyncExitStack() as stack:
+        made, peers = await sessions(stack, [group, group, muxpy.SessionGroup(config)])
+        for peer in peers:
+            await peer.send_all(b"".join(encode_syn(n) + encode_rst(n, 7) for n in range(3, 15, 2)))
+        await until(lambda: sum(one._life.end is not None for one in made) == 1)
+        ended = next(one._life.end for one in made if one._life.end is not None)
+        assert ended is not None
+        assert "resets its own streams too fast" in str(ended.error)
+        assert made[2]._life.end is None
+        for session in made:
+            session.kill()
+
+
+@bounded()
+async def test_resets_of_a_session_that_has_ended_still_count() -> None:
+    group = muxpy.SessionGroup(muxpy.SessionConfig(reset_burst=10, reset_rate=0))
+    resets = b"".join(encode_syn(n) + encode_rst(n, 7) for n in range(3, 19, 2))
+    async with AsyncExitStack() as stack:
+        [first], [peer] = await sessions(stack, [group])
+        await peer.send_all(resets)
+        await until(lambda: frames([first]) == 16)
+        first.kill()
+    async with AsyncExitStack() as stack:
+        [second], [peer] = await sessions(stack, [group])
+        await peer.send_all(resets)
+        end = await second.wait()
+        assert "resets its own streams too fast" in str(end.error)
+
+
+class Handshakes(ssl.SSLObject):
+    """Counts the steps of handshakes."""
+
+    steps = 0
+
+    def do_handshake(self) -> None:
+        Handshakes.steps += 1
+        super().do_handshake()
+
+
+@bounded()
+async def test_handshakes_take_turns() -> None:
+    context = server_context.__wrapped__()
+    context.sslobject_class = Handshakes
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+            await muxpy.serve_tcp_sessions(
+                lambda session: session.wait(), 0, host="127.0.0.1", ssl_context=context, task_status=task_status
+            )
+
+        [listener] = await nursery.start(serve)
+        hello = ssl.MemoryBIO()
+        tls = client_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="127.0.0.1")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        first = hello.read()
+        peers = [await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) for _ in range(10)]
+        await until(lambda: Handshakes.steps == 10)  # each has found that nothing is there yet
+        with counting_passes(lambda: Handshakes.steps) as passes:
+            for peer in peers:
+                await peer.send_all(first)
+            await until(lambda: Handshakes.steps == 20)
+        assert passes.most_a_pass == 1
+        for peer in peers:
+            await peer.aclose()
+        nursery.cancel_scope.cancel()
