@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy._transport import LOGIN_BYTES
@@ -67,6 +68,7 @@ async def test_its_heartbeat_is_answered_when_it_is_admitted(kind: str) -> None:
     async with stranger(kind) as (session, peer):
         await peer.send(encode_syn(3, 0, MIN_EXTENSION_TYPE), data(3, b"beat"), encode_syn(5))
         stream = await session.accept_stream()
+        await wait_all_tasks_blocked()  # so whoever would answer the heartbeat has had time for it
         await stream.send_all(b"hello")
         assert (await peer.expect(DATA, 5)).body == b"hello"  # and nothing before it
         session.admit()
