@@ -93,7 +93,8 @@ class SocketTransport(Transport):
             else:
                 self._check_open()
                 await trio.lowlevel.wait_readable(self._fd)
-            await self.take_turn()
+            if self.group is not None:
+                await self.take_turn()
             self._check_open()
             self.reads += 1
             limit = self.read_limit if self.allowance is None else self.check_allowance()

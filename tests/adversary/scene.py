@@ -95,7 +95,7 @@ class Scene:
         self.ended = trio.Event()
         """The session's connection has ended."""
         self.keeps = True
-        """Whether what was sent is kept for `seen`."""
+        """Whether what was sent is kept for `seen`, and what handlers saw for `errors`."""
         self._echoed = bytearray()
         self._unseen: set[int] = set()
         self._news = trio.lowlevel.ParkingLot()
@@ -205,7 +205,8 @@ class Scene:
         try:
             await self._work(stream)
         except (muxpy.SessionClosed, muxpy.StreamReset) as error:
-            self.errors.append(error)
+            if self.keeps:
+                self.errors.append(error)
         finally:
             self.running -= 1
 

@@ -3,7 +3,8 @@ tasks, records) is counted and not timed: it costs about the same everywhere."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -20,10 +21,10 @@ from tests.helpers.passes import counting_passes
 from tests.helpers.tasks import bounded
 from tests.helpers.tls13 import RecordPeer
 
-from .scene import ECHOES, stage
+from .scene import ECHOES, Scene, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 MOST_TASKS: Final = 256
@@ -49,11 +50,9 @@ def _opened(ids: Sequence[int]) -> list[bytes]:
     return [wire.syn(one, stream_type=ECHOES) for one in ids]
 
 
-@bounded()
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-@pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool) -> None:
+@asynccontextmanager
+async def flooded(flood: str, kind: str, client: bool) -> AsyncIterator[tuple[Scene, Callable[[], Awaitable[None]]]]:
+    """A scene in which a flood is about to come, and what has it come, and waits until it was acted on."""
     async with stage(kind, client=client) as scene:
         scene.keeps = False
         first = scene.honest + 2
@@ -61,10 +60,23 @@ async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool)
         frames = _frames(scene.session) + len(before)
         await scene.send(*before)
         await until(lambda: _frames(scene.session) >= frames)
-        with counting_passes(lambda: _frames(scene.session)) as passes:
+
+        async def play() -> None:
             await scene.send(*after)
             await until(lambda: _frames(scene.session) >= frames + len(after))
             await scene.exchange()
+
+        yield scene, play
+
+
+@bounded()
+@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool) -> None:
+    async with flooded(flood, kind, client) as (scene, play):
+        with counting_passes(lambda: _frames(scene.session)) as passes:
+            await play()
         assert 1 < passes.most_a_step <= _io.TURN
         assert passes.most_a_pass <= _io.TURN
         assert passes.most_tasks <= MOST_TASKS
@@ -112,12 +124,18 @@ async def record_peer(keylog: Path) -> tuple[TlsTransport, RecordPeer]:
     return transport, peer
 
 
+USELESS: dict[str, Callable[[RecordPeer], bytes]] = {
+    "key updates": RecordPeer.key_update,
+    "empty records": lambda peer: peer.record(b""),
+}
+
+
 @bounded()
-@pytest.mark.parametrize("useless", ["key updates", "empty records"])
+@pytest.mark.parametrize("useless", USELESS)
 async def test_records_without_data_end_the_session(useless: str, tmp_path: Path) -> None:
     transport, peer = await record_peer(tmp_path / "keys")
     async with _run_session(transport, False, QUIET, []) as session:
-        make = peer.key_update if useless == "key updates" else lambda: peer.record(b"")
+        make = partial(USELESS[useless], peer)
         with counting_passes(lambda: transport.records.started) as passes:
             with suppress(trio.BrokenResourceError):  # it need not wait for all of it
                 await peer.stream.send_all(b"".join(make() for _ in range(5000)))
