@@ -69,7 +69,7 @@ ALL = [(False, *row) for row in TO_SERVERS] + [(True, *row) for row in TO_CLIENT
 @pytest.mark.parametrize(("client", "opening", "name"), ALL, ids=label)
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 @pytest.mark.parametrize("ends", [True, False], ids=["and ends", "and waits"])
-@bounded(5)
+@bounded()
 async def test_a_stranger_is_told_what_it_looks_like(
     client: bool, opening: bytes, name: str, kind: str, ends: bool
 ) -> None:
@@ -88,7 +88,7 @@ async def test_a_stranger_is_told_what_it_looks_like(
 
 @pytest.mark.parametrize("length", range(1, 9))
 @pytest.mark.parametrize(("opening", "name"), TO_SERVERS, ids=label)
-@bounded(5)
+@bounded()
 async def test_a_stranger_that_is_cut_short_is_an_error_and_never_taken_for_another(
     opening: bytes, name: str, length: int
 ) -> None:
@@ -137,7 +137,7 @@ async def secure_session(stream: trio.SocketStream, *, client: bool, context: ss
     (True, wire.syn(2, priority=0x7FFFFFFF, stream_type=wire.EXTENSION), "plain muxado"),
     (True, wire.goaway(0, 1, b"this looks like TLS, not muxado"), "plain muxado"),
 ], ids=label)  # fmt: skip
-@bounded(5)
+@bounded()
 async def test_a_handshake_with_a_stranger_says_what_it_met(client: bool, opening: bytes, name: str) -> None:
     one, two = await tcp_pair()
     async with one:
@@ -145,7 +145,7 @@ async def test_a_handshake_with_a_stranger_says_what_it_met(client: bool, openin
         assert f"this looks like {name}, not TLS" in await secure_session(two, client=client)
 
 
-@bounded(5)
+@bounded()
 async def test_a_handshake_that_fails_for_its_own_reasons_says_those() -> None:
     distrustful, trusted = await two_sessions(
         partial(secure_session, client=True, context=ssl.create_default_context()),
@@ -177,7 +177,7 @@ async def plain_session(stream: trio.SocketStream, *, client: bool) -> str:
         return str(await session.wait())
 
 
-@bounded(5)
+@bounded()
 async def test_tls_on_one_side_only() -> None:
     with_tls, without = await two_sessions(partial(secure_session, client=True), partial(plain_session, client=False))
     assert "this looks like plain muxado, not TLS" in with_tls
@@ -189,14 +189,14 @@ async def test_tls_on_one_side_only() -> None:
 
 
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@bounded(5)
+@bounded()
 async def test_two_sides_of_one_role(client: bool) -> None:
     side = partial(plain_session, client=client)
     for words in await two_sessions(side, side):
         assert f"are both sides the {'client' if client else 'server'}?" in words
 
 
-@bounded(5)
+@bounded()
 async def test_two_sessions_one_after_the_other_on_one_connection() -> None:
     one, two = await tcp_pair()
     async with one, muxpy.open_session(two, client=False) as session:
@@ -216,7 +216,7 @@ async def test_two_sessions_one_after_the_other_on_one_connection() -> None:
     (["--socks4", "127.0.0.1:{}", "http://192.0.2.1/"], "a SOCKS 4 request"),
     (["--haproxy-protocol", "http://127.0.0.1:{}/"], "a PROXY protocol header"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
-@bounded(5)
+@bounded()
 async def test_curl(arguments: list[str], name: str) -> None:
     ends: list[str] = []
 

@@ -28,6 +28,7 @@ from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, Refused, pack, receive_message
 from tests.cli.program import closed_port, run, running
 from tests.helpers.pairs import session_pair
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,7 +54,7 @@ async def bench_pair(
         assert stream.stream_type == Purpose.BENCH
         await handler(stream, *await receive_message(stream))
 
-    with trio.fail_after(50):
+    with trio.fail_after(LIMIT):
         async with (
             session_pair(kind, client_extensions=(), server_extensions=()) as (client, server),
             trio.open_nursery() as nursery,
@@ -240,7 +241,7 @@ async def test_the_command_shows_a_line_for_each_step_where_there_is_no_terminal
 
 
 async def test_the_program_measures_and_ends_on_signals() -> None:
-    with trio.fail_after(50):
+    with trio.fail_after(LIMIT):
         async with running("listen", "0") as listening:
             address = f"localhost:{await listening.port('listening on')}"
             code, output, _ = await run("bench", address, "--seconds", "0.1", "--test", "latency", "--json")
@@ -254,7 +255,7 @@ async def test_the_program_measures_and_ends_on_signals() -> None:
 
 
 async def test_nobody_there() -> None:
-    with trio.fail_after(20), closed_port() as port:
+    with trio.fail_after(LIMIT), closed_port() as port:
         code, output, errors = await run("bench", f"127.0.0.1:{port}")
 
     assert (code, output) == (1, "")

@@ -18,13 +18,13 @@ import muxpy
 from muxpy_cli.net import _connect, _resolve, allow_all, connect_stream
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
+from tests.helpers.tasks import LIMIT
 
 from .program import Server, Tunnel, closed_port, echo, free_port, receive_all, reset, run, running, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-LIMIT = 30
 SIZE = 5_000_000
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import trio
 
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
     import muxpy
 
-__all__ = ["CancelAt", "Wakeups", "assert_echo", "bounded", "cancel_at", "echo", "moments", "read_all"]
+__all__ = ["LIMIT", "CancelAt", "Wakeups", "assert_echo", "bounded", "cancel_at", "echo", "moments", "read_all"]
 
 P = ParamSpec("P")
+
+LIMIT: Final = 300.0
+"""Seconds after which a test that waits in real time is taken to hang: a net and no measure, however slow or busy the
+machine is. Less than pytest's own limit, which ends the worker and all tests with it."""
 
 
 class CancelAt(trio.abc.Instrument):
@@ -104,7 +108,7 @@ async def assert_echo(opener: muxpy.Session, acceptor: muxpy.Session, payload: b
 
 
 def bounded(
-    seconds: float = 30.0,
+    seconds: float = LIMIT,
 ) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
     """Decorator: the test fails if it takes longer, on Trio's clock. With an autojump clock a hang fails at once."""
 

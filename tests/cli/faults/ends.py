@@ -22,9 +22,6 @@ from ..program import ADDRESS, COMMAND, ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-LIMIT = 40
-"""Seconds for a test's waiting; far more than it takes, and less than pytest's own limit."""
-
 
 SILENCE = 3 + 10
 """Seconds after which a peer that says nothing is dead: the heartbeat's interval and tolerance."""

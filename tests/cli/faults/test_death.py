@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import Server, closed_port, echo, free_port
-from .ends import LIMIT, Load, connected, how_it_ends, ping, started, tunnel
+from .ends import Load, connected, how_it_ends, ping, started, tunnel
 
 CLIENTS = 8
 

@@ -13,9 +13,10 @@ import muxpy
 from muxpy_cli.server._door import GREETING_TIMEOUT
 from muxpy_cli.server._waiting import MAX_WAITING_EACH
 from muxpy_cli.wire import MAX_MESSAGE, Purpose, pack, receive_message
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import LIMIT, admitted, connected, started, tell, tunnel
+from .ends import admitted, connected, started, tell, tunnel
 from .strangers import CLIENT_HELLO, closed_by_peer, crowd, session_from, thrown
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import trio
 
 import muxpy
 from muxpy_cli.wire import Purpose, pack, receive_message
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo
-from .ends import LIMIT, End, Ends, connected, how_it_ends, ping, tunnel
+from .ends import End, Ends, connected, how_it_ends, ping, tunnel
 
 DRAIN = "--drain", "20"
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import Server, echo, receive_all
-from .ends import LIMIT, connected, how_it_ends, ping, started, tunnel
+from .ends import connected, how_it_ends, ping, started, tunnel
 from .strangers import crowd
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy_cli.wire import Purpose
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import LIMIT, SILENCE, Way, admitted, connected, ping, started, tell, tunnel
+from .ends import SILENCE, Way, admitted, connected, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from muxpy_cli.wire import Purpose
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, closed_port, echo
-from .ends import LIMIT, admitted, connected, how_it_ends, started, tell, tunnel
+from .ends import admitted, connected, how_it_ends, started, tell, tunnel
 
 if TYPE_CHECKING:
     from .ends import Ends
