@@ -64,9 +64,14 @@ async def test_a_bug_ends_the_session_and_comes_out_of_it(
             waiting = next(scene.ids)
             await scene.send(wire.syn(waiting, stream_type=READS))
             await scene.settle()
-            armed = True
-            # Data for both: the session reads, and has an answer and window updates to write.
-            await scene.send(wire.data(scene.honest, b"x"), *[wire.data(waiting, PIECE)] * 4)
+            armed, sent = True, 0
+            # Data for both: the session reads, and has an answer and window updates to write. How the bytes fall into
+            # reads decides which task writes, so there is more of them until it has been one of the session's own.
+            while not scene.over:
+                if wire.WINDOW + scene.granted[waiting] - sent >= 2 * len(PIECE):
+                    sent += 2 * len(PIECE)
+                    await scene.send(wire.data(scene.honest, b"x"), *[wire.data(waiting, PIECE)] * 2)
+                await trio.lowlevel.checkpoint()
             await scene.ended.wait()
             end = await scene.session.wait()
     except* ZeroDivisionError as group:  # a group only by the nurseries of the scene

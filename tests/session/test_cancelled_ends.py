@@ -16,13 +16,13 @@ import muxpy
 from muxpy._poller import Poller, has_poller
 from tests.helpers.load import Load, sparse, until
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
-from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all
+from tests.helpers.tasks import LIMIT, bounded, cancel_at, echo, moments, read_all
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-CONFIG = muxpy.SessionConfig(drain_timeout=0.5, linger_timeout=0.2)
+CONFIG = muxpy.SessionConfig(drain_timeout=LIMIT, linger_timeout=0.2)
 
 
 def held() -> tuple[int, int]:
