@@ -6,13 +6,25 @@ from functools import wraps
 from typing import TYPE_CHECKING, Final, ParamSpec
 
 import trio
+import trio.testing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     import muxpy
 
-__all__ = ["LIMIT", "CancelAt", "Wakeups", "assert_echo", "bounded", "cancel_at", "echo", "moments", "read_all"]
+__all__ = [
+    "LIMIT",
+    "CancelAt",
+    "TimeBySteps",
+    "Wakeups",
+    "assert_echo",
+    "bounded",
+    "cancel_at",
+    "echo",
+    "moments",
+    "read_all",
+]
 
 P = ParamSpec("P")
 
@@ -72,6 +84,24 @@ class Wakeups(trio.abc.Instrument):
             self.count += 1
 
     def __enter__(self) -> Wakeups:
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
+
+
+class TimeBySteps(trio.abc.Instrument):
+    """Each step of a task takes some time on a mock clock: time goes by what is done, and alike on any machine."""
+
+    def __init__(self, clock: trio.testing.MockClock, step: float) -> None:
+        self._clock = clock
+        self._step = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._clock.jump(self._step)
+
+    def __enter__(self) -> TimeBySteps:
         trio.lowlevel.add_instrument(self)
         return self
 
