@@ -1,5 +1,8 @@
 """A session over a real connection, the scripted peer at its other end, and an honest stream between them.
 
+Time stands still in most tests with a scene, or is driven: Trio's clock is a mock clock. So no limit of the session's
+is reached because the machine is slow, and what is allowed in a second is not used up by one that is fast.
+
 The session's application echoes on the honest stream. What it does on another stream says the stream's type.
 """
 

@@ -9,9 +9,10 @@ import trio.testing
 import muxpy
 from tests.frame import wire
 from tests.helpers.load import until
-from tests.helpers.tasks import bounded
 
 from .scene import HOLDS, READS, SOAKS, Scene, stage
+
+Clock = trio.testing.MockClock
 
 PIECE = bytes(16_000)
 ROUND_TRIP = 0.05
@@ -37,8 +38,9 @@ def state(scene: Scene, stream_id: int) -> muxpy.StreamStatistics:
 
 @ROLES
 @TLS
-@bounded()
-async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(kind: str, client: bool) -> None:
+async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(
+    kind: str, client: bool, mock_clock: Clock
+) -> None:
     async with stage(kind, client=client) as scene:
         stuck = [await open_with_type(scene, HOLDS) for _ in range(20)]
         await scene.send(*map(window_full, stuck))
@@ -58,8 +60,7 @@ async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(kind
 
 
 @TLS
-@bounded()
-async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str) -> None:
+async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False) as scene:
         before = scene.session.statistics().receive_budget_left
         stuck = [await open_with_type(scene, HOLDS) for _ in range(5)]
@@ -73,9 +74,7 @@ async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str) -> None:
 
 
 @TLS
-async def test_windows_that_have_grown_are_filled_to_the_last_byte(
-    kind: str, mock_clock: trio.testing.MockClock
-) -> None:
+async def test_windows_that_have_grown_are_filled_to_the_last_byte(kind: str, mock_clock: Clock) -> None:
     """The most that a session can be made to hold: every window, and all of the budget.
 
     There is a round trip, on Trio's clock, and in each the peer sends all that it may: its windows are what limits it,
@@ -114,8 +113,7 @@ async def test_windows_that_have_grown_are_filled_to_the_last_byte(
 
 
 @TLS
-@bounded()
-async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_came(kind: str) -> None:
+async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_came(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False) as scene:
         stream_id = await open_with_type(scene, HOLDS)
         too_long = wire.data(stream_id, bytes(16_383))
@@ -129,9 +127,7 @@ async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_cam
 
 @ROLES
 @TLS
-async def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(
-    kind: str, client: bool, mock_clock: trio.testing.MockClock
-) -> None:
+async def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(kind: str, client: bool, mock_clock: Clock) -> None:
     """Time stands still: crumbs are held back for a while, and that must not pass before all of them have come."""
     async with stage(kind, client=client) as scene, trio.open_nursery() as nursery:
         stream = await scene.session.open_stream()
