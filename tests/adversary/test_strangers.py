@@ -19,7 +19,7 @@ from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
 from tests.helpers.raw_peer import RawPeer
-from tests.helpers.tasks import bounded
+from tests.helpers.tasks import LIMIT, bounded
 
 from .scene import connected
 
@@ -236,11 +236,22 @@ async def test_curl(arguments: list[str], name: str) -> None:
 
         (listener,) = await nursery.start(serve)
         port = listener.socket.getsockname()[1]
-        command = ["curl", "-sS", "--max-time", "10", "--noproxy", "" if arguments[0].startswith("--socks") else "*"]
-        await trio.run_process(
-            [*command, *(argument.format(port) for argument in arguments)],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        await until(lambda: bool(ends))
+        command = [
+            "curl",
+            "-sS",
+            "--max-time",
+            f"{LIMIT:.0f}",
+            "--noproxy",
+            "" if arguments[0].startswith("--socks") else "*",
+        ]
+        said = "no frame was received"
+        while said.startswith("no frame was received"):  # within so short a time, by a machine that is busy
+            ends.clear()
+            await trio.run_process(
+                [*command, *(argument.format(port) for argument in arguments)],
+                check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            await until(lambda: bool(ends))
+            said = ends[0].removeprefix("PROTOCOL_ERROR: ")
         nursery.cancel_scope.cancel()
-    assert ends[0].startswith(f"PROTOCOL_ERROR: this looks like {name}, not muxado") or f"looks like {name}," in ends[0]
+    assert f"this looks like {name}," in said

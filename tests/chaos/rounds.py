@@ -34,6 +34,7 @@ from trio._core import _run as run
 
 import muxpy
 from tests.helpers.pairs import client_context, server_context
+from tests.helpers.tasks import LIMIT
 
 from .memory import MemoryLink
 from .plan import Fault, LinkPlan, Mangler, plan_link
@@ -78,7 +79,7 @@ class Times:
 
 
 MOCK: Final = Times(delay=0.2, pause=0.1, patience=20.0, limit=600.0)
-REAL: Final = Times(delay=0.004, pause=0.002, patience=2.5, limit=45.0)
+REAL: Final = Times(delay=0.004, pause=0.002, patience=2.5, limit=LIMIT)
 IMPATIENT: Final = ("lose", "corrupt")
 """Faults with which, in real time, heartbeats are quick: else it takes 13 s to find that the other side is lost."""
 

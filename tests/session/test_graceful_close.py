@@ -14,11 +14,13 @@ from muxpy.frame import RST, encode_goaway, encode_rst, encode_syn
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
 from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.raw_peer import data, raw_session
-from tests.helpers.tasks import bounded, read_all
+from tests.helpers.tasks import LIMIT, bounded, read_all
 
 Clock = trio.testing.MockClock
 
 STREAMS = 20
+PATIENT = muxpy.SessionConfig(drain_timeout=LIMIT)
+"""However slow the machine: what is accepted has the time that it takes."""
 
 
 def contents(kind: str) -> list[bytes]:
@@ -35,7 +37,7 @@ async def test_sending_closing_and_leaving_at_once_loses_nothing(kind: str, send
     payloads = contents(kind)
     received: dict[int, str] = {}
 
-    async with session_pair(kind) as pair:
+    async with session_pair(kind, client_config=PATIENT, server_config=PATIENT) as pair:
         near, far = pair if sender == "client" else pair[::-1]
 
         async def send(number: int, payload: bytes) -> None:
