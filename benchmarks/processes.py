@@ -24,7 +24,8 @@ __all__ = ["RunError", "run", "serving"]
 
 ROOT: Final = Path(__file__).parent.parent
 
-START_TIMEOUT: Final = 30.0
+START_TIMEOUT: Final = 120.0
+"""Seconds until a server says where it listens: a net, for a busy machine starts processes slowly."""
 END_TIMEOUT: Final = 5.0
 """Seconds between the end of stdin and a kill. A forwarder ends its own processes in this time."""
 

@@ -15,7 +15,6 @@ from muxpy.proto._connection import Connection
 from muxpy.proto._outbox import Outbox
 from tests.frame import wire
 from tests.helpers.load import until
-from tests.helpers.tasks import bounded
 
 from .scene import ECHOES, READS, Seen, stage
 
@@ -27,6 +26,7 @@ Clock = trio.testing.MockClock
 TLS = pytest.mark.parametrize("kind", ["tcp", "tls"])
 ROLES = pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 PIECE = bytes(16_000)
+LINGER = 0.1
 
 
 # ---- bugs ----
@@ -52,22 +52,34 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: Cal
     [(Connection, "receive"), (Connection, "_settle"), (Outbox, "next_batch"), (Outbox, "_frame_grants")],
 )
 @TLS
-@bounded()
 async def test_a_bug_ends_the_session_and_comes_out_of_it(
-    owner: type, name: str, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    owner: type,
+    name: str,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mock_clock: Clock,
 ) -> None:
     armed = False
     fail_once(monkeypatch, owner, name, lambda: armed and trio.lowlevel.current_task().name.endswith("_guard"))
     caught: list[Exception] = []
     try:
-        async with stage(kind, client=False, config=SessionConfig(linger_timeout=0.1)) as scene:
+        async with stage(kind, client=False, config=SessionConfig(linger_timeout=LINGER)) as scene:
             waiting = next(scene.ids)
             await scene.send(wire.syn(waiting, stream_type=READS))
             await scene.settle()
-            armed = True
-            # Data for both: the session reads, and has an answer and window updates to write.
-            await scene.send(wire.data(scene.honest, b"x"), *[wire.data(waiting, PIECE)] * 4)
-            await scene.ended.wait()
+            armed, sent = True, 0
+            # Data for both: the session reads, and has an answer and window updates to write. How the bytes fall into
+            # reads decides which task writes, so there is more of them until it has been one of the session's own.
+            while not scene.over:
+                if wire.WINDOW + scene.granted[waiting] - sent >= 2 * len(PIECE):
+                    sent += 2 * len(PIECE)
+                    await scene.send(wire.data(scene.honest, b"x"), *[wire.data(waiting, PIECE)] * 2)
+                await trio.lowlevel.checkpoint()
+            await until(lambda: scene.goaway is not None)
+            while not scene.ended.is_set():  # the last words have been read, and the session lingers
+                await wait_all_tasks_blocked()
+                mock_clock.jump(LINGER)
             end = await scene.session.wait()
     except* ZeroDivisionError as group:  # a group only by the nurseries of the scene
         bug = without_cancelled(group)
@@ -113,8 +125,7 @@ async def test_a_peer_that_never_finishes_is_drained_for_as_long_as_was_said(
 
 
 @TLS
-@bounded()
-async def test_a_session_that_closes_ends_as_soon_as_the_peer_has_finished(kind: str) -> None:
+async def test_a_session_that_closes_ends_as_soon_as_the_peer_has_finished(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False, config=SessionConfig(drain_timeout=30, linger_timeout=30)) as scene:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(scene.session.aclose)
@@ -126,8 +137,7 @@ async def test_a_session_that_closes_ends_as_soon_as_the_peer_has_finished(kind:
 
 
 @TLS
-@bounded()
-async def test_a_peer_that_is_slow_to_read_gets_the_reason_all_the_same(kind: str) -> None:
+async def test_a_peer_that_is_slow_to_read_gets_the_reason_all_the_same(kind: str, mock_clock: Clock) -> None:
     """It goes on sending meanwhile: closing at once would make TCP throw away what it has not read yet."""
     config = SessionConfig(linger_timeout=20)
     async with stage(kind, client=False, config=config, narrow=True) as scene:
@@ -161,8 +171,7 @@ async def test_a_peer_that_never_ends_is_waited_for_no_longer_than_said(kind: st
 
 @ROLES
 @TLS
-@bounded()
-async def test_a_session_uses_its_last_stream_id(kind: str, client: bool) -> None:
+async def test_a_session_uses_its_last_stream_id(kind: str, client: bool, mock_clock: Clock) -> None:
     async with stage(kind, client=client) as scene:
         session = scene.session
         last = 2**31 - 1 if client else 2**31 - 2
@@ -196,8 +205,7 @@ async def test_a_session_uses_its_last_stream_id(kind: str, client: bool) -> Non
 
 @ROLES
 @TLS
-@bounded()
-async def test_a_peer_uses_its_last_stream_id(kind: str, client: bool) -> None:
+async def test_a_peer_uses_its_last_stream_id(kind: str, client: bool, mock_clock: Clock) -> None:
     async with stage(kind, client=client) as scene:
         last = 2**31 - 2 if client else 2**31 - 1
         await scene.send(wire.syn(last, stream_type=ECHOES), wire.data(last, b"hello"))

@@ -13,7 +13,7 @@ from muxpy import ErrorCode
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import session_pair
-from tests.helpers.tasks import bounded, echo
+from tests.helpers.tasks import echo
 
 from .attack import Attack, Ends, Ids, Lives, play
 from .scene import CLOSES, FAILS, READS, Seen, stage
@@ -115,12 +115,12 @@ HARMLESS: list[tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]]]] = 
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 @pytest.mark.parametrize("too_many", [False, True], ids=["as many as allowed", "one more"])
-@bounded()
 async def test_resets_are_counted(
     row: tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]], str, muxpy.SessionConfig],
     kind: str,
     client: bool,
     too_many: bool,
+    mock_clock: Clock,
 ) -> None:
     name, make, words, config = row
     outcome = Ends(PROTOCOL_ERROR, words, None) if too_many else Lives(None, None)
@@ -129,17 +129,15 @@ async def test_resets_are_counted(
 
 @pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row[0])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
 async def test_what_starts_no_work_and_breaks_no_rule_is_not_counted(
-    row: tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]]], kind: str
+    row: tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]]], kind: str, mock_clock: Clock
 ) -> None:
     name, make = row
     await play(Attack(name, make(5 * BURST), Lives(None, None), FULL), kind, client=False)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_data_for_forgotten_streams_is_not_counted(kind: str) -> None:
+async def test_data_for_forgotten_streams_is_not_counted(kind: str, mock_clock: Clock) -> None:
     """It may have been on its way when the application reset them."""
     count = 5 * BURST
     await play(Attack("", data_for_forgotten(count), Lives(None), FEW, opens=count), kind, client=False)
@@ -170,8 +168,7 @@ async def test_what_was_reset_is_forgiven_with_time(make: Callable[[int], bytes]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(kind: str) -> None:
+async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(kind: str, mock_clock: Clock) -> None:
     echoed = 0
     async with session_pair(kind) as (client, server), trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_streams, echo)
@@ -189,8 +186,7 @@ async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@bounded()
-async def test_a_reset_does_not_free_a_place_while_the_handler_runs(kind: str, client: bool) -> None:
+async def test_a_reset_does_not_free_a_place_while_the_handler_runs(kind: str, client: bool, mock_clock: Clock) -> None:
     config = muxpy.SessionConfig(max_streams=6)
     async with stage(kind, client=client, config=config) as scene:
         await scene.send(*(cancelled(next(scene.ids)) for _ in range(500)))
@@ -208,8 +204,9 @@ async def test_a_reset_does_not_free_a_place_while_the_handler_runs(kind: str, c
         assert scene.handled == 7
 
 
-@bounded()
-async def test_handlers_that_fail_reset_their_streams_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+async def test_handlers_that_fail_reset_their_streams_and_no_more(
+    caplog: pytest.LogCaptureFixture, mock_clock: Clock
+) -> None:
     async with stage("tls", client=False) as scene:
         ids = [next(scene.ids) for _ in range(20)]
         await scene.send(*(wire.syn(stream_id, stream_type=FAILS) for stream_id in ids))
@@ -318,6 +315,7 @@ DEAF = [
 @pytest.mark.parametrize("attack", DEAF, ids=str)
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_a_flood_from_a_peer_that_does_not_read(attack: Attack, kind: str, client: bool) -> None:
+async def test_a_flood_from_a_peer_that_does_not_read(
+    attack: Attack, kind: str, client: bool, mock_clock: Clock
+) -> None:
     await play(attack, kind, client=client)

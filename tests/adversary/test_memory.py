@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import trio.testing
 
 import muxpy
 from muxpy.proto._limits import MAX_REASON, RECENT_RESETS
 from tests.frame import wire
 from tests.helpers.load import until
-from tests.helpers.tasks import bounded
 
 from .scene import HOLDS, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+Clock = trio.testing.MockClock
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -135,8 +137,7 @@ def peak() -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_memory_is_bounded(case: Case, kind: str) -> None:
+async def test_memory_is_bounded(case: Case, kind: str, mock_clock: Clock) -> None:
     assert await most_memory(case, kind) <= case.bound
 
 

@@ -6,19 +6,20 @@ from collections import Counter
 
 import pytest
 import trio
+import trio.testing
 
 import muxpy
 from muxpy.proto._limits import RECENT_RESETS
 from tests.frame import wire
 from tests.helpers.load import until
-from tests.helpers.tasks import bounded
 
 from .scene import READS, stage
 
+Clock = trio.testing.MockClock
+
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_resets_that_wait_are_merged(kind: str) -> None:
+async def test_resets_that_wait_are_merged(kind: str, mock_clock: Clock) -> None:
     """More streams than are remembered as reset, again and again: each round would be answered anew."""
     count, rounds = RECENT_RESETS + 100, 6
     config = muxpy.SessionConfig(max_control_frames=3 * count, max_streams=16)
@@ -43,8 +44,7 @@ async def test_resets_that_wait_are_merged(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_window_updates_that_wait_are_merged(kind: str) -> None:
+async def test_window_updates_that_wait_are_merged(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False, narrow=True) as scene:
         ids = [next(scene.ids) for _ in range(50)]
         await scene.send(*(wire.syn(stream_id, stream_type=READS) for stream_id in ids))

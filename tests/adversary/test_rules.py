@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio.testing
 
 import muxpy
 from muxpy import ErrorCode
 from tests.frame import wire
-from tests.helpers.tasks import bounded
 
 from .attack import Attack, Ends, Ids, Lives, play
 from .scene import CLOSES, READS, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+Clock = trio.testing.MockClock
 
 MOST = 2**31 - 1
 PIECE = bytes(16_000)
@@ -344,6 +346,5 @@ GOAWAYS = [
 @pytest.mark.parametrize("attack", [*IDS, *STREAMS, *WINDOWS, *LENGTHS, *GOAWAYS], ids=str)
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_a_rule_is_kept(attack: Attack, kind: str, client: bool) -> None:
+async def test_a_rule_is_kept(attack: Attack, kind: str, client: bool, mock_clock: Clock) -> None:
     await play(attack, kind, client=client)

@@ -213,8 +213,7 @@ async def test_a_heartbeat_that_is_answered_late(mock_clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_the_peers_heartbeats_are_answered_whatever_their_size(kind: str) -> None:
+async def test_the_peers_heartbeats_are_answered_whatever_their_size(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False) as scene:
         beat = next(scene.ids)
         await scene.send(wire.syn(beat, stream_type=wire.EXTENSION, priority=0x7FFFFFFF))
@@ -272,8 +271,7 @@ def user_timeout(session: muxpy.Session) -> float:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
-@bounded()
-async def test_a_peer_that_sends_but_never_reads_is_given_up_by_the_system(kind: str) -> None:
+async def test_a_peer_that_sends_but_never_reads_is_given_up_by_the_system(kind: str, mock_clock: Clock) -> None:
     """Any byte is a sign of life for the heartbeat: this one would be held for ever."""
     config = SessionConfig(tcp_user_timeout=0.1)
     async with stage(kind, client=False, config=config, narrow=True) as scene:

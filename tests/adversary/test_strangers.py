@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 import muxpy
 from muxpy import ErrorCode, SessionConfig
@@ -18,14 +19,15 @@ from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
 from tests.helpers.raw_peer import RawPeer
-from tests.helpers.tasks import bounded
+from tests.helpers.tasks import LIMIT, bounded
 
 from .scene import connected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-CONFIG = SessionConfig(first_frame_timeout=0.2, linger_timeout=0.1)
+FIRST_FRAME = 0.2
+CONFIG = SessionConfig(first_frame_timeout=FIRST_FRAME, linger_timeout=0.1)
 
 
 def label(value: object) -> str:
@@ -69,26 +71,30 @@ ALL = [(False, *row) for row in TO_SERVERS] + [(True, *row) for row in TO_CLIENT
 @pytest.mark.parametrize(("client", "opening", "name"), ALL, ids=label)
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 @pytest.mark.parametrize("ends", [True, False], ids=["and ends", "and waits"])
-@bounded(5)
 async def test_a_stranger_is_told_what_it_looks_like(
-    client: bool, opening: bytes, name: str, kind: str, ends: bool
+    client: bool, opening: bytes, name: str, kind: str, ends: bool, mock_clock: trio.testing.MockClock
 ) -> None:
+    words = f"this looks like {name}, not muxado: "
     async with connected(kind, client, CONFIG) as (session, far):
         await far.send_all(opening)
         if ends or client:  # a client sets no limit to how long its server may take
             await (far.send_eof() if isinstance(far, trio.SocketStream) else far.aclose())
-        end = await session.wait()
-        words = f"this looks like {name}, not muxado: "
-        assert isinstance(end.error, muxpy.ProtocolError)
-        assert end.error.reason.startswith(words)
+        else:
+            received = session.statistics
+            await until(lambda: session._life.end is not None or received().bytes_received == len(opening))
+            mock_clock.jump(FIRST_FRAME)
         if isinstance(far, trio.SocketStream):
             goaway = (await RawPeer(far).rest())[-1]
             assert goaway.debug.startswith(words)
+        await far.aclose()
+        end = await session.wait()
+        assert isinstance(end.error, muxpy.ProtocolError)
+        assert end.error.reason.startswith(words)
 
 
 @pytest.mark.parametrize("length", range(1, 9))
 @pytest.mark.parametrize(("opening", "name"), TO_SERVERS, ids=label)
-@bounded(5)
+@bounded()
 async def test_a_stranger_that_is_cut_short_is_an_error_and_never_taken_for_another(
     opening: bytes, name: str, length: int
 ) -> None:
@@ -137,7 +143,7 @@ async def secure_session(stream: trio.SocketStream, *, client: bool, context: ss
     (True, wire.syn(2, priority=0x7FFFFFFF, stream_type=wire.EXTENSION), "plain muxado"),
     (True, wire.goaway(0, 1, b"this looks like TLS, not muxado"), "plain muxado"),
 ], ids=label)  # fmt: skip
-@bounded(5)
+@bounded()
 async def test_a_handshake_with_a_stranger_says_what_it_met(client: bool, opening: bytes, name: str) -> None:
     one, two = await tcp_pair()
     async with one:
@@ -145,7 +151,7 @@ async def test_a_handshake_with_a_stranger_says_what_it_met(client: bool, openin
         assert f"this looks like {name}, not TLS" in await secure_session(two, client=client)
 
 
-@bounded(5)
+@bounded()
 async def test_a_handshake_that_fails_for_its_own_reasons_says_those() -> None:
     distrustful, trusted = await two_sessions(
         partial(secure_session, client=True, context=ssl.create_default_context()),
@@ -177,7 +183,7 @@ async def plain_session(stream: trio.SocketStream, *, client: bool) -> str:
         return str(await session.wait())
 
 
-@bounded(5)
+@bounded()
 async def test_tls_on_one_side_only() -> None:
     with_tls, without = await two_sessions(partial(secure_session, client=True), partial(plain_session, client=False))
     assert "this looks like plain muxado, not TLS" in with_tls
@@ -189,14 +195,14 @@ async def test_tls_on_one_side_only() -> None:
 
 
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@bounded(5)
+@bounded()
 async def test_two_sides_of_one_role(client: bool) -> None:
     side = partial(plain_session, client=client)
     for words in await two_sessions(side, side):
         assert f"are both sides the {'client' if client else 'server'}?" in words
 
 
-@bounded(5)
+@bounded()
 async def test_two_sessions_one_after_the_other_on_one_connection() -> None:
     one, two = await tcp_pair()
     async with one, muxpy.open_session(two, client=False) as session:
@@ -216,7 +222,7 @@ async def test_two_sessions_one_after_the_other_on_one_connection() -> None:
     (["--socks4", "127.0.0.1:{}", "http://192.0.2.1/"], "a SOCKS 4 request"),
     (["--haproxy-protocol", "http://127.0.0.1:{}/"], "a PROXY protocol header"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
-@bounded(5)
+@bounded()
 async def test_curl(arguments: list[str], name: str) -> None:
     ends: list[str] = []
 
@@ -230,11 +236,22 @@ async def test_curl(arguments: list[str], name: str) -> None:
 
         (listener,) = await nursery.start(serve)
         port = listener.socket.getsockname()[1]
-        command = ["curl", "-sS", "--max-time", "10", "--noproxy", "" if arguments[0].startswith("--socks") else "*"]
-        await trio.run_process(
-            [*command, *(argument.format(port) for argument in arguments)],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        await until(lambda: bool(ends))
+        command = [
+            "curl",
+            "-sS",
+            "--max-time",
+            f"{LIMIT:.0f}",
+            "--noproxy",
+            "" if arguments[0].startswith("--socks") else "*",
+        ]
+        said = "no frame was received"
+        while said.startswith("no frame was received"):  # within so short a time, by a machine that is busy
+            ends.clear()
+            await trio.run_process(
+                [*command, *(argument.format(port) for argument in arguments)],
+                check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            await until(lambda: bool(ends))
+            said = ends[0].removeprefix("PROTOCOL_ERROR: ")
         nursery.cancel_scope.cancel()
-    assert ends[0].startswith(f"PROTOCOL_ERROR: this looks like {name}, not muxado") or f"looks like {name}," in ends[0]
+    assert f"this looks like {name}," in said

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 import muxpy
 from tests.frame import wire
 from tests.helpers.load import until
-from tests.helpers.tasks import bounded
 
 from .scene import HOLDS, READS, SOAKS, Scene, stage
 
+Clock = trio.testing.MockClock
+
 PIECE = bytes(16_000)
+ROUND_TRIP = 0.05
 TLS = pytest.mark.parametrize("kind", ["tcp", "tls"])
 ROLES = pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 
@@ -35,8 +38,9 @@ def state(scene: Scene, stream_id: int) -> muxpy.StreamStatistics:
 
 @ROLES
 @TLS
-@bounded()
-async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(kind: str, client: bool) -> None:
+async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(
+    kind: str, client: bool, mock_clock: Clock
+) -> None:
     async with stage(kind, client=client) as scene:
         stuck = [await open_with_type(scene, HOLDS) for _ in range(20)]
         await scene.send(*map(window_full, stuck))
@@ -56,8 +60,7 @@ async def test_a_stream_that_nobody_reads_costs_its_window_and_stops_nobody(kind
 
 
 @TLS
-@bounded()
-async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str) -> None:
+async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False) as scene:
         before = scene.session.statistics().receive_budget_left
         stuck = [await open_with_type(scene, HOLDS) for _ in range(5)]
@@ -71,35 +74,35 @@ async def test_a_window_does_not_grow_for_what_nobody_reads(kind: str) -> None:
 
 
 @TLS
-@bounded()
-async def test_windows_that_have_grown_are_filled_to_the_last_byte(kind: str) -> None:
-    """The most that a session can be made to hold: every window, and all of the budget."""
+async def test_windows_that_have_grown_are_filled_to_the_last_byte(kind: str, mock_clock: Clock) -> None:
+    """The most that a session can be made to hold: every window, and all of the budget.
+
+    There is a round trip, on Trio's clock, and in each the peer sends all that it may: its windows are what limits it,
+    however slow the machine is.
+    """
     config = muxpy.SessionConfig(receive_budget=100_000, max_streams=3)
     async with stage(kind, client=False, config=config) as scene:
         streams = [await open_with_type(scene, SOAKS) for _ in range(2)]
         scene.granted.update(dict.fromkeys(streams, wire.WINDOW))
 
-        async def spend(stream_id: int, keep: int) -> int:
-            size = max(min(scene.granted[stream_id] - keep, len(PIECE)), 0)
+        async def spend(stream_id: int, size: int) -> None:
             scene.granted[stream_id] -= size
-            if size:
-                await scene.send(wire.data(stream_id, bytes(size)))
-            return size
+            for start in range(0, size, len(PIECE)):
+                await scene.send(wire.data(stream_id, PIECE[: size - start]))
 
-        sent = 0
-        while sent < 10_000_000:
-            sent += sum([await spend(stream_id, 0) for stream_id in streams])
-            await trio.lowlevel.checkpoint()
-        await scene.settle()
-        assert not scene.session.statistics().receive_budget_left
+        async def spend_all() -> None:
+            for stream_id in streams:
+                await spend(stream_id, scene.granted[stream_id])
+            await scene.settle()
+
+        while scene.session.statistics().receive_budget_left:
+            await spend_all()
+            mock_clock.jump(ROUND_TRIP)
         scene.dry = True
         for stream_id in streams:
-            await spend(stream_id, scene.granted[stream_id] - 1)  # the last that is read
+            await spend(stream_id, 1)  # the last that is read
         await scene.settle()
-        for stream_id in streams:
-            while await spend(stream_id, 0):
-                pass
-        await scene.settle()
+        await spend_all()
         unread = sum(state(scene, stream_id).unread for stream_id in streams)
         assert wire.WINDOW < unread <= 2 * wire.WINDOW + config.receive_budget
         scene.seen.clear()
@@ -110,8 +113,7 @@ async def test_windows_that_have_grown_are_filled_to_the_last_byte(kind: str) ->
 
 
 @TLS
-@bounded()
-async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_came(kind: str) -> None:
+async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_came(kind: str, mock_clock: Clock) -> None:
     async with stage(kind, client=False) as scene:
         stream_id = await open_with_type(scene, HOLDS)
         too_long = wire.data(stream_id, bytes(16_383))
@@ -125,8 +127,8 @@ async def test_a_frame_that_would_pass_the_window_is_refused_when_its_header_cam
 
 @ROLES
 @TLS
-@bounded()
-async def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(kind: str, client: bool) -> None:
+async def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(kind: str, client: bool, mock_clock: Clock) -> None:
+    """Time stands still: crumbs are held back for a while, and that must not pass before all of them have come."""
     async with stage(kind, client=client) as scene, trio.open_nursery() as nursery:
         stream = await scene.session.open_stream()
         nursery.start_soon(stream.send_all, bytes(200_000))

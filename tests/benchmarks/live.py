@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["family", "left_of"]
-
-PATIENCE: Final = 5.0
-"""Seconds that a process which was killed may take to be gone."""
 
 
 def family(pid: int) -> set[int]:
@@ -29,7 +28,7 @@ def family(pid: int) -> set[int]:
 def left_of(pids: Iterable[int]) -> set[int]:
     """Those of the processes that do not end."""
     left = set(pids)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LIMIT
     while (left := {pid for pid in left if _runs(pid)}) and time.monotonic() < deadline:
         time.sleep(0.01)
     return left

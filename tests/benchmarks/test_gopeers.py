@@ -16,6 +16,7 @@ import pytest
 
 import muxpy
 from benchmarks import gopeers
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live_peer
 
 MUXES = ("muxado", "yamux", "smux")
-RUN_TIMEOUT = 30.0  # seconds: a machine under load starts processes slowly
 BRIEFLY = {"seconds": 0.05, "warmup": 0.01}
 JOBS: dict[str, dict[str, Any]] = {
     "bulk": {"workload": "bulk", "streams": 8, "chunk": 65536, **BRIEFLY},
@@ -77,7 +77,7 @@ def serving(program: Path, mux: str) -> Iterator[int]:
             assert server.stdout is not None
             yield json.loads(server.stdout.readline())["port"]
             server.stdin.close()
-            assert server.wait(RUN_TIMEOUT) == 0
+            assert server.wait(LIMIT) == 0
         finally:
             server.kill()
 
@@ -85,7 +85,7 @@ def serving(program: Path, mux: str) -> Iterator[int]:
 def start(program: Path, mux: str, port: int, job: object) -> subprocess.CompletedProcess[str]:
     text = job if isinstance(job, str) else json.dumps(job)
     command: list[str | Path] = [program, "run", mux, str(port), text]
-    return subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def run(program: Path, mux: str, job: object) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def test_a_server_that_goes_away_fails_the_run(program: Path, mux: str) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             client.wait(0.2)  # it runs
 
-    out, err = client.communicate(timeout=RUN_TIMEOUT)
+    out, err = client.communicate(timeout=LIMIT)
 
     assert (client.returncode, out) == (1, b"")
     assert b"bulk: " in err

@@ -20,12 +20,9 @@ from .end import HOST
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["LIMIT", "Child", "Load", "child", "loaded", "until"]
+__all__ = ["Child", "Load", "child", "loaded", "until"]
 
 ROOT: Final = Path(__file__).parents[2]
-LIMIT: Final = 40.0
-"""Seconds for a test's waiting; far more than it takes, and less than pytest's own limit."""
-
 SIZE: Final = 100_000
 """Bytes of one message of the load: more than a window."""
 

@@ -6,9 +6,10 @@ import pytest
 import trio
 
 import muxpy
+from tests.helpers.tasks import LIMIT
 
 from .end import HOST
-from .processes import LIMIT, Load, child, loaded, until
+from .processes import Load, child, loaded, until
 
 QUICK = muxpy.SessionConfig(heartbeat_interval=0.2, heartbeat_tolerance=1.8)
 QUICK_CHILD = ("--interval", "0.2", "--tolerance", "1.8")

@@ -7,8 +7,10 @@ import resource
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from .end import HOST
-from .processes import LIMIT, child, loaded, until
+from .processes import child, loaded, until
 
 SPARE = 3
 """Descriptors that the starved end may still open."""

@@ -121,9 +121,10 @@ class Tunnel:
 
 
 @asynccontextmanager
-async def tunnel(*forwards: str, options: tuple[str, ...] = ()) -> AsyncIterator[Tunnel]:
-    """Both ends without TLS; `forwards` are -L and -R with their specs, `options` are others of the connecting end."""
-    async with running("listen", "0") as listening:
+async def tunnel(*forwards: str, options: tuple[str, ...] = (), listen: tuple[str, ...] = ()) -> AsyncIterator[Tunnel]:
+    """Both ends without TLS; `forwards` are -L and -R with their specs, `options` are others of the connecting end, and
+    `listen` those of the listening one."""
+    async with running("listen", "0", *listen) as listening:
         port = await listening.port("listening on")
         async with running("connect", f"localhost:{port}", *forwards, *options) as connecting:
             ports = [await connecting.port("forwarding") for _ in forwards[::2]]

@@ -21,6 +21,7 @@ from muxpy_cli.bench import (
     serve_bench,
 )
 from muxpy_cli.bench._pattern import Pattern, WrongData
+from muxpy_cli.bench._plan import MAX_STEP
 from muxpy_cli.bench._request import unpack_span
 from muxpy_cli.commands._bench import bench_command, measure
 from muxpy_cli.specs import Address
@@ -28,6 +29,7 @@ from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, Refused, pack, receive_message
 from tests.cli.program import closed_port, run, running
 from tests.helpers.pairs import session_pair
+from tests.helpers.tasks import LIMIT, TimeBySteps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,7 +42,7 @@ FEW = Amount(size=SIZE, round_trips=20, opens=150)
 
 def small_plan(*measures: Measure, streams: int = 3) -> Plan:
     """Ends by count; the time is only a limit."""
-    return Plan(seconds=40, warm_up=0, streams=streams, measures=measures or tuple(Measure), amount=FEW)
+    return Plan(seconds=MAX_STEP, warm_up=0, streams=streams, measures=measures or tuple(Measure), amount=FEW)
 
 
 @asynccontextmanager
@@ -53,7 +55,7 @@ async def bench_pair(
         assert stream.stream_type == Purpose.BENCH
         await handler(stream, *await receive_message(stream))
 
-    with trio.fail_after(50):
+    with trio.fail_after(LIMIT):
         async with (
             session_pair(kind, client_extensions=(), server_extensions=()) as (client, server),
             trio.open_nursery() as nursery,
@@ -99,10 +101,11 @@ async def test_one_stream_is_measured_once() -> None:
 
 
 @pytest.mark.parametrize("measure", list(Measure))
-async def test_time_ends_each_measure(measure: Measure) -> None:
+async def test_time_ends_each_measure(measure: Measure, autojump_clock: trio.testing.MockClock) -> None:
     plan = Plan(seconds=0.2, warm_up=0.05, streams=2, at_once=5, measures=(measure,))
-    async with bench_pair() as session:
-        result = await run_bench(session, plan, nothing)
+    async with bench_pair("memory") as session:
+        with TimeBySteps(autojump_clock, 1e-4):
+            result = await run_bench(session, plan, nothing)
         left = session.statistics()
 
     figures = result.as_json()["loaded_latency" if measure is Measure.LOADED_LATENCY else measure.value]
@@ -240,7 +243,7 @@ async def test_the_command_shows_a_line_for_each_step_where_there_is_no_terminal
 
 
 async def test_the_program_measures_and_ends_on_signals() -> None:
-    with trio.fail_after(50):
+    with trio.fail_after(LIMIT):
         async with running("listen", "0") as listening:
             address = f"localhost:{await listening.port('listening on')}"
             code, output, _ = await run("bench", address, "--seconds", "0.1", "--test", "latency", "--json")
@@ -254,7 +257,7 @@ async def test_the_program_measures_and_ends_on_signals() -> None:
 
 
 async def test_nobody_there() -> None:
-    with trio.fail_after(20), closed_port() as port:
+    with trio.fail_after(LIMIT), closed_port() as port:
         code, output, errors = await run("bench", f"127.0.0.1:{port}")
 
     assert (code, output) == (1, "")

@@ -18,6 +18,7 @@ from muxpy_cli.client._remote import RemoteForward
 from muxpy_cli.specs import Address, parse_local, parse_remote
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
+from tests.helpers.tasks import LIMIT
 
 from .program import Server, receive_all
 
@@ -151,7 +152,7 @@ async def test_the_target_of_a_reverse_proxy_whose_client_has_gone_is_reset() ->
             ends.append("reset")
         done.set()
 
-    with trio.fail_after(10):
+    with trio.fail_after(LIMIT):
         async with Server(target) as server:
             remote = RemoteForward(parse_remote("0"), links_with(), Console(), "there")
             request = b"\x05\x01\x00\x05\x01\x00\x01\x7f\0\0\1" + server.port.to_bytes(2, "big")
@@ -169,7 +170,7 @@ async def test_what_nobody_has_thought_of_ends_one_connection_and_not_the_progra
             await trio.lowlevel.checkpoint()
             raise OSError(28, "No space left on device")
 
-    with trio.fail_after(10):
+    with trio.fail_after(LIMIT):
         local = LocalForward(parse_local("0:localhost:80"), links_with(Broken(0)), Console())
         await local.bind()
         async with trio.open_nursery() as relays:

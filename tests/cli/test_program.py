@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from tests.helpers.tasks import LIMIT
+
 from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, run, running, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-LIMIT = 30
 
 
 async def fails(*arguments: str, code: int = 1) -> str:

@@ -8,9 +8,9 @@ import socket
 import pytest
 import trio
 
-from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, running
+from tests.helpers.tasks import LIMIT
 
-LIMIT = 30
+from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, running
 
 
 @pytest.mark.parametrize("reached", [True, False])

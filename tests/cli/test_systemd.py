@@ -17,6 +17,7 @@ import trio
 from muxpy_cli import _systemd
 from muxpy_cli._errors import Failure
 from tests.cli.program import COMMAND, ENVIRONMENT, ROOT
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +155,7 @@ async def test_signs_of_life_come_in_time(
 
 
 async def test_the_watchdog_task_ends_where_nobody_waits(manager: Manager) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(LIMIT):
         await _systemd.run_watchdog()
 
     assert not manager.anything()
@@ -209,7 +210,7 @@ def activate(
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT,
         check=True,
     )
     *lines, left = done.stdout.splitlines()
@@ -310,7 +311,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", *sorted(map(str, tmp_path.iterdir()))],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=LIMIT,
         check=False,
     )
 

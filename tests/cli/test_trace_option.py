@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from muxpy_cli.config import inspect
+from tests.helpers.tasks import LIMIT
 
 from .program import Server, echo, receive_all, run, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIMIT = 40.0
 TOKEN = "a-token-that-nobody-may-see"
 
 

@@ -18,6 +18,7 @@ import trio
 from muxpy_cli.commands._completion import completion_command
 from muxpy_cli.commands._status import status_command
 from muxpy_cli.view import serve_control
+from tests.helpers.tasks import LIMIT
 
 from .program import ENVIRONMENT
 from .view_helpers import own_places, snapshot
@@ -151,7 +152,7 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path) -> None:
     program.chmod(0o755)
     environment = {**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-c", _BASH], env=environment, capture_output=True, text=True, check=True, timeout=50
+        ["bash", "-c", _BASH], env=environment, capture_output=True, text=True, check=True, timeout=LIMIT
     )
     registered, *completed = done.stdout.splitlines()
     assert "_muxpy_completion" in registered

@@ -19,6 +19,7 @@ import trio.testing
 from muxpy_cli._options import Output
 from muxpy_cli.view import Console, Snapshot, run_display
 from muxpy_cli.view._display import INTERVAL
+from tests.helpers.tasks import LIMIT
 
 from .view_helpers import NOW, Screen, forward, session, snapshot
 
@@ -155,12 +156,12 @@ async def test_many_rows_leave_room_for_the_lines(terminal: Terminal, mock_clock
 
 @pytest.mark.parametrize("output", ["text", "json"])
 async def test_other_formats_have_no_display(output: str, terminal: Terminal) -> None:
-    with terminal.console(output) as console, trio.fail_after(30):
+    with terminal.console(output) as console, trio.fail_after(LIMIT):
         await run_display(console, snapshot)
     assert terminal.nothing()
 
 
 async def test_without_a_terminal_there_is_no_display(capsys: pytest.CaptureFixture[str]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         await run_display(Console(), snapshot)
     assert capsys.readouterr().out == ""

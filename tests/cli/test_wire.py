@@ -18,6 +18,7 @@ from muxpy_cli.wire import (
     unpack_endpoint,
     unpack_text,
 )
+from tests.helpers.tasks import LIMIT
 
 
 async def receive(data: bytes, cut: int) -> tuple[Message, bytes]:
@@ -39,14 +40,14 @@ async def receive(data: bytes, cut: int) -> tuple[Message, bytes]:
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 1000])
 async def test_a_message_arrives_however_it_is_cut(cut: int) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(LIMIT):
         message, early = await receive(pack({"host": "localhost", "port": 80}), cut)
     assert unpack_endpoint(message) == Address("localhost", 80)
     assert early == b""
 
 
 async def test_what_comes_behind_a_message_is_kept() -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(LIMIT):
         message, early = await receive(pack({}) + b"GET / HTTP/1.1", cut=1000)
     assert message == {}
     assert early == b"GET / HTTP/1.1"
@@ -65,7 +66,7 @@ async def test_what_comes_behind_a_message_is_kept() -> None:
     ],
 )
 async def test_a_malformed_message_is_refused(data: bytes) -> None:
-    with trio.fail_after(5), pytest.RaisesGroup(WireError):
+    with trio.fail_after(LIMIT), pytest.RaisesGroup(WireError):
         await receive(data, cut=1000)
 
 

@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from muxpy_cli.commands._trace import trace_command
+from tests.helpers.tasks import LIMIT
 
 from .program import COMMAND, ENVIRONMENT
 
@@ -103,5 +104,5 @@ def labels(out: str) -> list[str]:
 def run(*arguments: str, stdin: bytes | None = None, **variables: str) -> subprocess.CompletedProcess[bytes]:
     environment = {**ENVIRONMENT, "TZ": "UTC", **variables}
     return subprocess.run(
-        [*COMMAND, "trace", *arguments], input=stdin, capture_output=True, env=environment, check=False, timeout=50
+        [*COMMAND, "trace", *arguments], input=stdin, capture_output=True, env=environment, check=False, timeout=LIMIT
     )

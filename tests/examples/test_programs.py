@@ -16,6 +16,7 @@ import trio
 
 import muxpy
 from examples import echo, http_over_mux, rpc
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,7 +77,7 @@ async def run(name: str, *args: str, expect: int = 0) -> str:
 
 @PROGRAMS
 async def test_it_runs_by_itself(name: str, check: Callable[[str], None]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         check(await run(name))
 
 
@@ -86,7 +87,7 @@ async def test_it_runs_by_itself(name: str, check: Callable[[str], None]) -> Non
 async def test_it_runs_when_imported(
     demo: Callable[[], Awaitable[None]], check: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         await demo()
     check(capsys.readouterr().out)
 
@@ -94,7 +95,7 @@ async def test_it_runs_when_imported(
 @TWO_PARTS
 async def test_its_two_parts_run_apart(name: str, parts: tuple[str, str], check: Callable[[str], None]) -> None:
     server, client = parts
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         port = str(free_port())
         async with trio.open_nursery() as nursery:
             start = partial(trio.run_process, command(name, server, port), env=ENVIRONMENT, check=False)
@@ -128,7 +129,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("name", ["echo", "http_over_mux"])
 async def test_a_wrong_word_shows_how_to_run_it(name: str) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         assert await run(name, "sing", expect=1) == ""
 
 
@@ -147,7 +148,7 @@ async def visit(visitor: Callable[[muxpy.Session], Awaitable[None]]) -> None:
             failure = error
             raise
 
-    with trio.fail_after(30):
+    with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             serve = partial(muxpy.serve_tcp_sessions, catch, 0, host=http_over_mux.HOST)
             [listener] = await nursery.start(serve)

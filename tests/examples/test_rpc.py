@@ -11,6 +11,7 @@ import trio.testing
 
 import muxpy
 from examples.rpc import CALL, MAX_LINE, RemoteError, Service, call, calling
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -73,7 +74,7 @@ async def count_and_fail() -> AsyncGenerator[int, None]:
 @asynccontextmanager
 async def sessions() -> AsyncGenerator[tuple[muxpy.Session, muxpy.Session], None]:
     """A caller's session and the one of the service at its other end."""
-    with trio.fail_after(60):
+    with trio.fail_after(LIMIT):
         near, far = trio.testing.memory_stream_pair()
         async with AsyncExitStack() as stack:
             serving = await stack.enter_async_context(muxpy.open_session(far, client=False))

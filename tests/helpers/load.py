@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+import os
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -11,14 +12,15 @@ import pytest
 import trio
 
 import muxpy
+from muxpy._poller import Poller, has_poller
 
 from .pairs import stream_pair
 from .tasks import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-__all__ = ["Load", "assert_as_new", "sparse", "until"]
+__all__ = ["Load", "assert_as_new", "held", "no_more_than", "nothing_left", "sparse", "until"]
 
 STREAMS: Final = 20
 DATA: Final = Random(11).randbytes(100_000)
@@ -39,6 +41,26 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the others run until something is so: what the kernel carries has no event."""
     while not condition():
         await trio.lowlevel.checkpoint()
+
+
+def held() -> tuple[int, int]:
+    """Tasks and descriptors."""
+    return trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd"))
+
+
+def no_more_than(before: tuple[int, int]) -> bool:
+    """Fewer there may be: what an earlier test left to the garbage collector."""
+    return all(now <= was for now, was in zip(held(), before, strict=True))
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """What the block takes of tasks and descriptors it gives back."""
+    if has_poller:
+        Poller.current()  # its task and its epoll are the run's
+    before = held()
+    yield
+    await until(lambda: no_more_than(before))
 
 
 @dataclass

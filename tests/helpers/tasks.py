@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import trio
+import trio.testing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     import muxpy
 
-__all__ = ["CancelAt", "Wakeups", "assert_echo", "bounded", "cancel_at", "echo", "moments", "read_all"]
+__all__ = [
+    "LIMIT",
+    "CancelAt",
+    "TimeBySteps",
+    "Wakeups",
+    "assert_echo",
+    "bounded",
+    "cancel_at",
+    "echo",
+    "moments",
+    "read_all",
+]
 
 P = ParamSpec("P")
+
+LIMIT: Final = 300.0
+"""Seconds after which a test that waits in real time is taken to hang: a net and no measure, however slow or busy the
+machine is. Less than pytest's own limit, which ends the worker and all tests with it."""
 
 
 class CancelAt(trio.abc.Instrument):
@@ -75,6 +91,24 @@ class Wakeups(trio.abc.Instrument):
         trio.lowlevel.remove_instrument(self)
 
 
+class TimeBySteps(trio.abc.Instrument):
+    """Each step of a task takes some time on a mock clock: time goes by what is done, and alike on any machine."""
+
+    def __init__(self, clock: trio.testing.MockClock, step: float) -> None:
+        self._clock = clock
+        self._step = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._clock.jump(self._step)
+
+    def __enter__(self) -> TimeBySteps:
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
+
+
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     """Everything until the peer ends its direction."""
     received = bytearray()
@@ -104,7 +138,7 @@ async def assert_echo(opener: muxpy.Session, acceptor: muxpy.Session, payload: b
 
 
 def bounded(
-    seconds: float = 30.0,
+    seconds: float = LIMIT,
 ) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, Awaitable[None]]]:
     """Decorator: the test fails if it takes longer, on Trio's clock. With an autojump clock a hang fails at once."""
 

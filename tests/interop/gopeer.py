@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 SOURCES = Path(__file__).parent / "gopeer"
 MUXADO = Path("src/github.com/inconshreveable/muxado")
-START_TIMEOUT = 20.0  # seconds until the first line: generous, since a loaded machine starts processes slowly
-EXIT_TIMEOUT = 2.0  # seconds between the end of stdin and a kill
 _BYTES_FIELDS = ("data", "debug")  # base64 in JSON, bytes in Python
 
 
@@ -222,16 +222,16 @@ class GoPeer:
             raise failure
 
     async def _start(self) -> None:
-        with trio.move_on_after(START_TIMEOUT):
+        with trio.move_on_after(LIMIT):
             hello = await self._hello.get()
             host, _, port = hello["addr"].rpartition(":")
             self.host, self.port = host.strip("[]"), int(port)
             return
-        raise GoPeerError(f"gopeer did not start within {START_TIMEOUT} s")
+        raise GoPeerError(f"gopeer did not start within {LIMIT} s")
 
     async def _stop(self) -> None:
         await self._stdin.aclose()
-        with trio.move_on_after(EXIT_TIMEOUT):
+        with trio.move_on_after(LIMIT):
             await self._process.wait()
         if self._process.returncode is None:
             self._process.kill()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import trio
 
 import muxpy
+from tests.helpers.tasks import LIMIT
 from tests.interop.gopeer import GoPeer, GoPeerError
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 Role: TypeAlias = Literal["client", "server"]
 Opener: TypeAlias = Literal["muxpy", "go"]
-
-PATIENCE = 30.0
-"""Seconds that a test may take: the tests run in real time, on machines that may be busy."""
 
 QUIET = muxpy.SessionConfig(heartbeat_interval=None)
 """With `-no-heartbeat` on the Go side: nothing is on the wire but what the test puts there."""
@@ -30,7 +28,7 @@ async def linked(
     *go_options: str,
     config: muxpy.SessionConfig | None = None,
     extensions: Iterable[muxpy.Extension] | None = None,
-    patience: float = PATIENCE,
+    patience: float = LIMIT,
 ) -> AsyncGenerator[tuple[muxpy.Session, GoPeer], None]:
     """Run the Go peer and a muxpy session with it over TCP; trio.TooSlowError after `patience` seconds.
 

@@ -31,8 +31,7 @@ async def test_an_idle_session_lives_on_and_knows_its_round_trip(role: Role) -> 
         assert statistics.heartbeat
         assert statistics.rtt is not None
         assert statistics.latest_rtt is not None
-        assert 0 < statistics.rtt <= statistics.latest_rtt < INTERVAL + TOLERANCE
-        assert session.silence() < INTERVAL + TOLERANCE
+        assert 0 < statistics.rtt <= statistics.latest_rtt
         await check_usable(session, peer)
 
 
@@ -41,7 +40,6 @@ async def test_go_is_answered_by_a_session_that_sends_no_heartbeats(role: Role) 
     async with linked(role, *GO_TIMES, config=config) as (session, peer):
         await trio.sleep(LONGER)
 
-        assert session.silence() < INTERVAL + TOLERANCE
         assert session.statistics().rtt is None
         await check_usable(session, peer)
 
@@ -73,14 +71,12 @@ async def test_a_go_peer_that_stopped_is_found_dead(role: Role) -> None:
 
         peer.signal(signal.SIGSTOP)
         try:
-            before = trio.current_time()
             with pytest.raises(muxpy.SessionClosed) as caught:
                 await stream.receive_some()
             end = await session.wait()
         finally:
             peer.signal(signal.SIGCONT)
 
-        assert 0.3 < trio.current_time() - before < 10
         assert isinstance(end.error, muxpy.HeartbeatLost)
         assert caught.value.__cause__ is end.error
         with pytest.raises(muxpy.SessionClosed):

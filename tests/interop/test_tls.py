@@ -12,8 +12,9 @@ import trio
 import trustme
 
 import muxpy
+from tests.helpers.tasks import LIMIT
 from tests.interop.gopeer import GoPeer, GoPeerError
-from tests.interop.link import PATIENCE, QUIET, check_usable, open_by, sha256
+from tests.interop.link import QUIET, check_usable, open_by, sha256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -63,7 +64,7 @@ def make_tls(folder: Path) -> Tls:
 async def linked_by_tls(
     role: Role, tls: Tls, *go_options: str, config: muxpy.SessionConfig | None = None
 ) -> AsyncGenerator[tuple[muxpy.Session, GoPeer], None]:
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(LIMIT):
         if role == "client":
             async with (
                 GoPeer.listen(*tls.go_listens, *go_options) as peer,
@@ -145,7 +146,7 @@ async def test_our_close_reaches_go(role: Role, tls: Tls) -> None:
 
 async def test_muxpy_does_not_talk_to_a_go_peer_whose_certificate_it_cannot_check(tls: Tls, tmp_path: Path) -> None:
     other = make_tls(tmp_path / "other")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(LIMIT):
         async with GoPeer.listen(*tls.go_listens) as peer:
             with pytest.raises(ssl.SSLCertVerificationError):
                 async with muxpy.open_tcp_session(
@@ -156,7 +157,7 @@ async def test_muxpy_does_not_talk_to_a_go_peer_whose_certificate_it_cannot_chec
 
 async def test_a_go_client_that_mistrusts_us_does_not_stop_the_server(tls: Tls, tmp_path: Path) -> None:
     other = make_tls(tmp_path / "other")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(LIMIT):
         async with serving(tls) as (port, sessions):
             with pytest.raises(GoPeerError, match="certificate signed by unknown authority"):
                 async with GoPeer.dial("127.0.0.1", port, *other.go_dials):

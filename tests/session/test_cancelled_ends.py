@@ -4,8 +4,7 @@ came is the beginning of what was sent, and the other side finds out."""
 from __future__ import annotations
 
 import inspect
-import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,35 +12,15 @@ import pytest
 import trio
 
 import muxpy
-from muxpy._poller import Poller, has_poller
-from tests.helpers.load import Load, sparse, until
+from tests.helpers.load import Load, held, no_more_than, nothing_left, sparse, until
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
-from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all
+from tests.helpers.tasks import LIMIT, bounded, cancel_at, echo, moments, read_all
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
-CONFIG = muxpy.SessionConfig(drain_timeout=0.5, linger_timeout=0.2)
-
-
-def held() -> tuple[int, int]:
-    """Tasks and descriptors."""
-    return trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd"))
-
-
-@asynccontextmanager
-async def nothing_left() -> AsyncIterator[None]:
-    if has_poller:
-        Poller.current()  # its task and its epoll are the run's
-    before = held()
-    yield
-    await until(lambda: no_more_than(before))
-
-
-def no_more_than(before: tuple[int, int]) -> bool:
-    """Fewer there may be: what an earlier test left to the garbage collector."""
-    return all(now <= was for now, was in zip(held(), before, strict=True))
+CONFIG = muxpy.SessionConfig(drain_timeout=LIMIT, linger_timeout=0.2)
 
 
 # ---- closing ----

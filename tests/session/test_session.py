@@ -14,7 +14,7 @@ from muxpy.frame import GOAWAY, SYN, encode_goaway, encode_syn, encode_wnd_inc
 from tests.helpers.pairs import IN_MEMORY, REAL, session_pair, stream_pair
 from tests.helpers.pipes import Channel
 from tests.helpers.raw_peer import data, raw_session
-from tests.helpers.tasks import assert_echo, bounded, read_all
+from tests.helpers.tasks import LIMIT, assert_echo, bounded, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -299,7 +299,7 @@ async def test_a_clean_close_is_a_clean_end_on_both_sides(kind: str) -> None:
         await assert_echo_with_open_peer(client)
         await client.aclose()
         ends.append(await client.wait())
-        with trio.fail_after(5):
+        with trio.fail_after(LIMIT):
             while len(ends) < 2:
                 await trio.lowlevel.checkpoint()
         for end in ends:

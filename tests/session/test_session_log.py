@@ -65,7 +65,7 @@ async def fall_silent(_: muxpy.Session, __: RawPeer) -> None:
     """Time passes."""
 
 
-@bounded(60)
+@bounded()
 @pytest.mark.parametrize(
     ("ending", "why"),
     [
@@ -92,7 +92,7 @@ async def test_the_log_says_in_one_line_why_a_session_ended(
     assert ended.isprintable()
 
 
-@bounded(5)
+@bounded()
 async def test_tls_is_told_at_the_begin(lines: Callable[[], list[str]]) -> None:
     async with session_pair("tls"):
         pass
@@ -109,7 +109,7 @@ class Buggy:
         raise AssertionError
 
 
-@bounded(5)
+@bounded()
 async def test_a_bug_without_words_has_its_name(lines: Callable[[], list[str]]) -> None:
     with pytest.raises(AssertionError):
         async with raw_session(extensions=[Buggy()]) as (session, _):
@@ -117,7 +117,7 @@ async def test_a_bug_without_words_has_its_name(lines: Callable[[], list[str]]) 
     assert lines() == [f"{session!r} begins", f"{session!r}: internal error", f"{session!r}: AssertionError()"]
 
 
-@bounded(5)
+@bounded()
 async def test_what_a_peer_says_reaches_no_log_raw(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with raw_session() as (session, peer):

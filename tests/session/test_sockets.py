@@ -208,7 +208,7 @@ async def test_plain_bytes_to_a_tls_server_and_back_are_errors_not_hangs(caplog:
 PATIENCE = muxpy.SessionConfig().handshake_timeout or 0.0
 
 
-@bounded(60)
+@bounded()
 async def test_a_handshake_that_does_not_come_is_not_waited_for(
     mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,7 +223,7 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@bounded(60)
+@bounded()
 async def test_a_client_does_not_wait_for_a_handshake_for_ever(mock_clock: trio.testing.MockClock) -> None:
     [silent] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with silent, trio.open_nursery() as nursery:
@@ -288,7 +288,7 @@ async def test_tls_is_taken_whatever_way_it_comes_in() -> None:
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp", "tls"])
-@bounded(60)
+@bounded()
 async def test_more_than_the_kernel_takes_at_once(kind: str) -> None:
     payload = os.urandom(1 << 20) * 4
     async with session_pair(kind) as (client, server), trio.open_nursery() as nursery:

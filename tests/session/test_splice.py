@@ -15,7 +15,7 @@ from tests.helpers.splices import (
     limit,
     send,
 )
-from tests.helpers.tasks import bounded, read_all
+from tests.helpers.tasks import LIMIT, bounded, read_all
 
 SIZES = [0, 1, 100, 4096, 4097, 16_383, 16_384, 65_535, 70_000, 131_072, 300_000, len(BULK)]
 """About the sizes of a small message, a frame, a window, a read, and more than a socket takes."""
@@ -65,7 +65,7 @@ async def test_many_splices_on_many_sessions_share_one_poller() -> None:
 
 def test_each_run_has_a_poller_of_its_own() -> None:
     async def run() -> None:
-        with trio.fail_after(30):
+        with trio.fail_after(LIMIT):
             async with joint() as one:
                 outcome = one.start()
                 await both_ways(one, b"there", b"back")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.splices import Joint, joint, limit
+from tests.helpers.tasks import LIMIT
 
 SOURCE = bytes(range(251)) * 3200
 """What is sent: the byte at offset n is SOURCE[n], so that one lost, doubled or moved shows."""
@@ -111,7 +112,7 @@ async def carry(one: Joint, plan: Plan) -> None:
 
 async def run_all(kind: str, todo: list[Plan]) -> None:
     """All plans at once, on one session."""
-    with trio.fail_after(20):
+    with trio.fail_after(LIMIT):
         async with joint(kind) as first, trio.open_nursery() as nursery:
             made = [await first.another(plan.kernel[0]) for plan in todo]
             for one, plan in zip(made, todo, strict=True):

@@ -23,7 +23,7 @@ async def clog(near: muxpy.Stream, far: muxpy.Stream) -> None:
 
 @pytest.mark.parametrize("opened_by", ["client", "server"])
 @pytest.mark.parametrize("kind", [kind.replace("pipe", "wide_pipe") for kind in KINDS])  # 32 bytes take too long
-@bounded(60)
+@bounded()
 async def test_trios_checks(kind: str, opened_by: str) -> None:
     async with session_pair(kind) as (client, server):
         opener, acceptor = (client, server) if opened_by == "client" else (server, client)

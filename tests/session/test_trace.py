@@ -61,7 +61,7 @@ INCOMING = (
 )
 
 
-@bounded(5)
+@bounded()
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 async def test_each_frame_that_comes_is_seen_once_however_reads_cut_it(
     step: int, autojump_clock: trio.testing.MockClock
@@ -77,7 +77,7 @@ async def test_each_frame_that_comes_is_seen_once_however_reads_cut_it(
     assert frames(seen, "received") == [{"direction": "received", **expected} for _, expected in INCOMING]
 
 
-@bounded(5)
+@bounded()
 async def test_each_frame_that_goes_out_is_seen_once(autojump_clock: trio.testing.MockClock) -> None:
     seen: Seen = []
     async with raw_session(config=traced(seen), extensions=[]) as (session, peer):
@@ -115,7 +115,7 @@ async def test_each_frame_that_goes_out_is_seen_once(autojump_clock: trio.testin
     assert common | {"type": "GOAWAY", "stream": 0, "last_id": 2, "code": "CANCEL", "text": "enough"} in shown
 
 
-@bounded(5)
+@bounded()
 @pytest.mark.parametrize("kind", [*IN_MEMORY, "unix", "tcp", "tls"])
 async def test_both_ends_see_the_same_frames_between_a_begin_and_an_end(kind: str) -> None:
     here: Seen = []
@@ -145,7 +145,7 @@ async def test_both_ends_see_the_same_frames_between_a_begin_and_an_end(kind: st
     assert sum(frame.get("length", 0) for frame in received) == 60_000
 
 
-@bounded(5)
+@bounded()
 async def test_what_a_splice_carries_is_seen_too(way: str) -> None:
     seen: Seen = []
     async with session_pair("unix", server_config=traced(seen)) as (client, server):
@@ -165,7 +165,7 @@ async def test_what_a_splice_carries_is_seen_too(way: str) -> None:
         assert [frame.get("flags") for frame in shown if frame.get("flags")] == [("FIN",)]
 
 
-@bounded(5)
+@bounded()
 @pytest.mark.parametrize("kind", ["memory", "unix", "tls"])
 async def test_what_frames_carry_is_in_no_trace_and_no_log(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -188,7 +188,7 @@ async def test_what_frames_carry_is_in_no_trace_and_no_log(
         assert not [form for form in (secret.decode(), secret.hex(), str(list(secret))[1:-1]) if form in shown]
 
 
-@bounded(5)
+@bounded()
 async def test_the_begin_is_seen_before_anything_else_however_fast_one_is() -> None:
     for hurry in (True, False):
         seen: Seen = []
@@ -202,7 +202,7 @@ async def test_the_begin_is_seen_before_anything_else_however_fast_one_is() -> N
 # ---- the hook and the file ----
 
 
-@bounded(5)
+@bounded()
 async def test_a_hook_that_fails_is_logged_once_and_not_called_again(caplog: pytest.LogCaptureFixture) -> None:
     calls: Seen = []
 
@@ -222,7 +222,7 @@ async def test_a_hook_that_fails_is_logged_once_and_not_called_again(caplog: pyt
     assert "the trace hook failed and is not called any more" in record.getMessage()
 
 
-@bounded(5)
+@bounded()
 async def test_a_full_disk_ends_the_trace_and_no_session(caplog: pytest.LogCaptureFixture) -> None:
     with muxpy.TraceFile("/dev/full") as trace:
         config = muxpy.SessionConfig(trace=trace)
@@ -270,7 +270,7 @@ def test_what_is_no_trace_is_not_written_to(tmp_path: Path) -> None:
         muxpy.TraceFile(pipe)
 
 
-@bounded(5)
+@bounded()
 async def test_one_file_serves_several_sessions(tmp_path: Path) -> None:
     path = tmp_path / "trace"
     with muxpy.TraceFile(path) as trace:
@@ -309,7 +309,7 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
 # ---- nobody looks ----
 
 
-@bounded(5)
+@bounded()
 async def test_nothing_is_tapped_if_nobody_looks(caplog: pytest.LogCaptureFixture) -> None:
     async with session_pair("memory", client_config=traced([])) as (client, server):
         assert client._life._tap is not None
@@ -319,7 +319,7 @@ async def test_nothing_is_tapped_if_nobody_looks(caplog: pytest.LogCaptureFixtur
         assert not [record for record in caplog.records if record.name == "muxpy.frames"]  # it was off at the begin
 
 
-@bounded(5)
+@bounded()
 @pytest.mark.parametrize("kind", ["unix", "tls"])
 async def test_a_trace_costs_no_system_call(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     costs = []

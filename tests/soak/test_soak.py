@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.tasks import LIMIT
 from tests.soak.plan import Act, Kind, Pace, Piece, Plan
 from tests.soak.verdict import faults, growth
 
@@ -57,7 +58,7 @@ def test_ctrl_c_ends_both_processes_and_prints_what_there_is(tmp_path: Path) -> 
             texts = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/children")]
             children = [int(child) for text in texts for child in text.split()]
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=LIMIT)
 
     assert process.returncode == 130, errors
     assert "interrupted: both processes have been ended" in output

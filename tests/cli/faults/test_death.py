@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import Server, closed_port, echo, free_port
-from .ends import LIMIT, Load, connected, how_it_ends, ping, started, tunnel
+from .ends import Load, connected, how_it_ends, ping, started, tunnel
 
 CLIENTS = 8
 
@@ -17,7 +19,7 @@ async def test_a_killed_listening_end_resets_clients_and_is_found_again() -> Non
         async with Server(echo) as target:
             forwards = "-L", f"0:localhost:{target.port}", "-R", f"0:localhost:{target.port}"
             # The ends are started at the same time: the connecting one has to wait for the other already here.
-            async with started("connect", f"127.0.0.1:{port}", "--connect-wait", "20", *forwards) as connecting:
+            async with started("connect", f"127.0.0.1:{port}", "--connect-wait", "3600", *forwards) as connecting:
                 async with started("listen", str(port)) as listening, trio.open_nursery() as nursery:
                     local = await connecting.port("forwarding", "-> 127.0.0.1")
                     remote = await connecting.port("forwarding", " at 127.0.0.1")
@@ -74,7 +76,7 @@ async def test_thousands_of_connections_may_wait_for_a_session() -> None:
         async with Server(echo) as target:
             forward = "-L", f"0:localhost:{target.port}"
             port = free_port()
-            async with started("connect", f"127.0.0.1:{port}", "--connect-wait", "30", *forward) as connecting:
+            async with started("connect", f"127.0.0.1:{port}", "--connect-wait", "3600", *forward) as connecting:
                 async with started("listen", str(port)) as listening:
                     local = await connecting.port("forwarding")
                     listening.process.kill()

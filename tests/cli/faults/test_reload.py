@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from muxpy_cli.wire import Purpose
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, free_port, run
-from .ends import LIMIT, admitted, connected, how_it_ends, ping, started, tell, tunnel
+from .ends import admitted, connected, how_it_ends, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path

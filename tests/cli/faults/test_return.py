@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy_cli.wire import Purpose
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import LIMIT, SILENCE, Way, admitted, connected, ping, started, tell, tunnel
+from .ends import Way, admitted, connected, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +38,11 @@ async def test_a_client_that_comes_back_has_its_port_at_once_and_nobody_else_get
             listen = "--tokens", str(file)
             async with tunnel("-R", forward, listen=listen, token=alice, through=through) as ends:
                 port = ends.ports[0]
+                await ways[0].feign_life()
                 ways[0].cut_near()
-                # The listening end believes in the old session for many seconds yet, and one is all she may have.
-                with trio.fail_after(SILENCE - 3):
-                    assert await ends.connecting.port("forwarding", "again") == port
-                    (await connected(port)).socket.close()
+                # The listening end believes in the old session all the time, and one is all she may have.
+                assert await ends.connecting.port("forwarding", "again") == port
+                (await connected(port)).socket.close()
                 assert "in use" not in ends.connecting.text
                 assert "max-sessions" not in ends.connecting.text
 
@@ -66,14 +67,13 @@ async def test_another_run_of_the_same_client_takes_over_from_one_that_is_believ
 
             async with tunnel("-R", f"0:localhost:{target.port}", through=through) as ends:
                 port = ends.ports[0]
-                ways[0].silence()
+                await ways[0].feign_life()
                 ends.connecting.process.kill()
                 again = "-R", f"{port}:localhost:{target.port}"
                 # Through the same way, since the address of the listening end is part of a client's identity.
                 async with started("connect", f"127.0.0.1:{ways[0].port}", *again) as connecting:
-                    with trio.fail_after(SILENCE - 3):
-                        assert await connecting.port("forwarding") == port
-                        (await connected(port)).socket.close()
+                    assert await connecting.port("forwarding") == port
+                    (await connected(port)).socket.close()
                     assert len((await ends.listening.snapshot())["sessions"]) == 2
 
 

@@ -16,9 +16,10 @@ import trustme
 
 from muxpy_cli.access._throttle import MAX_FAILURES
 from muxpy_cli.wire import Purpose
+from tests.helpers.tasks import LIMIT
 
 from ..program import COMMAND, ENVIRONMENT, Server, echo, free_port, run
-from .ends import LIMIT, connected, started, tell, tunnel
+from .ends import connected, started, tell, tunnel
 from .strangers import closed_by_peer, session_from
 
 if TYPE_CHECKING:

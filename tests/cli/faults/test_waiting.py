@@ -13,9 +13,10 @@ import trio
 from muxpy_cli.server._door import GREETING_TIMEOUT
 from muxpy_cli.server._waiting import MAX_WAITING
 from muxpy_cli.wire import Purpose, pack
+from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import SILENCE, Ends, Way, connected, how_it_ends, started, tunnel
+from .ends import Ends, Way, connected, how_it_ends, started, tunnel
 from .strangers import CLIENT_HELLO, closed_by_peer, crowd, many_descriptors, session_from
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from .ends import End
 
-LATE = 12
-"""Seconds that a loaded machine may add."""
+FOUND_OUT = "nothing was received for"
+"""How a session ends whose peer says nothing: by the heartbeat, and by nothing else."""
 
 CROWD = 2000
 
@@ -34,9 +35,8 @@ async def stopped_end(ends: Ends, stopped: End, other: End) -> None:
     clients = [await connected(port) for port in ends.ports]
     at_other = clients[0] if other is ends.connecting else clients[1]
     stopped.process.send_signal(signal.SIGSTOP)
-    with trio.fail_after(SILENCE + LATE):
-        assert await how_it_ends(at_other) == "reset"
-        await other.said("has ended")
+    assert await how_it_ends(at_other) == "reset"
+    await other.said("has ended", FOUND_OUT)
     stopped.process.send_signal(signal.SIGCONT)
     await ends.connecting.said("connected to", times=2)
     await recovered(ends)
@@ -55,12 +55,11 @@ async def silent_link(ends: Ends, way: Way) -> None:
     """Drop everything on the way; both ends find out, and meet again on a new connection."""
     clients = [await connected(port) for port in ends.ports]
     way.silence()
-    with trio.fail_after(SILENCE + LATE):
-        async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(_expect_reset, client)
-            nursery.start_soon(ends.listening.said, "session with", "has ended")
-            nursery.start_soon(ends.connecting.said, "has ended", "trying again")
+    async with trio.open_nursery() as nursery:
+        for client in clients:
+            nursery.start_soon(_expect_reset, client)
+        nursery.start_soon(ends.listening.said, "session with", "has ended", FOUND_OUT)
+        nursery.start_soon(ends.connecting.said, "has ended", FOUND_OUT, "trying again")
     await ends.connecting.said("connected to", times=2)
     await recovered(ends)
     for client in clients:
@@ -76,20 +75,20 @@ async def silent_crowd(listening: End, port: int, size: int, start: bytes = b"")
     before = listening.resident
     with crowd() as strangers:
         for number in range(size):
+            begun = trio.current_time()
             # From some addresses, since each may have so many places only.
             stranger = await trio.open_tcp_stream("127.0.0.1", port, local_address=f"127.0.1.{number % 8 + 1}")
             strangers.append(stranger)
             if start:
                 with suppress(trio.BrokenResourceError):  # it has had to make room already
                     await stranger.send_all(start)
-        begun = trio.current_time()
         # A place costs some tens of KiB, and there are MAX_WAITING; the rest is what Python keeps of those that passed.
         assert listening.resident - before < MAX_WAITING * 100_000 + 30_000_000
         async with trio.open_nursery() as nursery:
             for stranger in strangers:
                 nursery.start_soon(closed_by_peer, stranger)
-        # The last of them had places, and kept them for as long as a greeting may take.
-        assert trio.current_time() - begun > GREETING_TIMEOUT - 2
+        # The last of them had a place, and kept it for as long as a greeting may take.
+        assert trio.current_time() - begun >= GREETING_TIMEOUT
 
 
 async def trickle(port: int) -> None:
@@ -120,7 +119,7 @@ async def real_client(port: int, *options: str) -> None:
 
 @pytest.mark.slow
 async def test_time_limits_are_kept(tmp_path: Path) -> None:
-    with many_descriptors(), trio.fail_after(SILENCE + LATE + 20):
+    with many_descriptors(), trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(silence)
             nursery.start_soon(strangers_who_say_nothing, tmp_path)

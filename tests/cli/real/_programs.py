@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HOST: Final = "127.0.0.1"
-
-START_TIMEOUT: Final = 20.0
-"""Seconds that a server gets to take its first connection: a loaded machine starts processes slowly."""
 
 SERVER_PLACES: Final = ("/usr/sbin", "/usr/local/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))
 """Where Debian puts what is seldom on a user's PATH."""
@@ -73,7 +72,7 @@ async def run(*command: str, stdin: bytes = b"", check: bool = True, **variables
 
 async def curl(*arguments: str, check: bool = True) -> Done:
     """curl, which says what goes wrong but shows no progress."""
-    return await run("curl", "-q", "--silent", "--show-error", "--max-time", "30", *arguments, check=check)
+    return await run("curl", "-q", "--silent", "--show-error", "--max-time", f"{LIMIT:.0f}", *arguments, check=check)
 
 
 async def muxpy(*arguments: str, check: bool = True, **variables: str) -> Done:
@@ -108,14 +107,14 @@ def serving(
     finally:
         process.send_signal(stop)
         try:
-            process.wait(START_TIMEOUT)
+            process.wait(LIMIT)
         finally:
             process.kill()
             process.wait()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, port: int | None, says: str | None) -> None:
-    limit = time.monotonic() + START_TIMEOUT
+    limit = time.monotonic() + LIMIT
     while not (_takes_connections(port) if port is not None else _has_said(log, says or "")):
         text = f"{process.args!r}: {log.read_text(errors='replace')}"
         assert process.poll() is None, f"ended by itself: {text}"

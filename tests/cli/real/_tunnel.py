@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import ADDRESS, COMMAND, Program
 from ._programs import CLEAN, muxpy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-LIMIT: Final = 50.0
-"""Seconds for what is done through one tunnel: below pytest's limit, which ends more than the test."""
 
 FORWARDS: Final = {"-L", "-R", "-D", "--http-proxy"}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ._programs import HOST, curl, muxpy
 from ._tunnel import tunnel
 
@@ -23,7 +25,7 @@ async def test_what_curl_has_done_can_be_read_from_a_trace(nginx: Nginx, folder:
         size = (folder / "downloaded").stat().st_size
         await curl("--max-filesize", "1", "--output", str(folder / "aborted"), f"{url}/big", check=False)
         assert await ends.connecting.end() == 0
-    with trio.fail_after(20):
+    with trio.fail_after(LIMIT):
         shown = await muxpy("trace", str(trace))
     assert shown.err == ""
     lines = shown.out.splitlines()

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import free_port
 from ._nginx import SMALL
 from ._programs import CLEAN, HOST, curl, find, require
-from ._tunnel import LIMIT, Ends, tunnel
+from ._tunnel import Ends, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +41,14 @@ class Load:
 
     async def run(self, port: int, task_status: trio.TaskStatus[trio.Process]) -> None:
         """Start; at the end every request must have been answered, and well."""
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{LIMIT:.0f}s", f"http://{HOST}:{port}/small"]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{LIMIT:.0f}s",
+            f"--timeout={LIMIT:.0f}s",
+            f"http://{HOST}:{port}/small",
+        ]
         process = await trio.lowlevel.open_process(
             [find(command[0]) or command[0], *command[1:]], stdout=subprocess.PIPE, env=CLEAN
         )
