@@ -1,7 +1,7 @@
-"""Tables of long runs for docs/reliability.md: `python -m tests.documented`, after `make chaos`, `soak` and `fuzz`.
+"""Tables of long runs for docs/reliability.md and docs/security.md: `python -m tests.documented`, after those of RUNS.
 
-No figure there is typed by hand. Each run keeps its table in build/; this puts them into the page's marked places, and
-keeps them beside it, so that a test can see that they belong together.
+No figure there is typed by hand. Each run keeps its table in build/; this puts them into the pages' marked places,
+and keeps them beside the first, so that a test can see that they belong together.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FOLDER", "PAGE", "filled", "keep", "kept"]
+__all__ = ["FOLDER", "PAGES", "filled", "keep", "kept"]
 
 ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build"
-PAGE: Final = ROOT / "docs" / "reliability.md"
-FOLDER: Final = PAGE.with_suffix("")
+PAGES: Final = (ROOT / "docs" / "reliability.md", ROOT / "docs" / "security.md")
+FOLDER: Final = PAGES[0].with_suffix("")
 RUNS: Final = {
     "chaos": "make chaos",
     "soak": "make soak",
     "fuzz": "make fuzz",
     "memory": "python -m tests.adversary",
+    "door": "python -m tests.door",
 }
 """What makes each table."""
 PLOT: Final = "soak.svg"
@@ -48,7 +49,7 @@ def keep(run: str, what: str, head: Sequence[str], rows: Mapping[str, Sequence[s
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    """The tables beside the page."""
+    """The tables beside the pages."""
     return {run: json.loads((FOLDER / f"{run}.json").read_text()) for run in RUNS}
 
 
@@ -68,7 +69,7 @@ def _table(table: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    """Put the latest runs into the page."""
+    """Put the latest runs into the pages."""
     latest = {run: BUILD / run / "result.json" for run in RUNS}
     absent = [run for run in RUNS if not latest[run].is_file() and not (FOLDER / f"{run}.json").is_file()]
     if absent:
@@ -80,8 +81,9 @@ def main() -> int:
             shutil.copy(path, FOLDER / f"{run}.json")
     if (BUILD / "soak" / PLOT).is_file():
         shutil.copy(BUILD / "soak" / PLOT, FOLDER)
-    PAGE.write_text(filled(PAGE.read_text(), kept()))
-    print(f"{PAGE} is up to date")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), kept()))
+        print(f"{page} is up to date")
     return 0
 
 
