@@ -1,8 +1,7 @@
-"""Tables of long runs for docs/reliability.md and docs/security.md: `python -m tests.documented`, after `make chaos`,
-`soak` and `fuzz`.
+"""Tables of long runs for docs/reliability.md and docs/security.md: `python -m tests.documented`, after those of RUNS.
 
-No figure there is typed by hand. Each run keeps its table in build/; this puts them into the pages' marked places, and
-keeps them in docs/reliability/, so that a test can see that they belong together.
+No figure there is typed by hand. Each run keeps its table in build/; this puts them into the pages' marked places,
+and keeps them beside the first, so that a test can see that they belong together.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ RUNS: Final = {
     "fuzz": "make fuzz",
     "memory": "python -m tests.adversary",
     "turns": "python -m tests.adversary",
+    "door": "python -m tests.door",
 }
 """What makes each table."""
 PLOT: Final = "soak.svg"
@@ -50,7 +50,7 @@ def keep(run: str, what: str, head: Sequence[str], rows: Mapping[str, Sequence[s
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    """The tables of the runs whose figures the pages have."""
+    """The tables beside the pages."""
     return {run: json.loads((FOLDER / f"{run}.json").read_text()) for run in RUNS}
 
 
