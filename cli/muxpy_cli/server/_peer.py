@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ..access import User
     from ..specs import Endpoint
 
-__all__ = ["Peer", "Target", "Usage", "what_holds_for"]
+__all__ = ["NOT_WELCOME", "Peer", "Target", "Usage", "what_holds_for"]
+
+NOT_WELCOME: Final = "the user may not come in any more"
 
 
 class Usage:
@@ -37,6 +39,11 @@ class Usage:
         self.forwards = 0
         self.policy = UserPolicy(name, lambda: self.grants)
         self.bucket = _bucket(limits.rate)
+
+    @property
+    def rested(self) -> bool:
+        """Whether it remembers nothing that a new one would not begin with."""
+        return not self.streams and (self.bucket is None or self.bucket.full)
 
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
@@ -112,6 +119,8 @@ class Peer:
     opening: int = 0
     """Connections to its remote forwards that have no stream yet."""
     bucket: TokenBucket | None = None
+    revoked: bool = False
+    """Its user may not come in any more: nothing new begins, from the moment of the reload that says so."""
     draining: bool = False
     over: bool = False
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
@@ -135,6 +144,16 @@ class Peer:
         """What limits the rate of its connections."""
         return [bucket for bucket in (self.bucket, self.usage.bucket) if bucket is not None]
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether connections may be given to it."""
+        return not (self.draining or self.over or self.revoked)
+
+    def check_welcome(self) -> None:
+        """Raises Refused if its user may not come in any more."""
+        if self.revoked:
+            raise Refused("forbidden", NOT_WELCOME)
+
     def check_room(self) -> None:
         """Raises Refused if the user has as many connections open as he may."""
         most = self.usage.limits.streams
@@ -151,6 +170,7 @@ class Peer:
     ) -> None:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
         since `grants` let it through, while it was being made, and do not allow it any more."""
+        self.check_welcome()
         target = Target(endpoint, _address_of(near))
         if grants is not self.usage.grants:
             try:
@@ -177,9 +197,8 @@ class Peer:
         """Who may take over what it has bound."""
         return self.usage.name, self.client or self.process
 
-    def describe(self) -> SessionState:
-        """For the views."""
-        figures = self.session.statistics()
+    def describe(self, figures: muxpy.SessionStatistics) -> SessionState:
+        """For the views; `figures` are its session's."""
         return SessionState(
             peer=self.address,
             state="draining" if self.draining else "connected",
