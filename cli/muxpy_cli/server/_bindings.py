@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import Failure, describe, the_cause
+from .._errors import Failure, counted, describe, the_cause
 from ..access import Forbidden
-from ..entrances import Flows
+from ..entrances import Flows, Route
 from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
 from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
@@ -83,10 +83,7 @@ class Binding:
         """Take connections until closed."""
         with self._scope:
             if self.datagrams:
-                flows = Flows(
-                    self.bound, self._open_flow, self.account, self._complain, lambda: self.holder.peer.buckets
-                )
-                await flows.serve(nursery)
+                await Flows(self.bound, self._route, self.account, self._complain).serve(nursery)
             else:
                 await self.bound.serve(self._carry, nursery)
 
@@ -138,15 +135,31 @@ class Binding:
         local = here[:2] if isinstance(here, tuple) else None
         return pack({"forward": self.holder.number, "peer": client, "local": local})
 
-    async def _open_flow(self, client: tuple[str, int]) -> tuple[muxpy.Stream, bytes]:
-        peer = self._choose()
+    def _route(self, client: tuple[str, int]) -> Route:
+        """For a UDP flow: it is a connection of the user, as one over TCP. Raises Refused."""
+        peer = self._pick(self.holder.peer)
+        peer.check_welcome()
+        peer.check_room()
         here = self.place
         local = (here.host, self.bound.port) if isinstance(here, Address) else None
-        return await _open(peer), self._opening(client, local)
+        return Route(
+            places=peer.flows,
+            open_stream=partial(self._open_flow, peer),
+            opening=self._opening(client, local),
+            carrying=partial(self._carrying, peer),
+            buckets=peer.buckets,
+        )
 
-    def _complain(self, error: BaseException) -> None:
+    @staticmethod
+    async def _open_flow(peer: Peer) -> muxpy.Stream:
+        peer.opening += 1
+        return await _open(peer)
+
+    def _complain(self, error: BaseException, times: int = 1) -> None:
         self._console.complain(
-            f"{self.text} for {self.holder.peer.name}: {error}", bound=self.text, event="connection_failed"
+            f"{self.text} for {self.holder.peer.name}: {counted(error, times)}",
+            bound=self.text,
+            event="connection_failed",
         )
 
     def describe(self) -> ForwardState:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..access import Forbidden, Grants, Limits, TokenBucket, negotiated
+from ..entrances import FLOWS, Places
 from ..relay import Account
 from ..specs import UnixPath
 from ..view import SessionState
@@ -116,6 +117,8 @@ class Peer:
     targets: dict[muxpy.Stream, Target] = field(default_factory=dict)
     """Where the connections go that its client wanted, for when the rules change."""
     account: Account = field(default_factory=Account)
+    flows: Places = field(init=False)
+    """For UDP through its remote forwards."""
     opening: int = 0
     """Connections to its remote forwards that have no stream yet."""
     bucket: TokenBucket | None = None
@@ -126,6 +129,7 @@ class Peer:
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
 
     def __post_init__(self) -> None:
+        self.flows = Places(self._most_flows)
         self.set_rate()
 
     def set_rate(self) -> None:
@@ -133,6 +137,11 @@ class Peer:
         rate = self.usage.limits.session_rate
         if self.bucket is None or rate != self.bucket.rate:  # a new one would be full again
             self.bucket = _bucket(rate)
+
+    def _most_flows(self) -> int:
+        """The same part of what its user may have as of what a session may."""
+        most = self.usage.limits.streams
+        return FLOWS if most is None else min(FLOWS, most // 4)
 
     @property
     def name(self) -> str:
