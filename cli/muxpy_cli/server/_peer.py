@@ -46,6 +46,11 @@ class Usage:
         """Whether it remembers nothing that a new one would not begin with."""
         return not self.streams and (self.bucket is None or self.bucket.full)
 
+    def most_flows(self) -> int:
+        """How many streams of a session may be UDP flows: the same part of what the user may have, if that is less."""
+        most = self.limits.streams
+        return FLOWS if most is None else min(FLOWS, most // 4)
+
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
         if limits.rate != self.limits.rate:
@@ -129,7 +134,7 @@ class Peer:
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
 
     def __post_init__(self) -> None:
-        self.flows = Places(self._most_flows)
+        self.flows = Places(self.usage.most_flows)
         self.set_rate()
 
     def set_rate(self) -> None:
@@ -137,11 +142,6 @@ class Peer:
         rate = self.usage.limits.session_rate
         if self.bucket is None or rate != self.bucket.rate:  # a new one would be full again
             self.bucket = _bucket(rate)
-
-    def _most_flows(self) -> int:
-        """The same part of what its user may have as of what a session may."""
-        most = self.usage.limits.streams
-        return FLOWS if most is None else min(FLOWS, most // 4)
 
     @property
     def name(self) -> str:

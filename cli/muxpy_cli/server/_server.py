@@ -21,6 +21,7 @@ from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door, read_door
 from ._exposure import check_address, check_bound
+from ._garbage import Garbage
 from ._idle import watch_idle
 from ._peer import Peer, Usage, what_holds_for
 from ._peers import Peers
@@ -63,6 +64,7 @@ class Server:
         self._ended = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
         self._ended_totals = Counter[str]()  # of sessions that have ended
+        self._garbage = Garbage()
         self.draining = False
 
     def take(self, bound: Bound) -> None:
@@ -75,18 +77,20 @@ class Server:
             await check_address(self._options)
             self._bound = await bind_streams(self._options.address)
         check_bound(self._options, self._bound)
+        with self._garbage:
+            await self._serve(self._bound, started)
+
+    async def _serve(self, bound: Bound, started: Callable[[], object]) -> None:
         async with trio.open_nursery() as nursery:
             self._bindings.run_in(nursery)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
-            self._console.line(
-                f"listening on {self._bound} {how}", style="bold green", bound=str(self._bound), event="listening"
-            )
+            self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
             if self._door.wants_user and not self._door.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
-                await self._bound.serve(self._visit, nursery)
+                await bound.serve(self._visit, nursery)
             while self._peers:
                 await self._ended.park()
             nursery.cancel_scope.cancel()
@@ -136,6 +140,7 @@ class Server:
         self._ended_totals["connections"] += peer.account.total
         self._ended_totals["failed"] += peer.account.failed
         self._ended.unpark_all()
+        self._garbage.session_ended(len(self._peers))
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
         self._console.news(
             f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
