@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["NOT_ALLOWED", "Failure", "Interrupted", "Unreachable", "describe", "draining_text", "the_cause"]
+__all__ = ["NOT_ALLOWED", "Failure", "Interrupted", "Unreachable", "counted", "describe", "draining_text", "the_cause"]
 
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
@@ -43,6 +43,11 @@ def draining_text(count: int) -> str:
     """What is said when connections are still open at the end."""
     what = "an open connection" if count == 1 else f"{count:,} open connections"
     return f"finishing {what} (Ctrl-C again ends at once)"
+
+
+def counted(error: object, times: int) -> str:
+    """What happened several times, in one line."""
+    return str(error) if times == 1 else f"{error} ({times:,} times)"
 
 
 def describe(error: BaseException) -> str:

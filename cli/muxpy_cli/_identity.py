@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,8 +17,10 @@ process_id = secrets.token_hex(8)
 """A number for this run of the program, which nobody can guess."""
 
 
+@cache
 def program_version() -> str:
-    """The installed version; "unknown" in a checkout that is not installed."""
+    """The installed version; "unknown" in a checkout that is not installed. Found once: each login tells it, and to
+    find it is to parse a file."""
     try:
         return version("muxpy")
     except PackageNotFoundError:

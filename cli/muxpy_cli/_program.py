@@ -45,8 +45,12 @@ class App(Protocol):
     async def reload(self, options: Any) -> None:  # noqa: ANN401 - of its own kind
         """Go on by new options. Raises Failure."""
 
-    def snapshot(self) -> Snapshot:
-        """What it says about itself."""
+    @property
+    def summary(self) -> str:
+        """What it is, for a service manager's status line."""
+
+    async def snapshot(self, most: int | None = None) -> Snapshot:
+        """What it says about itself: see TakeSnapshot."""
 
 
 async def attend(
@@ -54,7 +58,7 @@ async def attend(
 ) -> None:
     """Run an end until it is drained. SIGHUP has it go on by what `read_again` returns."""
     _allow_descriptors()
-    snapshot = _Snapshots(app, console)
+    snapshot = _Snapshots(app, console, await app.snapshot())
     # Terminals and signals before the display: one may be closed as soon as something is to be seen in it.
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: to outlive the terminal is what it is for
     terminals = [] if ignored else _terminals()
@@ -68,24 +72,26 @@ async def attend(
                 address = await around.start(partial(serve_metrics, output.metrics, snapshot, lambda: app.ready))
                 console.line(f"metrics on http://{address}/metrics", bound=str(address), event="metrics_listening")
             lifetime.drain = partial(_drain, app)
-            await app.run(lambda: notify_ready(_status(app)))
+            await app.run(lambda: notify_ready(app.summary))
             around.cancel_scope.cancel()
 
 
 class _Snapshots:
     """What the app says about itself. If it fails to, what it said last: to look at it must not end it."""
 
-    def __init__(self, app: App, console: Console) -> None:
+    def __init__(self, app: App, console: Console, first: Snapshot) -> None:
         self._app = app
         self._console = console
-        self._last = app.snapshot()
+        self._last = first
+        self._one_at_a_time = trio.Lock()  # however many ask: with many sessions it is work
 
-    def __call__(self) -> Snapshot:
-        try:
-            self._last = self._app.snapshot()
-        except Exception as error:
-            self._console.error(f"internal error: the views show what was before: {error!r}")
-        return self._last
+    async def __call__(self, most: int | None = None) -> Snapshot:
+        async with self._one_at_a_time:
+            try:
+                self._last = await self._app.snapshot(most)
+            except Exception as error:
+                self._console.error(f"internal error: the views show what was before: {error!r}")
+            return self._last
 
 
 def _allow_descriptors() -> None:
@@ -129,14 +135,9 @@ async def _obey_hangups(
             console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
         else:
             console.event("read the configuration again", style="green", event="reloaded")
-        notify_ready(_status(app))
+        notify_ready(app.summary)
 
 
 def _terminals() -> list[int]:
     """Which of the standard streams are a terminal, and one that is still there."""
     return [descriptor for descriptor in range(3) if os.isatty(descriptor)]
-
-
-def _status(app: App) -> str:
-    snapshot = app.snapshot()
-    return f"{snapshot.role} {snapshot.address}, {len(snapshot.forwards)} forwards"

@@ -14,8 +14,9 @@ from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, User
 from muxpy_cli.relay import refuse
 from muxpy_cli.server import Server
+from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
-from muxpy_cli.server._reload import look_again
+from muxpy_cli.server._reload import follow_rules
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Refused
@@ -57,8 +58,8 @@ async def test_a_reload_meets_a_session_that_ends_this_very_moment() -> None:
         pass
     server = Server(ListenOptions(address=Address("127.0.0.1", 0)), Console())
     peer = admit(server, nursery)
-    door = cast("Any", SimpleNamespace(wants_user=True, users=SimpleNamespace(by_name=lambda _: None)))
-    look_again(peer, door, ListenOptions(address=Address("127.0.0.1", 0)), cast("Any", ()), Console())
+    peer.revoked = True
+    await follow_rules([peer], Bindings(lambda one: one, Console()), Console())
 
 
 async def test_a_stream_that_was_reset_here_meanwhile_is_refused_without_an_error() -> None:

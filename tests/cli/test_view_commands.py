@@ -21,7 +21,7 @@ from muxpy_cli.view import serve_control
 from tests.helpers.tasks import LIMIT
 
 from .program import ENVIRONMENT
-from .view_helpers import own_places, snapshot
+from .view_helpers import own_places, snapshot, taking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ class Status:
         """Two processes, as far as it can see."""
         for state in (FIRST, SECOND):
             path = self.directory / f"{state.pid}.sock"
-            await nursery.start(partial(serve_control, path, partial(replace, state)))
+            await nursery.start(partial(serve_control, path, taking(partial(replace, state))))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_nothing_runs(status: Status) -> None:
 
 async def test_the_one_process_is_shown(status: Status) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_control, None, lambda: FIRST))
+        await nursery.start(partial(serve_control, None, taking(lambda: FIRST)))
         code, output, errors = await status()
         assert (code, errors) == (0, "")
         assert "muxpy listen 127.0.0.1:4242  ready" in output

@@ -23,7 +23,7 @@ from muxpy_cli.view import Event, ask, ask_all, control_sockets, default_control
 from muxpy_cli.view._ask import parse_snapshot
 from muxpy_cli.view._control import encode_snapshot
 
-from .view_helpers import NOW, forward, own_places, session, snapshot
+from .view_helpers import NOW, forward, own_places, session, snapshot, taking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,7 +45,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @asynccontextmanager
 async def serving(path: Path | None = None) -> AsyncIterator[Path]:
     async with trio.open_nursery() as nursery:
-        yield await nursery.start(partial(serve_control, path, lambda: FULL))
+        yield await nursery.start(partial(serve_control, path, taking(lambda: FULL)))
         nursery.cancel_scope.cancel()
 
 
@@ -88,7 +88,7 @@ async def test_the_answer_is_the_snapshot(places: Path) -> None:
 async def test_a_client_that_does_not_read_is_given_up(autojump_clock: trio.testing.MockClock, places: Path) -> None:
     many = snapshot(map(session, range(5000)))
     async with trio.open_nursery() as nursery:
-        path = await nursery.start(partial(serve_control, None, lambda: many))
+        path = await nursery.start(partial(serve_control, None, taking(lambda: many)))
         async with await trio.open_unix_socket(path) as stream:
             await trio.sleep(6)
             with pytest.raises(trio.BrokenResourceError):
@@ -101,11 +101,11 @@ async def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) 
     async with serving(path):
         assert await ask(path) == FULL
         with pytest.raises(Failure, match=r"own\.sock: another process uses it"):
-            await serve_control(path, lambda: FULL)
+            await serve_control(path, taking(lambda: FULL))
         assert await ask(path) == FULL
     path.write_text("precious")
     with pytest.raises(Failure, match="there is something else of that name"):
-        await serve_control(path, lambda: FULL)
+        await serve_control(path, taking(lambda: FULL))
     assert path.read_text() == "precious"
 
 
@@ -119,9 +119,9 @@ async def test_the_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
 
 async def test_no_place_for_a_socket_is_a_failure_in_words(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"missing/x\.sock: no such file or directory"):
-        await serve_control(tmp_path / "missing" / "x.sock", lambda: FULL)
+        await serve_control(tmp_path / "missing" / "x.sock", taking(lambda: FULL))
     with pytest.raises(Failure, match="longer than 107 bytes"):
-        await serve_control(tmp_path / ("x" * 100), lambda: FULL)
+        await serve_control(tmp_path / ("x" * 100), taking(lambda: FULL))
 
 
 async def test_a_directory_that_is_not_ours_is_not_used(places: Path, tmp_path: Path) -> None:
@@ -258,5 +258,5 @@ async def test_an_answer_that_makes_no_sense_is_a_failure_in_words(tmp_path: Pat
 
 
 def test_the_document_is_that_of_asdict() -> None:
-    assert json.loads(encode_snapshot(FULL)) == json.loads(json.dumps(asdict(FULL)))
-    assert parse_snapshot(encode_snapshot(FULL)) == FULL
+    assert json.loads(b"".join(encode_snapshot(FULL))) == json.loads(json.dumps(asdict(FULL)))
+    assert parse_snapshot(b"".join(encode_snapshot(FULL))) == FULL

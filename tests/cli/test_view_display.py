@@ -21,7 +21,7 @@ from muxpy_cli.view import Console, Snapshot, run_display
 from muxpy_cli.view._display import INTERVAL
 from tests.helpers.tasks import LIMIT
 
-from .view_helpers import NOW, Screen, forward, session, snapshot
+from .view_helpers import NOW, Screen, forward, session, snapshot, taking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ async def test_the_display_shows_the_state_below_the_lines_and_goes_away(
     with terminal.console() as console:
         console.line("listening on 127.0.0.1:4242")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_display, console, source)
+            nursery.start_soon(run_display, console, taking(source))
             await trio.testing.wait_all_tasks_blocked()
             for number in range(4):
                 console.news(f"session {number} came")
@@ -128,7 +128,7 @@ async def test_a_reader_that_stops_does_not_block_and_frames_do_not_pile_up(
         for number in range(900):
             console.line(f"{number:>300}")  # more than the terminal takes
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_display, console, source)
+            nursery.start_soon(run_display, console, taking(source))
             await trio.testing.wait_all_tasks_blocked()
             for _ in range(100):
                 await _cycle(mock_clock)
@@ -146,7 +146,7 @@ async def test_many_rows_leave_room_for_the_lines(terminal: Terminal, mock_clock
     everything = snapshot(map(session, range(1000)), map(forward, range(1000)))
     with terminal.console() as console:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_display, console, lambda: everything)
+            nursery.start_soon(run_display, console, taking(lambda: everything))
             lines = await terminal.shows("failed logins")
             assert terminal.rows - 8 <= len(lines) <= terminal.rows - 5
             assert sum(" more" in line for line in lines) == 2
@@ -157,11 +157,11 @@ async def test_many_rows_leave_room_for_the_lines(terminal: Terminal, mock_clock
 @pytest.mark.parametrize("output", ["text", "json"])
 async def test_other_formats_have_no_display(output: str, terminal: Terminal) -> None:
     with terminal.console(output) as console, trio.fail_after(LIMIT):
-        await run_display(console, snapshot)
+        await run_display(console, taking(snapshot))
     assert terminal.nothing()
 
 
 async def test_without_a_terminal_there_is_no_display(capsys: pytest.CaptureFixture[str]) -> None:
     with trio.fail_after(LIMIT):
-        await run_display(Console(), snapshot)
+        await run_display(Console(), taking(snapshot))
     assert capsys.readouterr().out == ""

@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from muxpy_cli._errors import Failure
 from muxpy_cli.specs import Address
-from muxpy_cli.view import Snapshot, serve_metrics
+from muxpy_cli.view import Snapshot, Unlisted, serve_metrics
 from muxpy_cli.view._http import HEAD_LIMIT, MAX_CONNECTIONS, MAX_HEAD
 from muxpy_cli.view._metrics import MAX_SERIES
 
-from .view_helpers import STARTED, forward, session, snapshot
+from .view_helpers import STARTED, forward, session, snapshot, taking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,10 +30,10 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 @asynccontextmanager
 async def serving(
-    source: Callable[[], Snapshot] = snapshot, ready: Callable[[], bool] | None = None
+    source: Callable[[], Snapshot] = snapshot, ready: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
-        address = await nursery.start(partial(serve_metrics, Address("127.0.0.1", 0), source, ready))
+        address = await nursery.start(partial(serve_metrics, Address("127.0.0.1", 0), taking(source), ready))
         assert address.host == "127.0.0.1"
         yield address.port
         nursery.cancel_scope.cancel()
@@ -166,17 +166,32 @@ async def test_a_connecting_end_s_peer_keeps_its_port() -> None:
     assert value(found, "muxpy_session_streams", peer="example.org:4242", user="alice") == 7
 
 
+@pytest.mark.parametrize("ready", [True, False])
+async def test_readiness_and_health(*, ready: bool) -> None:
+    async with serving(ready=lambda: ready) as port:
+        for path in ("/readyz", "/readyz?verbose"):
+            assert (await get(port, path)).status == (200 if ready else 503)
+        assert (await get(port, "/healthz")).status == 200
+
+
 @pytest.mark.parametrize(
-    ("changes", "status"),
-    [({}, 200), ({"ready": False}, 503), ({"draining": True}, 503)],
+    ("changes", "ready"),
+    [({}, 1), ({"ready": False}, 0), ({"draining": True}, 0)],
     ids=["up", "not", "draining"],
 )
-async def test_readiness_and_health(changes: dict[str, Any], status: int) -> None:
+async def test_readiness_as_a_series(changes: dict[str, Any], ready: int) -> None:
     async with serving(lambda: snapshot(**changes)) as port:
-        assert (await get(port, "/readyz")).status == status
-        assert (await get(port, "/healthz")).status == 200
-    async with serving(lambda: snapshot(**changes), lambda: status != 200) as port:
-        assert (await get(port, "/readyz?verbose")).status == (503 if status == 200 else 200)
+        assert value(samples((await get(port)).body), "muxpy_ready") == ready
+
+
+async def test_sessions_that_are_not_told_one_by_one_are_counted() -> None:
+    unlisted = Unlisted(sessions=9000, draining=5, forwards=7000)
+    async with serving(lambda: snapshot([session()], unlisted=unlisted)) as port:
+        found = samples((await get(port)).body)
+    assert value(found, "muxpy_sessions", state="connected") == 1 + 8995
+    assert value(found, "muxpy_sessions", state="draining") == 5
+    assert value(found, "muxpy_omitted", what="sessions") == 9000
+    assert value(found, "muxpy_omitted", what="forwards") == 7000
 
 
 async def test_other_paths_and_methods() -> None:
@@ -276,4 +291,4 @@ async def test_whoever_has_asked_makes_room_after_those_who_say_nothing(mock_clo
 async def test_an_address_in_use_is_a_failure_in_words() -> None:
     async with serving() as port:
         with pytest.raises(Failure, match=rf"cannot serve metrics on 127.0.0.1:{port}: address already in use"):
-            await serve_metrics(Address("127.0.0.1", port), snapshot)
+            await serve_metrics(Address("127.0.0.1", port), taking(snapshot), lambda: True)

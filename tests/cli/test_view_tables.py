@@ -11,6 +11,7 @@ from rich.console import Console as RichConsole
 
 from muxpy_cli.view import (
     Event,
+    Unlisted,
     format_count,
     format_duration,
     format_rate,
@@ -196,6 +197,18 @@ def test_room_that_one_table_does_not_need_is_the_other_s() -> None:
     assert len(lines) == 30
     assert sum(line.startswith("192.0.2.") for line in lines) == 2
     assert sum(line.startswith("127.0.0.1:8") for line in lines) == 30 - 1 - 2 - 2 - 2 - 3 - 1
+
+
+@pytest.mark.parametrize("height", [None, 12])
+def test_those_that_are_not_listed_are_counted(height: int | None) -> None:
+    unlisted = Unlisted(sessions=9000, draining=5, forwards=7000)
+    sessions, forwards = [session(number) for number in range(10)], [forward(number) for number in range(10)]
+    lines = [line.plain for line in draw(snapshot(sessions, forwards, unlisted=unlisted), 80, height)]
+    assert height is None or len(lines) <= height
+    hidden = 10 - sum(line.startswith("192.0.2.") for line in lines)
+    assert f"  and {9000 + hidden:,} more (5 draining)" in lines
+    hidden = 10 - sum(line.startswith("127.0.0.1:8") for line in lines)
+    assert f"  and {7000 + hidden:,} more" in lines
 
 
 def test_nothing_yet() -> None:

@@ -8,13 +8,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from muxpy_cli.view import ForwardState, SessionState, Snapshot, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pytest
+
+    from muxpy_cli.view import TakeSnapshot
 
 NOW = 1_700_007_300.0
 STARTED = NOW - 7300
@@ -143,3 +147,13 @@ class Screen:
             row = self._rows[self._row].ljust(self._column)
             self._rows[self._row] = row[: self._column] + character + row[self._column + 1 :]
             self._column += 1
+
+
+def taking(source: Callable[[], Snapshot]) -> TakeSnapshot:
+    """How a view asks for what `source` returns."""
+
+    async def take(most: int | None = None) -> Snapshot:
+        await trio.lowlevel.checkpoint()
+        return source()
+
+    return take

@@ -43,7 +43,7 @@ ENDS: dict[str, Callable[[socket.socket], object]] = {
     "resets the connection": reset,
     "speaks something else": lambda peer: peer.send(b"GET / HTTP/1.1\r\n\r\n"),
     "breaks a rule": lambda peer: peer.send(wire.data(3, bytes(100))),
-    "closes in the middle of a frame": lambda peer: (peer.send(wire.data(3, bytes(100))[:50]), peer.close()),
+    "closes in the middle of a frame": lambda peer: peer.send(wire.data(3, bytes(100))[:50]) and peer.close(),
     "sends too much before it is let in": lambda peer: peer.send(wire.wnd_inc(3, 1) * 100),
 }
 

@@ -36,6 +36,12 @@ class TokenBucket:
         self._level -= n
         return max(0.0, -self._level / self.rate)
 
+    @property
+    def full(self) -> bool:
+        """Whether all that was taken is made up for."""
+        self._fill()
+        return self._level >= self._burst
+
     def _fill(self) -> None:
         now = self._clock()
         elapsed = max(0.0, now - self._filled_at)  # a clock that goes back must not make a debt grow

@@ -205,8 +205,14 @@ class Client:
         """Whether there is a session, and everything is bound."""
         return bool(self.links.live) and all(remote.bound for remote in self._remotes)
 
-    def snapshot(self) -> Snapshot:
-        """For the views."""
+    @property
+    def summary(self) -> str:
+        """In a few words."""
+        return f"connect {self._options.address}, {len(self._forwards)} forwards"
+
+    async def snapshot(self, most: int | None = None) -> Snapshot:
+        """For the views. All is told, whatever `most` says: a client has what its command line names."""
+        await trio.lowlevel.checkpoint()
         links = self.links.links
         sessions = tuple(link.describe(str(self._options.address)) for link in links)
         forwards = tuple(forward.describe() for forward in self._forwards.values())

@@ -14,6 +14,7 @@ import muxpy
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._statistics import write_statistics
 from ..access import negotiated
+from ..entrances import Places
 from ..relay import used_up
 from ..view import SessionState
 from ._session import Credentials, open_session
@@ -147,6 +148,8 @@ class Links:
         self._wanted = 0  # connections that wait for a session
         self._reloads = 0
         self.links = [Link(slot) for slot in range(options.sessions)]
+        self.flows = Places()
+        """For UDP, over all sessions together."""
         self.sessions = 0
         """That were set up so far."""
         self.draining = False

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import the_cause
-from ..entrances import Flows, NotServed, greet, handshake_for
+from .._errors import counted, the_cause
+from ..entrances import Flows, NotServed, Route, greet, handshake_for
 from ..net import bind_datagrams, bind_streams, peer_of
 from ..protocols import proxy_header
 from ..relay import Account, Unanswered, abort, carry, receive_answer, relay
@@ -69,7 +69,7 @@ class LocalForward:
         assert self._bound is not None
         with self._scope:
             if self.forward.kind is Kind.UDP:
-                await Flows(self._bound, self._open_flow, self.account, self._complain).serve(relays)
+                await Flows(self._bound, self._route, self.account, self._complain).serve(relays)
             else:
                 await self._bound.serve(self._handle, relays)
 
@@ -145,21 +145,32 @@ class LocalForward:
 
     # ---- UDP ----
 
-    async def _open_flow(self, client: tuple[str, int]) -> tuple[muxpy.Stream, bytes]:
+    def _route(self, _: tuple[str, int]) -> Route:
         target = self.forward.target
         assert target is not None
-        return await self._open(), pack(pack_endpoint(target, datagrams=True))
+        return Route(
+            places=self._links.flows,
+            open_stream=self._open_flow,
+            opening=pack(pack_endpoint(target, datagrams=True)),
+            carrying=self.account.carrying,
+        )
+
+    async def _open_flow(self) -> muxpy.Stream:
+        try:
+            return await self._open()
+        except NoSession as error:
+            raise Unanswered(str(error)) from error
 
     # ---- telling ----
 
-    def _complain(self, error: BaseException) -> None:
+    def _complain(self, error: BaseException, times: int = 1) -> None:
         if isinstance(error, Refused):
             reason = error.reason or f"{self.forward.target or self.forward}, and did not say why"
             verb = "does not allow it:" if error.error == "forbidden" else "cannot reach"
             text = f"the other end {verb} {reason}"
         else:
             text = f"connection to {self.forward.target or 'a target'}: {error}"
-        self._console.complain(text, forward=str(self.forward), event="connection_failed")
+        self._console.complain(counted(text, times), forward=str(self.forward), event="connection_failed")
 
     def describe(self) -> ForwardState:
         """For the views."""

@@ -1,6 +1,7 @@
 """Where connections come in that are more than a byte stream to a fixed target."""
 
+from ._places import FLOWS, Places
 from ._proxy import NotServed, greet, handshake_for
-from ._udp import Flows
+from ._udp import Flows, Route
 
-__all__ = ["Flows", "NotServed", "greet", "handshake_for"]
+__all__ = ["FLOWS", "Flows", "NotServed", "Places", "Route", "greet", "handshake_for"]

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .._errors import the_cause
+from ..net import UdpSocket
 from ..relay import MAX_DATAGRAM, Unanswered, receive_answer, relay_datagrams
-from ..wire import Refused
+from ..wire import ANSWER_TIMEOUT, Refused
+from ._losses import Losses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import muxpy
 
     from ..access import TokenBucket
-    from ..net import Bound
-    from ..relay import Account
+    from ..net import Bound, Sender
+    from ..relay import Account, Exchange
+    from ._places import Places
 
-__all__ = ["Flows"]
+__all__ = ["Flows", "Route"]
 
-MAX_FLOWS: Final = 1024
-"""Addresses at once. Anybody can make up senders, and each costs a stream."""
 MAX_WAITING: Final = 64
 """Datagrams of one flow that wait for the session; further ones are lost, as UDP has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a new flow goes to the other end."""
+
+    places: Places
+    open_stream: Callable[[], Awaitable[muxpy.Stream]]
+    opening: bytes
+    """What is sent on the stream first."""
+    carrying: Callable[[muxpy.Stream], AbstractContextManager[object]]
+    """Counts it; may raise Refused."""
+    buckets: Sequence[TokenBucket] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    exchange: Exchange
+    datagrams: trio.MemorySendChannel[bytes]
 
 
 class Flows:
@@ -35,72 +57,105 @@ class Flows:
     def __init__(
         self,
         bound: Bound,
-        open_stream: Callable[[tuple[str, int]], Awaitable[tuple[muxpy.Stream, bytes]]],
+        route: Callable[[tuple[str, int]], Route],
         account: Account,
-        complain: Callable[[BaseException], None],
-        buckets: Callable[[], Sequence[TokenBucket]] = tuple,
+        complain: Callable[[BaseException, int], None],
     ) -> None:
-        """`open_stream(client)` opens a stream for the flow of `client`, and says what is sent on it first;
-        `complain` is told of flows that reached no target; `buckets()` limit the rate of a flow."""
-        self._sockets = [trio.socket.from_stdlib_socket(one) for one in bound.sockets]
-        self._open_stream = open_stream
+        """`route(client)` says how a flow of `client` goes, and raises Refused if it may not; `complain(error, times)`
+        is told of flows that reached no target, and of datagrams for which there was no place."""
+        self._sockets = [UdpSocket(one) for one in bound.sockets]
+        self._route = route
         self._account = account
-        self._complain = complain
-        self._buckets = buckets
-        self._flows: dict[tuple[int, Any], trio.MemorySendChannel[bytes]] = {}
+        self._losses = Losses(complain)
+        self._flows: dict[tuple[UdpSocket, Sender], _Flow] = {}
 
     async def serve(self, nursery: trio.Nursery) -> None:
-        """Take datagrams until cancelled; the sockets are closed then. Flows run in `nursery`."""
+        """Take datagrams until cancelled; the sockets are closed then, and the flows end. They run in `nursery`."""
         try:
             async with trio.open_nursery() as receiving:
+                receiving.start_soon(self._losses.run)
                 for one in self._sockets:
                     receiving.start_soon(self._receive, one, nursery)
         finally:
             for one in self._sockets:
                 one.close()
+            for flow in self._flows.values():
+                flow.exchange.scope.cancel()
 
-    async def _receive(self, one: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+    async def _receive(self, one: UdpSocket, nursery: trio.Nursery) -> None:
         while True:
             try:
-                datagram, address = await one.recvfrom(MAX_DATAGRAM)
+                datagram, sender = await one.receive(MAX_DATAGRAM)
             except OSError:  # an answer of ours could not be delivered
                 continue
-            key = one.fileno(), address
-            flow = self._flows.get(key)
-            if flow is None:
-                if len(self._flows) >= MAX_FLOWS:
-                    continue
-                flow, incoming = trio.open_memory_channel[bytes](MAX_WAITING)
-                self._flows[key] = flow
-                nursery.start_soon(self._run, one, key, incoming)
-            with contextlib.suppress(trio.WouldBlock):
-                flow.send_nowait(datagram)
+            flow = self._flows.get((one, sender)) or self._begin(one, sender, nursery)
+            if flow is not None:
+                with suppress(trio.WouldBlock):
+                    flow.datagrams.send_nowait(datagram)
 
-    async def _run(
-        self, one: trio.socket.SocketType, key: tuple[int, Any], incoming: trio.MemoryReceiveChannel[bytes]
-    ) -> None:
-        address = key[1]
+    def _begin(self, one: UdpSocket, sender: Sender, nursery: trio.Nursery) -> _Flow | None:
         self._account.total += 1
         try:
-            far, opening = await self._open_stream((address[0], address[1]))
-            async with far:
-                with self._account.carrying(far):
-                    await far.send_all(opening)
-                    await relay_datagrams(
-                        far,
-                        lambda _: incoming.receive(),
-                        partial(_send_to, one, address),
-                        head=partial(receive_answer, far),
-                        buckets=self._buckets(),
-                    )
+            route = self._route((sender.address[0], sender.address[1]))
+        except Refused as refused:
+            self._lose(refused)
+            return None
+        exchange = route.places.take()
+        if exchange is None:
+            self._lose(Unanswered(route.places.full))
+            return None
+        datagrams, incoming = trio.open_memory_channel[bytes](MAX_WAITING)
+        flow = self._flows[one, sender] = _Flow(exchange, datagrams)
+        nursery.start_soon(self._run, flow, (one, sender), route, incoming)
+        return flow
+
+    def _lose(self, error: BaseException) -> None:
+        self._account.failed += 1
+        self._losses.add(error)
+
+    async def _run(
+        self, flow: _Flow, key: tuple[UdpSocket, Sender], route: Route, incoming: trio.MemoryReceiveChannel[bytes]
+    ) -> None:
+        one, sender = key
+
+        async def receive(_: int) -> bytes:
+            return await incoming.receive()
+
+        async def send(datagram: bytes) -> None:
+            await one.send(datagram, sender)
+
+        try:
+            async with await route.open_stream() as far:
+                try:
+                    with route.carrying(far):
+                        await far.send_all(route.opening)
+                        head = partial(receive_answer, far)
+                        await relay_datagrams(
+                            far, receive, send, head=head, buckets=route.buckets, exchange=flow.exchange
+                        )
+                        self._forget(key, flow)
+                        await _end(far)
+                except Refused:  # by a limit here, before anything was sent, or by the other end, which has ended it
+                    far.reset()
+                    raise
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
-            self._account.failed += 1
-            self._complain(error)
+            self._lose(error)
         except Exception as error:  # whatever it is, it must not end the other flows
-            self._complain(RuntimeError(f"internal error: {the_cause(error)!r}"))
+            self._lose(RuntimeError(f"internal error: {the_cause(error)!r}"))
         finally:
+            self._forget(key, flow)
+            route.places.leave(flow.exchange)
+
+    def _forget(self, key: tuple[UdpSocket, Sender], flow: _Flow) -> None:
+        """The next datagram of this sender begins another flow."""
+        if self._flows.get(key) is flow:
             del self._flows[key]
 
 
-async def _send_to(one: trio.socket.SocketType, address: tuple[object, ...], datagram: bytes) -> None:
-    await one.sendto(datagram, address)
+async def _end(far: muxpy.Stream) -> None:
+    """End a flow's stream at both ends. Until the other one has, which may be reaching its target, it has a place among
+    the streams there."""
+    with trio.move_on_after(ANSWER_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await far.send_eof()
+        while await far.receive_some():
+            pass

@@ -3,12 +3,15 @@
 from ._accept import Bound, bind_datagrams, bind_streams, peer_of
 from ._connect import CONNECT_TIMEOUT, Policy, allow_all, connect_datagrams, connect_stream
 from ._resolve import is_loopback, on_loopback, resolve
+from ._udp import Sender, UdpSocket
 from ._unix import inode, is_abandoned, private_files
 
 __all__ = [
     "CONNECT_TIMEOUT",
     "Bound",
     "Policy",
+    "Sender",
+    "UdpSocket",
     "allow_all",
     "bind_datagrams",
     "bind_streams",

@@ -1,7 +1,7 @@
 """Carrying connections between sockets and streams of a session."""
 
 from ._account import Account
-from ._datagrams import MAX_DATAGRAM, relay_datagrams
+from ._datagrams import MAX_DATAGRAM, Exchange, relay_datagrams
 from ._relay import abort, relay
 from ._serving import GRACE, RESET_RATE, serve_streams, used_up
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
@@ -11,6 +11,7 @@ __all__ = [
     "MAX_DATAGRAM",
     "RESET_RATE",
     "Account",
+    "Exchange",
     "Unanswered",
     "abort",
     "ask",

@@ -17,14 +17,52 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["DATAGRAM_IDLE", "MAX_DATAGRAM", "relay_datagrams"]
+__all__ = ["CONVERSATION_IDLE", "EXCHANGE_IDLE", "MAX_DATAGRAM", "Exchange", "relay_datagrams"]
 
 MAX_DATAGRAM: Final = 65_535
 """The most that UDP, and two bytes of length, can say."""
 
-DATAGRAM_IDLE: Final = 60.0
-"""Seconds after which a flow without datagrams is over: UDP does not say so. Longer than any resolver retries, and
-about what the firewalls on the way give it."""
+EXCHANGE_IDLE: Final = 30.0
+"""Seconds without a datagram after which a flow is over that was no more than a question and its answers, or a question
+without any: UDP does not say so. Linux's connection tracking gives those as long, and resolvers retry sooner."""
+
+CONVERSATION_IDLE: Final = 120.0
+"""The same for a flow in which both sides have spoken again: a tunnel or a call, which is worth keeping. Also the
+connection tracking's, and the least that RFC 4787 wants of a NAT."""
+
+CONVERSATION: Final = 3
+"""Times that the turn must change for that: question, answer, and something after the answer."""
+
+
+class Exchange:
+    """Who has spoken on a flow: what is still to be expected of it follows from that."""
+
+    __slots__ = ("_outwards", "_turns", "last", "scope")
+
+    def __init__(self) -> None:
+        self.last = trio.current_time()
+        """When the last datagram passed."""
+        self.scope = trio.CancelScope()
+        """Of the relay: cancelling it ends the flow, in order."""
+        self._outwards: bool | None = None
+        self._turns = 0
+
+    def note(self, *, outwards: bool) -> None:
+        """A datagram passed, from the stream to the socket (`outwards`) or the other way."""
+        self.last = trio.current_time()
+        if outwards is not self._outwards:
+            self._outwards = outwards
+            self._turns += 1
+
+    @property
+    def conversation(self) -> bool:
+        """Whether both sides have spoken, and one of them again after the other."""
+        return self._turns >= CONVERSATION
+
+    @property
+    def idle_limit(self) -> float:
+        """Seconds without a datagram after which it is over."""
+        return CONVERSATION_IDLE if self.conversation else EXCHANGE_IDLE
 
 
 async def relay_datagrams(
@@ -34,30 +72,33 @@ async def relay_datagrams(
     early: bytes = b"",
     head: Callable[[], Awaitable[bytes]] | None = None,
     buckets: Sequence[TokenBucket] = (),
+    exchange: Exchange | None = None,
 ) -> None:
-    """Pass datagrams both ways until the stream ends or nothing has come for DATAGRAM_IDLE seconds.
+    """Pass datagrams both ways until the stream ends, or nothing has come for as long as `exchange` says, or its scope
+    is cancelled.
 
     `receive(MAX_DATAGRAM)` and `send(datagram)` are a socket's; what they raise as OSError, such as the ICMP messages
     of a target that does not listen, is as good as a lost datagram. `early`, `head` and `buckets` are as for
     `relay`.
     """
+    exchange = exchange or Exchange()
 
-    with trio.CancelScope() as idle:
+    async def passed(datagram: bytes, *, outwards: bool) -> None:
+        exchange.note(outwards=outwards)
+        wait = max((bucket.take(len(datagram)) for bucket in buckets), default=0.0)
+        exchange.scope.deadline = exchange.last + wait + exchange.idle_limit
+        if wait:
+            await trio.sleep(wait)
 
-        async def passed(datagram: bytes) -> None:
-            wait = max((bucket.take(len(datagram)) for bucket in buckets), default=0.0)
-            idle.deadline = trio.current_time() + wait + DATAGRAM_IDLE
-            if wait:
-                await trio.sleep(wait)
+    async def outwards() -> None:
+        first = early if head is None else await head()
+        async for datagram in _datagrams(far, first):
+            await _unless_lost(send(datagram))
+            await passed(datagram, outwards=True)
+        exchange.scope.cancel()
 
-        async def outwards() -> None:
-            first = early if head is None else await head()
-            async for datagram in _datagrams(far, first):
-                await _unless_lost(send(datagram))
-                await passed(datagram)
-            idle.cancel()
-
-        idle.deadline = trio.current_time() + DATAGRAM_IDLE
+    with exchange.scope:
+        exchange.scope.deadline = trio.current_time() + exchange.idle_limit
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(outwards)
@@ -65,7 +106,7 @@ async def relay_datagrams(
                     datagram = await _unless_lost(receive(MAX_DATAGRAM))
                     if datagram is not None:
                         await far.send_all(len(datagram).to_bytes(2, "big") + datagram)
-                        await passed(datagram)
+                        await passed(datagram, outwards=False)
         except BaseExceptionGroup as group:
             cause = the_cause(group)
             if not isinstance(cause, trio.BrokenResourceError | trio.ClosedResourceError):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import Failure, describe, the_cause
+from .._errors import Failure, counted, describe, the_cause
 from ..access import Forbidden
-from ..entrances import Flows
+from ..entrances import Flows, Route
 from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
 from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
@@ -83,10 +83,7 @@ class Binding:
         """Take connections until closed."""
         with self._scope:
             if self.datagrams:
-                flows = Flows(
-                    self.bound, self._open_flow, self.account, self._complain, lambda: self.holder.peer.buckets
-                )
-                await flows.serve(nursery)
+                await Flows(self.bound, self._route, self.account, self._complain).serve(nursery)
             else:
                 await self.bound.serve(self._carry, nursery)
 
@@ -98,6 +95,10 @@ class Binding:
     async def _carry(self, near: trio.SocketStream) -> None:
         """Over some session of the client, and no longer than that session lasts."""
         peer = self._choose()
+        if peer.revoked:
+            peer.opening -= 1
+            abort(near)
+            return
         try:
             peer.nursery.start_soon(self._carry_for, peer, near)
         except RuntimeError:  # the session ended this very moment: its nursery takes nobody any more
@@ -134,15 +135,31 @@ class Binding:
         local = here[:2] if isinstance(here, tuple) else None
         return pack({"forward": self.holder.number, "peer": client, "local": local})
 
-    async def _open_flow(self, client: tuple[str, int]) -> tuple[muxpy.Stream, bytes]:
-        peer = self._choose()
+    def _route(self, client: tuple[str, int]) -> Route:
+        """For a UDP flow: it is a connection of the user, as one over TCP. Raises Refused."""
+        peer = self._pick(self.holder.peer)
+        peer.check_welcome()
+        peer.check_room()
         here = self.place
         local = (here.host, self.bound.port) if isinstance(here, Address) else None
-        return await _open(peer), self._opening(client, local)
+        return Route(
+            places=peer.flows,
+            open_stream=partial(self._open_flow, peer),
+            opening=self._opening(client, local),
+            carrying=partial(self._carrying, peer),
+            buckets=peer.buckets,
+        )
 
-    def _complain(self, error: BaseException) -> None:
+    @staticmethod
+    async def _open_flow(peer: Peer) -> muxpy.Stream:
+        peer.opening += 1
+        return await _open(peer)
+
+    def _complain(self, error: BaseException, times: int = 1) -> None:
         self._console.complain(
-            f"{self.text} for {self.holder.peer.name}: {error}", bound=self.text, event="connection_failed"
+            f"{self.text} for {self.holder.peer.name}: {counted(error, times)}",
+            bound=self.text,
+            event="connection_failed",
         )
 
     def describe(self) -> ForwardState:
@@ -174,17 +191,26 @@ async def _open(peer: Peer) -> muxpy.Stream:
 
 
 class Bindings:
-    """All places that are bound."""
+    """All places that are bound, by place and by who holds them: a reload and a login ask for a few of many."""
 
     def __init__(self, pick: Callable[[Peer], Peer], console: Console) -> None:
         """`pick(peer)` says over which of a client's sessions the next connection goes."""
         self._pick = pick
         self._console = console
         self._nursery: trio.Nursery
-        self._all: list[Binding] = []
+        self._at: dict[tuple[Endpoint, bool], Binding] = {}
+        self._of: dict[Peer, dict[Binding, None]] = {}  # a dictionary without values: a set that keeps its order
+
+    def __len__(self) -> int:
+        return len(self._at)
 
     def __iter__(self) -> Iterator[Binding]:
-        return iter(list(self._all))
+        """A copy: whoever walks through it may let others have their turn."""
+        return iter(list(self._at.values()))
+
+    def of(self, peer: Peer) -> list[Binding]:
+        """Those that are bound for a peer at present."""
+        return list(self._of.get(peer, ()))
 
     def run_in(self, nursery: trio.Nursery) -> None:
         """Serve what is bound from now on in `nursery`."""
@@ -193,32 +219,58 @@ class Bindings:
     async def take(self, peer: Peer, place: Endpoint, number: int, *, datagrams: bool) -> tuple[Binding, Holder]:
         """Bind a place for a peer, or let it take over what its client had bound. Raises Refused."""
         place = await self._numeric(place)
-        binding = next((one for one in self._all if one.place == place and one.datagrams is datagrams), None)
-        if binding is not None and binding.holder.peer.owner != peer.owner:
-            binding = None
-        try:
-            if binding is not None:
-                binding.check(peer)
-            else:
-                peer.usage.policy.bind(place)
-        except Forbidden as error:
-            raise Refused("forbidden", error.reason) from error
         holder = Holder(peer, number)
-        if binding is not None:
-            before, binding.holder = binding.holder, holder
-            before.end(Refused("taken over", "another run of this client has taken it over"))
+        binding = self._at.get((place, datagrams))
+        if binding is not None and binding.holder.peer.owner == peer.owner:
+            self._check(binding, peer)
+            self._take_over(binding, holder)
             return binding, holder
-        binding = Binding(
-            place, await _bind(place, datagrams=datagrams), holder, self._pick, self._console, datagrams=datagrams
-        )
+        self._check_place(place, peer)
+        bound = await _bind(place, datagrams=datagrams)
+        binding = Binding(place, bound, holder, self._pick, self._console, datagrams=datagrams)
+        try:
+            self._check(binding, peer)  # the rules may have changed while a name was looked up
+        except Refused:
+            bound.close()
+            raise
+        self._add(binding)
+        return binding, holder
+
+    def _add(self, binding: Binding) -> None:
+        peer, place = binding.holder.peer, binding.place
         if isinstance(place, Address):  # with the real port, by which it is asked for again
             binding.place = Address(place.host, binding.bound.port)
-        self._all.append(binding)
+        self._at[binding.place, binding.datagrams] = binding
+        self._of.setdefault(peer, {})[binding] = None
         self._nursery.start_soon(binding.serve, self._nursery)
         self._console.news(
             f"forwarding {binding.text} -> {peer.name}", bound=binding.text, user=peer.usage.name, event="forward_bound"
         )
-        return binding, holder
+
+    def _take_over(self, binding: Binding, holder: Holder) -> None:
+        before, binding.holder = binding.holder, holder
+        self._let_go(before.peer, binding)
+        self._of.setdefault(holder.peer, {})[binding] = None
+        before.end(Refused("taken over", "another run of this client has taken it over"))
+
+    def _let_go(self, peer: Peer, binding: Binding) -> None:
+        held = self._of[peer]
+        del held[binding]
+        if not held:
+            del self._of[peer]
+
+    def _check_place(self, place: Endpoint, peer: Peer) -> None:
+        try:
+            peer.usage.policy.bind(place)
+        except Forbidden as error:
+            raise Refused("forbidden", error.reason) from error
+
+    def _check(self, binding: Binding, peer: Peer) -> None:
+        peer.check_welcome()
+        try:
+            binding.check(peer)
+        except Forbidden as error:
+            raise Refused("forbidden", error.reason) from error
 
     async def _numeric(self, place: Endpoint) -> Endpoint:
         """The place with a numeric address."""
@@ -235,8 +287,9 @@ class Bindings:
     def release(self, binding: Binding, holder: Holder) -> None:
         """The holder wants it no longer."""
         holder.end()
-        if binding.holder is holder and binding in self._all:
-            self._all.remove(binding)
+        if binding.holder is holder and self._at.get((binding.place, binding.datagrams)) is binding:
+            del self._at[binding.place, binding.datagrams]
+            self._let_go(holder.peer, binding)
             binding.close()
             self._console.news(
                 f"no longer forwarding {binding.text} -> {holder.peer.name}",

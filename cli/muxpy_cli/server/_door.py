@@ -15,11 +15,13 @@ from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer,
 from ._refusals import Refusals
 
 if TYPE_CHECKING:
+    import ssl
+
     from .._options import ListenOptions
     from ..wire import Message
     from ._tally import Kind
 
-__all__ = ["Door", "Greeting", "NotWelcome"]
+__all__ = ["Door", "Greeting", "NotWelcome", "Welcome", "read_door"]
 
 
 class NotWelcome(Exception):
@@ -43,6 +45,29 @@ class Greeting:
     """On which it waits for the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Who may come in: what the files say that the options name."""
+
+    context: ssl.SSLContext | None
+    users: Users
+    wants_user: bool
+    by_certificate: bool
+
+
+def read_door(options: ListenOptions) -> Welcome:
+    """Read users and certificates. Raises Failure if a file is not as it should be."""
+    context = server_context(options.tls) if options.tls is not None else None
+    users = _users(options)
+    return Welcome(
+        context=context,
+        users=users,
+        # A file whose last user was revoked lets nobody in, not everybody.
+        wants_user=options.tokens is not None or bool(users),
+        by_certificate=options.tls is not None and options.tls.client_ca is not None,
+    )
+
+
 class Door:
     """Lets in who may come in."""
 
@@ -51,16 +76,12 @@ class Door:
         self.refusals = Refusals()
         self.strangers = muxpy.SessionGroup()
         """Those who have not said who they are: together they have one turn of the loop."""
-        self.use(options)
+        self.use(read_door(options))
 
-    def use(self, options: ListenOptions) -> None:
-        """Users and certificates for who comes from now on. Raises Failure, and changes nothing then."""
-        context = server_context(options.tls) if options.tls is not None else None
-        users = _users(options)
-        self.context, self.users = context, users
-        # A file whose last user was revoked lets nobody in, not everybody.
-        self.wants_user = options.tokens is not None or bool(users)
-        self._by_certificate = options.tls is not None and options.tls.client_ca is not None
+    def use(self, who: Welcome) -> None:
+        """Users and certificates for who comes from now on."""
+        self.context, self.users = who.context, who.users
+        self.wants_user, self._by_certificate = who.wants_user, who.by_certificate
 
     async def read(self, stream: muxpy.Stream) -> Message:
         """Read a greeting. Raises NotWelcome if it is none."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from .._turns import Turns
 from ..specs import format_address
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ async def watch_idle(
             continue
         now = trio.current_time()
         before, seen = seen, {}
-        for stream in streams():
+        turns = Turns()
+        for stream in list(streams()):
+            await turns.done()
             carried = _carried(stream)
             last, since = before.get(stream, (carried, now))
             if last != carried:

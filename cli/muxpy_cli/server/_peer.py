@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 import muxpy
 
 from ..access import Forbidden, Grants, Limits, TokenBucket, negotiated
+from ..entrances import FLOWS, Places
 from ..relay import RESET_RATE, Account
 from ..specs import UnixPath
 from ..view import SessionState
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from ..access import User
     from ..specs import Endpoint
 
-__all__ = ["Peer", "Target", "Usage", "what_holds_for"]
+__all__ = ["NOT_WELCOME", "Peer", "Target", "Usage", "what_holds_for"]
+
+NOT_WELCOME: Final = "the user may not come in any more"
 
 
 class Usage:
@@ -39,6 +42,16 @@ class Usage:
         self.bucket = _bucket(limits.rate)
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
+
+    @property
+    def rested(self) -> bool:
+        """Whether it remembers nothing that a new one would not begin with."""
+        return not self.streams and (self.bucket is None or self.bucket.full)
+
+    def most_flows(self) -> int:
+        """How many streams of a session may be UDP flows: the same part of what the user may have, if that is less."""
+        most = self.limits.streams
+        return FLOWS if most is None else min(FLOWS, most // 4)
 
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
@@ -111,14 +124,19 @@ class Peer:
     targets: dict[muxpy.Stream, Target] = field(default_factory=dict)
     """Where the connections go that its client wanted, for when the rules change."""
     account: Account = field(default_factory=Account)
+    flows: Places = field(init=False)
+    """For UDP through its remote forwards."""
     opening: int = 0
     """Connections to its remote forwards that have no stream yet."""
     bucket: TokenBucket | None = None
+    revoked: bool = False
+    """Its user may not come in any more: nothing new begins, from the moment of the reload that says so."""
     draining: bool = False
     over: bool = False
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
 
     def __post_init__(self) -> None:
+        self.flows = Places(self.usage.most_flows)
         self.set_rate()
 
     def set_rate(self) -> None:
@@ -137,6 +155,16 @@ class Peer:
         """What limits the rate of its connections."""
         return [bucket for bucket in (self.bucket, self.usage.bucket) if bucket is not None]
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether connections may be given to it."""
+        return not (self.draining or self.over or self.revoked)
+
+    def check_welcome(self) -> None:
+        """Raises Refused if its user may not come in any more."""
+        if self.revoked:
+            raise Refused("forbidden", NOT_WELCOME)
+
     def check_room(self) -> None:
         """Raises Refused if the user has as many connections open as he may."""
         most = self.usage.limits.streams
@@ -153,6 +181,7 @@ class Peer:
     ) -> None:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
         since `grants` let it through, while it was being made, and do not allow it any more."""
+        self.check_welcome()
         target = Target(endpoint, _address_of(near))
         if grants is not self.usage.grants:
             try:
@@ -179,9 +208,8 @@ class Peer:
         """Who may take over what it has bound."""
         return self.usage.name, self.client or self.process
 
-    def describe(self) -> SessionState:
-        """For the views."""
-        figures = self.session.statistics()
+    def describe(self, figures: muxpy.SessionStatistics) -> SessionState:
+        """For the views; `figures` are its session's."""
         return SessionState(
             peer=self.address,
             state="draining" if self.draining else "connected",

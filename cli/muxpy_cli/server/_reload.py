@@ -9,65 +9,88 @@ import trio
 
 import muxpy
 
+from .._turns import Turns
 from ..access import Forbidden
 from ..wire import Refused
-from ._peer import what_holds_for
+from ._peer import NOT_WELCOME
 
 if TYPE_CHECKING:
-    from .._options import ListenOptions
+    from collections.abc import Iterable
+
     from ..view import Console
-    from ._bindings import Bindings
-    from ._door import Door
+    from ._bindings import Binding, Bindings
+    from ._door import Welcome
     from ._peer import Peer
 
-__all__ = ["look_again"]
+__all__ = ["follow_rules", "may_stay"]
 
 LAST_WORDS: Final = 1.0
 """Seconds for whoever is cut off to read why."""
 
 
-def look_again(peer: Peer, door: Door, options: ListenOptions, bindings: Bindings, console: Console) -> None:
-    """Whether a peer may still be here, and go on with what it does."""
-    if not _may_stay(peer, door):
-        console.complain(f"cut off {peer.name}: the user may not come in any more", peer=peer.address, event="cut_off")
-        with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
-            peer.nursery.start_soon(_cut_off, peer)
-        return
-    peer.usage.change(*what_holds_for(peer.user, options))
-    peer.set_rate()
-    for stream, target in list(peer.targets.items()):
-        try:
-            peer.check_target(target)
-        except Forbidden as error:
-            console.complain(f"cut off {peer.name}: {error.reason}", peer=peer.address, event="cut_off")
-            stream.reset()
-    for binding in bindings:
-        if binding.holder.peer is peer:
-            try:
-                binding.check(peer)
-            except Forbidden as error:
-                for stream in list(binding.account.open):
-                    stream.reset()
-                binding.holder.end(Refused("forbidden", f"{error.reason} any more"))
-
-
-def _may_stay(peer: Peer, door: Door) -> bool:
-    """Updates `peer.user` if so."""
-    if not door.wants_user:
+def may_stay(peer: Peer, who: Welcome) -> bool:
+    """Whether a peer could come in now; updates `peer.user` if so."""
+    if not who.wants_user:
         return peer.user is None or peer.user.token is None  # known by a certificate, which its CA still vouches for
     if peer.user is None:
         return False
-    user = door.users.by_name(peer.user.name)
+    user = who.users.by_name(peer.user.name)
     if user is None or user.token != peer.user.token:
         return False
     peer.user = user
     return True
 
 
-async def _cut_off(peer: Peer) -> None:
+async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console) -> None:
+    """End what is open and not allowed any more. What begins is held to the new rules already, so this may take its
+    time, and gives others their turn all along: there may be ten thousand sessions."""
+    turns = Turns()
+    for peer in peers:
+        if peer.revoked:
+            _revoke(peer, bindings.of(peer), console)
+        else:
+            await _look_at_targets(peer, turns, console)
+            await _look_at_bindings(peer, bindings.of(peer), turns)
+        await turns.done()
+
+
+async def _look_at_targets(peer: Peer, turns: Turns, console: Console) -> None:
+    for stream, target in list(peer.targets.items()):
+        if stream not in peer.targets:  # it has ended since the last turn
+            continue
+        try:
+            peer.check_target(target)
+        except Forbidden as error:
+            console.complain(f"cut off {peer.name}: {error.reason}", peer=peer.address, event="cut_off")
+            stream.reset()
+        await turns.done()
+
+
+async def _look_at_bindings(peer: Peer, held: Iterable[Binding], turns: Turns) -> None:
+    for binding in held:
+        if binding.holder.peer is not peer:  # taken over since the last turn, by the new rules
+            continue
+        try:
+            binding.check(peer)
+        except Forbidden as error:
+            for stream in list(binding.account.open):
+                stream.reset()
+            binding.holder.end(Refused("forbidden", f"{error.reason} any more"))
+        await turns.done()
+
+
+def _revoke(peer: Peer, held: Iterable[Binding], console: Console) -> None:
     """End a session at once, but with words that its client can show."""
+    console.complain(f"cut off {peer.name}: {NOT_WELCOME}", peer=peer.address, event="cut_off")
+    for binding in held:
+        binding.holder.end(Refused("forbidden", NOT_WELCOME))
     for stream in list(peer.account.open):
         stream.reset()
-    peer.session.go_away(muxpy.ErrorCode.CANCEL, b"the user may not come in any more")
+    with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
+        peer.nursery.start_soon(_say_goodbye, peer)
+
+
+async def _say_goodbye(peer: Peer) -> None:
+    peer.session.go_away(muxpy.ErrorCode.CANCEL, NOT_WELCOME.encode())
     with trio.move_on_after(LAST_WORDS):
         await peer.session.aclose()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,17 +14,21 @@ import trio
 from .._errors import describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
+from .._turns import Turns
 from ..net import bind_streams
-from ..view import Snapshot, Totals
+from ..view import Snapshot
 from ..wire import Refused
 from ._bindings import Bindings
-from ._door import Door
+from ._door import Door, read_door
 from ._entrance import Entrance
 from ._exposure import check_address, check_bound
+from ._garbage import Garbage
 from ._idle import watch_idle
 from ._peer import Peer, Usage, what_holds_for
-from ._reload import look_again
+from ._peers import Peers
+from ._reload import follow_rules, may_stay
 from ._streams import Streams
+from ._survey import Survey
 from ._tally import Tally
 from ._visit import Visit
 
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from ..access import User
     from ..net import Bound
     from ..view import Console
-    from ._door import Greeting
+    from ._door import Greeting, Welcome
     from ._entrance import Arrival
 
 __all__ = ["Server"]
@@ -53,8 +59,9 @@ class Server:
         self._door = Door(options)
         self.tally = Tally(console)
         self.entrance = Entrance(self._visit, self.tally)
-        self._peers: dict[muxpy.Session, Peer] = {}
+        self._peers = Peers()
         self._usages: dict[str, Usage] = {}
+        self._resting: dict[str, Usage] = {}  # of users without a session, in the order of becoming so
         self._bindings = Bindings(self._pick, console)
         self.streams = Streams(self._bindings, console)
         self._bound: Bound | None = None
@@ -62,6 +69,7 @@ class Server:
         self._ended = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
         self._ended_totals = Counter[str]()  # of sessions that have ended
+        self._garbage = Garbage()
         self.draining = False
 
     def take(self, bound: Bound) -> None:
@@ -74,19 +82,21 @@ class Server:
             await check_address(self._options)
             self._bound = await bind_streams(self._options.address)
         check_bound(self._options, self._bound)
+        with self._garbage:
+            await self._serve(self._bound, started)
+
+    async def _serve(self, bound: Bound, started: Callable[[], object]) -> None:
         async with trio.open_nursery() as nursery:
             self._bindings.run_in(nursery)
             nursery.start_soon(self.tally.run)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
-            self._console.line(
-                f"listening on {self._bound} {how}", style="bold green", bound=str(self._bound), event="listening"
-            )
+            self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
             if self._door.wants_user and not self._door.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
-                await self.entrance.serve(self._bound, nursery)
+                await self.entrance.serve(bound, nursery)
             while self._peers:
                 await self._ended.park()
             nursery.cancel_scope.cancel()
@@ -117,18 +127,18 @@ class Server:
             greeting.slot,
             nursery,
         )
-        self._peers[session] = peer
+        self._peers.add(peer)
         self._console.news(f"session with {peer.name}", peer=name, user=usage.name, event="session_opened")
         return peer
 
     def dismiss(self, peer: Peer, end: muxpy.SessionEnd | None) -> None:
         """Its session has ended."""
-        del self._peers[peer.session]
+        self._peers.remove(peer)
         peer.end()
-        # What a bucket remembers must not be forgotten: who connects again would begin with a full one each time. Nor
-        # what other sessions count: one that has ended may still deliver what came.
-        if peer.usage.bucket is None and all(one.usage is not peer.usage for one in self._peers.values()):
-            self._usages.pop(peer.usage.name, None)
+        # Not as long as another session counts on it, even one that has ended: it may still deliver what came.
+        if not self._peers.has(peer.usage):
+            self._resting[peer.usage.name] = peer.usage
+            self._forget_rested()
         write_statistics(self._options.statistics, peer.session)
         figures = peer.session.statistics()
         self._ended_totals["received"] += figures.bytes_received
@@ -136,6 +146,7 @@ class Server:
         self._ended_totals["connections"] += peer.account.total
         self._ended_totals["failed"] += peer.account.failed
         self._ended.unpark_all()
+        self._garbage.session_ended(len(self._peers))
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
         self._console.news(
             f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
@@ -144,38 +155,38 @@ class Server:
     def _usage(self, user: User | None) -> Usage:
         name = user.name if user is not None else ""
         holds = what_holds_for(user, self._options)
+        self._resting.pop(name, None)
         if name in self._usages:  # it may be left from before a reload
             self._usages[name].change(*holds)
         else:
             self._usages[name] = Usage(name, *holds)
         return self._usages[name]
 
+    def _forget_rested(self) -> None:
+        """What a bucket remembers must not be forgotten: who connects again would begin with a full one each time. But
+        once it is full there is nothing to remember, and users come and go for as long as this runs."""
+        while self._resting:
+            name, usage = next(iter(self._resting.items()))
+            if not usage.rested:
+                return
+            del self._resting[name], self._usages[name]
+
     def _end_replaced(self, greeting: Greeting, usage: Usage) -> None:
         """A client that comes back has lost its old session, even if we have not found out yet."""
-        if not greeting.process:
-            return
-        for peer in list(self._peers.values()):
-            if (peer.process, peer.slot, peer.usage) == (greeting.process, greeting.slot, usage):
+        for peer in self._peers.same_run(usage, greeting.process):
+            if peer.slot == greeting.slot:
                 peer.session.kill(trio.BrokenResourceError("its client has connected again"))
                 peer.end()
 
     def _pick(self, peer: Peer) -> Peer:
         """Of all sessions of the same run of a client, the one with the fewest connections."""
-        same = [
-            one
-            for one in self._peers.values()
-            if one.process == peer.process
-            and one.usage is peer.usage
-            and peer.process
-            and not one.draining
-            and not one.over
-        ]
+        same = [one for one in self._peers.same_run(peer.usage, peer.process) if one.takes_work]
         return min(same, key=lambda one: len(one.account.open) + one.opening, default=peer)
 
     # ---- what goes on in them ----
 
     def _open_streams(self) -> list[muxpy.Stream]:
-        return [stream for peer in self._peers.values() for stream in peer.account.open]
+        return [stream for peer in self._peers for stream in peer.account.open]
 
     def _idle_timeout(self) -> float | None:
         return self._options.idle_timeout
@@ -186,12 +197,26 @@ class Server:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
         if self._bound is not None:
             check_bound(options, self._bound)
-        self._door.use(options)
+        # In a thread: to parse a file with ten thousand users takes most of a second.
+        who = await trio.to_thread.run_sync(read_door, options)
         if options.address != self._options.address:
             self._console.complain(f"still listening on {self._bound}: another address takes a restart")
+        self._use(options, who)
+        await follow_rules(self._peers, self._bindings, self._console)
+
+    def _use(self, options: ListenOptions, who: Welcome) -> None:
+        """From this moment on nothing begins that was allowed only before. What is open already is looked at later: it
+        takes its time, and this must not."""
         self._options = options
-        for peer in list(self._peers.values()):
-            look_again(peer, self._door, options, self._bindings, self._console)
+        self._door.use(who)
+        users = who.users
+        for usage in self._usages.values():
+            user = users.by_name(usage.name)
+            if user is not None or not who.wants_user:  # else all of its sessions end, by the rules that they had
+                usage.change(*what_holds_for(user, options))
+        for peer in self._peers:
+            peer.revoked = not may_stay(peer, who)
+            peer.set_rate()
 
     async def drain(self) -> None:
         """Take nothing new, and let the streams that are open finish, for as long as the options say."""
@@ -200,11 +225,14 @@ class Server:
         if count:
             self._console.event(draining_text(count), event="draining")
         self._accepting.cancel()
+        for peer in self._peers:
+            peer.draining = True
+        turns = Turns()
         async with trio.open_nursery() as nursery:
-            for peer in self._peers.values():
-                peer.draining = True
+            for peer in self._peers:
                 peer.ending.set()  # or their streams would be waited for like a connection
                 nursery.start_soon(peer.session.aclose)
+                await turns.done()
         while self._peers:
             await self._ended.park()
 
@@ -215,29 +243,38 @@ class Server:
         """Whether sessions are taken."""
         return self._bound is not None and not self.draining
 
-    def snapshot(self) -> Snapshot:
-        """For the views."""
-        peers = list(self._peers.values())
-        sessions = tuple(peer.describe() for peer in peers)
+    @property
+    def summary(self) -> str:
+        """In a few words."""
+        return f"listen {self._address}, {len(self._bindings)} forwards"
+
+    @property
+    def _address(self) -> str:
+        return str(self._bound or self._options.address)
+
+    async def snapshot(self, most: int | None = None) -> Snapshot:
+        """For the views, with `most` sessions and forwards told one by one. In turns with everybody else."""
+        turns = Turns()
+        survey = Survey(self._ended_totals, most)  # with the peers that are here now: who ends meanwhile counts once
+        for peer in self._peers:
+            survey.add(peer)
+            await turns.done()
+        forwards = []
+        for binding in islice(self._bindings, most):
+            forwards.append(binding.describe())
+            await turns.done()
         return Snapshot(
             role="listen",
-            address=str(self._bound or self._options.address),
+            address=self._address,
             version=program_version(),
             pid=os.getpid(),
             started=self._started,
             at=time.time(),
             ready=self.ready,
             draining=self.draining,
-            sessions=sessions,
-            forwards=tuple(binding.describe() for binding in self._bindings),
-            totals=Totals(
-                sessions=self._ended_totals["sessions"],
-                connections=self._ended_totals["connections"] + sum(peer.account.total for peer in peers),
-                failed=self._ended_totals["failed"] + sum(peer.account.failed for peer in peers),
-                refused=self.streams.refused,
-                auth_failures=self._door.refusals.count,
-                received=self._ended_totals["received"] + sum(one.received for one in sessions),
-                sent=self._ended_totals["sent"] + sum(one.sent for one in sessions),
-            ),
+            sessions=tuple(survey.sessions),
+            forwards=tuple(forwards),
+            unlisted=replace(survey.unlisted, forwards=max(0, len(self._bindings) - len(forwards))),
+            totals=survey.totals(refused=self.streams.refused, auth_failures=self._door.refusals.count),
             events=self._console.events,
         )

@@ -35,6 +35,7 @@ class Streams:
         """A stream that the client opened."""
         try:
             message, early = await receive_opening(stream)
+            await _check_welcome(peer, stream)
             if stream.stream_type == Purpose.CONNECT:
                 await self._connect(peer, stream, message, early)
             elif stream.stream_type == Purpose.LISTEN:
@@ -125,6 +126,15 @@ class Streams:
             raise
         with peer.carrying(stream):
             await serve_bench(stream, message, early)
+
+
+async def _check_welcome(peer: Peer, stream: muxpy.Stream) -> None:
+    """A stream may be open for long before it says what it wants. What holds is when it does."""
+    try:
+        peer.check_welcome()
+    except Refused as refused:
+        await refuse(stream, refused)
+        raise
 
 
 async def _end_with(control: muxpy.Stream, holder: Holder) -> None:

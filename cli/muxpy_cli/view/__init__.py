@@ -8,7 +8,7 @@ from ._format import format_count, format_duration, format_rate, format_rtt, for
 from ._grid import Column, grid_lines
 from ._http import serve_metrics
 from ._places import control_sockets, default_control_path
-from ._snapshot import Event, ForwardState, SessionState, Snapshot, Totals
+from ._snapshot import Event, ForwardState, SessionState, Snapshot, TakeSnapshot, Totals, Unlisted
 from ._tables import status_tables
 from ._writer import BackgroundWriter
 
@@ -21,7 +21,9 @@ __all__ = [
     "ForwardState",
     "SessionState",
     "Snapshot",
+    "TakeSnapshot",
     "Totals",
+    "Unlisted",
     "ask",
     "ask_all",
     "control_sockets",

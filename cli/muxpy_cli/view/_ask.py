@@ -7,6 +7,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hints
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "ask", "ask_all", "parse_snapshot"]
 
 TIME_LIMIT: Final = 5.0
-"""Seconds for a process to answer; it does so between two turns of its event loop."""
+"""Seconds for a process to go on with its answer; it gives the pieces between turns of its event loop."""
 MAX_ANSWER: Final = 64 * 2**20
 """Bytes; a hundred thousand forwards have room."""
 RECEIVE_SIZE: Final = 2**16
@@ -71,11 +72,10 @@ class _Stale(Failure):
 
 
 async def ask(path: Path) -> Snapshot:
-    """The snapshot of the process with that control socket. Raises Failure: there is none, it does not answer within
+    """The snapshot of the process with that control socket. Raises Failure: there is none, it says nothing for
     TIME_LIMIT, or the answer makes no sense."""
     try:
-        with trio.fail_after(TIME_LIMIT):
-            data = await _receive(path)
+        data = await _receive(path)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise _Stale(f"no muxpy process listens on {path}") from error
     except (OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
@@ -101,11 +101,13 @@ def _name(path: Path) -> str:
 
 async def _receive(path: Path) -> bytes:
     data = bytearray()
-    async with await trio.open_unix_socket(os.fspath(path)) as stream:
-        while chunk := await stream.receive_some(RECEIVE_SIZE):
-            data += chunk
-            if len(data) > MAX_ANSWER:
-                raise Failure(f"what {path} answers is longer than {MAX_ANSWER} bytes")
+    with trio.fail_after(TIME_LIMIT) as limit:
+        async with await trio.open_unix_socket(os.fspath(path)) as stream:
+            while chunk := await stream.receive_some(RECEIVE_SIZE):
+                limit.deadline = trio.current_time() + TIME_LIMIT
+                data += chunk
+                if len(data) > MAX_ANSWER:
+                    raise Failure(f"what {path} answers is longer than {MAX_ANSWER} bytes")
     return bytes(data)
 
 
@@ -143,7 +145,7 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:  # noqa: ANN401
 def _record(value: Any, wanted: Any, where: str) -> Any:  # noqa: ANN401
     if not isinstance(value, dict):
         raise ValueError(f"{where} is {type(value).__name__}")
-    types = get_type_hints(wanted)
+    types = _types(wanted)
     known = {}
     for field in fields(wanted):
         if field.name in value:
@@ -151,3 +153,8 @@ def _record(value: Any, wanted: Any, where: str) -> Any:  # noqa: ANN401
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{where}.{field.name} is missing")
     return wanted(**known)
+
+
+@cache
+def _types(wanted: type) -> dict[str, Any]:
+    return get_type_hints(wanted)

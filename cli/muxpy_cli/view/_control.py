@@ -21,22 +21,24 @@ from ..specs import MAX_PATH
 from ._places import default_control_path, remove_stale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ._snapshot import Snapshot
+    from ._snapshot import Snapshot, TakeSnapshot
 
 __all__ = ["encode_snapshot", "serve_control"]
 
 MAX_CONNECTIONS: Final = 16
 SEND_LIMIT: Final = 5.0
-"""Seconds for a client to take the answer."""
+"""Seconds for a client to take a piece of the answer."""
+PIECE: Final = 64
+"""Sessions or forwards in a piece: one is a millisecond's work, and others have their turn before the next."""
 BACKLOG: Final = 16
 
 
 async def serve_control(
     path: Path | None,
-    snapshot: Callable[[], Snapshot],
+    snapshot: TakeSnapshot,
     *,
     task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -53,19 +55,39 @@ async def serve_control(
 
         async def answer(stream: trio.SocketStream) -> None:
             async with stream:
-                with suppress(trio.WouldBlock, trio.BrokenResourceError), trio.move_on_after(SEND_LIMIT):
+                with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.TooSlowError):
                     connections.acquire_nowait()
                     try:
-                        await stream.send_all(encode_snapshot(snapshot()))
+                        for piece in encode_snapshot(await snapshot()):
+                            with trio.fail_after(SEND_LIMIT):
+                                await stream.send_all(piece)
                     finally:
                         connections.release()
 
         await trio.serve_listeners(answer, [trio.SocketListener(listening)])
 
 
-def encode_snapshot(snapshot: Snapshot) -> bytes:
-    """As `dataclasses.asdict` has it, which would take ten times as long for a thousand forwards."""
-    return json.dumps(_as_dict(snapshot)).encode()
+def encode_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
+    """As `dataclasses.asdict` and `json` have it, in pieces: ten thousand sessions are several megabytes."""
+    lead = "{"
+    for field in fields(snapshot):
+        value = getattr(snapshot, field.name)
+        yield f'{lead}"{field.name}": '.encode()
+        if isinstance(value, tuple):
+            yield from _encode_items(value)
+        else:
+            yield json.dumps(_as_dict(value)).encode()
+        lead = ", "
+    yield b"}"
+
+
+def _encode_items(items: tuple[Any, ...]) -> Iterator[bytes]:
+    lead = "["
+    for start in range(0, len(items), PIECE):
+        piece = json.dumps(_as_dict(items[start : start + PIECE]))
+        yield (lead + piece[1:-1]).encode()
+        lead = ", "
+    yield b"]" if items else b"[]"
 
 
 def _as_dict(value: Any) -> Any:  # noqa: ANN401

@@ -15,20 +15,21 @@ from ._rates import Rates
 from ._tables import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.text import Text
 
     from ._console import Console
-    from ._snapshot import Snapshot
+    from ._snapshot import TakeSnapshot
 
 __all__ = ["run_display"]
 
 INTERVAL: Final = 0.5
 """Seconds from frame to frame: quick enough to follow, and seldom enough to cost next to nothing."""
 
+ROWS: Final = 250
+"""Sessions, and forwards, that are asked for: more than a terminal has rows for."""
 
-async def run_display(console: Console, snapshot: Callable[[], Snapshot]) -> None:
+
+async def run_display(console: Console, snapshot: TakeSnapshot) -> None:
     """Draw until cancelled; then the frame goes away, and the lines stay. Returns at once if the console is not live
     (no terminal, or another format than "auto")."""
     if not console.live:
@@ -38,7 +39,7 @@ async def run_display(console: Console, snapshot: Callable[[], Snapshot]) -> Non
         try:
             while True:
                 if not console.frame_waits:
-                    rates.add(now := snapshot())
+                    rates.add(now := await snapshot(ROWS))
                     console.show_frame(partial(draw, now, rates=rates))
                 await trio.sleep(INTERVAL)
         finally:

@@ -13,14 +13,12 @@ import trio
 
 from .._errors import Failure, describe
 from ..specs import ALL_INTERFACES, Address
-from ._metrics import encode_metrics, is_ready, metrics_registry
+from ._metrics import MAX_SERIES, encode_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from prometheus_client import CollectorRegistry
-
-    from ._snapshot import Snapshot
+    from ._snapshot import TakeSnapshot
 
 __all__ = ["serve_metrics"]
 
@@ -44,20 +42,20 @@ TEXT: Final = "text/plain; charset=utf-8"
 
 async def serve_metrics(
     address: Address,
-    snapshot: Callable[[], Snapshot],
-    ready: Callable[[], bool] | None = None,
+    snapshot: TakeSnapshot,
+    ready: Callable[[], bool],
     *,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; starts with the address that is bound. /readyz answers as `ready` says, or else as the
-    snapshot. Raises Failure if the address cannot be bound."""
+    """Serve until cancelled; starts with the address that is bound. /readyz answers as `ready` says. Raises Failure if
+    the address cannot be bound."""
     host = None if address.host == ALL_INTERFACES else address.host
     try:
         listeners = await trio.open_tcp_listeners(address.port, host=host)
     except (OSError, UnicodeError) as error:
         raise Failure(f"cannot serve metrics on {address}: {describe(error)}") from error
     task_status.started(_bound(listeners))
-    server = _Server(metrics_registry(snapshot), ready or (lambda: bool(is_ready(snapshot()))))
+    server = _Server(snapshot, ready)
     await trio.serve_listeners(server.serve, listeners)
 
 
@@ -82,12 +80,14 @@ class _Answer:
 
 
 class _Server:
-    def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+    def __init__(self, snapshot: TakeSnapshot, ready: Callable[[], bool]) -> None:
+        self._snapshot = snapshot
+        self._ready = ready
         self._connections: dict[trio.CancelScope, None] = {}  # the oldest first, and those with a request last
-        self._pages: dict[bytes, Callable[[str], _Answer]] = {
-            b"/metrics": partial(_metrics, registry),
-            b"/healthz": lambda _: _words(200, "ok"),
-            b"/readyz": lambda _: _words(200, "ready") if ready() else _words(503, "not ready"),
+        self._pages: dict[bytes, Callable[[str], Awaitable[_Answer]]] = {
+            b"/metrics": self._metrics,
+            b"/healthz": self._healthz,
+            b"/readyz": self._readyz,
         }
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -126,7 +126,7 @@ class _Server:
                 return
             has_asked()
             with_body = request.method != b"HEAD"
-            answer = self._page(request)
+            answer = await self._page(request)
         except h11.RemoteProtocolError as error:
             answer = _words(error.error_status_hint, f"bad request: {error}")
         except trio.BrokenResourceError:
@@ -140,14 +140,23 @@ class _Server:
             while await stream.receive_some(RECEIVE_SIZE):
                 pass
 
-    def _page(self, request: h11.Request) -> _Answer:
+    async def _page(self, request: h11.Request) -> _Answer:
         page = self._pages.get(request.target.partition(b"?")[0])
         if page is None:
             return _words(404, f"nothing here; there are {b', '.join(self._pages).decode()}")
         if request.method not in {b"GET", b"HEAD"}:
             return _Answer(405, TEXT, b"only GET and HEAD\n", allow=True)
         accept = b",".join(value for name, value in request.headers if name == b"accept")
-        return page(accept.decode("latin-1"))
+        return await page(accept.decode("latin-1"))
+
+    async def _metrics(self, accept: str) -> _Answer:
+        return _Answer(200, *encode_metrics(await self._snapshot(MAX_SERIES), accept))
+
+    async def _healthz(self, _: str) -> _Answer:
+        return _words(200, "ok")
+
+    async def _readyz(self, _: str) -> _Answer:
+        return _words(200, "ready") if self._ready() else _words(503, "not ready")
 
 
 async def _request(stream: trio.SocketStream, connection: h11.Connection) -> h11.Request | None:
@@ -169,10 +178,6 @@ def _encoded(connection: h11.Connection, answer: _Answer, *, with_body: bool) ->
         parts.append(connection.send(h11.Data(data=answer.body)))
         parts.append(connection.send(h11.EndOfMessage()))
     return b"".join(part or b"" for part in parts)
-
-
-def _metrics(registry: CollectorRegistry, accept: str) -> _Answer:
-    return _Answer(200, *encode_metrics(registry, accept))
 
 
 def _words(status: int, text: str) -> _Answer:

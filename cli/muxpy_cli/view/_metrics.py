@@ -18,16 +18,16 @@ from prometheus_client.registry import Collector
 from ._format import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from prometheus_client.core import Metric
 
-    from ._snapshot import ForwardState, SessionState, Snapshot
+    from ._snapshot import ForwardState, Snapshot
 
     _Labels: TypeAlias = tuple[str, ...]
 
-__all__ = ["encode_metrics", "metrics_registry"]
+__all__ = ["MAX_SERIES", "encode_metrics"]
 
 MAX_SERIES: Final = 100
 """Sessions and forwards, each, that get series of their own."""
@@ -37,35 +37,34 @@ SESSION_LABELS: Final = ("peer", "user")
 FORWARD_LABELS: Final = ("forward", "direction", "kind", "bind", "user")
 
 
-def metrics_registry(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
-    """A registry with nothing in it but this process and its snapshot."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshots(snapshot))
-    ProcessCollector(registry=registry)
-    return registry
-
-
-def encode_metrics(registry: CollectorRegistry, accept: str) -> tuple[str, bytes]:
-    """The content type and the text, in the format that the Accept header asks for."""
+def encode_metrics(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
+    """The content type and the text, in the format that the Accept header asks for. Of the sessions and forwards of
+    `snapshot`, MAX_SERIES each are used."""
     try:
         encode, content_type = choose_encoder(accept)
     except Exception:  # it stumbles over some that ask for a version which is no number
         encode, content_type = choose_encoder("")
+    registry = CollectorRegistry(auto_describe=False)  # with nothing in it but this process and its snapshot
+    registry.register(_One(snapshot))
+    registry.register(_process_collector)
     return content_type, encode(registry)
 
 
-class _Snapshots(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+_process_collector = ProcessCollector(registry=None)
+
+
+class _One(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def describe(self) -> Iterable[Metric]:
         return ()  # what it may be is known only with the snapshot
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._snapshot()
+        snapshot = self._snapshot
         yield from _process(snapshot)
         yield from _totals(snapshot)
-        yield from _sessions(snapshot.sessions, with_ports=snapshot.role == "connect")
+        yield from _sessions(snapshot, with_ports=snapshot.role == "connect")
         yield from _forwards(snapshot.forwards)
 
 
@@ -77,8 +76,11 @@ def _process(snapshot: Snapshot) -> Iterator[Metric]:
     started = snapshot.started
     yield GaugeMetricFamily("muxpy_start_time_seconds", "When it was started, as Unix time.", started, unit="seconds")
     omitted = GaugeMetricFamily("muxpy_omitted", "How many are left out of the series below.", labels=["what"])
-    for what, states in (("sessions", snapshot.sessions), ("forwards", snapshot.forwards)):
-        omitted.add_metric([what], max(0, len(states) - MAX_SERIES))
+    for what, states, more in (
+        ("sessions", snapshot.sessions, snapshot.unlisted.sessions),
+        ("forwards", snapshot.forwards, snapshot.unlisted.forwards),
+    ):
+        omitted.add_metric([what], max(0, len(states) - MAX_SERIES) + more)
     yield omitted
 
 
@@ -102,8 +104,10 @@ def _totals(snapshot: Snapshot) -> Iterator[Metric]:
         yield CounterMetricFamily(name, text, value)
 
 
-def _sessions(sessions: Sequence[SessionState], *, with_ports: bool) -> Iterator[Metric]:
+def _sessions(snapshot: Snapshot, *, with_ports: bool) -> Iterator[Metric]:
+    sessions, more = snapshot.sessions, snapshot.unlisted
     states = Counter(session.state for session in sessions)
+    states.update(connected=more.sessions - more.draining, draining=more.draining)
     counts = GaugeMetricFamily("muxpy_sessions", "Sessions, by their state.", labels=["state"])
     for state in SESSION_STATES:  # those too that there are none of: a series that is absent cannot be compared
         counts.add_metric([state], states[state])

@@ -4,8 +4,9 @@ tables of `muxpy status`, the metrics. Sizes are bytes, times are seconds, `sinc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-__all__ = ["Event", "ForwardState", "SessionState", "Snapshot", "Totals"]
+__all__ = ["Event", "ForwardState", "SessionState", "Snapshot", "TakeSnapshot", "Totals", "Unlisted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,19 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unlisted:
+    """How many there are beside those that a snapshot tells one by one."""
+
+    sessions: int = 0
+    draining: int = 0
+    """Of these sessions; the others are connected."""
+    forwards: int = 0
+    """All of them bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything at once."""
+    """Everything at about one time: with many sessions it takes a moment to make, in which others have their turn."""
 
     role: str
     """listen or connect."""
@@ -109,6 +121,14 @@ class Snapshot:
     draining: bool = False
     sessions: tuple[SessionState, ...] = ()
     forwards: tuple[ForwardState, ...] = ()
+    unlisted: Unlisted = field(default_factory=Unlisted)
     totals: Totals = field(default_factory=Totals)
     events: tuple[Event, ...] = ()
     """The latest, oldest first."""
+
+
+class TakeSnapshot(Protocol):
+    """How a view asks for one."""
+
+    async def __call__(self, most: int | None = None) -> Snapshot:
+        """The present state, with `most` sessions and as many forwards told one by one, the oldest. None: all."""

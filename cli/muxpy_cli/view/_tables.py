@@ -96,36 +96,40 @@ class _Table:
     states: Sequence[SessionState | ForwardState]
     columns: Callable[[int], list[Column]]
     """For the first so many rows."""
+    unlisted: Counter[str]
+    """How many more there are, by their state."""
 
     @property
     def rows(self) -> int:
         """Lines for all of it, without the head."""
-        return len(self.states) + sum(map(_has_note, self.states))
+        return len(self.states) + sum(map(_has_note, self.states)) + bool(self.unlisted)
 
     def lines(self, width: int, rows: int) -> list[Text]:
         """The head and `rows` lines. If not all fit, first the notes go."""
         hidden: Sequence[SessionState | ForwardState] = ()
         shown = self.states
-        if len(shown) > rows:
+        if len(shown) + bool(self.unlisted) > rows:
             shown, hidden = shown[: rows - 1], shown[rows - 1 :]
         head, *lines = grid_lines(self.columns(len(shown)), width)
         if self.rows <= rows:
             lines = [line for state, row in zip(shown, lines, strict=True) for line in (row, *_note(state, width))]
-        return [head, *lines, *_more(hidden, width)]
+        return [head, *lines, *_more(self.unlisted + Counter(state.state for state in hidden), width)]
 
 
 def _sessions(snapshot: Snapshot, rates: Rates | None) -> _Table:
     def columns(count: int) -> list[Column]:
         return session_columns(snapshot.sessions[:count], rates.sessions(count) if rates else None, snapshot.at)
 
-    return _Table(snapshot.sessions, columns)
+    more = snapshot.unlisted
+    unlisted = Counter(connected=more.sessions - more.draining, draining=more.draining)
+    return _Table(snapshot.sessions, columns, +unlisted)  # without states of which there are none
 
 
 def _forwards(snapshot: Snapshot, rates: Rates | None) -> _Table:
     def columns(count: int) -> list[Column]:
         return forward_columns(snapshot.forwards[:count], rates.forwards(count) if rates else None)
 
-    return _Table(snapshot.forwards, columns)
+    return _Table(snapshot.forwards, columns, +Counter(bound=snapshot.unlisted.forwards))
 
 
 def _has_note(state: SessionState | ForwardState) -> bool:
@@ -141,13 +145,13 @@ def _note(state: SessionState | ForwardState, width: int) -> list[Text]:
     return [Text(shortened(f"  {printable(state.error or '')}{times}", width), style="yellow")]
 
 
-def _more(hidden: Sequence[SessionState | ForwardState], width: int) -> list[Text]:
+def _more(hidden: Counter[str], width: int) -> list[Text]:
     """How many are not shown, and how many of those are not as they should be."""
     if not hidden:
         return []
-    others = Counter(state.state for state in hidden if state.state not in _GOOD)
-    which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in sorted(others.items()))
-    text = f"  and {format_count(len(hidden))} more" + (f" ({which})" if which else "")
+    others = sorted((state, count) for state, count in hidden.items() if state not in _GOOD)
+    which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in others)
+    text = f"  and {format_count(hidden.total())} more" + (f" ({which})" if which else "")
     return [Text(shortened(text, width), style="dim")]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from muxpy_cli.wire import Purpose
+from muxpy_cli.wire import Purpose, pack, receive_message
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, free_port, run
@@ -108,6 +109,39 @@ async def test_the_last_user_is_revoked_and_the_door_stays_shut(tmp_path: Path) 
             await reload(ends.listening, AGAIN)
             await ends.connecting.said("the token is not known here")
             assert not (await ends.listening.snapshot())["sessions"]
+
+
+async def test_revoked_means_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    reached: list[trio.SocketStream] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        reached.append(stream)
+
+    with trio.fail_after(LIMIT):
+        token = await new_user(file, "alice")
+        async with Server(note) as target, started("listen", "0", "--tokens", str(file)) as listening:
+            async with admitted(await listening.port("listening on"), token=token) as session:
+                silent = [await session.open_stream(stream_type=Purpose.CONNECT) for _ in range(3)]
+                opening = pack({"host": "127.0.0.1", "port": target.port})
+                half = await session.open_stream(stream_type=Purpose.CONNECT)
+                await half.send_all(opening[:10])
+                bound = {"host": "127.0.0.1", "port": 0, "forward": 0}
+                control, answer = await tell(session, Purpose.LISTEN, bound)
+                port = answer["port"]
+                assert (await run("token", "revoke", "alice", "--file", str(file)))[0] == 0
+                await reload(listening, AGAIN)
+                for stream, rest in ((half, opening[10:]), *((one, opening) for one in silent)):
+                    with suppress(trio.BrokenResourceError):  # the session has ended by now
+                        await stream.send_all(rest)
+                        answer, _ = await receive_message(stream)
+                        assert answer["error"] == "forbidden"
+                with pytest.raises(OSError, match=r"refused|failed"):
+                    await trio.open_tcp_stream("127.0.0.1", port)
+                with suppress(trio.BrokenResourceError):
+                    answer, _ = await receive_message(control)
+                    assert answer["error"] == "forbidden"
+            assert not reached
 
 
 async def fingerprint(port: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from muxpy_cli.relay import relay_datagrams
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     import muxpy
 
-DATAGRAM_IDLE = 60
+EXCHANGE_IDLE = 30
+CONVERSATION_IDLE = 120
 
 
 class Socket:
@@ -48,17 +50,34 @@ async def test_an_idle_flow_is_closed_at_both_ends(autojump_clock: Clock) -> Non
         async with trio.open_nursery() as nursery:
             for stream, socket in zip(streams, (near, far), strict=True):
                 nursery.start_soon(run_flow, stream, socket, ended)
-            # Either direction keeps it open.
-            for socket, other in ((near, far), (far, near), (near, far)):
-                await trio.sleep(DATAGRAM_IDLE - 10)
+            # Either direction keeps it open; the third time that the turn changes, it has become a conversation.
+            for socket, other in ((near, far), (near, far), (far, near), (near, far), (far, near)):
+                await trio.sleep(EXCHANGE_IDLE - 5)
                 await socket.arrive.send(b"still here")
                 await trio.testing.wait_all_tasks_blocked()
                 assert other.sent[-1] == b"still here"
                 assert not ended
         passed = [time - begun for time in ended]
-        expected = 3 * (DATAGRAM_IDLE - 10) + DATAGRAM_IDLE
+        expected = 5 * (EXCHANGE_IDLE - 5) + CONVERSATION_IDLE
         assert all(expected - 1 < seconds < expected + 1 for seconds in passed), passed
         assert len(passed) == 2
+
+
+@pytest.mark.parametrize("answers", [0, 1, 3])
+async def test_a_question_keeps_its_flow_for_a_short_time_only(autojump_clock: Clock, answers: int) -> None:
+    near, far = Socket(), Socket()
+    ended: list[float] = []
+    async with session_pair() as (client, server):
+        streams = await stream_pair(client, server)
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for stream, socket in zip(streams, (near, far), strict=True):
+                nursery.start_soon(run_flow, stream, socket, ended)
+            await near.arrive.send(b"question")
+            for _ in range(answers):
+                await far.arrive.send(b"answer")
+        assert len(ended) == 2
+        assert all(EXCHANGE_IDLE - 1 < time - begun < EXCHANGE_IDLE + 1 for time in ended)
 
 
 async def test_the_end_of_the_stream_ends_the_flow_at_once(autojump_clock: Clock) -> None:

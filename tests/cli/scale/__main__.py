@@ -1,0 +1,234 @@
+"""How long the listening end holds up everybody else with many sessions: `python -m tests.cli.scale [SESSIONS]`.
+
+A real `muxpy listen` gets that many sessions from raw clients, one -R each, and is then asked for all that it does with
+every one of them. For each of these the table says how long the longest pass of its event loop took, by the clock and
+by the processor: that is how long a byte of somebody else could have waited.
+
+With `--users` each session is of a user of its own, from a token file of as many; else all are nobody in particular.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import resource
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from muxpy_cli.wire import Purpose, pack
+from tests.frame import wire
+
+from ..program import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+BOUND: Final = 50.0
+"""Milliseconds that nothing may hold up the event loop for."""
+
+MANY: Final = 9_900
+"""Two descriptors for each, and most systems allow 20,000 at the most."""
+
+UNLIMITED: Final = ["--max-sessions", "1000000", "--max-forwards", "1000000", "--max-streams", "1000000"]
+ASKED: Final = 300
+"""Remote forwards that are connected to."""
+QUIET: Final = 1.0
+"""Seconds without a longer pass after which what was asked for is over."""
+
+
+class Client:
+    """A client's end of one session, over a blocking socket."""
+
+    def __init__(self, port: int, number: int, token: str | None) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(30)
+        self._socket.bind((f"127.0.{1 + number // 200}.{1 + number % 200}", 0))
+        self._socket.connect(("127.0.0.1", port))
+        self._unread = b""
+        hello: dict[str, Any] = {"program": "many", "client": f"c{number}", "process": f"p{number}", "slot": 0}
+        if token is not None:
+            hello["token"] = token
+        self._open(3, Purpose.HELLO, hello)
+        self._answer(3)
+
+    def bind(self) -> int:
+        """Have a port bound; its number."""
+        self._open(5, Purpose.LISTEN, {"host": "127.0.0.1", "port": 0, "forward": 0})
+        return int(self._answer(5)["port"])
+
+    def close(self) -> None:
+        """As a network does it that is cut: without a word."""
+        self._socket.close()
+
+    def _open(self, stream_id: int, purpose: int, message: dict[str, Any]) -> None:
+        self._socket.sendall(wire.syn(stream_id, stream_type=purpose) + wire.data(stream_id, pack(message)))
+
+    def _answer(self, stream_id: int) -> dict[str, Any]:
+        while True:
+            kind, _, of, body = self._frame()
+            if kind == wire.SYN:  # heartbeats, which are the client's to refuse
+                self._socket.sendall(wire.rst(of, wire.CANCEL))
+            elif kind == wire.DATA and of == stream_id:
+                answer: dict[str, Any] = json.loads(body[2:])
+                return answer
+
+    def _frame(self) -> wire.Frame:
+        while len(self._unread) < wire.HEADER.size or len(self._unread) < wire.HEADER.size + self._length():
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise EOFError
+            self._unread += chunk
+        _, flags, kind, stream_id = wire.HEADER.unpack_from(self._unread)
+        end = wire.HEADER.size + self._length()
+        body, self._unread = self._unread[wire.HEADER.size : end], self._unread[end:]
+        return wire.Frame(kind & 31, flags, stream_id, body)
+
+    def _length(self) -> int:
+        return int(wire.HEADER.unpack_from(self._unread)[0]) & 0x3FFF
+
+
+class Listening:
+    """`muxpy listen`, with an eye on its event loop."""
+
+    def __init__(self, process: subprocess.Popen[str], passes: Path) -> None:
+        self.process = process
+        self._passes = passes
+        self.port = int(re.search(r":(\d+) ", self._line("listening on"))[1])  # type: ignore[index]
+        self.rows: dict[str, list[str]] = {}
+        self.worst = 0.0
+
+    def _line(self, text: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if text in line:
+                return line
+        raise EOFError(text)
+
+    @contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Measure the block, and what it has set off until all is quiet again."""
+        begun, cpu = time.monotonic(), self._cpu()
+        yield
+        self._until_quiet()
+        passes = [(took, used) for at, took, used in self._read() if at >= begun]
+        wall, used = (max((one[of] for one in passes), default=0.0) for of in (0, 1))
+        self.worst = max(self.worst, used)
+        self.rows[what] = [f"{wall:.0f}", f"{used:.0f}", f"{self._cpu() - cpu:.1f}"]
+        print(f"{what:45}" + "".join(f"{cell:>10}" for cell in self.rows[what]), flush=True)
+
+    def _read(self) -> list[tuple[float, float, float]]:
+        lines = self._passes.read_text().splitlines()
+        return [(float(at), float(took), float(used)) for at, took, used in map(str.split, lines)]
+
+    def _until_quiet(self) -> None:
+        before = self._cpu()
+        while True:
+            time.sleep(QUIET)
+            now = self._cpu()
+            if now - before < QUIET / 5:
+                return
+            before = now
+
+    def _cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def status(self) -> dict[str, Any]:
+        """What `muxpy status` says."""
+        command = [sys.executable, "-m", "muxpy_cli", "status", "--json", str(self.process.pid)]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+@contextmanager
+def listening(folder: Path, *options: str) -> Iterator[Listening]:
+    """The listening end until the end of the block."""
+    passes = folder / "passes"
+    passes.touch()
+    command = [sys.executable, "-m", "tests.cli.scale.watched", str(passes), "listen", "0", *UNLIMITED, *options]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Listening(process, passes)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tokens(file: Path, count: int) -> list[str]:
+    """A token file with so many users; their tokens."""
+    found = [f"muxpy_{secrets.token_urlsafe(32)}" for _ in range(count)]
+    hashes = [hashlib.sha256(token.encode()).hexdigest() for token in found]
+    file.write_text("".join(f'[users.u{number}]\ntoken = "sha256:{one}"\n' for number, one in enumerate(hashes)))
+    return found
+
+
+def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str | None]) -> None:
+    """Everything that the listening end does with all of its sessions."""
+    clients: list[Client] = []
+    ports: list[int] = []
+    with end.watched(f"{sessions:,} logins, a -R each"):
+        for number in range(sessions):
+            clients.append(Client(end.port, number, who[number]))
+            ports.append(clients[-1].bind())
+    with end.watched("nothing for ten seconds"):
+        time.sleep(10)
+    with end.watched("muxpy status"):
+        assert len(end.status()["sessions"]) == sessions
+    with end.watched(f"{ASKED} connections to -R"):
+        asked = [socket.create_connection(("127.0.0.1", port)) for port in ports[:ASKED]]
+    for one in asked:
+        one.close()
+    with end.watched("SIGHUP, nothing changed"):
+        end.process.send_signal(signal.SIGHUP)
+    if file is not None:
+        half = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(half[: len(half) // 4 * 2]))
+        with end.watched("SIGHUP, half of the users revoked"):
+            end.process.send_signal(signal.SIGHUP)
+    with end.watched("all clients gone at one moment"):
+        for client in clients:
+            client.close()
+    clients.clear()
+    with end.watched("the same again"):
+        for number in range(sessions // 2):
+            clients.append(Client(end.port, number, who[number]))
+            clients[-1].bind()
+    with end.watched("SIGTERM: graceful shutdown"):
+        end.process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            end.process.wait(0.5)
+
+
+def main() -> int:
+    """0 if nothing took more than BOUND of the processor's time."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("sessions", nargs="?", type=int, default=MANY)
+    arguments.add_argument("--users", action="store_true")
+    arguments.add_argument("listen", nargs="*", default=[])
+    given = arguments.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "tokens.toml") if given.users else None
+        who = tokens(file, given.sessions) if file is not None else [None] * given.sessions
+        options = ["--tokens", str(file)] if file is not None else []
+        print(f"{'longest pass of the event loop, ms':45}{'clock':>10}{'processor':>10}{'s in all':>10}")
+        with listening(Path(folder), *options, *given.listen) as end:
+            measure(end, given.sessions, file, who)
+    return 1 if end.worst > BOUND else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
