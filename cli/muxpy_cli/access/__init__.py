@@ -23,9 +23,16 @@ from ._rules import (
 from ._throttle import Throttle, network_of
 from ._tls import ALPN, client_context, negotiated, server_context
 from ._token_file import add_user, list_users, remove_user
-from ._tokens import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
+from ._tokens import is_hash, is_token, new_token, read_token, token_hash
 from ._user_table import UserTableError, name_problem, user_from_table
 from ._users import Users
+from ._warnings import (
+    connect_warnings,
+    key_file_warning,
+    listen_warnings,
+    token_file_warning,
+    users_file_warning,
+)
 
 __all__ = [
     "ALPN",
@@ -49,6 +56,7 @@ __all__ = [
     "check_target",
     "check_target_path",
     "client_context",
+    "connect_warnings",
     "default_bind_rules",
     "default_names",
     "default_target_rules",
@@ -56,7 +64,9 @@ __all__ = [
     "format_fingerprint",
     "is_hash",
     "is_token",
+    "key_file_warning",
     "list_users",
+    "listen_warnings",
     "make_keys",
     "name_problem",
     "negotiated",
@@ -70,4 +80,5 @@ __all__ = [
     "token_file_warning",
     "token_hash",
     "user_from_table",
+    "users_file_warning",
 ]
