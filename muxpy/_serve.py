@@ -47,10 +47,10 @@ async def open_session(
     trio.SSLStream. A client checks the certificate for `server_hostname`. Raises ssl.SSLError (an OSError) or
     trio.BrokenResourceError if the handshake fails; how long it may take is up to the caller.
     """
-    if ssl_context is None:
-        ready = _as_transport(transport)
-    elif isinstance(transport, trio.SocketStream):
+    if isinstance(transport, trio.SocketStream):
         ready = await _secure(transport, ssl_context, server_hostname=server_hostname, server_side=not client)
+    elif ssl_context is None:
+        ready = _as_transport(transport)
     else:
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     async with _run_session(ready, client, config, extensions) as session:
@@ -143,14 +143,19 @@ async def _secure(
         bound_local_queue(stream.socket)
         if context is None:
             return _as_transport(stream)
-        transport = TlsTransport(
-            stream, context, server_hostname=None if server_side else server_hostname, server_side=server_side
-        )
+        name = None if server_side else _plain_name(server_hostname)
+        transport = TlsTransport(stream, context, server_hostname=name, server_side=server_side)
         await transport.handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return transport
+
+
+def _plain_name(host: str | None) -> str | None:
+    """As certificates and TLS have it: without the dot at the end of a complete name (RFC 6066, section 3), and without
+    the zone of an address, which means something on this machine only."""
+    return None if host is None else host.partition("%")[0].removesuffix(".")
 
 
 @asynccontextmanager
