@@ -1,5 +1,6 @@
 """Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
 
+from ._addresses import UNSPECIFIED, Ip, parse_ip
 from ._bucket import TokenBucket
 from ._certificates import (
     certificate_names,
@@ -8,9 +9,18 @@ from ._certificates import (
     fingerprint_of,
     format_fingerprint,
 )
-from ._checks import Forbidden, check_bind, check_bind_path, check_target, check_target_path
+from ._checks import (
+    Forbidden,
+    check_bind,
+    check_bind_name,
+    check_bind_path,
+    check_target,
+    check_target_name,
+    check_target_path,
+)
 from ._keys import default_names, make_keys
 from ._model import Grants, Limits, User
+from ._own import is_own
 from ._rules import (
     BindRule,
     RuleError,
@@ -36,9 +46,11 @@ from ._warnings import (
 
 __all__ = [
     "ALPN",
+    "UNSPECIFIED",
     "BindRule",
     "Forbidden",
     "Grants",
+    "Ip",
     "Limits",
     "RuleError",
     "TargetRule",
@@ -51,9 +63,11 @@ __all__ = [
     "certificate_names",
     "certificate_warning",
     "check_bind",
+    "check_bind_name",
     "check_bind_path",
     "check_fingerprint",
     "check_target",
+    "check_target_name",
     "check_target_path",
     "client_context",
     "connect_warnings",
@@ -63,6 +77,7 @@ __all__ = [
     "fingerprint_of",
     "format_fingerprint",
     "is_hash",
+    "is_own",
     "is_token",
     "key_file_warning",
     "list_users",
@@ -73,6 +88,7 @@ __all__ = [
     "network_of",
     "new_token",
     "parse_bind_rule",
+    "parse_ip",
     "parse_target_rule",
     "read_token",
     "remove_user",

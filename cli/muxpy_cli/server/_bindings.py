@@ -12,7 +12,7 @@ import trio
 from .._errors import Failure, describe, the_cause
 from ..access import Forbidden
 from ..entrances import Flows
-from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
+from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, known_addresses, peer_of, resolve
 from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
 from ..view import ForwardState
@@ -192,7 +192,7 @@ class Bindings:
 
     async def take(self, peer: Peer, place: Endpoint, number: int, *, datagrams: bool) -> tuple[Binding, Holder]:
         """Bind a place for a peer, or let it take over what its client had bound. Raises Refused."""
-        place = await self._numeric(place)
+        asked, place = place, await self._numeric(peer, place)
         binding = next((one for one in self._all if one.place == place and one.datagrams is datagrams), None)
         if binding is not None and binding.holder.peer.owner != peer.owner:
             binding = None
@@ -200,7 +200,7 @@ class Bindings:
             if binding is not None:
                 binding.check(peer)
             else:
-                peer.usage.policy.bind(place)
+                peer.usage.policy.bind(place, asked)
         except Forbidden as error:
             raise Refused("forbidden", error.reason) from error
         holder = Holder(peer, number)
@@ -208,9 +208,8 @@ class Bindings:
             before, binding.holder = binding.holder, holder
             before.end(Refused("taken over", "another run of this client has taken it over"))
             return binding, holder
-        binding = Binding(
-            place, await _bind(place, datagrams=datagrams), holder, self._pick, self._console, datagrams=datagrams
-        )
+        bound = await _bind(place, asked, datagrams=datagrams)
+        binding = Binding(place, bound, holder, self._pick, self._console, datagrams=datagrams)
         if isinstance(place, Address):  # with the real port, by which it is asked for again
             binding.place = Address(place.host, binding.bound.port)
         self._all.append(binding)
@@ -220,15 +219,18 @@ class Bindings:
         )
         return binding, holder
 
-    async def _numeric(self, place: Endpoint) -> Endpoint:
+    async def _numeric(self, peer: Peer, place: Endpoint) -> Endpoint:
         """The place with a numeric address."""
         if isinstance(place, UnixPath) or place.host == ALL_INTERFACES:
             return place
-        if place.host.lower() == "localhost":
-            return Address("127.0.0.1", place.port)
+        policy = peer.usage.policy
         try:
+            if known_addresses(place.host) is None:
+                policy.bind_name(place)
             with trio.fail_after(CONNECT_TIMEOUT):
-                return Address((await resolve(place.host))[0], place.port)
+                return Address((await resolve(place.host, policy.lookups))[0], place.port)
+        except Forbidden as error:
+            raise Refused("forbidden", error.reason) from error
         except (OSError, trio.TooSlowError) as error:
             raise Refused("unresolved", f"cannot bind {place}: {describe(error)}") from error
 
@@ -245,10 +247,11 @@ class Bindings:
             )
 
 
-async def _bind(place: Endpoint, *, datagrams: bool) -> Bound:
+async def _bind(place: Endpoint, asked: Endpoint, *, datagrams: bool) -> Bound:
     if datagrams and isinstance(place, UnixPath):
         raise Refused("failed", "UDP has no Unix sockets")
     try:
         return await (bind_datagrams(place) if datagrams and isinstance(place, Address) else bind_streams(place))
     except Failure as failure:
-        raise Refused("in use", str(failure)) from failure
+        # Where a name leads is not told.
+        raise Refused("in use", str(failure).replace(str(place), str(asked))) from failure

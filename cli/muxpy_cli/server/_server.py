@@ -12,7 +12,7 @@ import trio
 from .._errors import describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
-from ..net import bind_streams
+from ..net import bind_streams, guard
 from ..view import Snapshot, Totals
 from ..wire import Refused
 from ._bindings import Bindings
@@ -69,6 +69,8 @@ class Server:
             await check_address(self._options)
             self._bound = await bind_streams(self._options.address)
         check_bound(self._options, self._bound)
+        for one in self._bound.sockets:
+            guard(one)
         async with trio.open_nursery() as nursery:
             self._bindings.run_in(nursery)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
