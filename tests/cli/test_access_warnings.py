@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, ServerTls
 from muxpy_cli.access import (
@@ -17,7 +18,7 @@ from muxpy_cli.access import (
 )
 from muxpy_cli.specs import Address
 
-from .faults.ends import started
+from .faults.ends import LIMIT, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,5 +94,6 @@ async def test_it_is_said_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "users.toml"
     file.write_text(f'[users.alice]\ntoken = "sha256:{64 * "0"}"\n')
     file.chmod(0o662)
-    async with started("listen", "0", "--tokens", str(file)) as listening:
-        await listening.said(f"others on this machine can change the users in {file}")
+    with trio.fail_after(LIMIT):
+        async with started("listen", "0", "--tokens", str(file)) as listening:
+            await listening.said(f"others on this machine can change the users in {file}")

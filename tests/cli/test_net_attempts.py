@@ -84,15 +84,27 @@ async def test_each_has_all_the_time_that_is_left(autojump_clock: trio.testing.M
         assert trio.current_time() - begun == LIMIT
 
 
-async def test_the_deadline_holds_for_any_number_of_addresses(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_deadline_holds_for_any_number_of_addresses(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    tried: list[str] = []
+    begin = _attempts._begin
+
+    def noted(address: str, port: int) -> tuple[socket.socket, bool]:
+        tried.append(address)
+        return begin(address, port)
+
+    monkeypatch.setattr(_attempts, "_begin", noted)
+    hosts = [f"127.0.0.{number}" for number in range(1, 20)]
     with ExitStack() as stack:
-        port = stack.enter_context(dead("127.0.0.1"))
-        hosts = [f"127.0.0.{number}" for number in range(1, 9)]
+        port = stack.enter_context(dead(hosts[0]))
         for host in hosts[1:]:
             stack.enter_context(dead(host, port))
+        begun = trio.current_time()
         with pytest.raises(TimeoutError):
-            await connected(hosts, port, limit=1.0)
-        assert trio.current_time() == pytest.approx(1.0)
+            await connected(hosts, port, limit=1.1)
+        assert trio.current_time() - begun == pytest.approx(1.1)
+    assert tried == hosts[:5]
 
 
 async def test_the_error_is_the_one_that_says_most(autojump_clock: trio.testing.MockClock) -> None:

@@ -142,6 +142,30 @@ async def test_an_address_that_the_rules_no_longer_allow_is_left_out(free: int) 
         assert not waiting(forbidden)
 
 
+async def test_a_sender_that_waits_for_room_while_the_address_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it sends goes to the next address, and is not an error."""
+    full = trio.Event()
+    with trio.fail_after(LIMIT), server("127.0.0.2") as target:
+        address = Address("localhost", port_of(target))
+        with await connect_datagrams(address, Fixed("127.0.0.1", "127.0.0.2")) as flow:
+            present = flow._socket
+
+            async def wait(_: bytes) -> None:
+                full.set()
+                while flow._socket is present:
+                    await trio.lowlevel.checkpoint()
+                raise trio.ClosedResourceError  # as who waits for room is told
+
+            await flow.send(b"lost")
+            monkeypatch.setattr(type(present), "send", lambda _, datagram: wait(datagram))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(flow.send, b"found")
+                await full.wait()
+                nursery.start_soon(flow.receive, 100)
+                assert await target.recv(100) == b"found"
+                nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("option", ["-L", "-R"])
 async def test_localhost_is_both_loopback_addresses_through_a_tunnel(option: str) -> None:
     with trio.fail_after(LIMIT), server("::1") as target:

@@ -163,6 +163,18 @@ async def test_targets_do_not_keep_this_ends_own_lookups_waiting(
         await trio.sleep(0.01)
 
 
+async def test_without_another_thread_a_name_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may allow a few only."""
+
+    async def start(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", start)
+    refused = await refusal("db.internal", 80, user("*:*"))
+    assert refused.error == "unresolved"
+    assert str(refused) == "db.internal:80: resource temporarily unavailable"
+
+
 # ---- What they may lead to ----
 
 

@@ -32,7 +32,7 @@ async def connect_first(addresses: Sequence[str], port: int, deadline: float) ->
     Raises the OSError of the attempts that says most about the host.
     """
     failures: list[OSError] = []
-    order = _interleaved(addresses)
+    order = _interleaved(addresses) if len(addresses) > 1 else addresses
     for position, address in enumerate(order, 1):
         try:
             one, is_ready = _begin(address, port)

@@ -55,12 +55,16 @@ class Datagrams:
     async def send(self, datagram: bytes) -> None:
         """Send one; raises OSError if it is lost."""
         self._sent, self._untried = datagram, len(self._addresses) - 1
+        present = self._socket
         try:
-            await self._socket.send(datagram)
+            await present.send(datagram)
         except ConnectionRefusedError:  # to the one before
             if self._is_right:
                 raise
             self._go_on()
+        except trio.ClosedResourceError:  # while it waited for room: the receiver has sent it on
+            if present is self._socket:
+                raise
 
     async def receive(self, size: int) -> bytes:
         """The next one; raises OSError if one that was sent is lost."""

@@ -22,7 +22,8 @@ __all__ = ["guard", "is_guarded", "is_guarded_path"]
 
 _Socket: TypeAlias = socket.socket | trio.socket.SocketType
 
-_ports: Final = WeakKeyDictionary[_Socket, tuple["Ip | None", int]]()
+# By port, which is looked at for each connection.
+_ports: Final[dict[int, WeakKeyDictionary[_Socket, Ip | None]]] = {}
 _files: Final = WeakKeyDictionary[_Socket, tuple[int, int]]()
 
 
@@ -31,16 +32,15 @@ def guard(listening: _Socket, path: str | None = None) -> None:
     bound."""
     name = listening.getsockname()
     if isinstance(name, tuple):
-        _ports[listening] = parse_ip(str(name[0])), name[1]
+        _ports.setdefault(name[1], WeakKeyDictionary())[listening] = parse_ip(str(name[0]))
     elif (file := _file(path or name)) is not None:
         _files[listening] = file
 
 
 def is_guarded(address: str, port: int) -> bool:
     """Whether a connection to a numeric address would come to what is guarded."""
-    return any(
-        guarded == port and listening.fileno() >= 0 and _leads_to(address, bound)
-        for listening, (bound, guarded) in _ports.items()
+    return port in _ports and any(
+        listening.fileno() >= 0 and _leads_to(address, bound) for listening, bound in _ports[port].items()
     )
 
 

@@ -29,7 +29,7 @@ SHARE: Final = 8
 """Names of one party that are looked up at once: as many as a browser asks for while it loads a page."""
 THREADS: Final = 256
 """Names that are looked up at once, of all parties together: 32 of them may have nothing but dead names, and the others
-wait for nobody. Most threads are never started, and one that waits takes some ten KiB."""
+wait for nobody. Most threads are never started, and one that waits takes some 25 KiB."""
 
 _threads: Final = trio.CapacityLimiter(THREADS)
 
