@@ -54,11 +54,12 @@ async def open_session(
     `group`: the sessions that it counts as one with, from the handshake on, until `Session.admit` names another.
     """
     config = config or SessionConfig()
-    if ssl_context is None:
+    if isinstance(transport, trio.SocketStream):
+        ready = await _secure(
+            transport, ssl_context, config, group, server_hostname=server_hostname, server_side=not client
+        )
+    elif ssl_context is None:
         ready = _prepared(_as_transport(transport), config)
-    elif isinstance(transport, trio.SocketStream):
-        name = server_hostname if client else None
-        ready = await _secure(transport, ssl_context, config, group, server_hostname=name, server_side=not client)
     else:
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     async with _run_session(ready, client, config, extensions, group) as session:
@@ -161,7 +162,8 @@ async def _secure(
         bound_local_queue(stream.socket)
         if context is None:
             return _prepared(_as_transport(stream), config)
-        transport = TlsTransport(stream, context, server_hostname=server_hostname, server_side=server_side)
+        name = None if server_side else _plain_name(server_hostname)
+        transport = TlsTransport(stream, context, server_hostname=name, server_side=server_side)
         _prepared(transport, config)
         if group is None:
             await transport.handshake()
@@ -176,6 +178,12 @@ async def _secure(
             raise trio.BrokenResourceError(error.reason) from error
         raise
     return transport
+
+
+def _plain_name(host: str | None) -> str | None:
+    """As certificates and TLS have it: without the dot at the end of a complete name (RFC 6066, section 3), and without
+    the zone of an address, which means something on this machine only."""
+    return None if host is None else host.partition("%")[0].removesuffix(".")
 
 
 @asynccontextmanager

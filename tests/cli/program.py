@@ -139,11 +139,12 @@ async def tunnel(*forwards: str, options: tuple[str, ...] = (), listen: tuple[st
 class Server:
     """A TCP server in this process, on a free port."""
 
-    def __init__(self, handler: Callable[[trio.SocketStream], Awaitable[None]]) -> None:
+    def __init__(self, handler: Callable[[trio.SocketStream], Awaitable[None]], host: str = "127.0.0.1") -> None:
         self._handler = handler
+        self._host = host
 
     async def __aenter__(self) -> Self:
-        self._listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self._listeners = await trio.open_tcp_listeners(0, host=self._host)
         self.port = int(self._listeners[0].socket.getsockname()[1])
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()

@@ -31,14 +31,14 @@ def refusal(*rules: str, host: str = "10.0.0.5", addresses: tuple[str, ...] = ("
 def test_a_refusal_names_the_target_and_the_rules() -> None:
     assert refusal("127.0.0.0/8:*", "[::1]:*") == "10.0.0.5:22 is not in allow = 127.0.0.0/8:*, [::1]:*"
     assert refusal(host="::2", addresses=("::2",)) == "[::2]:22 is not in allow, which is empty"
-    assert refusal("a:1", host="db", addresses=("10.0.0.5", "::2")) == "db:22 (10.0.0.5, ::2) is not in allow = a:1"
-    assert refusal("a:1", host="db", addresses=()) == "db:22 is not in allow = a:1"
+    assert refusal("a:1", host="db", addresses=("10.0.0.5", "::2")) == "db:22 is not in allow = a:1"
     assert refusal(*(f"a:{port}" for port in range(100, 120))).endswith("a:106, a:107 and 12 more")
 
 
 def test_a_refusal_says_if_it_was_only_the_address() -> None:
     reason = refusal("*.example.org:22", host="a.example.org", addresses=("127.0.0.1",))
-    assert "a.example.org:22 (127.0.0.1) leads to a loopback" in reason
+    assert "a.example.org:22 leads to a loopback" in reason
+    assert "127.0.0.1" not in reason  # what a name means inside of a network is not for everybody
     assert reason.endswith("allow = *.example.org:22")
     assert "leads to" not in refusal("*.example.org:23", host="a.example.org", addresses=("127.0.0.1",))
 

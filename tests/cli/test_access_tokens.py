@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import os
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from muxpy_cli._errors import Failure
 from muxpy_cli._options import ConnectOptions
-from muxpy_cli.access import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
+from muxpy_cli.access import is_hash, is_token, new_token, read_token, token_hash
 from muxpy_cli.specs import Address
 
 ADDRESS = Address("example.org", 4242)
@@ -115,21 +114,3 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
     with pytest.raises(Failure, match="does not look like a token"):
         read_token(ConnectOptions(address=ADDRESS, token_file=Path("/dev/zero")))
-
-
-@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
-def test_a_token_that_others_can_read(mode: int, warned: bool, tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("secret")
-    path.chmod(mode)
-    warning = token_file_warning(path)
-    assert (warning is not None) is warned
-    if warning:
-        assert f"chmod 600 {path}" in warning
-        assert "secret" not in warning
-
-
-def test_no_warning_about_pipes_and_missing_files(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe", 0o644)
-    assert token_file_warning(tmp_path / "pipe") is None
-    assert token_file_warning(tmp_path / "nothing") is None

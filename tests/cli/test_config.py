@@ -238,6 +238,13 @@ def test_files_that_others_can_read(tmp_path: Path, config: Callable[[str], Path
     assert key == "4:34: connect.tls.key: everybody on this machine can read the key: chmod o-r key.pem"
 
 
+def test_a_file_of_users_that_others_can_change(tmp_path: Path, config: Callable[[str], Path]) -> None:
+    (tmp_path / "users.toml").write_text(f'[users.alice]\ntoken = "sha256:{64 * "0"}"\nallow = ["a:1"]\n')
+    (tmp_path / "users.toml").chmod(0o664)
+    (warning,) = _found(config(f'{LISTEN}tokens = "users.toml"\n'), warnings=True)
+    assert "listen.tokens: others on this machine can change the users in users.toml" in warning
+
+
 def test_other_warnings(config: Callable[[str], Path]) -> None:
     fingerprint = "ab" * 32
     text = f'{CONNECT}[connect.tls]\nname = "x"\nfingerprint = "{fingerprint}"\n'

@@ -57,6 +57,9 @@ def failure(data: bytes, method: str = "CONNECT") -> tuple[int, str, str]:
         (b"example.org:443", "example.org", 443),
         (b"192.0.2.1:1", "192.0.2.1", 1),
         (b"[2001:DB8::1]:65535", "2001:db8::1", 65535),
+        (b"[fe80::1%25eth0]:80", "fe80::1%eth0", 80),
+        (b"[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+        (b"example.org.:80", "example.org.", 80),
     ],
 )
 def test_connect(target: bytes, host: str, port: int) -> None:

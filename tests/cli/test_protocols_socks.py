@@ -56,6 +56,9 @@ def failure(data: bytes, credentials: tuple[str, str] | None = None) -> tuple[st
         (CONNECT_IPV4, "192.0.2.1", 80),
         (CONNECT_IPV6, "2001:db8::1", 80),
         (b"\x05\x01\x00\x03\x0fb\xc3\xbccher.example\x00\x50", "bücher.example", 80),
+        (b"\x05\x01\x00\x03\x0d[2001:DB8::1]\x00\x50", "2001:db8::1", 80),  # an address as a name
+        (b"\x05\x01\x00\x03\x03::1\x00\x50", "::1", 80),
+        (b"\x05\x01\x00\x03\x03[x]\x00\x50", "[x]", 80),  # which no resolver knows
     ],
 )
 def test_socks_5(request_bytes: bytes, host: str, port: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 import muxpy
-from muxpy_cli.net import _connect, _resolve, allow_all, connect_stream
+from muxpy_cli.net import Lookups, Policy, _connect, _resolve, connect_stream
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
 from tests.helpers.tasks import LIMIT
@@ -407,16 +407,17 @@ async def test_looking_a_name_up_counts_for_the_time_limit(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     monkeypatch.setattr(_connect, "CONNECT_TIMEOUT", 0.1)
-    monkeypatch.setattr(_resolve, "_lookups", trio.CapacityLimiter(2))
+    monkeypatch.setattr(_resolve, "SHARE", 2)
+    policy = Policy(Lookups())
     try:
         for _ in range(4):  # the last two wait for a free thread, and no longer than the others
             with trio.fail_after(LIMIT), pytest.raises(Refused) as caught:
-                await connect_stream(Address("slow.example", 80), allow_all)
+                await connect_stream(Address("slow.example", 80), policy)
             assert caught.value.error == "timeout"
-        assert _resolve._lookups.borrowed_tokens == 2
+        assert policy.lookups._share.borrowed_tokens == 2
     finally:
         answered.set()
-    while _resolve._lookups.borrowed_tokens:  # noqa: ASYNC110 - threads give them back
+    while policy.lookups._share.borrowed_tokens:  # noqa: ASYNC110 - threads give them back
         await trio.sleep(0.01)
 
 

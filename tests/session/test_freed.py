@@ -38,12 +38,17 @@ def reset(peer: socket.socket) -> None:
     peer.close()
 
 
+def cut_off(peer: socket.socket) -> None:
+    peer.send(wire.data(3, bytes(100))[:50])
+    peer.close()
+
+
 ENDS: dict[str, Callable[[socket.socket], object]] = {
     "says nothing and closes": socket.socket.close,
     "resets the connection": reset,
     "speaks something else": lambda peer: peer.send(b"GET / HTTP/1.1\r\n\r\n"),
     "breaks a rule": lambda peer: peer.send(wire.data(3, bytes(100))),
-    "closes in the middle of a frame": lambda peer: peer.send(wire.data(3, bytes(100))[:50]) and peer.close(),
+    "closes in the middle of a frame": cut_off,
     "sends too much before it is let in": lambda peer: peer.send(wire.wnd_inc(3, 1) * 100),
 }
 

@@ -50,6 +50,26 @@ async def test_tls_on_a_socket_of_the_program(
                 assert await stream.receive_some() == b"secret"
 
 
+@pytest.mark.parametrize(("name", "sent"), [("localhost.", "localhost"), ("127.0.0.1%lo", None)])
+@bounded()
+async def test_the_name_in_the_certificate_has_no_dot_at_its_end_and_no_zone(name: str, sent: str | None) -> None:
+    """RFC 6066, section 3: nor has the name that the server is told (SNI); an address is not told."""
+    asked: list[str | None] = []
+    context = server_context()
+    context.sni_callback = lambda _tls, name, _context: asked.append(name)
+    near, far = await tcp_pair()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, far)
+            async with muxpy.open_session(
+                near, client=True, ssl_context=client_context(), server_hostname=name, extensions=[]
+            ) as session:
+                assert session.tls is not None
+    finally:
+        context.sni_callback = None
+    assert asked == [sent]
+
+
 @bounded()
 async def test_without_an_ssl_context_there_is_no_tls() -> None:
     async with session_pair("unix") as (client, server):

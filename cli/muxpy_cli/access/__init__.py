@@ -1,6 +1,6 @@
 """Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
 
-from ._addresses import network_of
+from ._addresses import UNSPECIFIED, Ip, network_of, parse_ip
 from ._bucket import TokenBucket
 from ._certificates import (
     certificate_names,
@@ -9,9 +9,18 @@ from ._certificates import (
     fingerprint_of,
     format_fingerprint,
 )
-from ._checks import Forbidden, check_bind, check_bind_path, check_target, check_target_path
+from ._checks import (
+    Forbidden,
+    check_bind,
+    check_bind_name,
+    check_bind_path,
+    check_target,
+    check_target_name,
+    check_target_path,
+)
 from ._keys import default_names, make_keys
 from ._model import Grants, Limits, User
+from ._own import is_own
 from ._rules import (
     BindRule,
     RuleError,
@@ -23,15 +32,24 @@ from ._rules import (
 )
 from ._tls import ALPN, client_context, negotiated, server_context
 from ._token_file import add_user, list_users, remove_user
-from ._tokens import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
+from ._tokens import is_hash, is_token, new_token, read_token, token_hash
 from ._user_table import UserTableError, name_problem, user_from_table
 from ._users import Users
+from ._warnings import (
+    connect_warnings,
+    key_file_warning,
+    listen_warnings,
+    token_file_warning,
+    users_file_warning,
+)
 
 __all__ = [
     "ALPN",
+    "UNSPECIFIED",
     "BindRule",
     "Forbidden",
     "Grants",
+    "Ip",
     "Limits",
     "RuleError",
     "TargetRule",
@@ -43,25 +61,32 @@ __all__ = [
     "certificate_names",
     "certificate_warning",
     "check_bind",
+    "check_bind_name",
     "check_bind_path",
     "check_fingerprint",
     "check_target",
+    "check_target_name",
     "check_target_path",
     "client_context",
+    "connect_warnings",
     "default_bind_rules",
     "default_names",
     "default_target_rules",
     "fingerprint_of",
     "format_fingerprint",
     "is_hash",
+    "is_own",
     "is_token",
+    "key_file_warning",
     "list_users",
+    "listen_warnings",
     "make_keys",
     "name_problem",
     "negotiated",
     "network_of",
     "new_token",
     "parse_bind_rule",
+    "parse_ip",
     "parse_target_rule",
     "read_token",
     "remove_user",
@@ -69,4 +94,5 @@ __all__ = [
     "token_file_warning",
     "token_hash",
     "user_from_table",
+    "users_file_warning",
 ]

@@ -11,6 +11,8 @@ __all__ = [
     "UNSPECIFIED",
     "Ip",
     "IpNetwork",
+    "carried_by",
+    "is_mapped",
     "is_numeric",
     "is_special",
     "network_of",
@@ -30,16 +32,23 @@ _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 # the NAT64 prefix of RFC 6052, and the IPv4-compatible addresses of RFC 4291.
 _CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
+# Each stands for some IPv4 address, by an arrangement that only the network knows, or that a stranger has chosen: the
+# NAT64 prefix of RFC 8215, Teredo (RFC 4380), and IPv4-translated addresses (RFC 2765, section 2.1).
+_TRANSLATED: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2001::/32", "::ffff:0:0:0/96")))
+
 # What hands out credentials to whoever asks from a virtual machine, outside the link-local addresses.
 _METADATA: Final = frozenset(
     map(
         ipaddress.ip_address,
         (
             "fd00:ec2::254",  # AWS
+            "fd00:ec2::23",  # AWS, of containers (EKS)
             "fd20:ce::254",  # Google Cloud
             "100.100.100.200",  # Alibaba Cloud
             "168.63.129.16",  # Azure's WireServer
             "192.0.0.192",  # Oracle Cloud
+            "fd00:c1::a9fe:a9fe",  # Oracle Cloud
+            "fd00:42::42",  # Scaleway
         ),
     )
 )
@@ -55,6 +64,13 @@ def parse_ip(text: str) -> Ip | None:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         return ip.ipv4_mapped
     return ip
+
+
+def is_mapped(text: str) -> bool:
+    """Whether an address is IPv4-mapped: for programs to have both families in one form, and not for any DNS
+    (RFC 4291, section 2.5.5.2)."""
+    ip = parse_ip(text)
+    return ":" in text and ip is not None and ip.version == 4
 
 
 def parse_network(text: str) -> IpNetwork:
@@ -90,13 +106,14 @@ def is_special(ip: Ip) -> bool:
 
     Private addresses (10.0.0.0/8 and the like) are not special: names inside a company lead there.
     """
-    carried = _carried(ip)
+    carried = carried_by(ip)
     return (
         ip.is_loopback
         or ip.is_link_local
         or ip.is_multicast
         or ip in UNSPECIFIED
         or ip in _METADATA
+        or any(ip in network for network in _TRANSLATED)
         or (
             ip.version == 4 and ip.is_reserved
         )  # 240.0.0.0/4, with the broadcast address; IPv6 reserves much that is free
@@ -104,7 +121,8 @@ def is_special(ip: Ip) -> bool:
     )
 
 
-def _carried(ip: Ip) -> ipaddress.IPv4Address | None:
+def carried_by(ip: Ip) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that may be reached by an IPv6 address; None if there is none."""
     if not isinstance(ip, ipaddress.IPv6Address):
         return None
     if any(ip in network for network in _CARRIERS):

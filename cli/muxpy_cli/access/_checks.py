@@ -28,21 +28,28 @@ class Forbidden(Exception):
         """What was asked for, and the rules that were asked."""
 
 
+def check_target_name(rules: Sequence[TargetRule], host: str, port: int) -> None:
+    """Whether `host`, a name that was not looked up yet, may be reached if it leads to the right address; raises
+    Forbidden if not. Whoever may not reach a name has it looked up for nothing, and could learn where it leads."""
+    if not any(rule.may_allow(host, port) for rule in rules):
+        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
+
+
 def check_target(rules: Sequence[TargetRule], host: str, addresses: Sequence[str], port: int) -> list[str]:
     """Those of the numeric `addresses` of `host` that may be reached, in their order; raises Forbidden if none.
 
-    A name must not be resolved again after this: connect to one of the addresses.
+    A name must not be resolved again after this: connect to one of the addresses. The refusal does not tell them.
     """
     allowed = [address for address in addresses if any(rule.allows(host, address, port) for rule in rules)]
     if allowed:
         return allowed
-    target = _shown(host, port)
-    if addresses and list(addresses) != [host]:
-        target += f" ({', '.join(map(_printable, addresses[:SHOWN_RULES]))})"
     if any(rule.names(host, port) for rule in rules):
-        reason = "leads to a loopback, link-local or other special address, which a rule must name as an address"
-        raise Forbidden(f"{target} {reason}; {_listed('allow', rules)}")
-    raise Forbidden(f"{target} is not in {_listed('allow', rules)}")
+        reason = (
+            "leads to a loopback, link-local or other special address, or one of the machine's own, "
+            "which a rule must name as an address"
+        )
+        raise Forbidden(f"{_shown(host, port)} {reason}; {_listed('allow', rules)}")
+    raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
 
 
 def check_target_path(rules: Sequence[TargetRule], path: str) -> None:
@@ -51,14 +58,22 @@ def check_target_path(rules: Sequence[TargetRule], path: str) -> None:
         raise Forbidden(f"unix:{_printable(path)} is not in {_listed('allow', rules)}")
 
 
-def check_bind(rules: Sequence[BindRule], address: str, port: int) -> None:
-    """Whether `address` (numeric, `*` or `localhost`) may be bound; raises Forbidden if not.
+def check_bind_name(rules: Sequence[BindRule], host: str, port: int) -> None:
+    """Whether `host`, a name that was not looked up yet, may be bound if it leads to the right address; raises
+    Forbidden if not."""
+    if not any(rule.may_allow(host, port) for rule in rules):
+        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow-bind', rules)}")
+
+
+def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | None = None) -> None:
+    """Whether `address` (numeric, `*` or `localhost`) may be bound; raises Forbidden if not. The refusal tells what was
+    `asked` for instead, if that is a name.
 
     localhost is both loopback addresses, so both must be allowed.
     """
-    asked = ("127.0.0.1", "::1") if address.lower().removesuffix(".") == "localhost" else (address,)
-    if not all(any(rule.allows(one, port) for rule in rules) for one in asked):
-        raise Forbidden(f"{_shown(address, port)} is not in {_listed('allow-bind', rules)}")
+    wanted = ("127.0.0.1", "::1") if address.lower().removesuffix(".") == "localhost" else (address,)
+    if not all(any(rule.allows(one, port) for rule in rules) for one in wanted):
+        raise Forbidden(f"{_shown(asked or address, port)} is not in {_listed('allow-bind', rules)}")
 
 
 def check_bind_path(rules: Sequence[BindRule], path: str) -> None:

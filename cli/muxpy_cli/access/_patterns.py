@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ._addresses import LOOPBACK, UNSPECIFIED, is_numeric, is_special
+from ._addresses import LOOPBACK, UNSPECIFIED, carried_by, is_numeric, is_special
+from ._own import is_own
 
 if TYPE_CHECKING:
     from ._addresses import Ip, IpNetwork
@@ -21,12 +22,18 @@ class HostPattern(Protocol):
     def matches(self, host: str, ip: Ip) -> bool:
         """Whether it covers `ip`, to which the requested `host` has led."""
 
+    def may_match(self, host: str) -> bool:
+        """Whether it could cover `host`, a name, wherever that leads."""
+
 
 @dataclass(frozen=True, slots=True)
 class AnyHost:
     """`*`: any address of any kind."""
 
     def matches(self, host: str, ip: Ip) -> bool:
+        return True
+
+    def may_match(self, host: str) -> bool:
         return True
 
 
@@ -42,6 +49,9 @@ class Network:
             return self.network.num_addresses == 1 and ip == self.network.network_address
         return ip in self.network
 
+    def may_match(self, host: str) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Localhost:
@@ -50,12 +60,16 @@ class Localhost:
     def matches(self, host: str, ip: Ip) -> bool:
         return any(ip in network for network in LOOPBACK)
 
+    def may_match(self, host: str) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
     """A name, with `*` for any characters within a label: `*.example.org` is neither example.org nor a.b.example.org.
 
-    It matches the name that was asked for. Whoever runs its DNS chooses where it leads, so not to special addresses.
+    It matches the name that was asked for. Whoever runs its DNS chooses where it leads, so not to special addresses,
+    nor to this machine's own.
     Non-ASCII names match nothing: it would take the very IDNA of the resolver to know which name they are.
     """
 
@@ -66,10 +80,14 @@ class Name:
         return cls(_wildcards(_plain_name(text), "."))
 
     def matches(self, host: str, ip: Ip) -> bool:
-        return not is_special(ip) and self.matches_name(host)
+        return self.may_match(host) and not is_special(ip) and not _leads_home(ip)
 
-    def matches_name(self, host: str) -> bool:
+    def may_match(self, host: str) -> bool:
         return host.isascii() and not is_numeric(host) and self.pattern.fullmatch(_plain_name(host)) is not None
+
+
+def _leads_home(ip: Ip) -> bool:
+    return is_own(str(ip)) or ((carried := carried_by(ip)) is not None and is_own(str(carried)))
 
 
 @dataclass(frozen=True, slots=True)

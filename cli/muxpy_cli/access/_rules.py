@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
-from ._addresses import is_numeric, parse_ip, parse_network
+from ._addresses import is_mapped, is_numeric, parse_ip, parse_network
 from ._patterns import AnyHost, Localhost, Name, Network, PathPattern, Ports, plain_path
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class _Rule:
         """Whether it covers the Unix socket at `path`. Symbolic links are not followed: the text decides."""
         return self.path is not None and self.path.matches(path)
 
+    def may_allow(self, host: str, port: int) -> bool:
+        """Whether it could cover `host`, a name, wherever that leads."""
+        return self.host is not None and self.host.may_match(host) and port in (self.ports or ())
+
     def _covers(self, host: str, address: str, port: int) -> bool:
         ip = parse_ip(address)
         if ip is None or self.host is None or self.ports is None:
@@ -66,11 +70,13 @@ class TargetRule(_Rule):
 
     def allows(self, host: str, address: str, port: int) -> bool:
         """Whether it covers the numeric `address` to which the requested `host` has led."""
+        if isinstance(self.host, Name) and is_mapped(address):
+            return False
         return self._covers(host, address, port)
 
     def names(self, host: str, port: int) -> bool:
         """Whether it would cover `host` by its name, if that led to an ordinary address."""
-        return isinstance(self.host, Name) and self.host.matches_name(host) and port in (self.ports or ())
+        return isinstance(self.host, Name) and self.may_allow(host, port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import secrets
-import stat
 import warnings
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from .._options import ConnectOptions
 
-__all__ = ["VARIABLE", "is_hash", "is_token", "new_token", "read_token", "token_file_warning", "token_hash"]
+__all__ = ["VARIABLE", "is_hash", "is_token", "new_token", "read_token", "token_hash"]
 
 VARIABLE: Final = "MUXPY_TOKEN"
 """A command line can be read by every user of the machine, so no option takes the token itself."""
@@ -66,20 +65,6 @@ def read_token(options: ConnectOptions) -> str | None:
         return _check(_read(options.token_file), str(options.token_file))
     if options.ask_token:
         return _check(_ask(str(options.address)), "what was typed")
-    return None
-
-
-def token_file_warning(path: Path) -> str | None:
-    """What is wrong with who can read the file; None if nothing is."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")  # of systemd, whose access list shows as rights of the group
-    if folder and path.is_relative_to(folder):
-        return None
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return None  # reading it says why
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        return f"others on this machine can read the token in {path}: chmod 600 {path}"
     return None
 
 

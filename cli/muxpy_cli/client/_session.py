@@ -14,7 +14,7 @@ import muxpy
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
-from ..net import on_loopback
+from ..net import connect_first, is_loopback, resolve
 from ..relay import RESET_RATE, ask
 from ..wire import Purpose, Refused, WireError
 
@@ -60,27 +60,11 @@ async def open_session(
 ) -> AsyncIterator[muxpy.Session]:
     """Connect, check who is there, and say who we are. Raises Unreachable if it may work later, else Failure."""
     credentials = credentials or Credentials(options)
-    await _refuse_to_expose(options)
     async with _connected(options, credentials.context, trace) as session:
         if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
             check_fingerprint(session.tls, options.tls.fingerprint)
         await _say_hello(session, options, credentials, slot)
         yield session
-
-
-async def _refuse_to_expose(options: ConnectOptions) -> None:
-    if options.tls is not None or options.insecure:
-        return
-    try:
-        harmless = await on_loopback(options.address)
-    except OSError as error:
-        raise Unreachable(f"cannot connect to {options.address}: {describe(error)}") from error
-    if not harmless:
-        raise Failure(
-            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
-            " way read along",
-            2,
-        )
 
 
 @asynccontextmanager
@@ -89,14 +73,16 @@ async def _connected(
 ) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
+    deadline = trio.current_time() + CONNECT_TIMEOUT
     is_open = False
     try:
-        with trio.CancelScope(deadline=trio.current_time() + CONNECT_TIMEOUT) as limit:
-            async with muxpy.open_tcp_session(
-                address.host,
-                address.port,
+        with trio.CancelScope(deadline=deadline) as limit:
+            stream = await _reach(options, deadline)
+            async with muxpy.open_session(
+                stream,
+                client=True,
                 ssl_context=context,
-                server_hostname=name,
+                server_hostname=name or address.host,
                 config=muxpy.SessionConfig(drain_timeout=options.drain, reset_rate=RESET_RATE, trace=trace),
             ) as session:
                 limit.deadline = math.inf
@@ -108,6 +94,18 @@ async def _connected(
         raise _not_connected(options, error) from error
     if limit.cancelled_caught:
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
+
+
+async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
+    """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
+    addresses = await resolve(options.address.host)
+    if options.tls is None and not options.insecure and not all(map(is_loopback, addresses)):
+        raise Failure(
+            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
+            " way read along",
+            2,
+        )
+    return await connect_first(addresses, options.address.port, deadline)
 
 
 def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:

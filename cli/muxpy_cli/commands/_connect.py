@@ -12,7 +12,7 @@ from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from .._program import attend
 from .._tracing import tracing
-from ..access import token_file_warning
+from ..access import connect_warnings
 from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
 from ..specs import Kind
@@ -146,7 +146,7 @@ def _check(options: ConnectOptions) -> None:
 
 def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     """Read before anything runs: it may take somebody who types."""
-    if options.token_file is not None and (warning := token_file_warning(options.token_file)):
+    for warning in connect_warnings(options):
         console.complain(warning)
     return Credentials(options)
 

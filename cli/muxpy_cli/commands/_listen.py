@@ -13,6 +13,7 @@ from .._options import ListenOptions, ServerTls
 from .._program import attend
 from .._systemd import listen_sockets
 from .._tracing import tracing
+from ..access import listen_warnings
 from ..config import load_listen
 from ..net import Bound
 from ..server import Server
@@ -138,6 +139,8 @@ async def _listen(
     lifetime: Lifetime,
 ) -> None:
     server = Server(options, console, trace)
+    for warning in listen_warnings(options):
+        console.complain(warning)
     passed = listen_sockets()
     if passed:
         for one in passed:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure
 from .._options import ClientTls, ServerTls
-from ..access import Users, certificate_warning, client_context, server_context, token_file_warning
+from ..access import (
+    Users,
+    certificate_warning,
+    client_context,
+    key_file_warning,
+    server_context,
+    token_file_warning,
+    users_file_warning,
+)
 from ._bindings import check_bindings, is_loopback
 from ._schema import Section
 
@@ -116,8 +123,8 @@ def _check_pair(document: Document, tls: Section) -> None:
         note = document.warn if age.startswith("expires") else document.wrong
         note(tls.way("cert"), f"the certificate in {tls['cert']} {age}; renew it, or check this machine's clock")
     with_key = "key" if "key" in tls else "cert"
-    if tls[with_key].stat().st_mode & stat.S_IROTH:  # a group for keys is usual
-        document.warn(tls.way(with_key), f"everybody on this machine can read the key: chmod o-r {tls[with_key]}")
+    if (warning := key_file_warning(tls[with_key])) is not None:
+        document.warn(tls.way(with_key), warning)
 
 
 def _check_ca(document: Document, tls: Section, name: str) -> None:
@@ -154,6 +161,8 @@ def _check_token_file(document: Document, listen: Section, users: tuple[User, ..
     except (Failure, ValueError) as error:
         document.wrong(listen.way("tokens") if "tokens" in listen.given else ("users",), str(error))
         return
+    if "tokens" in listen and (warning := users_file_warning(listen["tokens"])):
+        document.warn(listen.way("tokens"), warning)
     if "tokens" in listen and not everybody:
         # No mistake: when the last one was revoked, a reload must not go on with the users that were.
         document.warn(listen.way("tokens"), "there are no users in it, so nobody may connect: `muxpy token new NAME`")

@@ -1,25 +1,34 @@
 """Names, addresses and sockets."""
 
 from ._accept import Bound, bind_datagrams, bind_streams, peer_of
-from ._connect import CONNECT_TIMEOUT, Policy, allow_all, connect_datagrams, connect_stream
-from ._resolve import is_loopback, on_loopback, resolve
+from ._attempts import connect_first
+from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
+from ._guard import guard
+from ._policy import Policy, all_but_ourselves, allow_all
+from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
 from ._udp import Sender, UdpSocket
 from ._unix import inode, is_abandoned, private_files
 
 __all__ = [
     "CONNECT_TIMEOUT",
     "Bound",
+    "Lookups",
     "Policy",
     "Sender",
     "UdpSocket",
+    "all_but_ourselves",
     "allow_all",
     "bind_datagrams",
     "bind_streams",
     "connect_datagrams",
+    "connect_first",
     "connect_stream",
+    "guard",
     "inode",
     "is_abandoned",
     "is_loopback",
+    "known_addresses",
+    "lookups_of",
     "on_loopback",
     "peer_of",
     "private_files",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._errors import Failure, describe
-from ..specs import ALL_INTERFACES, UnixPath, format_address
+from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
 from ._unix import inode, is_abandoned, private_files
 
@@ -179,7 +179,7 @@ def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind) 
 
 
 def _bind_one(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = family_of(host)
     one = socket.socket(family, kind)
     try:
         one.setblocking(False)
@@ -187,7 +187,7 @@ def _bind_one(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind((host, port))
+        one.bind(socket_address(host, port))
         if kind == socket.SOCK_STREAM:
             one.listen(BACKLOG)
     except BaseException:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,14 +11,18 @@ from .._errors import describe
 from ..access import Forbidden
 from ..specs import UnixPath
 from ..wire import Refused
-from ._resolve import is_numeric, resolve
+from ._attempts import connect_first
+from ._datagrams import Datagrams
+from ._guard import is_guarded, is_guarded_path
+from ._resolve import known_addresses, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..specs import Address, Endpoint
+    from ._policy import Policy
 
-__all__ = ["CONNECT_TIMEOUT", "Policy", "allow_all", "connect_datagrams", "connect_stream"]
+__all__ = ["CONNECT_TIMEOUT", "connect_datagrams", "connect_stream"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to reach a target: to look its name up, and to try all of its addresses."""
@@ -35,115 +36,75 @@ _REASONS: Final[dict[type[OSError], str]] = {
 }
 
 
-class Policy:
-    """Says which targets may be reached. This one: all."""
-
-    def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
-        """Those of the target's numeric addresses that may be reached; raises Forbidden if none."""
-        return addresses
-
-    def path(self, target: UnixPath) -> None:
-        """Raises Forbidden if it may not be reached."""
-
-
-allow_all: Final = Policy()
-
-
 async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
     """Connect to the first address of `target` that takes it; raises Refused.
 
     The rules are asked about the addresses, not the name: what a name means is up to whoever runs its DNS.
     """
     deadline = trio.current_time() + CONNECT_TIMEOUT
-    if isinstance(target, UnixPath):
-        _ask(policy.path, target)
-        return trio.SocketStream(await _try([target.path], target, partial(_connect_path, deadline)))
-    allowed = await _allowed(target, policy, deadline)
-    return trio.SocketStream(await _try(allowed, target, partial(_connect, target.port, deadline)))
+    try:
+        if isinstance(target, UnixPath):
+            _check_path(target, policy)
+            return await _connect_path(target.path, deadline)
+        allowed = await _allowed(target, policy, deadline)
+        _check_not_ourselves(target, allowed, policy)
+        return await connect_first(allowed, target.port, deadline)
+    except Forbidden as error:
+        raise Refused("forbidden", error.reason) from error
+    except OSError as error:
+        raise _failed(target, error) from error
 
 
-async def connect_datagrams(target: Address, policy: Policy) -> trio.socket.SocketType:
-    """A UDP socket that talks to `target` alone; raises Refused."""
-
-    async def connect(address: str) -> trio.socket.SocketType:
-        one = trio.socket.socket(_family(address), socket.SOCK_DGRAM)
-        try:
-            await one.connect((address, target.port))
-        except BaseException:
-            one.close()
-            raise
-        return one
-
-    allowed = await _allowed(target, policy, trio.current_time() + CONNECT_TIMEOUT)
-    return await _try(allowed, target, connect)
+async def connect_datagrams(
+    target: Address, policy: Policy, reached: Callable[[trio.socket.SocketType], None] | None = None
+) -> Datagrams:
+    """A UDP socket that talks to `target` alone; raises Refused. `reached` is told of each address that it talks to, by
+    a connected socket, and may raise Refused."""
+    try:
+        allowed = await _allowed(target, policy, trio.current_time() + CONNECT_TIMEOUT)
+        return Datagrams(allowed, target.port, reached)
+    except Forbidden as error:
+        raise Refused("forbidden", error.reason) from error
+    except OSError as error:
+        raise _failed(target, error) from error
 
 
 async def _allowed(target: Address, policy: Policy, deadline: float) -> Sequence[str]:
-    """The target's addresses, as far as they may be reached."""
-    found: Sequence[str] = ()
-    if is_numeric(target.host):
-        found = (target.host,)  # without the timer, which each connection would pay for
-    else:
-        with trio.CancelScope(deadline=deadline) as limit:
-            try:
-                found = await resolve(target.host)
-            except OSError as error:
-                raise Refused("unresolved", f"{target}: {describe(error)}") from error
-        if limit.cancelled_caught:
-            raise Refused("timeout", f"{target}: the name does not resolve in time")
-    try:
-        return policy.addresses(target, found)
-    except Forbidden as error:
-        raise Refused("forbidden", error.reason) from error
+    """The target's addresses, as far as they may be reached; raises Forbidden if none."""
+    found = known_addresses(target.host)
+    if found is None:  # else without the timer, which each connection would pay for
+        policy.name(target)
+        found = await _look_up(target, policy, deadline)
+    return policy.addresses(target, found)
 
 
-def _ask(ask: Callable[[UnixPath], None], target: UnixPath) -> None:
-    try:
-        ask(target)
-    except Forbidden as error:
-        raise Refused("forbidden", error.reason) from error
-
-
-async def _try(
-    addresses: Sequence[str], target: Endpoint, connect: Callable[[str], Awaitable[trio.socket.SocketType]]
-) -> trio.socket.SocketType:
-    failure: OSError = TimeoutError()
-    for address in addresses:
-        try:
-            return await connect(address)
-        except OSError as error:
-            failure = error
-    reason = next((name for kind, name in _REASONS.items() if isinstance(failure, kind)), "unreachable")
-    raise Refused(reason, f"{target}: {describe(failure)}") from failure
-
-
-async def _connect(port: int, deadline: float, address: str) -> trio.socket.SocketType:
-    # Not through trio's connect, which asks the resolver about the number first.
-    one = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        code = one.connect_ex((address, port))
-        if code == errno.EINPROGRESS:
-            # On this machine it is done by now, and asking again is a tenth of the price of waiting.
-            code = one.connect_ex((address, port))
-        if code == errno.EALREADY:
-            await _until_writable(one, deadline)
-            code = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code not in (0, errno.EISCONN):
-            raise OSError(code, os.strerror(code))
-    except BaseException:
-        one.close()
-        raise
-    return trio.socket.from_stdlib_socket(one)
-
-
-async def _until_writable(one: socket.socket, deadline: float) -> None:
+async def _look_up(target: Address, policy: Policy, deadline: float) -> Sequence[str]:
     with trio.CancelScope(deadline=deadline) as limit:
-        await trio.lowlevel.wait_writable(one)
-    if limit.cancelled_caught:
-        raise TimeoutError
+        try:
+            return await resolve(target.host, policy.lookups)
+        except OSError as error:
+            raise Refused("unresolved", f"{target}: {describe(error)}") from error
+    assert limit.cancelled_caught
+    raise Refused("timeout", f"{target}: the name does not resolve in time")
 
 
-async def _connect_path(deadline: float, path: str) -> trio.socket.SocketType:
+def _check_not_ourselves(target: Address, addresses: Sequence[str], policy: Policy) -> None:
+    if not policy.ourselves and any(is_guarded(address, target.port) for address in addresses):
+        raise Forbidden(f"{target} is a port of muxpy itself, which no rule allows")
+
+
+def _check_path(target: UnixPath, policy: Policy) -> None:
+    policy.path(target)
+    if not policy.ourselves and is_guarded_path(target.path):
+        raise Forbidden(f"unix:{target} is a socket of muxpy itself, which no rule allows")
+
+
+def _failed(target: Endpoint, error: OSError) -> Refused:
+    reason = next((name for kind, name in _REASONS.items() if isinstance(error, kind)), "unreachable")
+    return Refused(reason, f"{target}: {describe(error)}")
+
+
+async def _connect_path(path: str, deadline: float) -> trio.SocketStream:
     one = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with trio.CancelScope(deadline=deadline) as limit:
@@ -153,8 +114,4 @@ async def _connect_path(deadline: float, path: str) -> trio.socket.SocketType:
     except BaseException:
         one.close()
         raise
-    return one
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+    return trio.SocketStream(one)

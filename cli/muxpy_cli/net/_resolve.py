@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+from weakref import WeakValueDictionary
 
 import trio
 
-from ..specs import ALL_INTERFACES, UnixPath
+from ..specs import ALL_INTERFACES, UnixPath, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..specs import Endpoint
 
-__all__ = ["is_loopback", "is_numeric", "on_loopback", "resolve"]
+__all__ = ["Lookups", "is_loopback", "is_numeric", "known_addresses", "lookups_of", "on_loopback", "resolve"]
 
-# Needs no resolver: RFC 6761 fixes what localhost means, and it is the target of most forwards.
+# Needs no resolver: RFC 6761, section 6.3, fixes what localhost and the names below it mean, and localhost is the
+# target of most forwards.
 _LOCALHOST: Final = ("127.0.0.1", "::1")
 
-# Threads that look names up. A limit of their own: a peer that asks for names which take long must not use up all
-# of Trio's. A lookup that was given up counts until its thread is really free.
-_lookups: Final = trio.CapacityLimiter(8)
+SHARE: Final = 8
+"""Names of one party that are looked up at once: as many as a browser asks for while it loads a page."""
+THREADS: Final = 256
+"""Names that are looked up at once, of all parties together: 32 of them may have nothing but dead names, and the others
+wait for nobody. Most threads are never started, and one that waits takes some 25 KiB."""
+
+_threads: Final = trio.CapacityLimiter(THREADS)
+
+
+class Lookups:
+    """The lookups of one party, which wait for each other before they could wait for anybody else's.
+
+    getaddrinfo runs in a thread and cannot be cancelled: a lookup that was given up counts until its thread has ended,
+    up to half a minute later. It is a limiter of two parts, as Trio's documentation has them.
+    """
+
+    def __init__(self) -> None:
+        self._share = trio.CapacityLimiter(SHARE)
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """What Trio asks for before it starts a thread."""
+        await self._share.acquire_on_behalf_of(borrower)
+        try:
+            await _threads.acquire_on_behalf_of(borrower)
+        except BaseException:
+            self._share.release_on_behalf_of(borrower)
+            raise
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """What Trio says when the thread has ended."""
+        _threads.release_on_behalf_of(borrower)
+        self._share.release_on_behalf_of(borrower)
+
+
+_own: Final = Lookups()
+
+# Each lives as long as somebody refers to it: its party, or a thread of it. Whoever connects again while old lookups of
+# theirs are under way gets no new share.
+_of_users: Final = WeakValueDictionary[str, Lookups]()
+
+
+def lookups_of(user: str) -> Lookups:
+    """Those of a user, over all sessions."""
+    if (lookups := _of_users.get(user)) is None:
+        lookups = _of_users[user] = Lookups()
+    return lookups
 
 
 def is_loopback(address: str) -> bool:
@@ -44,19 +91,42 @@ def is_numeric(host: str) -> bool:
     return True
 
 
-async def resolve(host: str) -> Sequence[str]:
-    """The numeric addresses of a host. Raises OSError if it has none."""
+@lru_cache(maxsize=1024)  # asked for each connection
+def known_addresses(host: str) -> Sequence[str] | None:
+    """The numeric addresses of a host that need no lookup: of a number, and of localhost. None: it takes one."""
     if is_numeric(host):
         return (host,)
-    if host.lower() == "localhost":
+    if f".{host.lower().removesuffix('.')}".endswith(".localhost"):
         return _LOCALHOST
+    return None
+
+
+async def resolve(host: str, lookups: Lookups = _own) -> Sequence[str]:
+    """The numeric addresses of a host, with their zones. Raises OSError if it has none.
+
+    `lookups` are those of whoever wants to know, or else this program's own.
+    """
+    if (known := known_addresses(host)) is not None:
+        return known
     try:
-        found = await trio.to_thread.run_sync(
-            partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM), abandon_on_cancel=True, limiter=_lookups
+        return await trio.to_thread.run_sync(
+            partial(_look_up, host), abandon_on_cancel=True, limiter=cast("trio.CapacityLimiter", lookups)
         )
     except UnicodeError:  # a name that IDNA does not take
         raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+    except RuntimeError:  # the system gives us no more threads
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+
+
+def _look_up(host: str) -> Sequence[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        # To DNS the dot at the end says that the name is complete. A hosts file has none.
+        if not host.endswith("."):
+            raise
+        found = socket.getaddrinfo(host.removesuffix("."), None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(host_of(address) for *_, address in found))
 
 
 async def on_loopback(endpoint: Endpoint) -> bool:

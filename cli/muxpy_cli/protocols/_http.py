@@ -130,7 +130,7 @@ def _target(request: h11.Request) -> ProxyRequest:
     ):
         raise _Failed(HTTPStatus.BAD_REQUEST, "the client sends a CONNECT with a body")
     try:
-        address = parse_address(target)
+        address = parse_address(target.replace("%25", "%", 1))  # how a URI has the zone of an address: RFC 6874
     except SpecError as error:
         raise _Failed(HTTPStatus.BAD_REQUEST, f"CONNECT {target}: {error}") from None
     return ProxyRequest(address.host, address.port)

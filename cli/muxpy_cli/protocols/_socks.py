@@ -14,7 +14,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..specs import check_host
+from ..specs import check_host, ipv6
 
 __all__ = ["SocksRequest", "SocksServer"]
 
@@ -238,8 +238,12 @@ def _check(host: str, port: int, reply: bytes) -> None:
 
 
 def _name(data: bytes) -> str:
-    """A host name as text. What is no UTF-8 becomes something that check_host refuses."""
-    return data.decode("utf-8", "surrogateescape")
+    """A host name as text. What is no UTF-8 becomes something that check_host refuses.
+
+    Some clients send an IPv6 address as a name, as it stands in a URL: in brackets.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    return (ipv6(text[1:-1]) if text[:1] + text[-1:] == "[]" else None) or text
 
 
 def _text(data: bytes) -> str:

@@ -102,16 +102,14 @@ async def reach(
 ) -> None:
     """Connect a stream that the other end opened to its target; raises Refused after having told the other end.
 
-    `header` is what the target gets before anything else; `reached` is told of the socket, and may raise Refused.
+    `header` is what the target gets before anything else; `reached` is told of the socket, and may raise Refused. With
+    UDP there may be more than one, since only its answers say whether an address is the right one.
     """
     try:
         if datagrams and isinstance(target, Address):
-            socket = await connect_datagrams(target, policy)
-            with socket:
-                if reached is not None:
-                    reached(socket)
+            with await connect_datagrams(target, policy, reached) as socket:
                 await stream.send_all(ACCEPTED)
-                await relay_datagrams(stream, socket.recv, socket.send, early, buckets=buckets)
+                await relay_datagrams(stream, socket.receive, socket.send, early, buckets=buckets)
             return
         near = await connect_stream(target, policy)
         if reached is not None:

@@ -12,7 +12,7 @@ import trio
 from .._errors import Failure, counted, describe, the_cause
 from ..access import Forbidden
 from ..entrances import Flows, Route
-from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, peer_of, resolve
+from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, known_addresses, peer_of, resolve
 from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
 from ..view import ForwardState
@@ -218,15 +218,15 @@ class Bindings:
 
     async def take(self, peer: Peer, place: Endpoint, number: int, *, datagrams: bool) -> tuple[Binding, Holder]:
         """Bind a place for a peer, or let it take over what its client had bound. Raises Refused."""
-        place = await self._numeric(place)
+        asked, place = place, await self._numeric(peer, place)
         holder = Holder(peer, number)
         binding = self._at.get((place, datagrams))
         if binding is not None and binding.holder.peer.owner == peer.owner:
             self._check(binding, peer)
             self._take_over(binding, holder)
             return binding, holder
-        self._check_place(place, peer)
-        bound = await _bind(place, datagrams=datagrams)
+        self._check_place(place, asked, peer)
+        bound = await _bind(place, asked, datagrams=datagrams)
         binding = Binding(place, bound, holder, self._pick, self._console, datagrams=datagrams)
         try:
             self._check(binding, peer)  # the rules may have changed while a name was looked up
@@ -259,9 +259,9 @@ class Bindings:
         if not held:
             del self._of[peer]
 
-    def _check_place(self, place: Endpoint, peer: Peer) -> None:
+    def _check_place(self, place: Endpoint, asked: Endpoint, peer: Peer) -> None:
         try:
-            peer.usage.policy.bind(place)
+            peer.usage.policy.bind(place, asked)
         except Forbidden as error:
             raise Refused("forbidden", error.reason) from error
 
@@ -272,15 +272,18 @@ class Bindings:
         except Forbidden as error:
             raise Refused("forbidden", error.reason) from error
 
-    async def _numeric(self, place: Endpoint) -> Endpoint:
+    async def _numeric(self, peer: Peer, place: Endpoint) -> Endpoint:
         """The place with a numeric address."""
         if isinstance(place, UnixPath) or place.host == ALL_INTERFACES:
             return place
-        if place.host.lower() == "localhost":
-            return Address("127.0.0.1", place.port)
+        policy = peer.usage.policy
         try:
+            if known_addresses(place.host) is None:
+                policy.bind_name(place)
             with trio.fail_after(CONNECT_TIMEOUT):
-                return Address((await resolve(place.host))[0], place.port)
+                return Address((await resolve(place.host, policy.lookups))[0], place.port)
+        except Forbidden as error:
+            raise Refused("forbidden", error.reason) from error
         except (OSError, trio.TooSlowError) as error:
             raise Refused("unresolved", f"cannot bind {place}: {describe(error)}") from error
 
@@ -298,10 +301,11 @@ class Bindings:
             )
 
 
-async def _bind(place: Endpoint, *, datagrams: bool) -> Bound:
+async def _bind(place: Endpoint, asked: Endpoint, *, datagrams: bool) -> Bound:
     if datagrams and isinstance(place, UnixPath):
         raise Refused("failed", "UDP has no Unix sockets")
     try:
         return await (bind_datagrams(place) if datagrams and isinstance(place, Address) else bind_streams(place))
     except Failure as failure:
-        raise Refused("in use", str(failure)) from failure
+        # Where a name leads is not told.
+        raise Refused("in use", str(failure).replace(str(place), str(asked))) from failure

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..access import Forbidden, check_bind, check_bind_path, check_target, check_target_path
-from ..net import Policy
-from ..specs import UnixPath
+from ..access import (
+    Forbidden,
+    check_bind,
+    check_bind_name,
+    check_bind_path,
+    check_target,
+    check_target_name,
+    check_target_path,
+)
+from ..net import Policy, lookups_of
+from ..specs import Address, UnixPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..access import Grants
-    from ..specs import Address, Endpoint
+    from ..specs import Endpoint
 
 __all__ = ["UserPolicy"]
 
@@ -21,8 +29,15 @@ class UserPolicy(Policy):
     """Asks the rules that hold now: a reload changes them for connections that come afterwards."""
 
     def __init__(self, name: str, grants: Callable[[], Grants]) -> None:
+        super().__init__(lookups_of(name), ourselves=False)
         self._name = name
         self._grants = grants
+
+    def name(self, target: Address) -> None:
+        try:
+            check_target_name(self._grants().targets, target.host, target.port)
+        except Forbidden as error:
+            raise self._for_user(error) from None
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
         try:
@@ -36,13 +51,21 @@ class UserPolicy(Policy):
         except Forbidden as error:
             raise self._for_user(error) from None
 
-    def bind(self, place: Endpoint) -> None:
-        """Raises Forbidden if it may not be bound."""
+    def bind_name(self, place: Address) -> None:
+        """Raises Forbidden if a place may not be bound, wherever its name leads."""
+        try:
+            check_bind_name(self._grants().binds, place.host, place.port)
+        except Forbidden as error:
+            raise self._for_user(error) from None
+
+    def bind(self, place: Endpoint, asked: Endpoint | None = None) -> None:
+        """Raises Forbidden if it may not be bound; that tells what was `asked` for, if that was a name."""
         try:
             if isinstance(place, UnixPath):
                 check_bind_path(self._grants().binds, place.path)
             else:
-                check_bind(self._grants().binds, place.host, place.port)
+                name = asked.host if isinstance(asked, Address) else None
+                check_bind(self._grants().binds, place.host, place.port, name)
         except Forbidden as error:
             raise self._for_user(error) from None
 

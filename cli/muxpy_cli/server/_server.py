@@ -15,7 +15,7 @@ from .._errors import describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
 from .._turns import Turns
-from ..net import bind_streams
+from ..net import bind_streams, guard
 from ..view import Snapshot
 from ..wire import Refused
 from ._bindings import Bindings
@@ -82,6 +82,8 @@ class Server:
             await check_address(self._options)
             self._bound = await bind_streams(self._options.address)
         check_bound(self._options, self._bound)
+        for one in self._bound.sockets:
+            guard(one)
         with self._garbage:
             await self._serve(self._bound, started)
 

@@ -1,10 +1,11 @@
 """What people write on the command line and in configurations, as values."""
 
-from ._addresses import format_address, parse_address, parse_listen, parse_stdio
-from ._fields import MAX_PATH, SpecError, check_host
+from ._addresses import parse_address, parse_listen, parse_stdio
+from ._fields import MAX_PATH, SpecError, check_host, ipv6
 from ._fingerprints import parse_fingerprint
 from ._forwards import parse_bind, parse_dynamic, parse_http_proxy, parse_local, parse_remote, parse_target
 from ._model import ALL_INTERFACES, Address, Direction, Endpoint, Forward, Kind, UnixPath
+from ._system import family_of, format_address, host_of, socket_address
 from ._units import parse_duration, parse_rate, parse_size
 
 __all__ = [
@@ -18,7 +19,10 @@ __all__ = [
     "SpecError",
     "UnixPath",
     "check_host",
+    "family_of",
     "format_address",
+    "host_of",
+    "ipv6",
     "parse_address",
     "parse_bind",
     "parse_duration",
@@ -32,4 +36,5 @@ __all__ = [
     "parse_size",
     "parse_stdio",
     "parse_target",
+    "socket_address",
 ]

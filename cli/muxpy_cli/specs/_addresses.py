@@ -7,7 +7,7 @@ from typing import Final
 from ._fields import bind_host, host, ipv6, port, split, wrong_count
 from ._model import Address
 
-__all__ = ["format_address", "listen_address", "parse_address", "parse_listen", "parse_stdio", "target_address"]
+__all__ = ["listen_address", "parse_address", "parse_listen", "parse_stdio", "target_address"]
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -51,10 +51,3 @@ def listen_address(fields: list[str], example: str) -> Address:
 def target_address(fields: list[str], example: str) -> Address:
     """Two fields, a host and a port; to connect to."""
     return Address(host(fields[0], example), port(fields[1], example))
-
-
-def format_address(address: object) -> str:
-    """A socket address of the system as `host:port`."""
-    if isinstance(address, tuple) and len(address) >= 2:
-        return str(Address(str(address[0]), int(address[1])))
-    return str(address)

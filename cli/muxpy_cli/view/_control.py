@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._errors import Failure, describe
-from ..net import inode, is_abandoned, private_files
+from ..net import guard, inode, is_abandoned, private_files
 from ..specs import MAX_PATH
 from ._places import default_control_path, remove_stale
 
@@ -50,6 +50,7 @@ async def serve_control(
         remove_stale()
         path = default_control_path()
     with _bound(path) as listening:
+        guard(listening, os.fspath(path))
         task_status.started(path)
         connections = trio.CapacityLimiter(MAX_CONNECTIONS)
 

@@ -12,6 +12,7 @@ import h11
 import trio
 
 from .._errors import Failure, describe
+from ..net import guard
 from ..specs import ALL_INTERFACES, Address
 from ._metrics import MAX_SERIES, encode_metrics
 
@@ -54,6 +55,8 @@ async def serve_metrics(
         listeners = await trio.open_tcp_listeners(address.port, host=host)
     except (OSError, UnicodeError) as error:
         raise Failure(f"cannot serve metrics on {address}: {describe(error)}") from error
+    for listener in listeners:
+        guard(listener.socket)
     task_status.started(_bound(listeners))
     server = _Server(snapshot, ready)
     await trio.serve_listeners(server.serve, listeners)

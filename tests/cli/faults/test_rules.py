@@ -160,3 +160,26 @@ async def test_a_listening_end_that_allows_any_port_only_gives_another_one_after
             async with started("listen", str(ends.port), *rule):
                 port = await ends.connecting.port("forwarding", "again")
                 (await connected(port)).socket.close()
+
+
+async def test_a_place_by_a_name_is_looked_up_only_if_a_rule_could_allow_it() -> None:
+    """And the refusal does not tell where the name leads: numbers as inet_aton(3) has them are looked up, too."""
+    rules = "--allow-bind", "127.0.0.1:8000-8099", "--allow-bind", "192.0.2.0/24:8000"
+    with trio.fail_after(LIMIT):
+        async with started("listen", "0", *rules) as listening, admitted(await listening.port("listening on")) as one:
+
+            async def refusal(host: str, port: int) -> tuple[str, str]:
+                _, answer = await tell(one, Purpose.LISTEN, {"host": host, "port": port, "forward": 0})
+                return answer["error"], answer["reason"]
+
+            assert await refusal("nothing.invalid", 80) == (
+                "forbidden",
+                f"nothing.invalid:80 is not in allow-bind = {', '.join(rules[1::2])}",
+            )
+            assert (await refusal("nothing.invalid", 8000))[0] == "unresolved"
+            error, reason = await refusal("2130706434", 8000)  # 127.0.0.2
+            assert error == "forbidden"
+            assert reason.startswith("2130706434:8000 is not in allow-bind")
+            error, reason = await refusal("3221226219", 8000)  # 192.0.2.235, which is not here
+            assert error == "in use"
+            assert reason.startswith("cannot listen on 3221226219:8000: ")
