@@ -208,7 +208,7 @@ class Client:
     def snapshot(self) -> Snapshot:
         """For the views."""
         links = self.links.links
-        sessions = tuple(link.describe(str(self._options.address)) for link in links)
+        sessions = tuple(state for link in links for state in link.describe(str(self._options.address)))
         forwards = tuple(forward.describe() for forward in self._forwards.values())
         return Snapshot(
             role="connect",

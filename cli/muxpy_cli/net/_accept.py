@@ -8,6 +8,7 @@ import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -61,6 +62,8 @@ class Bound:
     names: list[Any] = field(default_factory=list)
     """Of the sockets, once they are closed and can be asked no longer."""
     closed: bool = False
+    _start: Callable[[trio.SocketStream], None] | None = field(default=None, repr=False)
+    """Begins to handle a connection; None while nobody serves."""
 
     @property
     def port(self) -> int:
@@ -94,19 +97,30 @@ class Bound:
             with suppress(OSError):
                 os.unlink(self.path)
 
+    def finish(self) -> None:
+        """`close`, after the connections have been taken that wait in the kernel's queue: their clients believe that
+        they are connected, and may have sent something."""
+        if self._start is not None and not self.closed:
+            for one in self.sockets:
+                _take_waiting(one, self._start)
+        self.close()
+
     async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
         """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
+        await self.serve_with(partial(nursery.start_soon, handler))
+
+    async def serve_with(self, start: Callable[[trio.SocketStream], None]) -> None:
+        """The same with a function that only begins to handle a connection."""
+        self._start = start
         try:
             async with trio.open_nursery() as accepting:
                 for listener in self.sockets:
-                    accepting.start_soon(_accept, listener, handler, nursery)
+                    accepting.start_soon(_accept, listener, start)
         finally:
             self.close()
 
 
-async def _accept(
-    listener: socket.socket, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery
-) -> None:
+async def _accept(listener: socket.socket, start: Callable[[trio.SocketStream], None]) -> None:
     while listener.fileno() >= 0:  # else it was closed before the cancellation has come here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
@@ -118,7 +132,22 @@ async def _accept(
                 elif error.errno not in SKIPPED and listener.fileno() >= 0:
                     raise
                 break
-            nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+            start(_stream(connection))
+
+
+def _take_waiting(listener: socket.socket, start: Callable[[trio.SocketStream], None]) -> None:
+    for _ in range(BACKLOG):  # more may come meanwhile, but not for ever
+        try:
+            connection, _address = listener.accept()
+        except OSError as error:
+            if error.errno == errno.EAGAIN or error.errno not in SKIPPED:
+                return
+        else:
+            start(_stream(connection))
+
+
+def _stream(connection: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
 
 async def bind_streams(endpoint: Endpoint) -> Bound:
