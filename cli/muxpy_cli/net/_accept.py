@@ -8,7 +8,6 @@ import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -107,7 +106,7 @@ class Bound:
 
     async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
         """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
-        await self.serve_with(partial(nursery.start_soon, handler))
+        await self.serve_with(lambda stream: nursery.start_soon(handler, stream))
 
     async def serve_with(self, start: Callable[[trio.SocketStream], None]) -> None:
         """The same with a function that only begins to handle a connection."""
