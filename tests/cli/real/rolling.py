@@ -78,10 +78,12 @@ class Halves:
 class Scene:
     """One client, and one server after the other on the same port."""
 
-    def __init__(self, folder: Path, nginx: Nginx) -> None:
+    def __init__(self, folder: Path, nginx: Nginx, *, tls: bool) -> None:
         self.figures = Figures()
         self._folder = folder
         self._nginx = nginx
+        key = "--tls-cert", str(nginx.certificate), "--tls-key", str(nginx.certificate.with_name("key.pem"))
+        self._tls = (key, ("--tls-ca", str(nginx.certificate))) if tls else ((), ())
         self._address = f"{HOST}:{free_port()}"
         self._sessions = 0
         self._halves = Halves()
@@ -95,7 +97,9 @@ class Scene:
             target = await stack.enter_async_context(Server(self._halves.serve))
             self._server = await self._serve(stack)
             forwards = "-L", f"0:{self._nginx.target}", "-L", f"0:localhost:{target.port}", "-D", "0"
-            self._client = await stack.enter_async_context(started("connect", self._address, *TIMES[1], *forwards))
+            self._client = await stack.enter_async_context(
+                started("connect", self._address, *TIMES[1], *self._tls[1], *forwards)
+            )
             await self._session()
             self._ports = [await self._client.port("forwarding") for _ in forwards[::2]]
             over = trio.Event()
@@ -115,7 +119,7 @@ class Scene:
     async def _serve(self, stack: AsyncExitStack) -> Program:
         """The next server. The one before may not have left the port when this one wants it: then once more."""
         while True:
-            server = await stack.enter_async_context(started("listen", self._address, *TIMES[0]))
+            server = await stack.enter_async_context(started("listen", self._address, *TIMES[0], *self._tls[0]))
             assert server.process.stdout is not None
             try:
                 await server.line("listening on")
@@ -193,9 +197,9 @@ async def _process(command: list[str]) -> AsyncIterator[trio.Process]:
                 await process.stdout.aclose()
 
 
-async def restart_under_load(folder: Path, nginx: Nginx, restarts: int) -> Figures:
+async def restart_under_load(folder: Path, nginx: Nginx, restarts: int, *, tls: bool = False) -> Figures:
     """Restart the server so many times."""
-    return await Scene(folder, nginx).run(restarts)
+    return await Scene(folder, nginx, tls=tls).run(restarts)
 
 
 def main(restarts: int) -> int:

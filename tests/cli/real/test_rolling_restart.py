@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from ._nginx import Nginx
 
-RESTARTS = 3
+RESTARTS = 2
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.timeout(180)
-async def test_no_new_connection_fails_while_the_server_is_restarted(nginx: Nginx, folder: Path) -> None:
+async def test_no_new_connection_fails_while_the_server_is_restarted(nginx: Nginx, folder: Path, tls: bool) -> None:
     require("wrk", "wrk")
     with trio.fail_after(170):
-        figures = await restart_under_load(folder, nginx, RESTARTS)
+        figures = await restart_under_load(folder, nginx, RESTARTS, tls=tls)
     assert figures.failures == []
     assert (figures.restarts, figures.downloads) == (RESTARTS, RESTARTS)
     assert figures.wrk > 0
