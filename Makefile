@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fuzz chaos bench soak lint format clean
+.PHONY: help demo test fuzz chaos bench soak restarts lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh and Go's multiplex
 
 soak: $(VENV)/.installed-bench ## sessions and streams that come and go, 10 minutes, and nothing may be left; shorter with SECONDS=120
 	@$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds "$(SECONDS)") $(SOAK_ARGS)
+
+restarts: $(VENV)/.installed-dev ## restart a server under wrk and curl 100 times, and no connection may fail; fewer with COUNT=10
+	@$(BIN)/python -m tests.cli.real.rolling $(or $(COUNT),100)
 
 lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
 	$(BIN)/ruff check .

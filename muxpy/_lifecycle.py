@@ -57,6 +57,7 @@ class Lifecycle:
         self.backlog = Backlog(self.core)
         self.end: SessionEnd | None = None
         self.closing = False
+        self.going_away = trio.Event()  # no more streams can be opened from here
         self._drain_until = -inf
         self._watches_idle = session.config.idle_timeout is not None
         self.bug: BaseException | None = None
@@ -226,6 +227,8 @@ class Lifecycle:
         elif self._tasks is not None:
             self._tasks.start_soon(self._guard, partial(self._wake, changes.reset))
         self._finish_if_broken()
+        if self.core.remote_goaway is not None:
+            self.going_away.set()
         if self.core.needs_writer:
             self.writer.poke()
         self.streams_changed()
@@ -275,6 +278,7 @@ class Lifecycle:
 
     def _end_when_used_up(self) -> None:
         """There are no stream ids left, and GOAWAY was said: the session ends with the last stream."""
+        self.going_away.set()
         self.backlog.wake()
         if self.end is None and not self._unfinished():
             self._drain_until = trio.current_time() + self._config.drain_timeout
@@ -294,6 +298,7 @@ class Lifecycle:
             remote_debug=remote.debug if remote is not None else b"",
         )
         log.info("%r: %s", self._session, self.end)
+        self.going_away.set()
         self.backlog.wake()
         self.writer.wake_waiters()
         for slot in self._extensions.values():
@@ -328,14 +333,19 @@ class Lifecycle:
         reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
         self.finish(remote.code, trio.BrokenResourceError(reason))
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, announce: bool = False) -> None:
         """See Session.aclose."""
         try:
             if self.end is None:
+                self._drain_until = trio.current_time() + self._config.drain_timeout
+                with trio.CancelScope(deadline=self._drain_until):
+                    if announce:
+                        self._session.go_away(final=False)
+                        await self.going_away.wait()
                 self.closing = True
+                self.going_away.set()
                 self._session.go_away()
                 self.backlog.refuse_all()
-                self._drain_until = trio.current_time() + self._config.drain_timeout
                 with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()

@@ -175,25 +175,47 @@ class Session:
 
     # ---- ending ----
 
-    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"") -> None:
+    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
         """Tell the peer to open no more streams; open ones go on, and this side may still open its own.
 
-        `code` and `debug` (at most 1 KiB) tell it why. Only the first call says anything.
+        `code` and `debug` (at most 1 KiB) tell it why. With `final=False`, streams that the peer opened before it could
+        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word. Only the first call
+        of each kind says anything.
         """
         check_code(code)
-        if self._life.end is None and self._core.go_away(code, debug):
+        if self._life.end is None and self._core.go_away(code, debug, final=final):
             self._writer.poke()
             self._backlog.wake()
 
-    async def aclose(self) -> None:
+    @property
+    def going_away(self) -> bool:
+        """Whether this side can open no more streams: the peer has said GOAWAY, the stream ids are used up, or the
+        session is being closed or has ended.
+        """
+        return self._life.end is not None or self._life.closing or not self._core.can_open
+
+    async def wait_going_away(self) -> None:
+        """Wait until `going_away`. A program that goes on without a gap opens its next session then."""
+        await self._life.going_away.wait()
+
+    async def aclose(self, *, announce: bool = False) -> None:
         """End the session in order: GOAWAY, up to `config.drain_timeout` seconds for open streams to finish, then
         close the transport once the peer has had the chance to read what was sent. If cancelled: `kill`.
+
+        With `announce`, no stream is refused that the peer opened before it could know: the session first says
+        `go_away(final=False)`, and goes on as it was until the peer has answered with its own GOAWAY, or for all of
+        `config.drain_timeout`. For peers that are known to answer, as `wait_going_away` has a program do.
         """
-        await self._life.aclose()
+        await self._life.aclose(announce=announce)
 
     def kill(self, error: BaseException | None = None) -> None:
         """End the session at once. Waiting tasks get SessionClosed; `error`, if given, as its cause."""
         self._life.kill(error)
+
+    @property
+    def end(self) -> SessionEnd | None:
+        """How the session ended; None while it goes on. What it said last may still be on its way: see `wait`."""
+        return self._life.end
 
     async def wait(self) -> SessionEnd:
         """Wait until the session has ended and its transport is closed; how it ended."""

@@ -27,6 +27,7 @@ RUNS: Final = {
     "chaos": "make chaos",
     "soak": "make soak",
     "fuzz": "make fuzz",
+    "restarts": "make restarts",
     "memory": "python -m tests.adversary",
     "turns": "python -m tests.adversary",
     "door": "python -m tests.door",

@@ -7,7 +7,7 @@ shell may ask.
 from itertools import takewhile
 
 from muxpy._codes import ErrorCode
-from muxpy.frame import encode_data_header, encode_goaway, encode_syn
+from muxpy.frame import MAX_ID, encode_data_header, encode_goaway, encode_syn
 
 from ._limits import MAX_REASON
 from ._outbox import Batch
@@ -213,12 +213,18 @@ class Connection(Receiving):
         self._send_rst(stream.id, code, counts=not self._table.is_local(stream.id))
         self._table.forget(stream)
 
-    def go_away(self, code: int, debug: bytes = b"") -> bool:
-        """Tell the peer to open no more streams. False if that was said before."""
-        if self.goaway_sent:
+    def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
+        """Tell the peer to open no more streams. False if that was said before.
+
+        Unless it is `final`, streams that the peer opens before it has read this are taken: another one, which is,
+        may follow.
+        """
+        if self.goaway_sent or (self.goaway_announced and not final):
             return False
-        self._outbox.put(encode_goaway(self._table.last_remote, code, debug[:MAX_REASON]))
-        self.goaway_sent = True
+        last_id = self._table.last_remote if final else MAX_ID
+        self._outbox.put(encode_goaway(last_id, code, debug[:MAX_REASON]))
+        self.goaway_announced = True
+        self.goaway_sent = final
         return True
 
     def sample_rtt(self, rtt: float) -> None:

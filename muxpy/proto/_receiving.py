@@ -57,7 +57,8 @@ class Receiving:
     ) -> None:
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
-        self.goaway_sent = False
+        self.goaway_announced = False
+        self.goaway_sent = False  # and no more streams are taken
         self.counters = Counters()
         self._config = config
         self._clock = clock

@@ -54,6 +54,43 @@ async def test_closing_before_it_serves() -> None:
         bound.close()
 
 
+async def test_connections_that_wait_to_be_taken_when_it_finishes_are_taken() -> None:
+    bound, scope = await bind_streams(LOOPBACK), trio.CancelScope()
+    served: list[trio.SocketStream] = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.send_all(b"served")
+
+    async def take() -> None:
+        with scope:
+            await bound.serve(answer, nursery)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked()
+        # More than are taken in one turn, and all of them before this task lets another one run.
+        clients = [socket.create_connection(("127.0.0.1", bound.port)) for _ in range(100)]
+        scope.cancel()
+        bound.finish()
+        assert bound.closed
+        for client in clients:
+            client.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(client))
+            assert await stream.receive_some() == b"served"
+            served.append(stream)
+            stream.socket.close()
+    assert len(served) == 100
+
+
+async def test_finishing_what_nobody_serves_is_closing_it() -> None:
+    bound = await bind_streams(LOOPBACK)
+    with socket.create_connection(("127.0.0.1", bound.port)) as client:
+        bound.finish()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 def _paths(folder: Path) -> list[str]:
     return [str(path) for path in folder.iterdir()]
 

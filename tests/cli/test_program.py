@@ -176,7 +176,8 @@ async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
     with trio.fail_after(LIMIT):
         async with tunnel("-L", "0:localhost:1") as ends:
             assert await ends.listening.end() == 0
-            assert "the other end closed it; trying again" in await ends.connecting.line("has ended")
+            assert "new connections go over a new one" in await ends.connecting.line("is ending the session")
+            assert "connection refused; trying again" in await ends.connecting.line("cannot connect")
 
 
 async def test_a_second_signal_ends_at_once() -> None:

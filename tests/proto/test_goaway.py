@@ -51,6 +51,19 @@ def test_a_stream_after_our_goaway_is_refused_and_its_id_counts_as_seen(side: Si
     assert side.core.error is not None
 
 
+def test_a_stream_that_crosses_an_announcement_is_taken_and_one_after_the_last_word_is_not(side: Side) -> None:
+    assert side.core.go_away(NO_ERROR, b"soon", final=False)
+    assert not side.core.go_away(NO_ERROR, final=False)
+    assert side.sent() == wire.goaway(2**31 - 1, NO_ERROR, b"soon")
+    assert [stream.id for stream in side.receive(wire.syn(side.theirs)).opened] == [side.theirs]
+
+    assert side.core.go_away(NO_ERROR)
+    assert not side.core.go_away(NO_ERROR, final=False)
+    assert side.sent() == wire.goaway(side.theirs, NO_ERROR)
+    assert side.receive(wire.syn(side.theirs + 2)).opened == []
+    assert side.sent() == wire.rst(side.theirs + 2, REFUSED_STREAM)
+
+
 def test_streams_that_are_open_go_on_after_our_goaway(side: Side) -> None:
     stream = side.accept()
     side.core.go_away(NO_ERROR)

@@ -19,6 +19,7 @@ from tests.helpers.tasks import LIMIT, assert_echo, bounded, read_all
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 QUIET: tuple[muxpy.Extension, ...] = ()  # no heartbeat, for tests that look at frames or at the clock
 Clock = trio.testing.MockClock
@@ -665,6 +666,79 @@ async def test_a_stream_opened_before_the_go_away_arrived_is_refused(autojump_cl
         with pytest.raises(muxpy.StreamReset) as caught:
             await near.receive_some()
         assert caught.value.retryable
+
+
+@bounded()
+async def test_a_stream_opened_before_an_announcement_arrived_is_taken(autojump_clock: Clock) -> None:
+    async with session_pair() as (client, server):
+        near, far = await stream_pair(client, server)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(server.aclose, announce=True))
+            crossing = await client.open_stream()
+            await crossing.send_all(b"question")
+            taken = await server.accept_stream()
+            assert await taken.receive_some() == b"question"
+            assert (client.going_away, server.going_away) == (True, False)
+            with pytest.raises(muxpy.SessionGoingAway):
+                await client.open_stream()
+            await assert_echo(server, client)  # it opens its own until the answer has come
+
+            client.go_away(final=False)
+            await wait_all_tasks_blocked()
+            assert server.going_away
+            await taken.send_all(b"answer")
+            for stream in (near, far, taken):
+                await stream.aclose()
+            assert await read_all(crossing) == b"answer"
+            await crossing.aclose()
+        for session in (client, server):
+            assert (await session.wait()).error is None
+
+
+@bounded()
+async def test_an_announcement_without_an_answer_ends_with_the_drain_time(autojump_clock: Clock) -> None:
+    async with session_pair(server_config=muxpy.SessionConfig(drain_timeout=7)) as (client, server):
+        near, _ = await stream_pair(client, server)
+        begun = trio.current_time()
+        await server.aclose(announce=True)
+        assert trio.current_time() - begun == pytest.approx(7, abs=0.5)
+        with pytest.raises(muxpy.SessionClosed):
+            await near.receive_some()
+
+
+async def told(session: muxpy.Session) -> bool:
+    """Whether somebody who waits for it has been told that the session goes away."""
+    with trio.move_on_after(1):
+        await session.wait_going_away()
+        assert session.going_away
+        return True
+    assert not session.going_away
+    return False
+
+
+@pytest.mark.parametrize("how", ["go_away", "announce", "aclose", "kill", "closes itself", "used up"])
+@bounded()
+async def test_who_waits_for_it_learns_that_a_session_takes_no_more_streams(how: str, autojump_clock: Clock) -> None:
+    async with session_pair() as (client, server):
+        await stream_pair(client, server)
+        assert not await told(client)
+        async with trio.open_nursery() as nursery:
+            match how:
+                case "go_away":
+                    server.go_away()
+                case "announce":
+                    server.go_away(final=False)
+                case "aclose":
+                    nursery.start_soon(server.aclose)
+                case "closes itself":
+                    nursery.start_soon(client.aclose)
+                case "kill":
+                    server.kill()
+                case _:
+                    client._core._table._next_id = 2**31 - 1
+                    await client.open_stream()
+            assert await told(client)
+            client.kill()
 
 
 @bounded()

@@ -214,7 +214,7 @@ class Client:
         """For the views. All is told, whatever `most` says: a client has what its command line names."""
         await trio.lowlevel.checkpoint()
         links = self.links.links
-        sessions = tuple(link.describe(str(self._options.address)) for link in links)
+        sessions = tuple(state for link in links for state in link.describe(str(self._options.address)))
         forwards = tuple(forward.describe() for forward in self._forwards.values())
         return Snapshot(
             role="connect",

@@ -11,7 +11,7 @@ import trio
 
 import muxpy
 
-from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, the_cause
 from .._statistics import write_statistics
 from ..access import negotiated
 from ..entrances import Places
@@ -55,9 +55,10 @@ class Link:
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.session: muxpy.Session | None = None
-        self.leaving = False
-        """Its session takes no more streams: it has ended, or one of the ends is about to end it."""
-        self.used_up = trio.Event()
+        """Where new streams go."""
+        self.leaving: dict[muxpy.Session, float | None] = {}
+        """Those before it, which let their streams finish, and since when they are there."""
+        self.used_up = False
         """Its session has no stream ids left."""
         self.state = "connecting"
         self.since: float | None = None
@@ -67,24 +68,54 @@ class Link:
         """By sessions that have ended."""
         self.sent = 0
         self.scope = trio.CancelScope()
+        """Of connecting it: sessions that there are go on without it."""
         self.over = trio.Event()
         """It will have no session any more."""
         self._opening = 0
         """Streams that are about to be open: a burst of connections must not all go where there is nothing yet."""
+        self._left = trio.lowlevel.ParkingLot()
+
+    @property
+    def live(self) -> bool:
+        """Whether it has a session which takes streams, as far as is known."""
+        return self.session is not None and not self.session.going_away
+
+    @property
+    def sessions(self) -> list[muxpy.Session]:
+        """All, the oldest first."""
+        return [*self.leaving, self.session] if self.session is not None else [*self.leaving]
 
     def up(self, session: muxpy.Session) -> None:
         """A session is there."""
-        self.session, self.leaving, self.state, self.since = session, False, "connected", time.time()
-        self.used_up = trio.Event()
+        self.session, self.state, self.since = session, "connected", time.time()
+        self.used_up = False
         self.attempts, self.error = 0, None
 
+    def leave(self) -> None:
+        """Its session lets its streams finish; the next one takes its place meanwhile."""
+        assert self.session is not None
+        self.leaving[self.session] = self.since
+        self.session, self.since = None, None
+
+    def gone(self, session: muxpy.Session) -> None:
+        """One of its sessions has ended."""
+        figures = session.statistics()
+        self.received += figures.bytes_received
+        self.sent += figures.bytes_sent
+        if session in self.leaving:
+            del self.leaving[session]
+        elif session is self.session:
+            self.session, self.since = None, None
+        self._left.unpark_all()
+
     def down(self, error: str) -> None:
-        """It has gone, or could not be had."""
-        if self.session is not None:
-            figures = self.session.statistics()
-            self.received += figures.bytes_received
-            self.sent += figures.bytes_sent
-        self.session, self.state, self.since, self.error = None, "waiting", None, error
+        """There is no session for new streams, for this reason."""
+        self.state, self.error = "waiting", error
+
+    async def all_left(self) -> None:
+        """Wait until none lets its streams finish."""
+        while self.leaving:
+            await self._left.park()
 
     def streams(self) -> int:
         """How many it has, or will have at once."""
@@ -97,33 +128,32 @@ class Link:
         self._opening += 1
         try:
             stream = await session.open_stream(stream_type=purpose)
-            if used_up(stream):
-                self.leaving = True
-                self.used_up.set()
+            self.used_up = self.used_up or used_up(stream)
             return stream
-        except muxpy.SessionClosed:
-            self.leaving = self.leaving or self.session is session
-            raise
         finally:
             self._opening -= 1
 
-    def describe(self, peer: str) -> SessionState:
+    def describe(self, peer: str) -> list[SessionState]:
         """For the views."""
-        session = self.session
-        if session is None:
-            return SessionState(peer=peer, state=self.state, attempts=self.attempts, error=self.error)
-        figures = session.statistics()
-        return SessionState(
-            peer=peer,
-            state=self.state,
-            since=self.since,
-            streams=max(0, figures.streams_open - 2 * figures.heartbeat),  # each end has one for its heartbeats
-            opened=figures.streams_opened + figures.streams_accepted,
-            received=figures.bytes_received,
-            sent=figures.bytes_sent,
-            rtt=figures.rtt,
-            tls=negotiated(session.tls),
-        )
+        states = [_describe(session, peer, "draining", since) for session, since in self.leaving.items()]
+        if self.session is not None:
+            return [*states, _describe(self.session, peer, self.state, self.since)]
+        return [*states, SessionState(peer=peer, state=self.state, attempts=self.attempts, error=self.error)]
+
+
+def _describe(session: muxpy.Session, peer: str, state: str, since: float | None) -> SessionState:
+    figures = session.statistics()
+    return SessionState(
+        peer=peer,
+        state=state,
+        since=since,
+        streams=max(0, figures.streams_open - 2 * figures.heartbeat),  # each end has one for its heartbeats
+        opened=figures.streams_opened + figures.streams_accepted,
+        received=figures.bytes_received,
+        sent=figures.bytes_sent,
+        rtt=figures.rtt,
+        tls=negotiated(session.tls),
+    )
 
 
 class Links:
@@ -165,7 +195,7 @@ class Links:
     @property
     def live(self) -> list[Link]:
         """Those that have a session which takes streams, as far as is known."""
-        return [link for link in self.links if link.session is not None and not link.leaving]
+        return [link for link in self.links if link.live]
 
     async def session(self) -> muxpy.Session:
         """The session with the fewest streams; waits until there is one."""
@@ -185,6 +215,8 @@ class Links:
                 return await live[0].open_stream(purpose)
             except muxpy.SessionClosed:
                 pass  # it ends just now
+        if self.draining:
+            raise NoSession("this end is ending, and has no session any more")
         with self._wanting(), trio.move_on_after(self._options.connect_wait):
             return await self.open_stream_some_time(purpose)
         raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
@@ -209,70 +241,96 @@ class Links:
     async def run(self, link: Link) -> None:
         """Keep one link connected. Raises Failure if that can never work, or was tried often enough."""
         try:
-            with link.scope:
-                await self._keep_connected(link)
+            async with trio.open_nursery() as nursery:
+                with link.scope:
+                    await self._keep_connected(link, nursery)
+        except BaseExceptionGroup as group:
+            raise the_cause(group) from None
         finally:
             link.over.set()
 
-    async def _keep_connected(self, link: Link) -> None:
+    async def _keep_connected(self, link: Link, nursery: trio.Nursery) -> None:
+        """Sessions run in `nursery`: one that is left goes on beside the next."""
         ever = False
+        prompt = True
         delay = FIRST_DELAY
         while True:
             begun = trio.current_time()
-            not_allowed = False
+            not_allowed = left = False
             link.state = "connecting"
             try:
-                async with open_session(self._options, self._credentials, slot=link.slot, trace=self._trace) as session:
-                    ever = True
-                    reason = await self._use(link, session)
+                session = await nursery.start(self._have_session, link)
+                ever = True
+                left, reason = await self._until_left(link, session, nursery)
             except Failure as failure:
                 if not ever and not isinstance(failure, Unreachable):
                     raise
                 reason, not_allowed = str(failure), failure.exit_code == NOT_ALLOWED
-            ended = link.session
-            link.down(reason)
-            if ended is not None:
-                write_statistics(self._options.statistics, ended)
             if self.draining:
                 return
             if trio.current_time() - begun >= STABLE:
-                delay = FIRST_DELAY
+                delay, prompt = FIRST_DELAY, True
+            if left and prompt and self._options.max_retries != 0:
+                prompt = False  # or one that takes sessions and ends them would be asked without a pause
+                continue
+            link.down(reason)
             if not_allowed:
                 await self._wait(link, reason, random.uniform(1, 1.5) * NOT_ALLOWED_DELAY, hurry=False)
             else:
                 await self._wait(link, reason, _jittered(delay), hurry=True)
             delay = min(2 * delay, MAX_DELAY)
 
-    async def _use(self, link: Link, session: muxpy.Session) -> str:
-        """Have the session used until it ends; why it did."""
+    async def _have_session(self, link: Link, task_status: trio.TaskStatus[muxpy.Session]) -> None:
+        """One session, from connecting until it has ended. Raises Failure if it cannot be had."""
         address = self._options.address
-        link.up(session)
-        self.sessions += 1
-        self._console.event(
-            f"connected to {address}", style="green", peer=str(address), slot=link.slot, event="connected"
-        )
-        self._changed.unpark_all()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leave_when_used_up, link, session)
-            await self._serve(session)
-            nursery.cancel_scope.cancel()
-        end = await session.wait()
-        closed = "its stream ids are used up" if link.used_up.is_set() else "the other end closed it"
-        reason = describe(end.error) if end.error is not None else closed
-        return f"the session with {address} has ended: {reason}"
+        async with open_session(self._options, self._credentials, slot=link.slot, trace=self._trace) as session:
+            link.up(session)
+            self.sessions += 1
+            self._console.event(
+                f"connected to {address}", style="green", peer=str(address), slot=link.slot, event="connected"
+            )
+            self._changed.unpark_all()
+            task_status.started(session)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, session)
+                end = await session.wait()
+                self._gone(link, session, end)
 
-    async def _leave_when_used_up(self, link: Link, session: muxpy.Session) -> None:
-        """With its last stream id a session would go on for as long as any stream of it, a -R say; the next one cannot
-        come before it has ended. So what is open has the time that draining gives."""
-        await link.used_up.wait()
-        self._console.complain("the session has used up its stream ids: a new one takes over", event="ids_used_up")
-        await session.aclose()
+    def _gone(self, link: Link, session: muxpy.Session, end: muxpy.SessionEnd) -> None:
+        if session in link.leaving:
+            why = f": {describe(end.error)}" if end.error is not None else ""
+            self._console.event(f"the old session with {self._options.address} has ended{why}", event="drained")
+        link.gone(session)
+        write_statistics(self._options.statistics, session)
+
+    async def _until_left(self, link: Link, session: muxpy.Session, nursery: trio.Nursery) -> tuple[bool, str]:
+        """Wait until a session takes no more streams: whether it goes on with those that it has, and why it ended or
+        will end."""
+        address = self._options.address
+        await session.wait_going_away()
+        if session.end is not None or self.draining:
+            end = await session.wait()
+            reason = describe(end.error) if end.error is not None else "the other end closed it"
+            return False, f"the session with {address} has ended: {reason}"
+        link.leave()
+        if link.used_up:
+            # It would go on for as long as any stream of it. So what is open has the time that draining gives.
+            reason = "the session has used up its stream ids"
+            self._console.complain(f"{reason}: a new one takes over", event="ids_used_up")
+            nursery.start_soon(session.aclose)
+        else:
+            reason = f"{address} is ending the session"
+            self._console.event(f"{reason}: new connections go over a new one", style="yellow", event="going_away")
+            # The other end waits for this answer: no stream of ours is on its way to it any more. Its own still are.
+            session.go_away(final=False)
+        return True, reason
 
     async def _wait(self, link: Link, reason: str, seconds: float, *, hurry: bool) -> None:
         """With `hurry`, less if somebody waits for a session."""
         link.attempts += 1
         most = self._options.max_retries
         if most is not None and link.attempts > most:
+            await link.all_left()
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
         when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} minutes"
         self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts, event="disconnected")
@@ -287,11 +345,11 @@ class Links:
         self.draining = True
         async with trio.open_nursery() as nursery:
             for link in self.links:
-                if link.session is None:
-                    link.scope.cancel()
-                else:
+                if link.session is not None:
                     link.state = "draining"
-                    nursery.start_soon(link.session.aclose)
+                link.scope.cancel()
+                for session in link.sessions:
+                    nursery.start_soon(session.aclose)
         for link in self.links:
             await link.over.wait()
 

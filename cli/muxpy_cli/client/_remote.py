@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import NOT_ALLOWED, Failure, describe
+from .._errors import NOT_ALLOWED, Failure, describe, the_cause
 from ..entrances import NotServed, greet, handshake_for
 from ..net import all_but_ourselves, allow_all, connect_stream
 from ..protocols import proxy_header
@@ -65,6 +65,8 @@ class RemoteForward:
         self._error: str | None = None
         self._delay = FIRST_DELAY
         self._scope = trio.CancelScope()
+        self._before: muxpy.Stream | None = None
+        """By which it was bound over a session that is going away; until it is bound again, it may be so yet."""
         self.failed_for_good = False
 
     def close(self) -> None:
@@ -79,6 +81,7 @@ class RemoteForward:
             with self._scope:
                 await self._keep_bound()
         finally:
+            self._forget_before()
             self.first_time.set()
 
     async def _keep_bound(self) -> None:
@@ -107,8 +110,10 @@ class RemoteForward:
             self._bound = False
 
     async def _hold_until_over(self) -> None:
-        async with await self._links.open_stream_some_time(Purpose.LISTEN) as control:
+        control = await self._links.open_stream_some_time(Purpose.LISTEN)
+        try:
             bound, early = await self._ask(control)
+            self._forget_before()  # what it had bound is taken over, if it had not been given up
             self._bound, self._error, self._delay = True, None, FIRST_DELAY
             again = "again " if self.first_time.is_set() else ""
             text = f"forwarding {bound} at {self._server} {again}-> {self.forward.target or self.forward.kind}"
@@ -117,6 +122,15 @@ class RemoteForward:
             )
             self.first_time.set()
             await self._until_over(control, bound, early)
+        except BaseException:
+            control.reset()
+            raise
+        self._before = control
+
+    def _forget_before(self) -> None:
+        if self._before is not None:
+            self._before.reset()
+            self._before = None
 
     async def _ask(self, control: muxpy.Stream) -> tuple[Endpoint, bytes]:
         """Where it is bound, and what came behind that already."""
@@ -139,10 +153,21 @@ class RemoteForward:
         return self._bind, early
 
     async def _until_over(self, control: muxpy.Stream, bound: Endpoint, early: bytes) -> None:
+        """Until its session goes away. Raises Failure or TakenOver if it is bound no longer for another reason."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when_going_away, control.session, nursery.cancel_scope)
+                await self._until_told(control, bound, early)
+        except BaseExceptionGroup as group:
+            raise the_cause(group) from None
+
+    async def _until_told(self, control: muxpy.Stream, bound: Endpoint, early: bytes) -> None:
         try:
             answer, _ = await receive_message(control, early)
             check_answer(answer)
         except WireError:
+            if control.session.going_away:  # and nothing needs to be said
+                return
             raise Failure(f"{self._server} no longer forwards {bound}, and did not say why") from None
         except Refused as refused:
             text = f"{self._server} no longer forwards {bound}: {refused}"
@@ -222,6 +247,11 @@ class RemoteForward:
     def bound(self) -> bool:
         """Whether it is bound now."""
         return self._bound
+
+
+async def _cancel_when_going_away(session: muxpy.Session, scope: trio.CancelScope) -> None:
+    await session.wait_going_away()
+    scope.cancel()
 
 
 def _pair(value: object) -> tuple[str, int] | None:

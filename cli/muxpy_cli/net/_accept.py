@@ -8,7 +8,7 @@ import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
@@ -49,6 +49,9 @@ SKIPPED: Final = {
 """The connection has gone already, or a firewall rule did not like it: accept(2). Linux passes on what the network has
 reported for a connection that waits, too."""
 
+Taken: TypeAlias = "Callable[[socket.socket, Any], None]"
+"""What is called for a connection, with its address."""
+
 
 @dataclass(slots=True)
 class Bound:
@@ -61,6 +64,8 @@ class Bound:
     names: list[Any] = field(default_factory=list)
     """Of the sockets, once they are closed and can be asked no longer."""
     closed: bool = False
+    _taken: Taken | None = field(default=None, repr=False)
+    """Begins to handle a connection; None while nobody serves."""
 
     @property
     def port(self) -> int:
@@ -94,17 +99,26 @@ class Bound:
             with suppress(OSError):
                 os.unlink(self.path)
 
+    def finish(self) -> None:
+        """`close`, after the connections have been taken that wait in the kernel's queue: their clients believe that
+        they are connected, and may have sent something."""
+        if self._taken is not None and not self.closed:
+            for one in self.sockets:
+                _take_waiting(one, self._taken)
+        self.close()
+
     async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
         """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
+        await self.serve_with(lambda stream: nursery.start_soon(handler, stream))
 
-        def taken(connection: socket.socket, _: object) -> None:
-            nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+    async def serve_with(self, start: Callable[[trio.SocketStream], None]) -> None:
+        """The same with a function that only begins to handle a connection."""
+        await self.take_all(lambda connection, _: start(_stream(connection)))
 
-        await self.take_all(taken)
-
-    async def take_all(self, taken: Callable[[socket.socket, Any], None]) -> None:
+    async def take_all(self, taken: Taken) -> None:
         """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. For
         those who decide what a connection may cost before there is a task for it."""
+        self._taken = taken
         try:
             async with trio.open_nursery() as accepting:
                 for listener in self.sockets:
@@ -113,7 +127,7 @@ class Bound:
             self.close()
 
 
-async def _accept(listener: socket.socket, taken: Callable[[socket.socket, Any], None]) -> None:
+async def _accept(listener: socket.socket, taken: Taken) -> None:
     while listener.fileno() >= 0:  # else it was closed before the cancellation has come here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
@@ -126,6 +140,21 @@ async def _accept(listener: socket.socket, taken: Callable[[socket.socket, Any],
                     raise
                 break
             taken(connection, address)
+
+
+def _take_waiting(listener: socket.socket, taken: Taken) -> None:
+    for _ in range(BACKLOG):  # more may come meanwhile, but not for ever
+        try:
+            connection, address = listener.accept()
+        except OSError as error:
+            if error.errno == errno.EAGAIN or error.errno not in SKIPPED:
+                return
+        else:
+            taken(connection, address)
+
+
+def _stream(connection: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
 
 async def bind_streams(endpoint: Endpoint) -> Bound:

@@ -85,14 +85,14 @@ class Binding:
             if self.datagrams:
                 await Flows(self.bound, self._route, self.account, self._complain).serve(nursery)
             else:
-                await self.bound.serve(self._carry, nursery)
+                await self.bound.serve_with(self._carry)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections than those that have come already."""
         self._scope.cancel()
-        self.bound.close()
+        self.bound.finish()
 
-    async def _carry(self, near: trio.SocketStream) -> None:
+    def _carry(self, near: trio.SocketStream) -> None:
         """Over some session of the client, and no longer than that session lasts."""
         peer = self._choose()
         if peer.revoked:
@@ -102,7 +102,7 @@ class Binding:
         try:
             peer.nursery.start_soon(self._carry_for, peer, near)
         except RuntimeError:  # the session ended this very moment: its nursery takes nobody any more
-            peer.opening -= 1
+            peer.has_opened()
             abort(near)
 
     def _choose(self) -> Peer:
@@ -187,7 +187,7 @@ async def _open(peer: Peer) -> muxpy.Stream:
             peer.nursery.start_soon(peer.session.aclose)
         return stream
     finally:
-        peer.opening -= 1
+        peer.has_opened()
 
 
 class Bindings:

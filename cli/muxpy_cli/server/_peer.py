@@ -135,6 +135,8 @@ class Peer:
     over: bool = False
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
 
+    _opened: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+
     def __post_init__(self) -> None:
         self.flows = Places(self.usage.most_flows)
         self.set_rate()
@@ -158,7 +160,7 @@ class Peer:
     @property
     def takes_work(self) -> bool:
         """Whether connections may be given to it."""
-        return not (self.draining or self.over or self.revoked)
+        return not (self.draining or self.over or self.revoked or self.session.going_away)
 
     def check_welcome(self) -> None:
         """Raises Refused if its user may not come in any more."""
@@ -196,6 +198,16 @@ class Peer:
             self.usage.policy.path(target.endpoint)
         else:
             self.usage.policy.addresses(target.endpoint, [target.address])
+
+    def has_opened(self) -> None:
+        """One of those that were `opening` has its stream, or will have none."""
+        self.opening -= 1
+        self._opened.unpark_all()
+
+    async def all_opened(self) -> None:
+        """Wait until none is `opening`."""
+        while self.opening:
+            await self._opened.park()
 
     def end(self) -> None:
         """Its session is over, and counts as one of its user's no longer."""

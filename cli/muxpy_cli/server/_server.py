@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from ._entrance import Arrival
 
 __all__ = ["Server"]
+
+OPENING_TIME: Final = 1.0
+"""Seconds for the streams of connections that have been taken. It is a matter of turns of the event loop, unless the
+client takes nothing any more."""
 
 
 class Server:
@@ -174,11 +178,19 @@ class Server:
             del self._resting[name], self._usages[name]
 
     def _end_replaced(self, greeting: Greeting, usage: Usage) -> None:
-        """A client that comes back has lost its old session, even if we have not found out yet."""
-        for peer in self._peers.same_run(usage, greeting.process):
-            if peer.slot == greeting.slot:
-                peer.session.kill(trio.BrokenResourceError("its client has connected again"))
-                peer.end()
+        """A client that comes back has lost its old session, even if we have not found out yet; or it leaves it in
+        order, since one of us has said that it ends."""
+        same = [peer for peer in self._peers.same_run(usage, greeting.process) if peer.slot == greeting.slot]
+        for peer in [peer for peer in same if not peer.over]:
+            if peer.session.going_away and peer.session.end is None:
+                for before in same:
+                    if before.over:  # one beside the limit is enough
+                        _kill(before)
+                peer.draining = True
+                peer.nursery.start_soon(peer.session.aclose)
+            else:
+                _kill(peer)
+            peer.end()
 
     def _pick(self, peer: Peer) -> Peer:
         """Of all sessions of the same run of a client, the one with the fewest connections."""
@@ -226,14 +238,20 @@ class Server:
         count = len(self._open_streams())
         if count:
             self._console.event(draining_text(count), event="draining")
+        # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
         self._accepting.cancel()
+        turns = Turns()
+        if self._bound is not None:
+            self._bound.close()
+        for binding in self._bindings:
+            binding.close()
+            await turns.done()
         for peer in self._peers:
             peer.draining = True
-        turns = Turns()
         async with trio.open_nursery() as nursery:
             for peer in self._peers:
                 peer.ending.set()  # or their streams would be waited for like a connection
-                nursery.start_soon(peer.session.aclose)
+                nursery.start_soon(_end_in_order, peer)
                 await turns.done()
         while self._peers:
             await self._ended.park()
@@ -280,3 +298,15 @@ class Server:
             totals=survey.totals(refused=self.streams.refused, auth_failures=self._door.refusals.count),
             events=self._console.events,
         )
+
+
+async def _end_in_order(peer: Peer) -> None:
+    """No connection fails: neither one that has come for the client already, nor what the client has opened before it
+    heard of this. Its answer is that nothing more may be opened from here either."""
+    with trio.move_on_after(OPENING_TIME):
+        await peer.all_opened()
+    await peer.session.aclose(announce=True)
+
+
+def _kill(peer: Peer) -> None:
+    peer.session.kill(trio.BrokenResourceError("its client has connected again"))

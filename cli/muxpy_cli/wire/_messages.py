@@ -26,8 +26,8 @@ for a person.
 HELLO comes first, and nothing else counts before it was answered. `token` says who connects, unless nobody has to or
 a client certificate does. `client` is the same for every run of one client on one machine, `process` for one run of
 it, and `slot` numbers its parallel sessions: a HELLO for the same slot of the same process ends the session that was
-there before, and a LISTEN of the same client takes over what the client has bound, even if the session that it was
-bound for has not been found dead yet.
+there before, unless that one is going away in order, and a LISTEN of the same client takes over what the client has
+bound, even if the session that it was bound for has not been found dead yet.
 
 With "net": "udp" beside a host or in LISTEN, the stream carries datagrams, each after its length as two bytes,
 big-endian; there is one stream for each pair of addresses that talk. `forward` is the connecting end's number for a
