@@ -5,6 +5,7 @@ from ._codes import ErrorCode, ProtocolError
 from ._config import SessionConfig
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
 from ._group import SessionGroup
+from ._pacer import Pacer
 from ._serve import open_session, open_tcp_session, serve_tcp_sessions
 from ._session import Session
 from ._statistics import SessionStatistics, StreamStatistics
@@ -19,6 +20,7 @@ __all__ = [
     "Extension",
     "Heartbeat",
     "HeartbeatLost",
+    "Pacer",
     "ProtocolError",
     "Session",
     "SessionClosed",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._io import Writer
 
-__all__ = ["ERROR", "READABLE", "WRITABLE", "Poller", "has_poller"]
+__all__ = ["ERROR", "READABLE", "READ_SIZE", "WRITABLE", "Poller", "has_poller"]
 
 has_poller: Final = hasattr(select, "epoll")
 

@@ -18,11 +18,12 @@ import trio
 
 from ._errors import SessionClosed, without_cancelled
 from ._io import SMALL
-from ._poller import ERROR, READABLE, WRITABLE, Poller
+from ._poller import ERROR, READ_SIZE, READABLE, WRITABLE, Poller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._pacer import Pacer
     from ._stream import Stream
 
 __all__ = ["Splice", "copy_both_ways"]
@@ -40,6 +41,7 @@ class Splice:
     __slots__ = (
         "_buffer",
         "_core",
+        "_early",
         "_error",
         "_events",
         "_far_ended",
@@ -48,6 +50,7 @@ class Splice:
         "_near_ended",
         "_on_failure",
         "_over",
+        "_pacer",
         "_pending",
         "_poller",
         "_receiving",
@@ -59,7 +62,9 @@ class Splice:
         "_writer",
     )
 
-    def __init__(self, stream: Stream, socket: trio.socket.SocketType, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Stream, socket: trio.socket.SocketType, pacer: Pacer | None, on_failure: Callable[[], None]
+    ) -> None:
         self._stream = stream
         self._state = stream._state
         self._core = stream.session._core
@@ -68,10 +73,12 @@ class Splice:
         self._socket = socket
         self._fileno = socket.fileno
         self._fd = self._fileno()
+        self._pacer = pacer
         self._on_failure = on_failure
         self._events = 0
         self._watched = False
         self._receiving = False  # what the stream receives goes to the socket
+        self._early = b""  # what goes to the socket before what the stream receives
         self._pending: memoryview | None = None  # taken from the stream, not yet written to the socket
         self._buffer: memoryview | None = None  # of the poller, while its bytes stand in line
         self._near_ended = not self._state.may_send  # of the socket there is nothing more to read
@@ -92,8 +99,7 @@ class Splice:
     def start_receiving(self, early: bytes) -> None:
         """From now on, what the stream receives goes to the socket, `early` before it."""
         self._receiving = True
-        if early:
-            self._pending = memoryview(early)
+        self._early = early
         self.on_receivable()
 
     async def wait(self) -> None:
@@ -125,6 +131,9 @@ class Splice:
         self._state.direct = False
         if self._watched:
             self._poller.remove(self._fd, self._on_ready)
+        if self._pacer is not None:
+            self._pacer.withdraw(self._resume_reading)
+            self._pacer.withdraw(self._resume_writing)
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -156,14 +165,20 @@ class Splice:
             self._fail(error)
 
     def _read(self) -> None:
+        most = READ_SIZE if self._pacer is None else min(READ_SIZE, self._pacer.allow(self._resume_reading))
+        if not most:  # errors of the socket are told all the same
+            self._watch(self._events & ~READABLE)
+            return
         poller = self._poller
         buffer = poller.take_buffer()
         try:
-            count = os.readv(self._open_fd(), [buffer])
+            count = os.readv(self._open_fd(), [buffer if most == READ_SIZE else buffer[:most]])
         except BlockingIOError:
             poller.give_back(buffer)
             return
         if count:
+            if self._pacer is not None:
+                self._pacer.carried(count)
             poller.hold(self._writer)
             self._send(buffer, count)
         else:
@@ -172,6 +187,16 @@ class Splice:
             self._watch(self._events & ~READABLE)
             self._stream._finish()
             self._end_if_done()
+
+    def _resume_reading(self) -> None:
+        """The pacer lets the socket be read again."""
+        if self._over or self._near_ended or not self._may_read or self._stream._unsent:
+            return
+        try:
+            self._watch(self._events | READABLE)
+            self._read()
+        except Exception as error:
+            self._fail(error)
 
     def _send(self, buffer: memoryview, count: int) -> None:
         stream, writer = self._stream, self._writer
@@ -278,15 +303,21 @@ class Splice:
         except Exception as error:
             self._fail(error)
 
+    def _resume_writing(self) -> None:
+        """The pacer lets the socket be written to again."""
+        self.on_receivable()
+
     def _write(self) -> None:
-        """Write all that was received, as far as the socket takes it."""
+        """Write all that was received, as far as the socket and the pacer take it."""
         if self._broken_off:
             self._stream._receive_end()  # raises
-        while self._pending is not None or self._state.buffered:
+        while self._pending is not None or self._early or self._state.buffered:
             if self._pending is None:
-                self._pending = memoryview(self._core.take(self._state, None))
-                if self._state.grant:
-                    self._writer.grant()
+                most = None if self._pacer is None else self._pacer.allow(self._resume_writing)
+                if most == 0:
+                    self._watch(self._events & ~WRITABLE)
+                    return
+                self._pending = memoryview(self._take(most))
             try:
                 count = os.write(self._open_fd(), self._pending)
             except BlockingIOError:
@@ -296,9 +327,22 @@ class Splice:
             self._pending = self._pending[count:] if count < len(self._pending) else None
         self._watch(self._events & ~WRITABLE)
         if self._state.phase.reads and self._alive:
-            self._state.direct = True
+            self._state.direct = self._pacer is None
         elif not self._far_ended:
             self._end_far()
+
+    def _take(self, most: int | None) -> bytes:
+        """The next bytes for the socket."""
+        if self._early:
+            most = len(self._early) if most is None else most
+            data, self._early = self._early[:most], self._early[most:]
+        else:
+            data = self._core.take(self._state, most)
+            if self._state.grant:
+                self._writer.grant()
+        if self._pacer is not None:
+            self._pacer.carried(len(data))
+        return data
 
     def _end_far(self) -> None:
         self._stream._receive_end()  # raises unless it was an orderly end
@@ -312,18 +356,22 @@ class Splice:
 
 
 async def copy_both_ways(
-    stream: Stream, socket: trio.SocketStream, early: bytes, head: Callable[[], Awaitable[bytes]] | None
+    stream: Stream,
+    socket: trio.SocketStream,
+    early: bytes,
+    head: Callable[[], Awaitable[bytes]] | None,
+    pacer: Pacer | None,
 ) -> None:
     """What `Stream.splice` does where there is no epoll."""
 
     async def outwards() -> None:
-        await _copy(stream, socket, early if head is None else early + await head())
+        await _copy(stream, socket, pacer, early if head is None else early + await head())
 
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outwards)
             if not stream._ended_sending():
-                await _copy(socket, stream)
+                await _copy(socket, stream, pacer)
     except BaseExceptionGroup as group:
         stream._state.cut_short = True
         cause = without_cancelled(group)
@@ -333,9 +381,13 @@ async def copy_both_ways(
         raise error from error.__cause__
 
 
-async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
-    if early:
-        await sink.send_all(early)
-    while data := await source.receive_some(COPY_SIZE):
+async def _copy(
+    source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, pacer: Pacer | None, early: bytes = b""
+) -> None:
+    data: bytes | bytearray = early or await source.receive_some(COPY_SIZE)
+    while data:
+        if pacer is not None:
+            await pacer.take(len(data))
         await sink.send_all(data)
+        data = await source.receive_some(COPY_SIZE)
     await sink.send_eof()

@@ -16,6 +16,7 @@ from ._statistics import StreamStatistics, of_stream
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ._pacer import Pacer
     from ._session import Session
     from ._transport import Address
     from .proto import StreamState
@@ -246,6 +247,7 @@ class Stream(trio.abc.HalfCloseableStream):
         *,
         early: bytes = b"",
         head: Callable[[], Awaitable[bytes]] | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         """Join the stream to a socket: what either receives, the other sends, until both directions have ended. Much
         faster than copying in two tasks: no task wakes for a chunk, and bytes for the socket are not copied at all.
@@ -253,6 +255,8 @@ class Stream(trio.abc.HalfCloseableStream):
         An end of one side becomes the end of that direction at the other. `early` is written to the socket first.
         `head`, if given, runs before anything else is taken from the stream, while the other direction flows already:
         it may receive from the stream, and returns what it received too much, which is written after `early`.
+        `pacer`, if given, says when bytes may go on, of both directions, `early` and what `head` returns among them.
+        While they wait, the other side is held up as by a full socket; a reset of either side is still passed on.
         Neither side is closed at the end. Nobody else may use the socket meanwhile, nor close it: cancel this instead.
 
         Raises what `receive_some` and `send_all` of the stream raise, and trio.BrokenResourceError if the socket fails.
@@ -269,10 +273,10 @@ class Stream(trio.abc.HalfCloseableStream):
             self._state.cut_short = True  # nothing came of the socket: a FIN would pass for its end, as below
             raise
         if not has_poller:
-            await copy_both_ways(self, socket, early, head)
+            await copy_both_ways(self, socket, early, head, pacer)
             return
         scope = trio.CancelScope()
-        splice = Splice(self, socket.socket, scope.cancel)
+        splice = Splice(self, socket.socket, pacer, scope.cancel)
         splice.start_sending()
         self._splice = splice
         self._sending = True

@@ -247,8 +247,8 @@ async def test_users_who_are_not_there_are_forgotten_once_their_bucket_is_full(
     async with house(0) as full:
         peers = [full.login(number, User(name=f"user {number}", limits=limited)) for number in range(FEW)]
         for peer in peers:
-            assert peer.usage.bucket is not None
-            peer.usage.bucket.take(3000)
+            assert peer.usage.rate is not None
+            peer.usage.rate.carried(3000)
             full.server.dismiss(peer, None)
         again = full.login(0, User(name="user 0", limits=limited))
         assert again.usage is peers[0].usage  # or who connects again would begin with a full bucket

@@ -110,10 +110,17 @@ class Joint:
     outer: trio.SocketStream
     nursery: trio.Nursery
 
-    def start(self, *, early: bytes = b"", head: Callable[[], Awaitable[bytes]] | None = None) -> Outcome:
+    def start(
+        self,
+        *,
+        early: bytes = b"",
+        head: Callable[[], Awaitable[bytes]] | None = None,
+        pacer: muxpy.Pacer | None = None,
+    ) -> Outcome:
         """Splice in a task of its own."""
         outcome = Outcome()
-        self.nursery.start_soon(outcome.record, partial(self.stream.splice, self.inner, early=early, head=head))
+        splice = partial(self.stream.splice, self.inner, early=early, head=head, pacer=pacer)
+        self.nursery.start_soon(outcome.record, splice)
         return outcome
 
     async def another(self, near: str = "unix") -> Joint:

@@ -18,6 +18,7 @@ NAMES = {
     "Extension",
     "Heartbeat",
     "HeartbeatLost",
+    "Pacer",
     "ProtocolError",
     "Session",
     "SessionClosed",

@@ -18,14 +18,17 @@ class TokenBucket:
     long as it is told, together keep to the rate.
     """
 
-    def __init__(self, rate: float, clock: Callable[[], float], burst: float | None = None) -> None:
-        """`clock` gives seconds. The burst is a second's worth if not given, which leaves short answers alone."""
+    def __init__(
+        self, rate: float, clock: Callable[[], float], burst: float | None = None, *, full: bool = True
+    ) -> None:
+        """`clock` gives seconds. The burst is a second's worth if not given, which leaves short answers alone; it is
+        there from the beginning if the bucket is `full`."""
         if rate <= 0 or (burst is not None and burst < 0):
             raise ValueError("a rate must be positive, and a burst must not be negative")
         self.rate = rate
         self._burst = rate if burst is None else burst
         self._clock = clock
-        self._level = self._burst
+        self._level = self._burst if full else 0.0
         self._filled_at = clock()
 
     def take(self, n: int) -> float:

@@ -16,12 +16,11 @@ from ..wire import ANSWER_TIMEOUT, Refused
 from ._losses import Losses
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
     import muxpy
 
-    from ..access import TokenBucket
     from ..net import Bound, Sender
     from ..relay import Account, Exchange
     from ._places import Places
@@ -42,7 +41,7 @@ class Route:
     """What is sent on the stream first."""
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]]
     """Counts it; may raise Refused."""
-    buckets: Sequence[TokenBucket] = ()
+    pacer: muxpy.Pacer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +129,7 @@ class Flows:
                     with route.carrying(far):
                         await far.send_all(route.opening)
                         head = partial(receive_answer, far)
-                        await relay_datagrams(
-                            far, receive, send, head=head, buckets=route.buckets, exchange=flow.exchange
-                        )
+                        await relay_datagrams(far, receive, send, head=head, pacer=route.pacer, exchange=flow.exchange)
                         self._forget(key, flow)
                         await _end(far)
                 except Refused:  # by a limit here, before anything was sent, or by the other end, which has ended it

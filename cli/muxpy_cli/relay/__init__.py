@@ -2,6 +2,7 @@
 
 from ._account import Account
 from ._datagrams import MAX_DATAGRAM, Exchange, relay_datagrams
+from ._rate import Rate
 from ._relay import abort, relay
 from ._serving import GRACE, RESET_RATE, serve_streams, used_up
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
@@ -12,6 +13,7 @@ __all__ = [
     "RESET_RATE",
     "Account",
     "Exchange",
+    "Rate",
     "Unanswered",
     "abort",
     "ask",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -9,11 +11,9 @@ import trio
 from .._errors import the_cause
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import muxpy
-
-    from ..access import TokenBucket
 
 _T = TypeVar("_T")
 
@@ -71,30 +71,31 @@ async def relay_datagrams(
     send: Callable[[bytes], Awaitable[object]],
     early: bytes = b"",
     head: Callable[[], Awaitable[bytes]] | None = None,
-    buckets: Sequence[TokenBucket] = (),
+    pacer: muxpy.Pacer | None = None,
     exchange: Exchange | None = None,
 ) -> None:
     """Pass datagrams both ways until the stream ends, or nothing has come for as long as `exchange` says, or its scope
     is cancelled.
 
     `receive(MAX_DATAGRAM)` and `send(datagram)` are a socket's; what they raise as OSError, such as the ICMP messages
-    of a target that does not listen, is as good as a lost datagram. `early`, `head` and `buckets` are as for
+    of a target that does not listen, is as good as a lost datagram. `early`, `head` and `pacer` are as for
     `relay`.
     """
     exchange = exchange or Exchange()
 
-    async def passed(datagram: bytes, *, outwards: bool) -> None:
+    async def may_pass(datagram: bytes, *, outwards: bool) -> None:
         exchange.note(outwards=outwards)
-        wait = max((bucket.take(len(datagram)) for bucket in buckets), default=0.0)
-        exchange.scope.deadline = exchange.last + wait + exchange.idle_limit
-        if wait:
-            await trio.sleep(wait)
+        if pacer is not None:
+            exchange.scope.deadline = math.inf  # a flow that waits for its turn is not idle
+            await pacer.take(len(datagram))
+        exchange.scope.deadline = trio.current_time() + exchange.idle_limit
 
     async def outwards() -> None:
         first = early if head is None else await head()
-        async for datagram in _datagrams(far, first):
-            await _unless_lost(send(datagram))
-            await passed(datagram, outwards=True)
+        async with aclosing(_datagrams(far, first)) as datagrams:
+            async for datagram in datagrams:
+                await may_pass(datagram, outwards=True)
+                await _unless_lost(send(datagram))
         exchange.scope.cancel()
 
     with exchange.scope:
@@ -105,8 +106,8 @@ async def relay_datagrams(
                 while True:
                     datagram = await _unless_lost(receive(MAX_DATAGRAM))
                     if datagram is not None:
+                        await may_pass(datagram, outwards=False)
                         await far.send_all(len(datagram).to_bytes(2, "big") + datagram)
-                        await passed(datagram, outwards=False)
         except BaseExceptionGroup as group:
             cause = the_cause(group)
             if not isinstance(cause, trio.BrokenResourceError | trio.ClosedResourceError):

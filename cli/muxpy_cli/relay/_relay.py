@@ -12,11 +12,9 @@ import trio
 from .._errors import the_cause
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     import muxpy
-
-    from ..access import TokenBucket
 
 __all__ = ["RELAY_BUFFER", "abort", "relay"]
 
@@ -33,22 +31,22 @@ async def relay(
     *,
     early: bytes = b"",
     head: Callable[[], Awaitable[bytes]] | None = None,
-    buckets: Sequence[TokenBucket] = (),
+    pacer: muxpy.Pacer | None = None,
 ) -> bool:
     """Run until both directions have ended, or one has failed; `near` is closed then, and `far` ended. True if all
     came through to the end.
 
     `early` is what had already been read from `far`. `head`, if given, runs before anything else is read from `far`,
     while the other direction already flows, and returns such early bytes too. What `head` raises resets both.
-    `buckets` limit the rate of both directions together.
+    `pacer` limits the rate of both directions together, where `near` is a socket.
 
     If one side is reset, so is the other.
     """
     try:
-        if isinstance(near, trio.SocketStream) and not buckets:
-            await far.splice(near, early=early, head=head)
+        if isinstance(near, trio.SocketStream):
+            await far.splice(near, early=early, head=head, pacer=pacer)
         else:
-            await _copy_both_ways(near, far, early, head, buckets)
+            await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         abort(near, far)
         return False
@@ -63,36 +61,24 @@ async def relay(
 
 
 async def _copy_both_ways(
-    near: trio.abc.HalfCloseableStream,
-    far: muxpy.Stream,
-    early: bytes,
-    head: Callable[[], Awaitable[bytes]] | None,
-    buckets: Sequence[TokenBucket],
+    near: trio.abc.HalfCloseableStream, far: muxpy.Stream, early: bytes, head: Callable[[], Awaitable[bytes]] | None
 ) -> None:
     async def outwards() -> None:
-        await _copy(far, near, buckets, early if head is None else await head())
+        await _copy(far, near, early if head is None else early + await head())
 
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outwards)
-            await _copy(near, far, buckets)
+            await _copy(near, far)
     except BaseExceptionGroup as group:
         raise the_cause(group) from None
 
 
-async def _copy(
-    source: trio.abc.ReceiveStream,
-    sink: trio.abc.HalfCloseableStream,
-    buckets: Sequence[TokenBucket],
-    early: bytes = b"",
-) -> None:
+async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, early: bytes = b"") -> None:
     if early:
         await sink.send_all(early)
     while data := await source.receive_some(RELAY_BUFFER):
         await sink.send_all(data)
-        wait = max((bucket.take(len(data)) for bucket in buckets), default=0.0)
-        if wait:
-            await trio.sleep(wait)
     await sink.send_eof()
 
 

@@ -27,10 +27,9 @@ from ._datagrams import relay_datagrams
 from ._relay import abort, relay
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from ..access import TokenBucket
     from ..net import Policy
     from ..specs import Endpoint
 
@@ -51,7 +50,7 @@ async def carry(
     open_stream: Callable[[], Awaitable[muxpy.Stream]],
     opening: bytes,
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]],
-    buckets: Sequence[TokenBucket] = (),
+    pacer: muxpy.Pacer | None = None,
 ) -> None:
     """Carry an accepted connection; `opening` is the first message and what goes right behind it. `carrying` counts it.
 
@@ -66,7 +65,7 @@ async def carry(
     try:
         with carrying(far):
             await far.send_all(opening)
-            await relay(near, far, head=partial(receive_answer, far), buckets=buckets)
+            await relay(near, far, head=partial(receive_answer, far), pacer=pacer)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         abort(near, far)
     except BaseException:  # `carrying` may refuse, too
@@ -97,7 +96,7 @@ async def reach(
     *,
     header: bytes = b"",
     datagrams: bool = False,
-    buckets: Sequence[TokenBucket] = (),
+    pacer: muxpy.Pacer | None = None,
     reached: Callable[[trio.socket.SocketType], None] | None = None,
 ) -> None:
     """Connect a stream that the other end opened to its target; raises Refused after having told the other end.
@@ -109,20 +108,20 @@ async def reach(
         if datagrams and isinstance(target, Address):
             with await connect_datagrams(target, policy, reached) as socket:
                 await stream.send_all(ACCEPTED)
-                await relay_datagrams(stream, socket.receive, socket.send, early, buckets=buckets)
+                await relay_datagrams(stream, socket.receive, socket.send, early, pacer=pacer)
             return
         near = await connect_stream(target, policy)
         if reached is not None:
             _tell_reached(near, reached)
     except Refused as refused:
-        await refuse(stream, refused)
+        await refuse(stream, refused, early, pacer)
         raise
     try:
         await stream.send_all(ACCEPTED)
     except BaseException:
         abort(near)
         raise
-    await relay(near, stream, early=header + early, buckets=buckets)
+    await relay(near, stream, early=header + early, pacer=pacer)
 
 
 def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.SocketType], None]) -> None:
@@ -133,15 +132,19 @@ def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.Socket
         raise
 
 
-async def refuse(stream: muxpy.Stream, refused: Refused) -> None:
-    """Answer with an error, and end the stream."""
+async def refuse(stream: muxpy.Stream, refused: Refused, early: bytes = b"", pacer: muxpy.Pacer | None = None) -> None:
+    """Answer with an error, and end the stream. `early` has come and leads nowhere; it counts for `pacer` all the same,
+    as does what still comes."""
     # What the opener still sends must be read: left unread, it would be answered with a reset, and that overtakes our
     # answer. An opener that has read the answer resets the stream.
     with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await stream.send_all(pack(refused.message()))
         await stream.send_eof()
-        while await stream.receive_some():
-            pass
+        data = early
+        while data or (data := await stream.receive_some()):
+            if pacer is not None:
+                await pacer.take(len(data))
+            data = b""
 
 
 async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:

@@ -115,7 +115,7 @@ class Binding:
         opening = self._opening(peer_of(near), here)
         self.account.total += 1
         try:
-            await carry(near, partial(_open, peer), opening, partial(self._carrying, peer), peer.buckets)
+            await carry(near, partial(_open, peer), opening, partial(self._carrying, peer), peer.rate)
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self.account.failed += 1
             self._complain(error)
@@ -147,7 +147,7 @@ class Binding:
             open_stream=partial(self._open_flow, peer),
             opening=self._opening(client, local),
             carrying=partial(self._carrying, peer),
-            buckets=peer.buckets,
+            pacer=peer.rate,
         )
 
     @staticmethod

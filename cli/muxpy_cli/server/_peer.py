@@ -10,9 +10,9 @@ import trio
 
 import muxpy
 
-from ..access import Forbidden, Grants, Limits, TokenBucket, negotiated
+from ..access import Forbidden, Grants, Limits, negotiated
 from ..entrances import FLOWS, Places
-from ..relay import RESET_RATE, Account
+from ..relay import RESET_RATE, Account, Rate
 from ..specs import UnixPath
 from ..view import SessionState
 from ..wire import Refused
@@ -39,14 +39,14 @@ class Usage:
         self.streams = 0
         self.forwards = 0
         self.policy = UserPolicy(name, lambda: self.grants)
-        self.bucket = _bucket(limits.rate)
+        self.rate = Rate(limits.rate) if limits.rate is not None else None
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
 
     @property
     def rested(self) -> bool:
         """Whether it remembers nothing that a new one would not begin with."""
-        return not self.streams and (self.bucket is None or self.bucket.full)
+        return not self.streams and (self.rate is None or self.rate.full)
 
     def most_flows(self) -> int:
         """How many streams of a session may be UDP flows: the same part of what the user may have, if that is less."""
@@ -55,13 +55,11 @@ class Usage:
 
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
-        if limits.rate != self.limits.rate:
-            self.bucket = _bucket(limits.rate)
+        if limits.rate is None or self.rate is None:
+            self.rate = Rate(limits.rate) if limits.rate is not None else None
+        else:
+            self.rate.change(limits.rate)
         self.grants, self.limits = grants, limits
-
-
-def _bucket(rate: int | None) -> TokenBucket | None:
-    return TokenBucket(rate, trio.current_time) if rate is not None else None
 
 
 def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Grants, Limits]:
@@ -128,9 +126,10 @@ class Peer:
     """For UDP through its remote forwards."""
     opening: int = 0
     """Connections to its remote forwards that have no stream yet."""
-    bucket: TokenBucket | None = None
     revoked: bool = False
     """Its user may not come in any more: nothing new begins, from the moment of the reload that says so."""
+    own_rate: Rate | None = None
+    """Of this session alone; `set_rate` makes it."""
     draining: bool = False
     over: bool = False
     """Its session has ended, or is as good as ended; connections that it carried may still deliver what came."""
@@ -143,19 +142,24 @@ class Peer:
 
     def set_rate(self) -> None:
         """Limit the session's rate as its user's limits say now."""
-        rate = self.usage.limits.session_rate
-        if self.bucket is None or rate != self.bucket.rate:  # a new one would be full again
-            self.bucket = _bucket(rate)
+        wanted, shared = self.usage.limits.session_rate, self.usage.rate
+        if wanted is None:
+            self.own_rate = None
+        elif self.own_rate is None:
+            self.own_rate = Rate(wanted, shared, full=False)  # nothing must be gained by connecting again
+        else:
+            self.own_rate.change(wanted)
+            self.own_rate.outer = shared
+
+    @property
+    def rate(self) -> Rate | None:
+        """What limits the rate of its connections: the session's, within the user's."""
+        return self.own_rate or self.usage.rate
 
     @property
     def name(self) -> str:
         """Who it is, for people."""
         return f"{self.usage.name} at {self.address}" if self.usage.name else self.address
-
-    @property
-    def buckets(self) -> list[TokenBucket]:
-        """What limits the rate of its connections."""
-        return [bucket for bucket in (self.bucket, self.usage.bucket) if bucket is not None]
 
     @property
     def takes_work(self) -> bool:

@@ -35,15 +35,18 @@ class Streams:
         """A stream that the client opened."""
         try:
             message, early = await receive_opening(stream)
+            if peer.rate is not None:  # what comes behind the message is counted by who passes it on
+                peer.rate.carried(_read_from(stream) - len(early))
             await _check_welcome(peer, stream)
             if stream.stream_type == Purpose.CONNECT:
                 await self._connect(peer, stream, message, early)
             elif stream.stream_type == Purpose.LISTEN:
-                await self._listen(peer, stream, message)
+                await self._listen(peer, stream, message, early)
             elif stream.stream_type == Purpose.BENCH:
                 await self._bench(peer, stream, message, early)
             else:
-                await refuse(stream, Refused("unknown", f"stream type {stream.stream_type} is not known here"))
+                unknown = Refused("unknown", f"stream type {stream.stream_type} is not known here")
+                await refuse(stream, unknown, early, peer.rate)
         except Refused as refused:
             self.refused += refused.error in {"forbidden", "failed", "in use"}
             self._console.complain(
@@ -62,7 +65,7 @@ class Streams:
         try:
             peer.check_room()
         except Refused as refused:
-            await refuse(stream, refused)
+            await refuse(stream, refused, early, peer.rate)
             raise
         with peer.carrying(stream):
             try:
@@ -72,7 +75,7 @@ class Streams:
                     peer.usage.policy,
                     early,
                     datagrams=datagrams,
-                    buckets=peer.buckets,
+                    pacer=peer.rate,
                     reached=partial(peer.note_target, grants, stream, target),
                 )
             except Refused:
@@ -84,7 +87,7 @@ class Streams:
             f"connection of {peer.name} to {target} has ended", peer=peer.address, event="connection_closed"
         )
 
-    async def _listen(self, peer: Peer, control: muxpy.Stream, message: Message) -> None:
+    async def _listen(self, peer: Peer, control: muxpy.Stream, message: Message, early: bytes) -> None:
         place = unpack_endpoint(message)
         number = unpack_integer(message, "forward", most=2**31)
         limit = peer.usage.limits.forwards
@@ -97,7 +100,7 @@ class Streams:
             finally:
                 peer.usage.forwards -= 1
         except Refused as refused:
-            await refuse(control, refused)
+            await refuse(control, refused, early, peer.rate)
             raise
 
     async def _hold(self, peer: Peer, control: muxpy.Stream, place: Endpoint, number: int, *, datagrams: bool) -> None:
@@ -119,10 +122,10 @@ class Streams:
     async def _bench(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         try:
             peer.check_room()
-            if peer.buckets:  # it would measure them, and take from what others of the user have
+            if peer.rate is not None:  # it would measure them, and take from what others of the user have
                 raise Refused("forbidden", "this user's rate is limited, and bench would only measure the limit")
         except Refused as refused:
-            await refuse(stream, refused)
+            await refuse(stream, refused, early, peer.rate)
             raise
         with peer.carrying(stream):
             await serve_bench(stream, message, early)
@@ -137,11 +140,17 @@ async def _check_welcome(peer: Peer, stream: muxpy.Stream) -> None:
         raise
 
 
+def _read_from(stream: muxpy.Stream) -> int:
+    figures = stream.statistics()
+    return figures.data_received - figures.unread
+
+
 async def _end_with(control: muxpy.Stream, holder: Holder) -> None:
     """The client has ended the forward, or its session is over."""
     try:
-        while await control.receive_some():
-            pass
+        while data := await control.receive_some():  # nobody reads it, but it has come
+            if holder.peer.rate is not None:
+                await holder.peer.rate.take(len(data))
     finally:
         holder.end()
 

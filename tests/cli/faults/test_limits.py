@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from muxpy_cli.wire import Purpose, pack, receive_message
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, receive_all
-from .ends import connected, how_it_ends, ping, started, tunnel
+from .ends import admitted, connected, how_it_ends, ping, started, tunnel
 from .strangers import crowd
 
 if TYPE_CHECKING:
+    import muxpy
+
     from .ends import End, Ends
 
 MIB = 2**20
@@ -22,6 +25,8 @@ RATE = 4 * MIB
 AMOUNT = 5 * MIB
 PIECE = 64 * 1024
 """What one direction of a connection may be ahead of its bucket."""
+SHORT = 60_000
+"""Bytes that go with an opening before the other end has given window for more."""
 
 
 async def pour(stream: trio.SocketStream) -> None:
@@ -100,6 +105,35 @@ async def stays_while_active(port: int) -> None:
         except trio.BrokenResourceError:
             assert trio.current_time() - used >= IDLE
         client.socket.close()
+
+
+async def test_short_connections_keep_to_the_rate_as_well() -> None:
+    """All that they send comes with their openings, and they are gone when it is there."""
+    arrived = 0
+    connections = 2 * AMOUNT // SHORT
+
+    async def sink(stream: trio.SocketStream) -> None:
+        nonlocal arrived
+        async for data in stream:
+            arrived += len(data)
+
+    async def short(session: muxpy.Session, opening: bytes) -> None:
+        async with await session.open_stream(stream_type=Purpose.CONNECT) as stream:
+            await stream.send_all(opening + bytes(SHORT))
+            await stream.send_eof()
+            assert "error" not in (await receive_message(stream))[0]
+            assert not await stream.receive_some()
+
+    with trio.fail_after(LIMIT):
+        async with Server(sink) as target, started("listen", "0", "--rate", "4MiB") as listening:
+            port = await listening.port("listening on")
+            opening = pack({"host": "127.0.0.1", "port": target.port})
+            begun = trio.current_time()
+            async with admitted(port) as session, trio.open_nursery() as nursery:
+                for _ in range(connections):
+                    nursery.start_soon(short, session, opening)
+            assert arrived == connections * SHORT
+            assert trio.current_time() - begun >= least(arrived, 1)
 
 
 async def test_idle_connections_are_closed_and_active_ones_are_not() -> None:
