@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fuzz chaos bench soak restarts lint format clean
+.PHONY: help demo test fuzz chaos kills bench soak restarts lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ fuzz: $(VENV)/.installed-dev ## look for what breaks it, about 5 minutes; longer
 
 chaos: $(VENV)/.installed-dev ## sessions over links that cut and damage, 2 minutes; longer with SECONDS=3600, a part with ONLY=tls
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(ONLY)
+
+kills: $(VENV)/.installed-dev ## kill -9 of either end of a tunnel under load, 1,000 times, 15 minutes; fewer with ROUNDS=100
+	@$(BIN)/python -m tests.kills $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh and Go's multiplexers; a part of it with ONLY=echo
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(BENCH_ARGS)

@@ -31,6 +31,7 @@ RUNS: Final = {
     "memory": "python -m tests.adversary",
     "turns": "python -m tests.adversary",
     "door": "python -m tests.door",
+    "kills": "make kills",
 }
 """What makes each table."""
 PLOT: Final = "soak.svg"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SIZE = 5_000_000
 DRAIN = "--drain", "3600"
 """Longer than a test may take: what ends earlier has not waited for that."""
+UNREAD = 12_000
+"""Bytes that the kernel takes from a relay in any case, though the client reads nothing."""
 
 
 async def exchange(stream: trio.SocketStream, size: int) -> None:
@@ -102,6 +104,30 @@ async def test_a_target_that_ends_first_still_gets_the_rest() -> None:
             await client.send_all(b"late")
             await client.send_eof()
             await got.wait()
+
+
+@pytest.mark.parametrize("rate", [(), ("--rate", "1GiB")])
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_what_is_unsent_when_both_have_ended_still_arrives(option: str, rate: tuple[str, ...]) -> None:
+    """Until the end closing is a reset, and that would throw it away."""
+
+    async def target(stream: trio.SocketStream) -> None:
+        assert await receive_all(stream) == b"question"
+        await answer(bytes(UNREAD), stream)
+
+    with trio.fail_after(LIMIT):
+        async with (
+            Server(target) as server,
+            tunnel(option, f"0:localhost:{server.port}", options=("-v",), listen=("-v", *rate)) as ends,
+        ):
+            with socket.socket() as client:  # whose kernel keeps little, so that most waits in the other one
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(("127.0.0.1", ends.ports[0]))
+                client.sendall(b"question")
+                client.shutdown(socket.SHUT_WR)
+                await (ends.connecting if option == "-L" else ends.listening).line("has ended")
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(client))
+                assert len(await receive_all(stream)) == UNREAD
 
 
 async def expect_reset(ends: Tunnel) -> None:

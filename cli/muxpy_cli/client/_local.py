@@ -8,7 +8,7 @@ import trio
 
 from .._errors import counted, the_cause
 from ..entrances import Flows, NotServed, Route, greet, handshake_for
-from ..net import bind_datagrams, bind_streams, peer_of
+from ..net import bind_datagrams, bind_streams, end_in_order, peer_of, prepare_forwarded
 from ..protocols import proxy_header
 from ..relay import Account, Unanswered, abort, carry, receive_answer, relay
 from ..specs import Address, Kind, format_address
@@ -74,6 +74,7 @@ class LocalForward:
                 await self._bound.serve(self._handle, relays)
 
     async def _handle(self, near: trio.SocketStream) -> None:
+        prepare_forwarded(near.socket)
         try:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
         except Exception as error:  # whatever it is, it must not end the other connections
@@ -201,6 +202,7 @@ async def _answer(near: trio.SocketStream, answer: bytes) -> None:
 
 async def _close_politely(near: trio.SocketStream) -> None:
     """Close without destroying what was said last: unread bytes would have TCP reset the connection."""
+    end_in_order(near.socket)
     try:
         with trio.move_on_after(1):
             await near.send_eof()

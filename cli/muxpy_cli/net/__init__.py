@@ -6,6 +6,7 @@ from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
 from ._guard import guard
 from ._policy import Policy, all_but_ourselves, allow_all
 from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
+from ._sockets import close_in_order, close_with_reset, end_in_order, prepare_forwarded, unanswered_for
 from ._udp import Sender, UdpSocket
 from ._unix import inode, is_abandoned, private_files
 
@@ -20,9 +21,12 @@ __all__ = [
     "allow_all",
     "bind_datagrams",
     "bind_streams",
+    "close_in_order",
+    "close_with_reset",
     "connect_datagrams",
     "connect_first",
     "connect_stream",
+    "end_in_order",
     "guard",
     "inode",
     "is_abandoned",
@@ -31,6 +35,8 @@ __all__ = [
     "lookups_of",
     "on_loopback",
     "peer_of",
+    "prepare_forwarded",
     "private_files",
     "resolve",
+    "unanswered_for",
 ]

@@ -15,6 +15,7 @@ from ._attempts import connect_first
 from ._datagrams import Datagrams
 from ._guard import is_guarded, is_guarded_path
 from ._resolve import known_addresses, resolve
+from ._sockets import prepare_forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,11 +49,13 @@ async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
             return await _connect_path(target.path, deadline)
         allowed = await _allowed(target, policy, deadline)
         _check_not_ourselves(target, allowed, policy)
-        return await connect_first(allowed, target.port, deadline)
+        near = await connect_first(allowed, target.port, deadline)
     except Forbidden as error:
         raise Refused("forbidden", error.reason) from error
     except OSError as error:
         raise _failed(target, error) from error
+    prepare_forwarded(near.socket)
+    return near
 
 
 async def connect_datagrams(

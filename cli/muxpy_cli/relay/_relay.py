@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .._errors import the_cause
+from ..net import close_in_order, close_with_reset
+from ._vanished import watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,9 +19,6 @@ __all__ = ["RELAY_BUFFER", "abort", "relay"]
 
 RELAY_BUFFER: Final = 64 * 1024
 """Bytes that each direction copies at once; also all that waits here when the receiving side is slow."""
-
-# Closing with a linger time of 0 sends RST instead of FIN: the other side sees an error, not an end.
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 async def relay(
@@ -44,7 +40,8 @@ async def relay(
     """
     try:
         if isinstance(near, trio.SocketStream):
-            await far.splice(near, early=early, head=head, pacer=pacer)
+            with watched(near.socket):
+                await far.splice(near, early=early, head=head, pacer=pacer)
         else:
             await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -54,7 +51,7 @@ async def relay(
         abort(near, far)
         raise
     if isinstance(near, trio.SocketStream):
-        near.socket.close()  # without a checkpoint: there is nothing to wait for
+        close_in_order(near.socket)
     else:
         await near.aclose()
     return True
@@ -85,8 +82,6 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
 def abort(near: trio.abc.AsyncResource, far: muxpy.Stream | None = None) -> None:
     """Reset both, at once: whoever is at their other ends gets an error."""
     if isinstance(near, trio.SocketStream):
-        with suppress(OSError):  # closed already
-            near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        near.socket.close()
+        close_with_reset(near.socket)
     if far is not None:
         far.reset()

@@ -12,7 +12,16 @@ import trio
 from .._errors import Failure, counted, describe, the_cause
 from ..access import Forbidden
 from ..entrances import Flows, Route
-from ..net import CONNECT_TIMEOUT, Bound, bind_datagrams, bind_streams, known_addresses, peer_of, resolve
+from ..net import (
+    CONNECT_TIMEOUT,
+    Bound,
+    bind_datagrams,
+    bind_streams,
+    known_addresses,
+    peer_of,
+    prepare_forwarded,
+    resolve,
+)
 from ..relay import Account, Unanswered, abort, carry, used_up
 from ..specs import ALL_INTERFACES, Address, UnixPath
 from ..view import ForwardState
@@ -94,6 +103,7 @@ class Binding:
 
     def _carry(self, near: trio.SocketStream) -> None:
         """Over some session of the client, and no longer than that session lasts."""
+        prepare_forwarded(near.socket)
         peer = self._choose()
         if peer.revoked:
             peer.opening -= 1

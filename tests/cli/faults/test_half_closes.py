@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import COMMAND, ENVIRONMENT, Server, receive_all, reset
-from .ends import LIMIT, Ends, tunnel
+from .ends import Ends, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
