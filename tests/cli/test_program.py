@@ -202,6 +202,7 @@ def certificates(tmp_path: Path) -> Path:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     certificate = authority.issue_cert("example.org")
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    (tmp_path / "key.pem").chmod(0o600)
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(str(tmp_path / "cert.pem"), append=True)
     return tmp_path
