@@ -221,6 +221,24 @@ async def test_go_understands_our_goaway(role: Role) -> None:
         assert (end.code, end.error) == (0, None)
 
 
+async def test_go_understands_an_announcement_and_the_last_word_after_it(role: Role) -> None:
+    async with linked(role) as (session, peer):
+        ours, theirs = await open_by("muxpy", session, peer), await open_by("go", session, peer)
+
+        session.go_away(final=False)
+        await ours.send_all(b"after")
+        assert (await peer.call("read", stream=ours.id, max=100))["data"] == b"after"  # so the GOAWAY has arrived
+        with pytest.raises(GoPeerError, match="remote has gone away"):
+            await peer.call("open")
+        for stream in (ours, theirs):
+            await check_stream(stream, peer)
+        assert not session.going_away
+
+        await session.aclose()
+        assert (await peer.call("wait"))["ok"]
+        assert (await session.wait()).error is None
+
+
 async def test_a_stream_of_go_that_crosses_our_goaway_is_refused(role: Role) -> None:
     async with linked(role, "-no-heartbeat", config=QUIET) as (session, peer):
         # Go's reader stops at the 101st that nobody accepts: it opens a stream before it sees our GOAWAY.
