@@ -184,7 +184,7 @@ class Link:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in source:
                 if source is self.near and len(data) == BEAT:
-                    self.beat = data
+                    self.beat = bytes(data)
                 await sink.send_all(data)
         self._stopped.cancel()
 
