@@ -33,7 +33,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
-        self.socket.settimeout(5)
+        self.socket.settimeout(LIMIT)
 
     def next(self) -> str:
         return self.socket.recv(65536).decode()
@@ -45,7 +45,7 @@ class Manager:
         except BlockingIOError:
             return False
         finally:
-            self.socket.settimeout(5)
+            self.socket.settimeout(LIMIT)
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,7 @@ def redis() -> Iterator[Database]:
         path = folder / "redis.sock"
         options = {"bind": HOST, "port": f"{port}", "unixsocket": f"{path}", "dir": name, "save": ""}
         command = ["redis-server", *(part for key, value in options.items() for part in (f"--{key}", value))]
-        with serving(command, folder / "log", port=port):
+        with serving(command, folder / "log", says="[Rr]eady to accept connections"):
             yield Database(port, path)
 
 
@@ -159,7 +159,10 @@ def postgres() -> Iterator[Database]:
         }
         command = ["postgres", "-D", str(data), *(part for item in settings.items() for part in ("-c", "=".join(item)))]
         # SIGINT has it end its connections and processes; with SIGKILL these would be left to find out.
-        with serving(command, folder / "log", port=port, user=user, stop=signal.SIGINT):
+        # It says when it is ready. That its port takes connections says less: they may be another program's, which has
+        # got the port meanwhile.
+        ready = "ready to accept connections"
+        with serving(command, folder / "log", says=ready, user=user, stop=signal.SIGINT):
             yield Database(port, folder / f".s.PGSQL.{port}", user or getpass.getuser())
 
 
