@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 BOUND: Final = 50.0
 """Milliseconds that nothing may hold up the event loop for."""
 
-MANY: Final = 9_900
+MANY: Final = 9_800
 """Two descriptors for each, and most systems allow 20,000 at the most."""
 
 UNLIMITED: Final = ["--max-sessions", "1000000", "--max-forwards", "1000000", "--max-streams", "1000000"]
-ASKED: Final = 300
+ASKED: Final = 100
 """Remote forwards that are connected to."""
 SETTLING: Final = 2.0
 """Seconds that are still watched when what was asked for has happened."""
