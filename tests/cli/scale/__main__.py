@@ -201,8 +201,8 @@ def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str 
     empty = end.descriptors
 
     def left(most: int) -> Callable[[], bool]:
-        # Two for each session, and the connections to -R, which these clients never answer.
-        return lambda: end.descriptors <= empty + 2 * most + ASKED
+        # Two for each session, the connections to -R, which these clients never answer, and some of the program itself.
+        return lambda: end.descriptors <= empty + 2 * most + ASKED + 20
 
     def reloaded(times: int) -> Callable[[], bool]:
         return lambda: end.said("read the configuration again") >= times
