@@ -6,12 +6,15 @@ from typing import Final
 
 import trio
 
-__all__ = ["Turns"]
+__all__ = ["ENDING", "Turns"]
 
 SLICE: Final = 32
-"""Pieces of work before the other tasks get their turn. A piece is ten microseconds (a session told to a view) to a
-hundred (one that is ended), and its consequences in the following passes are as much again: a pass stays below ten
-milliseconds, and the passes themselves cost little beside the work."""
+"""Pieces of work before the other tasks get their turn. A piece is some ten microseconds, such as a session told to a
+view: a pass stays below a few milliseconds, and the passes themselves cost little beside the work."""
+
+ENDING: Final = 8
+"""Pieces that a session is which is ended: over all tasks that this sets off it takes half a millisecond and more, and
+they all have their next step in the same pass."""
 
 
 class Turns:
@@ -23,8 +26,9 @@ class Turns:
     def __init__(self) -> None:
         self._done = 0
 
-    async def done(self) -> None:
-        """A piece of work is done. Most calls return immediately."""
-        self._done += 1
-        if self._done % SLICE == 0:
+    async def done(self, pieces: int = 1) -> None:
+        """A piece of work is done, or several. Most calls return immediately."""
+        self._done += pieces
+        if self._done >= SLICE:
+            self._done = 0
             await trio.lowlevel.checkpoint()

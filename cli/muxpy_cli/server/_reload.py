@@ -9,7 +9,7 @@ import trio
 
 import muxpy
 
-from .._turns import Turns
+from .._turns import ENDING, Turns
 from ..access import Forbidden
 from ..wire import Refused
 from ._peer import NOT_WELCOME
@@ -48,6 +48,7 @@ async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Conso
     for peer in peers:
         if peer.revoked:
             _revoke(peer, bindings.of(peer), console)
+            await turns.done(ENDING)
         else:
             await _look_at_targets(peer, turns, console)
             await _look_at_bindings(peer, bindings.of(peer), turns)

@@ -14,7 +14,7 @@ import trio
 from .._errors import describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
-from .._turns import Turns
+from .._turns import ENDING, Turns
 from ..net import bind_streams, guard
 from ..view import Snapshot
 from ..wire import Refused
@@ -252,7 +252,7 @@ class Server:
             for peer in self._peers:
                 peer.ending.set()  # or their streams would be waited for like a connection
                 nursery.start_soon(_end_in_order, peer)
-                await turns.done()
+                await turns.done(ENDING)
         while self._peers:
             await self._ended.park()
 

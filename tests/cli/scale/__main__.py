@@ -21,8 +21,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, suppress
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,19 +34,21 @@ from tests.frame import wire
 from ..program import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 BOUND: Final = 50.0
 """Milliseconds that nothing may hold up the event loop for."""
 
-MANY: Final = 9_900
+MANY: Final = 9_800
 """Two descriptors for each, and most systems allow 20,000 at the most."""
 
 UNLIMITED: Final = ["--max-sessions", "1000000", "--max-forwards", "1000000", "--max-streams", "1000000"]
-ASKED: Final = 300
+ASKED: Final = 100
 """Remote forwards that are connected to."""
-QUIET: Final = 1.0
-"""Seconds without a longer pass after which what was asked for is over."""
+SETTLING: Final = 2.0
+"""Seconds that are still watched when what was asked for has happened."""
+PATIENCE: Final = 300.0
+"""Seconds for it to happen."""
 
 
 class Client:
@@ -104,23 +108,44 @@ class Listening:
     def __init__(self, process: subprocess.Popen[str], passes: Path) -> None:
         self.process = process
         self._passes = passes
-        self.port = int(re.search(r":(\d+) ", self._line("listening on"))[1])  # type: ignore[index]
+        self._lines: list[str] = []
+        threading.Thread(target=self._follow, daemon=True).start()
+        self._until(lambda: self.said("listening on") > 0)
+        match = re.search(r"listening on \S*:(\d+)", "".join(self._lines))
+        assert match is not None
+        self.port = int(match[1])
         self.rows: dict[str, list[str]] = {}
         self.worst = 0.0
 
-    def _line(self, text: str) -> str:
+    def _follow(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if text in line:
-                return line
-        raise EOFError(text)
+        self._lines.extend(self.process.stdout)
+
+    def said(self, text: str) -> int:
+        """How many lines there were with it."""
+        return sum(text in line for line in list(self._lines))
+
+    @property
+    def descriptors(self) -> int:
+        """How many are open. 0 once it has ended."""
+        with suppress(FileNotFoundError, PermissionError):
+            return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return 0
+
+    @staticmethod
+    def _until(true: Callable[[], bool]) -> None:
+        limit = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < limit
+            time.sleep(0.05)
 
     @contextmanager
-    def watched(self, what: str) -> Iterator[None]:
-        """Measure the block, and what it has set off until all is quiet again."""
+    def watched(self, what: str, done: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Measure the block, and what it has set off until that is `done`."""
         begun, cpu = time.monotonic(), self._cpu()
         yield
-        self._until_quiet()
+        self._until(done)
+        time.sleep(SETTLING)
         passes = [(took, used) for at, took, used in self._read() if at >= begun]
         wall, used = (max((one[of] for one in passes), default=0.0) for of in (0, 1))
         self.worst = max(self.worst, used)
@@ -131,17 +156,12 @@ class Listening:
         lines = self._passes.read_text().splitlines()
         return [(float(at), float(took), float(used)) for at, took, used in map(str.split, lines)]
 
-    def _until_quiet(self) -> None:
-        before = self._cpu()
-        while True:
-            time.sleep(QUIET)
-            now = self._cpu()
-            if now - before < QUIET / 5:
-                return
-            before = now
-
     def _cpu(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        """Seconds of the processor that it has used. Not a number once it has ended."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            return nan
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def status(self) -> dict[str, Any]:
@@ -178,6 +198,15 @@ def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str 
     """Everything that the listening end does with all of its sessions."""
     clients: list[Client] = []
     ports: list[int] = []
+    empty = end.descriptors
+
+    def left(most: int) -> Callable[[], bool]:
+        # Two for each session, the connections to -R, which these clients never answer, and some of the program itself.
+        return lambda: end.descriptors <= empty + 2 * most + ASKED + 20
+
+    def reloaded(times: int) -> Callable[[], bool]:
+        return lambda: end.said("read the configuration again") >= times
+
     with end.watched(f"{sessions:,} logins, a -R each"):
         for number in range(sessions):
             clients.append(Client(end.port, number, who[number]))
@@ -190,25 +219,27 @@ def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str 
         asked = [socket.create_connection(("127.0.0.1", port)) for port in ports[:ASKED]]
     for one in asked:
         one.close()
-    with end.watched("SIGHUP, nothing changed"):
+    with end.watched("SIGHUP, nothing changed", reloaded(1)):
         end.process.send_signal(signal.SIGHUP)
     if file is not None:
-        half = file.read_text().splitlines(keepends=True)
-        file.write_text("".join(half[: len(half) // 4 * 2]))
-        with end.watched("SIGHUP, half of the users revoked"):
+        text = file.read_text()
+        lines = text.splitlines(keepends=True)
+        file.write_text("".join(lines[: len(lines) // 4 * 2]))
+        with end.watched("SIGHUP, half of the users revoked", left(sessions // 2)):
             end.process.send_signal(signal.SIGHUP)
-    with end.watched("all clients gone at one moment"):
+        file.write_text(text)
+        with end.watched("SIGHUP, all users back", reloaded(3)):
+            end.process.send_signal(signal.SIGHUP)
+    with end.watched("all clients gone at one moment", left(0)):
         for client in clients:
             client.close()
     clients.clear()
-    with end.watched("the same again"):
+    with end.watched(f"{sessions // 2:,} logins"):
         for number in range(sessions // 2):
             clients.append(Client(end.port, number, who[number]))
             clients[-1].bind()
-    with end.watched("SIGTERM: graceful shutdown"):
+    with end.watched("SIGTERM: graceful shutdown", lambda: end.process.poll() is not None):
         end.process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            end.process.wait(0.5)
 
 
 def main() -> int:
