@@ -150,6 +150,8 @@ async def test_one_visit_begins_in_each_turn_of_the_loop(mock_clock: trio.testin
             counts.append(len(built.visits))
 
     async with house() as built:
+        await trio.testing.wait_all_tasks_blocked()
+        built.worked += 1  # before anybody came: no reason to start many
         for _ in range(20):
             built.connect()
         trio.lowlevel.add_instrument(turns := Turns())

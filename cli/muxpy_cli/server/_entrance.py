@@ -67,7 +67,7 @@ class Entrance:
         self._waiting = Waiting[Arrival](trio.current_time, min(LINE, descriptors // SHARE))
         self._news = trio.Event()
         self._work = work
-        self._worked = work()  # until the last turn in which visits could begin
+        self._worked = work()  # when it was looked at last
         # An epoll of our own inside Trio's: waiting with a task for each connection would make silence expensive.
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
         self._silent: dict[int, Arrival] = {}  # by descriptor
@@ -137,6 +137,7 @@ class Entrance:
             else:
                 with trio.CancelScope(deadline=self._waiting.look_again()):
                     await self._news.wait()
+                self._worked = self._work()  # what was done meanwhile was not one turn
 
     def _send_away(self) -> bool:
         """Those whose time is over; whether there were any."""
