@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from muxpy_cli._errors import Failure
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Snapshot, serve_metrics
-from muxpy_cli.view._http import MAX_CONNECTIONS, MAX_HEAD
+from muxpy_cli.view._http import HEAD_LIMIT, MAX_CONNECTIONS, MAX_HEAD
 from muxpy_cli.view._metrics import MAX_SERIES
 
 from .view_helpers import STARTED, forward, session, snapshot
@@ -233,7 +233,7 @@ async def test_a_client_that_says_nothing_is_cut_off(autojump_clock: trio.testin
         await stream.send_all(b"GET /metr")
         started = trio.current_time()
         assert await stream.receive_some() == b""
-        assert trio.current_time() - started == pytest.approx(10)
+        assert trio.current_time() - started == pytest.approx(HEAD_LIMIT)
 
 
 async def test_clients_that_reset_do_no_harm() -> None:
@@ -246,16 +246,30 @@ async def test_clients_that_reset_do_no_harm() -> None:
         assert (await get(port, "/healthz")).status == 200
 
 
-async def test_there_is_a_limit_on_connections() -> None:
-    async with serving() as port:
-        waiting = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
-        await trio.testing.wait_all_tasks_blocked()
-        async with await trio.open_tcp_stream("127.0.0.1", port) as one_more:
-            assert await one_more.receive_some() == b""
-        await waiting.pop().aclose()
+async def test_silent_connections_make_room_the_longest_first(mock_clock: trio.testing.MockClock) -> None:
+    async with serving() as port:  # where no time passes, so nobody goes because of a time limit
+        silent = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
         await trio.testing.wait_all_tasks_blocked()
         assert (await get(port, "/healthz")).status == 200
-        for stream in waiting:
+        assert await silent[0].receive_some() == b""
+        silent.append(await trio.open_tcp_stream("127.0.0.1", port))
+        await trio.testing.wait_all_tasks_blocked()
+        await silent[2].send_all(b"GET /healthz HTTP/1.0\r\n\r\n")  # nobody else had to go
+        assert (await silent[2].receive_some()).startswith(b"HTTP/1.1 200 ")
+        for stream in silent:
+            await stream.aclose()
+
+
+async def test_whoever_has_asked_makes_room_after_those_who_say_nothing(mock_clock: trio.testing.MockClock) -> None:
+    async with serving() as port:
+        asking = await trio.open_tcp_stream("127.0.0.1", port)
+        silent = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MAX_CONNECTIONS - 1)]
+        await asking.send_all(b"GET /healthz HTTP/1.0\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        silent.append(await trio.open_tcp_stream("127.0.0.1", port))
+        await trio.testing.wait_all_tasks_blocked()
+        assert await silent[0].receive_some() == b""
+        for stream in (asking, *silent):
             await stream.aclose()
 
 

@@ -26,12 +26,16 @@ __all__ = ["serve_metrics"]
 
 log = logging.getLogger("muxpy.metrics")
 
+HEAD_LIMIT: Final = 2.0
+"""Seconds for the head of the request, which a monitor sends as one packet."""
 TIME_LIMIT: Final = 10.0
 """Seconds for a connection from its first byte to its end."""
 LINGER: Final = 1.0
 """Seconds for the client to close after the answer. If this end closed first with something still unread, the system
 would reset the connection, and the answer could be lost on the way."""
 MAX_CONNECTIONS: Final = 64
+"""One more, and the connection that has waited longest for its request's head makes room: a monitor sends its own
+immediately. If newcomers were turned away instead, whoever says nothing would take /healthz from everybody."""
 MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's head."""
 RECEIVE_SIZE: Final = 4096
@@ -79,7 +83,7 @@ class _Answer:
 
 class _Server:
     def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
-        self._connections = 0
+        self._connections: dict[trio.CancelScope, None] = {}  # the oldest first, and those with a request last
         self._pages: dict[bytes, Callable[[str], _Answer]] = {
             b"/metrics": partial(_metrics, registry),
             b"/healthz": lambda _: _words(200, "ok"),
@@ -87,26 +91,40 @@ class _Server:
         }
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one connection. Of more than MAX_CONNECTIONS at once, the last are closed without an answer."""
-        if self._connections >= MAX_CONNECTIONS:
-            await stream.aclose()
-            return
-        self._connections += 1
+        """Answer one connection."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._make_room()
+        scope = trio.CancelScope(deadline=trio.current_time() + HEAD_LIMIT)
+        ends_by = trio.current_time() + TIME_LIMIT
+        self._connections[scope] = None
         try:
             async with stream:
-                with trio.move_on_after(TIME_LIMIT):
-                    await self._answer(stream, h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD))
+                with scope:
+                    await self._answer(stream, partial(self._has_asked, scope, ends_by))
         except trio.BrokenResourceError:
             pass  # the client has gone
         finally:
-            self._connections -= 1
+            self._connections.pop(scope, None)
 
-    async def _answer(self, stream: trio.SocketStream, connection: h11.Connection) -> None:
+    def _make_room(self) -> None:
+        longest = next(iter(self._connections))
+        del self._connections[longest]  # now: it ends with the next turn only
+        longest.cancel()
+
+    def _has_asked(self, scope: trio.CancelScope, ends_by: float) -> None:
+        """It has the whole time for its answer, and makes room after those that have not asked for anything."""
+        scope.deadline = ends_by
+        if self._connections.pop(scope, 0) is None:  # else it has made room just now
+            self._connections[scope] = None
+
+    async def _answer(self, stream: trio.SocketStream, has_asked: Callable[[], None]) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         with_body = True
         try:
             request = await _request(stream, connection)
             if request is None:
                 return
+            has_asked()
             with_body = request.method != b"HEAD"
             answer = self._page(request)
         except h11.RemoteProtocolError as error:
