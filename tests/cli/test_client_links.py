@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +14,9 @@ import trio
 import trio.testing
 
 import muxpy
+from muxpy_cli._errors import Unreachable
 from muxpy_cli._options import ConnectOptions
+from muxpy_cli.client import _links
 from muxpy_cli.client._links import Links, NoSession
 from muxpy_cli.client._local import LocalForward
 from muxpy_cli.client._remote import RemoteForward
@@ -76,6 +81,35 @@ async def test_without_another_session_a_connection_waits_for_as_long_as_it_may(
     with pytest.raises(NoSession):
         await links_with(FakeSession(1, going_away=True)).open_stream(Purpose.CONNECT)
     assert trio.current_time() - begun == OPTIONS.connect_wait
+
+
+async def test_the_first_new_attempt_comes_within_a_second_and_all_are_spread(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 400
+    attempts: dict[int, list[float]] = defaultdict(list)
+
+    @asynccontextmanager
+    async def refused(*_: object, slot: int, **__: object) -> AsyncIterator[muxpy.Session]:
+        attempts[slot].append(trio.current_time())
+        raise Unreachable("crowded")
+        yield
+
+    monkeypatch.setattr(_links, "open_session", refused)
+    links = links_with(options=replace(OPTIONS, sessions=count))
+    async with trio.open_nursery() as nursery:
+        for link in links.links:
+            nursery.start_soon(links.run, link)
+        await trio.sleep(8)
+        nursery.cancel_scope.cancel()
+    firsts = [times[1] - times[0] for times in attempts.values()]
+    assert len(firsts) == count
+    assert max(firsts) <= 1
+    for quarter in range(4):  # each has a quarter of them, give or take five times the deviation
+        assert sum(quarter <= 4 * wait < quarter + 1 for wait in firsts) > 50
+    for times in attempts.values():
+        waits = [after - before for before, after in itertools.pairwise(times)]
+        assert all(2 ** (number - 1) <= wait <= 2**number for number, wait in enumerate(waits[1:], 1))
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, run, running, tunnel
+from .program import COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, reset, run, running, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,8 +129,25 @@ async def test_a_listener_that_is_no_muxpy() -> None:
 
 async def test_a_listener_that_closes_might_want_tls() -> None:
     async with Server(trio.aclose_forcefully) as server:
-        complaint = await fails("connect", f"localhost:{server.port}", "-L", "0:localhost:1")
+        # Without a retry: if it closes so early that the system resets the connection, it may only be crowded.
+        complaint = await fails("connect", f"localhost:{server.port}", "-L", "0:localhost:1", "--max-retries", "0")
     assert "--tls?" in complaint
+
+
+async def test_a_listener_that_drops_the_first_connections_is_tried_again() -> None:
+    dropped: list[trio.SocketStream] = []
+
+    async def drop(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1)
+        dropped.append(stream)
+        reset(stream)
+
+    with trio.fail_after(LIMIT):
+        async with Server(drop) as server, running("connect", f"localhost:{server.port}", "-L", "0:x:1") as connecting:
+            line = await connecting.line("trying again in")
+            assert "has closed the connection without an answer (does it want --tls?)" in line
+            while len(dropped) < 2:  # noqa: ASYNC110 - it comes from another process
+                await trio.sleep(0.02)
 
 
 async def test_the_end_of_the_session_is_told_and_a_new_one_tried() -> None:

@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "Links", "NoSession"]
 
-FIRST_DELAY: Final = 0.5
-"""Seconds to wait at most before the first new attempt; each failure doubles it."""
+FIRST_DELAY: Final = 1.0
+"""Seconds within which the first new attempt is made, at a random time: after a restart of the server all its clients
+come back, and this spreads them evenly. Each failure doubles it."""
 MAX_DELAY: Final = 30.0
 """Seconds between attempts at most: a server that comes back is found within this."""
 SOON: Final = 1.0
 """Seconds between attempts while a connection waits for a session: whoever is there should not wait half a minute for
 a network that has come back."""
-NOT_ALLOWED_DELAY: Final = 330.0
-"""Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back. So
-long, because the listening end counts failures for five minutes, and shuts out the address of who has too many, where
-others may be as well."""
+NOT_ALLOWED_DELAY: Final = 60.0
+"""Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back, but
+only if somebody mends it there."""
 STABLE: Final = 10.0
 """Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
 and drops them would be asked twice a second."""
@@ -234,7 +234,10 @@ class Links:
                 return
             if trio.current_time() - begun >= STABLE:
                 delay = FIRST_DELAY
-            await self._wait(link, reason, NOT_ALLOWED_DELAY if not_allowed else delay, hurry=not not_allowed)
+            if not_allowed:
+                await self._wait(link, reason, random.uniform(1, 1.5) * NOT_ALLOWED_DELAY, hurry=False)
+            else:
+                await self._wait(link, reason, _jittered(delay), hurry=True)
             delay = min(2 * delay, MAX_DELAY)
 
     async def _use(self, link: Link, session: muxpy.Session) -> str:
@@ -262,14 +265,12 @@ class Links:
         self._console.complain("the session has used up its stream ids: a new one takes over", event="ids_used_up")
         await session.aclose()
 
-    async def _wait(self, link: Link, reason: str, delay: float, *, hurry: bool) -> None:
+    async def _wait(self, link: Link, reason: str, seconds: float, *, hurry: bool) -> None:
         """With `hurry`, less if somebody waits for a session."""
         link.attempts += 1
         most = self._options.max_retries
         if most is not None and link.attempts > most:
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
-        # Jitter, or all clients of a server that comes back would come back with it.
-        seconds = delay * (random.uniform(0.5, 1) if hurry else random.uniform(1, 1.5))
         when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} minutes"
         self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts, event="disconnected")
         reloads = self._reloads
@@ -290,3 +291,8 @@ class Links:
                     nursery.start_soon(link.session.aclose)
         for link in self.links:
             await link.over.wait()
+
+
+def _jittered(delay: float) -> float:
+    """Exponential backoff with jitter, or all clients of a server that comes back would come back together."""
+    return delay * random.uniform(0 if delay == FIRST_DELAY else 0.5, 1)

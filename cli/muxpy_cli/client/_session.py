@@ -29,8 +29,8 @@ __all__ = ["Credentials", "open_session"]
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
 
-HELLO_TIMEOUT: Final = 40.0
-"""Seconds for the answer to HELLO: the listening end takes up to half a minute to refuse who has failed before."""
+HELLO_TIMEOUT: Final = 15.0
+"""Seconds for the answer to HELLO: the listening end answers or hangs up within ten, however crowded it is."""
 
 _NOT_TRUSTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -148,8 +148,11 @@ def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseExcept
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
         # Certificates were fine: it may have too much to do, or be about to end.
         return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
-    text = describe(error).removesuffix("; does it expect TLS?")  # which is said in the program's words
     hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
+    if isinstance(cause, ConnectionError):
+        # So ends whoever has to make room in a crowd, such as all clients of a server that was started again.
+        return Unreachable(f"{options.address} has closed the connection without an answer{hint}")
+    text = describe(error).removesuffix("; does it expect TLS?")  # which is said in the program's words
     return Failure(f"{options.address} does not answer as a muxpy: {text}{hint}")
 
 
