@@ -44,6 +44,8 @@ class QuietSession:
     """A session in which nothing happens."""
 
     tls = None
+    going_away = False
+    end = None
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -57,7 +59,7 @@ class QuietSession:
     def kill(self, error: BaseException) -> None:
         self.said.append(str(error))
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, announce: bool = False) -> None:
         await trio.lowlevel.checkpoint()
 
 

@@ -96,7 +96,7 @@ async def test_a_heartbeat_before_the_login_is_answered_after_it() -> None:
             assert frame is not None
             names.append((frame.name, frame.stream_id))
         assert ("RST", 3) not in names
-        assert house.server.snapshot().totals.sessions == 1
+        assert (await house.server.snapshot()).totals.sessions == 1
 
 
 async def test_a_stranger_who_sends_much_is_cut_off() -> None:
@@ -147,7 +147,7 @@ async def test_a_wrong_token_is_answered_late_and_gives_its_place_back_meanwhile
     async with house.open(), trio.open_nursery() as nursery:
         begun = trio.current_time()
         nursery.start_soon(ask, "wrong", b"forbidden")
-        while not house.server.snapshot().totals.auth_failures:  # noqa: ASYNC110 - a figure has no event
+        while not (await house.server.snapshot()).totals.auth_failures:  # noqa: ASYNC110 - a figure has no event
             await trio.sleep(0.01)
         assert "the token is not known here" in house.lines[-1]
         nursery.start_soon(ask, "right", b"alice")
