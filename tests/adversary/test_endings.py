@@ -76,8 +76,7 @@ async def test_a_bug_ends_the_session_and_comes_out_of_it(
                     sent += 2 * len(PIECE)
                     await scene.send(wire.data(scene.honest, b"x"), *[wire.data(waiting, PIECE)] * 2)
                 await trio.lowlevel.checkpoint()
-            await until(lambda: scene.goaway is not None)
-            while not scene.ended.is_set():  # the last words have been read, and the session lingers
+            while not scene.ended.is_set():  # the last words are on their way, or read, and the session lingers
                 await wait_all_tasks_blocked()
                 mock_clock.jump(LINGER)
             end = await scene.session.wait()

@@ -159,4 +159,4 @@ async def strangers_who_say_nothing(folder: Path) -> None:
             nursery.start_soon(trickle, ports[0])
             nursery.start_soon(real_client, ports[0])
             nursery.start_soon(real_client, ports[1], "--tls-ca", tls[1])
-        assert (await plain.snapshot())["sessions"] == []
+        await plain.until(lambda found: not found["sessions"])
