@@ -30,6 +30,7 @@ RUNS: Final = {
     "fuzz": "make fuzz",
     "memory": "python -m tests.adversary",
     "turns": "python -m tests.adversary",
+    "door": "python -m tests.door",
 }
 """What makes each table."""
 PLOT: Final = "soak.svg"

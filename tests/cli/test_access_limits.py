@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxpy_cli.access import Throttle, TokenBucket
+from muxpy_cli.access import TokenBucket, network_of
 
 
 class Clock:
@@ -77,55 +77,7 @@ def test_takers_who_wait_keep_to_the_rate(sizes: list[int], rate: int, burst: in
     assert clock.now - start == pytest.approx(max(0.0, (sum(sizes) - burst) / rate), rel=1e-6, abs=1e-6)
 
 
-# ---- Throttle ----
-
-
-def test_delays_double_up_to_a_limit() -> None:
-    throttle = Throttle(Clock())
-    assert throttle.delay("192.0.2.1") == 0.0
-    delays = []
-    for _ in range(7):
-        throttle.failed("192.0.2.1")
-        delays.append(throttle.delay("192.0.2.1"))
-    assert delays == [1, 2, 4, 8, 16, 30, 30]
-    assert throttle.delay("192.0.2.2") == 0.0
-    assert throttle.failures == 7
-
-
-def test_too_many_failures_block_until_some_time_without_any() -> None:
-    clock = Clock()
-    throttle = Throttle(clock)
-    for _ in range(9):
-        throttle.failed("192.0.2.1")
-    assert not throttle.blocked("192.0.2.1")
-    throttle.failed("192.0.2.1")
-    assert throttle.blocked("192.0.2.1")
-    assert not throttle.blocked("192.0.2.2")
-    clock.now += 299
-    assert throttle.blocked("192.0.2.1")
-    clock.now += 1
-    assert not throttle.blocked("192.0.2.1")
-    assert throttle.delay("192.0.2.1") == 0.0
-    throttle.failed("192.0.2.1")
-    assert throttle.delay("192.0.2.1") == 1.0
-
-
-def test_success_forgives() -> None:
-    throttle = Throttle(Clock())
-    for _ in range(20):
-        throttle.failed("192.0.2.1")
-    throttle.succeeded("192.0.2.1")
-    throttle.succeeded("192.0.2.9")
-    assert throttle.delay("192.0.2.1") == 0.0
-    assert not throttle.blocked("192.0.2.1")
-    assert throttle.failures == 20
-
-
-def test_many_failures_do_not_overflow() -> None:
-    throttle = Throttle(Clock())
-    for _ in range(5000):
-        throttle.failed("192.0.2.1")
-    assert throttle.delay("192.0.2.1") == 30.0
+# ---- What counts as one address ----
 
 
 @pytest.mark.parametrize(
@@ -139,21 +91,5 @@ def test_many_failures_do_not_overflow() -> None:
         ("/run/muxpy.sock", "/run/muxpy.sock", True),
     ],
 )
-def test_whose_failures_count_together(one: str, other: str, same: bool) -> None:
-    throttle = Throttle(Clock())
-    throttle.failed(one)
-    assert throttle.delay(other) == (1.0 if same else 0.0)
-
-
-def test_the_table_is_bounded_and_keeps_the_latest() -> None:
-    throttle = Throttle(Clock())
-    throttle.failed("192.0.2.1")
-    throttle.failed("192.0.2.2")
-    for number in range(5000):
-        throttle.failed(f"10.0.{number // 256}.{number % 256}")
-        if number % 1000 == 0:
-            throttle.failed("192.0.2.1")
-    assert len(throttle) == 4096
-    assert throttle.delay("192.0.2.1") > 0
-    assert throttle.delay("192.0.2.2") == 0.0
-    assert throttle.failures == 5007
+def test_whose_connections_count_together(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same

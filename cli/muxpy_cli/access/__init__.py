@@ -1,5 +1,6 @@
 """Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
 
+from ._addresses import network_of
 from ._bucket import TokenBucket
 from ._certificates import (
     certificate_names,
@@ -20,7 +21,6 @@ from ._rules import (
     parse_bind_rule,
     parse_target_rule,
 )
-from ._throttle import Throttle, network_of
 from ._tls import ALPN, client_context, negotiated, server_context
 from ._token_file import add_user, list_users, remove_user
 from ._tokens import is_hash, is_token, new_token, read_token, token_file_warning, token_hash
@@ -35,7 +35,6 @@ __all__ = [
     "Limits",
     "RuleError",
     "TargetRule",
-    "Throttle",
     "TokenBucket",
     "User",
     "UserTableError",

@@ -6,7 +6,17 @@ import ipaddress
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["LOOPBACK", "UNSPECIFIED", "Ip", "IpNetwork", "is_numeric", "is_special", "parse_ip", "parse_network"]
+__all__ = [
+    "LOOPBACK",
+    "UNSPECIFIED",
+    "Ip",
+    "IpNetwork",
+    "is_numeric",
+    "is_special",
+    "network_of",
+    "parse_ip",
+    "parse_network",
+]
 
 Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -53,6 +63,15 @@ def parse_network(text: str) -> IpNetwork:
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         return ipaddress.IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network
+
+
+def network_of(address: str) -> str:
+    """What counts as one client's address: it itself, or for IPv6 the network of 64 bits that it lies in, all of which
+    a single machine has."""
+    ip = parse_ip(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((ip, 64), strict=False))
+    return str(ip) if ip else address
 
 
 def is_numeric(host: str) -> bool:

@@ -96,29 +96,36 @@ class Bound:
 
     async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
         """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
+
+        def taken(connection: socket.socket, _: object) -> None:
+            nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+
+        await self.take_all(taken)
+
+    async def take_all(self, taken: Callable[[socket.socket, Any], None]) -> None:
+        """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. For
+        those who decide what a connection may cost before there is a task for it."""
         try:
             async with trio.open_nursery() as accepting:
                 for listener in self.sockets:
-                    accepting.start_soon(_accept, listener, handler, nursery)
+                    accepting.start_soon(_accept, listener, taken)
         finally:
             self.close()
 
 
-async def _accept(
-    listener: socket.socket, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery
-) -> None:
+async def _accept(listener: socket.socket, taken: Callable[[socket.socket, Any], None]) -> None:
     while listener.fileno() >= 0:  # else it was closed before the cancellation has come here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
             try:
-                connection, _address = listener.accept()
+                connection, address = listener.accept()
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     await trio.sleep(PAUSE)
                 elif error.errno not in SKIPPED and listener.fileno() >= 0:
                     raise
                 break
-            nursery.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+            taken(connection, address)
 
 
 async def bind_streams(endpoint: Endpoint) -> Bound:

@@ -1,8 +1,7 @@
-"""The way in: TLS, a bounded greeting, and who it is that comes."""
+"""Who it is that comes: TLS, the greeting, and the users that there are."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,25 +10,25 @@ import trio
 import muxpy
 
 from .._errors import describe
-from ..access import Throttle, User, Users, certificate_names, server_context
-from ..relay import refuse
+from ..access import User, Users, certificate_names, server_context
 from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer, unpack_text
-from ._waiting import Waiting
+from ._refusals import Refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from .._options import ListenOptions
     from ..wire import Message
+    from ._tally import Kind
 
 __all__ = ["Door", "Greeting", "NotWelcome"]
 
-GREETING_TIMEOUT: Final = 10.0
-"""Seconds for the TLS handshake and the greeting together."""
-
 
 class NotWelcome(Exception):
-    """The connection ends here; the message says why, for the log."""
+    """The connection ends here; `reason` says why, and `kind` how it is counted, for the log."""
+
+    def __init__(self, reason: str, kind: Kind = "strange") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.kind: Final = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,9 @@ class Door:
 
     def __init__(self, options: ListenOptions) -> None:
         """Raises Failure if a file is not as it should be."""
-        self.throttle = Throttle(trio.current_time)
-        self._waiting = Waiting()
+        self.refusals = Refusals()
+        self.strangers = muxpy.SessionGroup()
+        """Those who have not said who they are: together they have one turn of the loop."""
         self.use(options)
 
     def use(self, options: ListenOptions) -> None:
@@ -62,20 +62,6 @@ class Door:
         self.wants_user = options.tokens is not None or bool(users)
         self._by_certificate = options.tls is not None and options.tls.client_ca is not None
 
-    @property
-    def waiting(self) -> int:
-        """Connections that have not said who they are."""
-        return len(self._waiting)
-
-    @contextmanager
-    def holding_place(self, host: str, give_up: Callable[[], None]) -> Iterator[None]:
-        """Count a connection that has not said who it is. If there are too many, `give_up` of another one is called.
-        Raises NotWelcome if the host has failed too often."""
-        if self.throttle.blocked(host):
-            raise NotWelcome("too many failures to say who it is; it has to wait some minutes")
-        with self._waiting.holding_place(host, give_up):
-            yield
-
     async def read(self, stream: muxpy.Stream) -> Message:
         """Read a greeting. Raises NotWelcome if it is none."""
         try:
@@ -86,23 +72,16 @@ class Door:
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
             raise NotWelcome(str(error)) from None
         except trio.BrokenResourceError as error:
-            raise NotWelcome(f"it went away: {describe(error)}") from error
+            raise NotWelcome(f"it went away: {describe(error)}", "left") from error
         return message
 
-    async def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message, host: str) -> Greeting:
-        """Who it is that has sent a greeting. Raises NotWelcome, after having told the client."""
+    def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
+        """Who it is that has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is none."""
         try:
-            greeting = self._recognise(session, stream, message)
+            return self._recognise(session, stream, message)
         except WireError as error:
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
             raise NotWelcome(str(error)) from None
-        except Refused as refused:
-            self.throttle.failed(host)
-            await trio.sleep(self.throttle.delay(host))
-            await refuse(stream, refused)
-            raise NotWelcome(refused.reason) from None
-        self.throttle.succeeded(host)
-        return greeting
 
     def _recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
         token = unpack_text(message, "token", most=200)

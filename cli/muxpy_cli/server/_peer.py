@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
+import muxpy
+
 from ..access import Forbidden, Grants, Limits, TokenBucket, negotiated
-from ..relay import Account
+from ..relay import RESET_RATE, Account
 from ..specs import UnixPath
 from ..view import SessionState
 from ..wire import Refused
 from ._policy import UserPolicy
 
 if TYPE_CHECKING:
-    import muxpy
-
     from .._options import ListenOptions
     from ..access import User
     from ..specs import Endpoint
@@ -37,6 +37,8 @@ class Usage:
         self.forwards = 0
         self.policy = UserPolicy(name, lambda: self.grants)
         self.bucket = _bucket(limits.rate)
+        # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
+        self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
 
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""

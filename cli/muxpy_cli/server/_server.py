@@ -17,11 +17,13 @@ from ..view import Snapshot, Totals
 from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door
+from ._entrance import Entrance
 from ._exposure import check_address, check_bound
 from ._idle import watch_idle
 from ._peer import Peer, Usage, what_holds_for
 from ._reload import look_again
 from ._streams import Streams
+from ._tally import Tally
 from ._visit import Visit
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ..net import Bound
     from ..view import Console
     from ._door import Greeting
+    from ._entrance import Arrival
 
 __all__ = ["Server"]
 
@@ -48,6 +51,8 @@ class Server:
         self._console = console
         self.trace = trace
         self._door = Door(options)
+        self.tally = Tally(console)
+        self.entrance = Entrance(self._visit, self.tally)
         self._peers: dict[muxpy.Session, Peer] = {}
         self._usages: dict[str, Usage] = {}
         self._bindings = Bindings(self._pick, console)
@@ -71,6 +76,7 @@ class Server:
         check_bound(self._options, self._bound)
         async with trio.open_nursery() as nursery:
             self._bindings.run_in(nursery)
+            nursery.start_soon(self.tally.run)
             nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(
@@ -80,15 +86,15 @@ class Server:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
-                await self._bound.serve(self._visit, nursery)
+                await self.entrance.serve(self._bound, nursery)
             while self._peers:
                 await self._ended.park()
             nursery.cancel_scope.cancel()
 
     # ---- sessions ----
 
-    async def _visit(self, stream: trio.SocketStream) -> None:
-        await Visit(self, self._door, stream, self._console, self._options).run()
+    async def _visit(self, arrival: Arrival) -> None:
+        await Visit(self, self._door, arrival, self._console, self._options).run()
 
     def admit(self, session: muxpy.Session, greeting: Greeting, name: str, nursery: trio.Nursery) -> Peer:
         """Make a peer of a session whose client is known. Raises Refused."""
@@ -229,7 +235,7 @@ class Server:
                 connections=self._ended_totals["connections"] + sum(peer.account.total for peer in peers),
                 failed=self._ended_totals["failed"] + sum(peer.account.failed for peer in peers),
                 refused=self.streams.refused,
-                auth_failures=self._door.throttle.failures,
+                auth_failures=self._door.refusals.count,
                 received=self._ended_totals["received"] + sum(one.received for one in sessions),
                 sent=self._ended_totals["sent"] + sum(one.sent for one in sessions),
             ),

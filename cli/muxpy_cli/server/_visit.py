@@ -1,10 +1,10 @@
-"""One connection to the listening end, from its first byte to its last."""
+"""One connection to the listening end, from its place at the door to its last byte."""
 
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+import ssl
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -12,129 +12,157 @@ import muxpy
 
 from .._errors import Failure, describe, the_cause
 from .._identity import program_version
-from ..net import peer_of
-from ..relay import GRACE, RESET_RATE, refuse, serve_streams
-from ..specs import Address
+from ..relay import GRACE, refuse
 from ..wire import Refused, pack
-from ._door import GREETING_TIMEOUT, NotWelcome
+from ._door import NotWelcome
+from ._entrance import CROWDED, TOO_LATE
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
     from ..view import Console
     from ._door import Door
+    from ._entrance import Arrival
     from ._peer import Peer
     from ._server import Server
 
 __all__ = ["Visit"]
 
+LAST_WORDS: Final = 0.25
+"""Seconds for whoever is not let in to read why, and close: less than for a peer, since a place is held meanwhile."""
+
 
 class Visit:
     """One connection."""
 
-    def __init__(
-        self, server: Server, door: Door, stream: trio.SocketStream, console: Console, options: ListenOptions
-    ) -> None:
+    def __init__(self, server: Server, door: Door, arrival: Arrival, console: Console, options: ListenOptions) -> None:
         self._server = server
         self._door = door
-        self._stream = stream
+        self._arrival = arrival
+        self._name = arrival.name
         self._console = console
-        address = peer_of(stream)
-        self._host = address[0] if address is not None else "a local socket"
-        self._name = str(Address(*address)) if address is not None else self._host
         self._config = muxpy.SessionConfig(
             drain_timeout=options.drain,
             idle_timeout=options.session_idle_timeout or None,  # 0 is never
-            reset_rate=RESET_RATE,
+            wants_login=True,
             trace=server.trace,
         )
-        self._limit = trio.CancelScope(deadline=trio.current_time() + GREETING_TIMEOUT)
-        self._place = ExitStack()
         self._greeted = False
-        self._gave_up = False
+        self._turned_away = False
         self._peer: Peer | None = None
-        self._refusal: NotWelcome | None = None
         self._nursery: trio.Nursery
         self._session: muxpy.Session
 
     async def run(self) -> None:
         """Until the connection has ended. Raises nothing but a cancellation."""
+        arrival = self._arrival
         try:
-            with self._place, self._limit:
-                self._place.enter_context(self._door.holding_place(self._host, self._give_up))
+            with arrival.limit:
                 await self._serve()
-            if self._limit.cancelled_caught and not self._gave_up:
-                raise NotWelcome(f"it did not say within {GREETING_TIMEOUT:g} seconds who it is")
-            if self._refusal is not None:
-                raise self._refusal
-        except NotWelcome as error:
-            self._console.complain(f"{self._name} was not let in: {error}", peer=self._name, event="not_admitted")
+            if arrival.limit.cancelled_caught:
+                self._turn_away(NotWelcome(CROWDED, "dropped") if arrival.dropped else NotWelcome(TOO_LATE, "silent"))
         except Exception as error:
             self._tell(the_cause(error))
         finally:
-            self._stream.socket.close()
+            self._leave_place()
+            arrival.connection.close()
 
-    def _give_up(self) -> None:
-        self._gave_up = True
-        self._refusal = NotWelcome("it had to make room: too many connections have not said who they are")
-        self._limit.cancel()
+    def _leave_place(self) -> None:
+        self._server.entrance.leave(self._arrival)
+
+    def _turn_away(self, error: NotWelcome) -> None:
+        """Say why it is not let in; the first reason is the one that counts."""
+        if not self._turned_away:
+            self._turned_away = True
+            self._server.tally.add(error.kind, self._name, error.reason)
 
     def _tell(self, error: BaseException) -> None:
         if isinstance(error, Failure):
             self._console.error(str(error))
-        elif isinstance(error, OSError | trio.BrokenResourceError):
+        elif not isinstance(error, OSError | trio.BrokenResourceError):
+            self._console.error(f"connection from {self._name}: internal error: {error!r}", peer=self._name)
+        elif self._peer is None:
+            self._turn_away(_why(error))
+        else:
             self._console.news(
                 f"connection from {self._name}: {describe(error)}", peer=self._name, event="connection_failed"
             )
-        else:
-            self._console.error(f"connection from {self._name}: internal error: {error!r}", peer=self._name)
 
     async def _serve(self) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(self._arrival.connection))
         async with muxpy.open_session(
-            self._stream, client=False, ssl_context=self._door.context, config=self._config
+            stream,
+            client=False,
+            ssl_context=self._door.context,
+            config=self._config,
+            group=self._door.strangers,
         ) as self._session:
             end: muxpy.SessionEnd | None = None
             try:
                 async with trio.open_nursery() as self._nursery:
-                    self._nursery.start_soon(serve_streams, self._session, self._handle)
+                    self._nursery.start_soon(self._serve_streams)
                     end = await self._session.wait()
-                    if self._peer is None and isinstance(end.error, muxpy.ProtocolError):
-                        self._refusal = self._refusal or NotWelcome(end.error.reason)
                     if self._peer is not None:
                         self._peer.end()
-                    self._nursery.cancel_scope.deadline = trio.current_time() + GRACE
+                        self._nursery.cancel_scope.deadline = trio.current_time() + GRACE
             finally:
                 if self._peer is not None:
                     self._server.dismiss(self._peer, end)
+
+    async def _serve_streams(self) -> None:
+        error: BaseException | None = None
+        try:
+            await self._session.serve_streams(self._handle)
+        except muxpy.SessionClosed as closed:
+            error = closed.__cause__
+        if self._peer is None:
+            self._turn_away(_why(error))
+            limit = self._arrival.limit
+            limit.deadline = min(limit.deadline, trio.current_time() + LAST_WORDS)
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         if self._peer is not None:
             await self._server.streams.handle(self._peer, stream)
         elif self._greeted:
             # Who does not wait for the answer could have us keep what it sends on a thousand streams.
-            self._end(NotWelcome("it opened streams before it was let in"))
+            self._turn_away(NotWelcome("it opened streams before it was let in"))
+            self._session.kill()
         else:
             self._greeted = True
             try:
                 await self._greet(stream)
             except NotWelcome as error:
-                self._end(error)
+                self._turn_away(error)
             finally:
                 if self._peer is None:  # whatever went wrong: who was not let in must not stay
                     self._session.kill()
 
-    def _end(self, error: NotWelcome) -> None:
-        self._refusal = self._refusal or error
-        self._session.kill()
-
     async def _greet(self, stream: muxpy.Stream) -> None:
         message = await self._door.read(stream)
-        self._limit.deadline = math.inf
-        greeting = await self._door.recognise(self._session, stream, message, self._host)
+        try:
+            greeting = self._door.recognise(self._session, stream, message)
+        except Refused as refused:
+            self._turn_away(NotWelcome(refused.reason, "refused"))
+            self._leave_place()  # what is left takes some time, and no work
+            await self._door.refusals.hold_back(self._arrival.deadline)
+            await refuse(stream, refused)
+            return
         try:
             self._peer = self._server.admit(self._session, greeting, self._name, self._nursery)
         except Refused as refused:
+            self._turn_away(NotWelcome(refused.reason, "refused"))
             await refuse(stream, refused)
-            raise NotWelcome(refused.reason) from None
-        self._place.close()
+            return
+        self._arrival.limit.deadline = math.inf
+        self._leave_place()
+        self._session.admit(self._peer.usage.group)
         answer = {"program": f"muxpy {program_version()}", "user": self._peer.usage.name}
         await stream.send_all(pack(answer))
+
+
+def _why(error: BaseException | None) -> NotWelcome:
+    """Why a connection has ended that was not let in."""
+    if isinstance(error, muxpy.ProtocolError):
+        return NotWelcome(error.reason)
+    if isinstance(error, ssl.SSLError):
+        return NotWelcome(describe(error))
+    return NotWelcome("it went away" if error is None else f"it went away: {describe(error)}", "left")

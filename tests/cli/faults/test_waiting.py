@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy_cli.server._door import GREETING_TIMEOUT
-from muxpy_cli.server._waiting import MAX_WAITING
+from muxpy_cli.server._entrance import GREETING_TIMEOUT
+from muxpy_cli.server._waiting import LINE, PLACES
 from muxpy_cli.wire import Purpose, pack
 
 from ..program import Server, echo, run
@@ -76,19 +76,19 @@ async def silent_crowd(listening: End, port: int, size: int, start: bytes = b"")
     before = listening.resident
     with crowd() as strangers:
         for number in range(size):
-            # From some addresses, since each may have so many places only.
+            # From some addresses, since each may have so many in line and inside only.
             stranger = await trio.open_tcp_stream("127.0.0.1", port, local_address=f"127.0.1.{number % 8 + 1}")
             strangers.append(stranger)
             if start:
                 with suppress(trio.BrokenResourceError):  # it has had to make room already
                     await stranger.send_all(start)
         begun = trio.current_time()
-        # A place costs some tens of KiB, and there are MAX_WAITING; the rest is what Python keeps of those that passed.
-        assert listening.resident - before < MAX_WAITING * 100_000 + 30_000_000
+        # A place costs 96 KiB at most, with TLS, and being in line a socket and some hundred bytes.
+        assert listening.resident - before < PLACES * 96 * 1024 + LINE * 2048 + 5_000_000
         async with trio.open_nursery() as nursery:
             for stranger in strangers:
                 nursery.start_soon(closed_by_peer, stranger)
-        # The last of them had places, and kept them for as long as a greeting may take.
+        # The last of them could wait for as long as a greeting may take.
         assert trio.current_time() - begun > GREETING_TIMEOUT - 2
 
 

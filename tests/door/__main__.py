@@ -1,0 +1,154 @@
+"""What strangers cost, and what honest clients notice of them: `python -m tests.door`, some two minutes.
+
+The listening end, the echo server behind it, those who mean harm and those who mean well are processes of their own.
+The table is kept for docs/security.md; `python -m tests.documented` puts it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from tests.cli.faults.ends import End, started
+from tests.cli.faults.strangers import many_descriptors
+from tests.cli.program import ENVIRONMENT, ROOT, run
+from tests.documented import keep
+
+from .honest import Return, echo_times, login_times
+from .hostile import KINDS, MIXED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+STRANGERS: Final = 256
+CLIENTS: Final = 1000
+KIB: Final = 1024
+
+
+@asynccontextmanager
+async def helper(*command: str) -> AsyncIterator[str]:
+    """A process of Python; the first line that it says. Killed at the end."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT
+    )
+    assert process.stdout is not None
+    try:
+        said = b""
+        while b"\n" not in said:
+            said += await process.stdout.receive_some() or b"\n"
+        yield said.decode().strip()
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+            await process.stdout.aclose()
+
+
+class Scene:
+    """A listening end, and how it is measured."""
+
+    def __init__(self, listening: End, port: int, target: int, seconds: float, *, tls: bool) -> None:
+        self.listening, self.port, self.target, self.seconds, self.tls = listening, port, target, seconds, tls
+
+    @property
+    def processor(self) -> float:
+        """Seconds of processor time that the listening end has used."""
+        fields = Path(f"/proc/{self.listening.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @asynccontextmanager
+    async def beside(self, kind: str | None) -> AsyncIterator[None]:
+        """While such strangers are there."""
+        if kind is None:
+            yield
+            return
+        tls = ["tls"] if self.tls else []
+        async with helper("-m", "tests.door.hostile", kind, str(self.port), str(STRANGERS), *tls):
+            yield
+        await trio.sleep(1)  # until those that were killed have gone
+
+    async def echo(self, kind: str | None) -> str:
+        """Median and the 99th percentile of an honest echo, and the share of a processor."""
+        async with self.beside(kind):
+            used, begun = self.processor, trio.current_time()
+            times = sorted(await echo_times(self.port, self.target, self.seconds, tls=self.tls))
+            share = (self.processor - used) / (trio.current_time() - begun)
+        return f"{_ms(times, 0.5)} / {_ms(times, 0.99)} / {100 * share:.0f} %"
+
+    async def login(self) -> str:
+        """Median and the longest of honest logins, and the share of a processor."""
+        async with self.beside("connects"):
+            used, begun = self.processor, trio.current_time()
+            times = sorted(await login_times(self.port, self.seconds, tls=self.tls))
+            share = (self.processor - used) / (trio.current_time() - begun)
+        return f"{_ms(times, 0.5)} / {_ms(times, 1)} / {100 * share:.0f} %"
+
+    async def memory(self, kind: str) -> str:
+        """KiB that the listening end has grown by for each stranger."""
+        before = self.listening.resident
+        async with self.beside(kind):
+            await trio.sleep(1)
+            return f"{(self.listening.resident - before) / STRANGERS / KIB:.0f}"
+
+    async def come_back(self) -> str:
+        """Seconds until the last of the clients is in, and processor time of the listening end."""
+        used = self.processor
+        clients = Return(self.port, self.tls, CLIENTS)
+        await clients.run()
+        return f"{max(clients.times):.1f} / {self.processor - used:.1f}"
+
+
+def _ms(times: list[float], part: float) -> str:
+    return f"{1000 * times[min(len(times) - 1, int(len(times) * part))]:.1f}"
+
+
+async def measure(seconds: float) -> dict[str, list[str]]:
+    """All rows, for TCP and TLS."""
+    rows: dict[str, list[str]] = {}
+    with TemporaryDirectory() as folder, many_descriptors():
+        await run("keygen", folder, "--name", "localhost")
+        certificate = "--tls-cert", f"{folder}/cert.pem", "--tls-key", f"{folder}/key.pem"
+        async with helper("-m", "tests.door.target") as target:
+            for tls in (False, True):
+                steps: list[tuple[str, Callable[[Scene], Awaitable[str]]]] = [
+                    ("honest echo alone", partial(Scene.echo, kind=None)),
+                    *((f"beside {STRANGERS}: {kind}", partial(Scene.echo, kind=kind)) for kind in (*KINDS, MIXED)),
+                    ("honest login beside 1,000 connects a second", Scene.login),
+                    *((f"memory of a stranger, KiB: {kind}", partial(Scene.memory, kind=kind)) for kind in KINDS),
+                    (f"{CLIENTS:,} clients behind one address are back", Scene.come_back),
+                ]
+                for name, step in steps:
+                    options = certificate if tls else ()
+                    async with started("listen", "0", "--max-sessions", "100000", *options) as listening:
+                        port = await listening.port("listening on")
+                        scene = Scene(listening, port, int(target), seconds, tls=tls)
+                        rows.setdefault(name, []).append(await step(scene))
+                    print(f"{name:55}{'TLS' if tls else 'TCP':>5}{rows[name][-1]:>25}", flush=True)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.door", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each echo and login")
+    seconds = parser.parse_args().seconds
+    rows = trio.run(measure, seconds)
+    what = (
+        "Echo: median and 99th percentile in ms, and what the listening end took of a processor. Login: median and"
+        " longest in ms, and the same. Clients that are back: seconds until the last is in, and seconds of processor"
+        f" time; each for {seconds:g} s"
+    )
+    keep("door", what, ["TCP", "TLS"], rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
