@@ -111,13 +111,17 @@ class Reader:
                 if transport.has_output:
                     self._dispatch.on_transport_output()
         except TRANSPORT_ERRORS as error:
-            self._dispatch.on_eof(error)
+            self._dispatch.on_eof(error.with_traceback(None))  # whose frames hold this reader
         except ProtocolError as error:  # below the frames
             self._core.fail(error)
             self._dispatch.on_changes(Changes())
         else:
             self._dispatch.on_eof(None)
         self.ended.set()
+
+    def let_go(self) -> None:
+        """It has ended, and nobody need be told anything any more."""
+        del self._dispatch
 
     def _take(self, data: Buffer) -> Buffer:
         """Act on as much as one turn has room for; what is left."""
@@ -359,7 +363,7 @@ class Writer:
     def _fail(self, error: BaseException) -> None:
         # The reader finds out why: what the peer said last may still be there to read.
         if self.error is None:
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames hold this writer
         self._progress.unpark_all()
         self.poke()
 

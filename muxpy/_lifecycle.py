@@ -106,6 +106,14 @@ class Lifecycle:
                 if self._tap is not None and self.end is not None:
                     self._tap.end(self.end)  # now, since the last words went after it was decided how it ends
                 self._closed.set()
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold nothing in a circle any more, so that an ended session is freed as soon as nobody asks about it. Left to
+        the cycle collector, sessions that come and go have it stop everything, for a tenth of a second at a time."""
+        self._tasks = None
+        self.reader.let_go()
+        del self._session
 
     def join(self, group: SessionGroup) -> None:
         """Count as one of the sessions of `group`, and of no other one."""

@@ -317,7 +317,7 @@ class Receiving:
     def fail(self, error: ProtocolError) -> None:
         """End the connection with a GOAWAY that says why. Only the first error counts."""
         if self.error is None:
-            self.error = error = self._in_words(error)
+            self.error = error = self._in_words(error).with_traceback(None)  # whose frames hold all this
             self._outbox.put(encode_goaway(self._table.last_remote, error.code, error.reason.encode()[:MAX_REASON]))
             self.goaway_sent = True
 
