@@ -25,9 +25,9 @@ BATCH_SIZE: Final = 128 * 1024
 next does not wait long."""
 
 TURN: Final = 512
-"""Units of `proto.Work` that the reader acts on before others get their turn: so many frames, fewer of those that wake
-or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a millisecond or three, and
-the messages of a hundred streams still come in one."""
+"""Units of work (see `proto._limits`) that the reader acts on before others get their turn: so many frames, or fewer of
+those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a millisecond or
+three, and the messages of a hundred streams still come in one."""
 
 SHARED_TURN: Final = TURN // 8
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
@@ -100,13 +100,12 @@ class Reader:
         try:
             while data := await transport.receive():
                 self.last_received = self._clock()
-                self.bytes_received += len(data)
                 size = len(data)
+                self.bytes_received += size
                 rest = self._take(data)
                 del data  # a view of a buffer that the next read reuses
                 if rest or transport.read_limit < transport.read_size:
                     transport.read_limit = self._share(size, size - len(rest))
-                if rest:
                     await self._take_rest(bytes(rest))
                 if transport.has_output:
                     self._dispatch.on_transport_output()
@@ -135,10 +134,11 @@ class Reader:
 
     async def _take_rest(self, data: Buffer) -> None:
         """Go on in turns with a read that was more than one turn has room for. `data` is a copy: others read too."""
+        await trio.lowlevel.checkpoint()  # in any case: the writer sends the answers before they are counted as unread
         while data:
-            await trio.lowlevel.checkpoint()
             await self._transport.take_turn()
             data = self._take(data)
+            await trio.lowlevel.checkpoint()
 
     def _share(self, size: int, taken: int) -> int:
         """How much to read at once from now on: less where that was more than a turn, more again where it was not."""

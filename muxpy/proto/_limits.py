@@ -12,9 +12,10 @@ __all__ = [
     "MAX_EXTENSION_STREAMS",
     "MAX_REASON",
     "RECENT_RESETS",
+    "START",
+    "WAKE",
     "RecentResets",
     "TokenBucket",
-    "Work",
     "reset_buckets",
     "too_much_before_login",
 ]
@@ -41,13 +42,11 @@ LOGIN_FRAMES: Final = 64
 a message, and some open a heartbeat and send a few beats meanwhile."""
 
 
-class Work:
-    """What frames cost to act on, in units of the cheapest (about a microsecond), to cut what arrives into turns."""
-
-    WAKE: Final = 4
-    """A stream that has something for its task: the task wakes, and mostly answers."""
-    START: Final = 16
-    """A stream that is opened: a task is started for it, and ends again."""
+# What arrives is cut into turns by the work of acting on it, in units of the cheapest frame: about a microsecond.
+WAKE: Final = 4
+"""Units for a stream that has something for its task: the task wakes, and mostly answers."""
+START: Final = 8
+"""Units for a stream that is opened: a task is started for it."""
 
 
 class TokenBucket:

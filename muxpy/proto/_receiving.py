@@ -30,7 +30,7 @@ from muxpy.frame import (
 )
 
 from ._changes import Changes, Counters, RemoteGoAway
-from ._limits import LOGIN_FRAMES, MAX_REASON, TokenBucket, Work, reset_buckets, too_much_before_login
+from ._limits import LOGIN_FRAMES, MAX_REASON, START, WAKE, TokenBucket, reset_buckets, too_much_before_login
 from ._outbox import Outbox
 from ._state import Event, Phase
 from ._stream import StreamState
@@ -81,7 +81,7 @@ class Receiving:
     def receive(self, data: Buffer, most: float = inf) -> Changes:
         """Take received bytes; sets `error` if they break the session.
 
-        Stops when acting on them comes to `most` units of Work: frames cost time that others wait for, bytes do not.
+        Stops when acting on them comes to `most` units of work: frames cost time that others wait for, bytes do not.
         `Changes.rest` is what it did not come to.
         """
         changes = Changes()
@@ -179,7 +179,7 @@ class Receiving:
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return
-        self._work += Work.START
+        self._work += START
         stream = self._table.add_remote(stream_id, priority, stream_type)
         if flags & FIN:
             stream.received_fin = stream.advance(Event.RECV_FIN)
@@ -216,7 +216,7 @@ class Receiving:
                 if stream.arriving is None:
                     stream.arriving = []
                     arrived.append(stream)
-                    self._work += Work.WAKE
+                    self._work += WAKE
                 stream.arriving.append(body)
             elif not flags & FIN and not rest:
                 self._resets.take()  # nobody sends empty frames for nothing; this one does nothing and takes time
@@ -238,7 +238,7 @@ class Receiving:
                 self._table.release(stream)
             if stream.arriving is None:
                 changes.readable.append(stream)
-                self._work += Work.WAKE
+                self._work += WAKE
 
     def _data_for_forgotten(self, stream_id: int) -> None:
         self._table.require_known(stream_id, "STREAM_DATA")
@@ -256,7 +256,7 @@ class Receiving:
             stream.reset(parse_code(body), by_peer=True)
             self._table.forget(stream)
             changes.reset.append(stream)
-            self._work += Work.WAKE
+            self._work += WAKE
         else:
             self._on_wnd_inc(stream, parse_increment(body), changes)
 
@@ -269,7 +269,7 @@ class Receiving:
             self.counters.window_updates_received += 1
             if stream.send_window <= 0:
                 changes.writable.append(stream)
-                self._work += Work.WAKE
+                self._work += WAKE
             stream.send_window += increment
             self._line_up(stream)
 
@@ -299,7 +299,7 @@ class Receiving:
             stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
             self._table.forget(stream)
             changes.reset.append(stream)
-            self._work += Work.WAKE
+            self._work += WAKE
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
         """Answer a broken rule of the peer, or its data for a stream that the application has closed (CANCEL)."""
@@ -309,7 +309,7 @@ class Receiving:
         self._send_rst(stream.id, code)
         self._table.forget(stream)
         changes.reset.append(stream)
-        self._work += Work.WAKE
+        self._work += WAKE
 
     def _send_rst(self, stream_id: int, code: int, *, counts: bool = True) -> None:
         self._outbox.put_rst(stream_id, code, counts=counts)

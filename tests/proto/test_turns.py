@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from muxpy import SessionConfig
 from muxpy.proto import Changes
-from muxpy.proto._limits import LOGIN_FRAMES, Work
+from muxpy.proto._limits import LOGIN_FRAMES, START, WAKE
 from tests.frame import wire
 from tests.frame.wire import EXTENSION
 
@@ -46,14 +46,14 @@ def test_turns_come_to_the_same_as_all_at_once(
 
 
 def test_a_turn_ends_when_its_work_is_done(side: Side) -> None:
-    most = 3 * (Work.START + 1)
+    most = 3 * (START + 1)
     ids = range(side.theirs, side.theirs + 20, 2)
     turns = in_turns(side, b"".join(wire.syn(one) for one in ids), most)
     assert [len(turn.opened) for turn in turns] == [3, 3, 3, 1]
-    turns = in_turns(side, b"".join(wire.data(one, b"x") for one in ids) * 2, 2 * (Work.WAKE + 1))
+    turns = in_turns(side, b"".join(wire.data(one, b"x") for one in ids) * 2, 2 * (WAKE + 1))
     assert all(len(turn.readable) <= 2 for turn in turns)
     assert sum(len(turn.readable) for turn in turns) == 20
-    [*turns, last] = in_turns(side, b"".join(wire.rst(one, 7) for one in ids), 4 * (Work.WAKE + 1))
+    [*turns, last] = in_turns(side, b"".join(wire.rst(one, 7) for one in ids), 4 * (WAKE + 1))
     assert [len(turn.reset) for turn in turns] == [4, 4]
     assert len(last.reset) == 2
 
