@@ -26,8 +26,8 @@ next does not wait long."""
 
 TURN: Final = 512
 """Units of work (see `proto._limits`) that the reader acts on before others get their turn: so many frames, or fewer of
-those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a millisecond or
-three, and the messages of a hundred streams still come in one."""
+those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a
+millisecond or three, and the messages of a hundred streams still come in one."""
 
 SHARED_TURN: Final = TURN // 8
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
