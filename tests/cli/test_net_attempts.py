@@ -90,9 +90,9 @@ async def test_the_deadline_holds_for_any_number_of_addresses(
     tried: list[str] = []
     begin = _attempts._begin
 
-    def noted(address: str, port: int) -> tuple[socket.socket, bool]:
+    def noted(address: str, *, port: int, forwarded: bool) -> tuple[socket.socket, bool]:
         tried.append(address)
-        return begin(address, port)
+        return begin(address, port=port, forwarded=forwarded)
 
     monkeypatch.setattr(_attempts, "_begin", noted)
     hosts = [f"127.0.0.{number}" for number in range(1, 20)]
