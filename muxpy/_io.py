@@ -29,7 +29,7 @@ TURN: Final = 512
 those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a
 millisecond or three, and the messages of a hundred streams still come in one."""
 
-SHARED_TURN: Final = TURN // 8
+SHARED_TURN: Final = TURN // 16
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
 and each is what everybody else waits for."""
 
