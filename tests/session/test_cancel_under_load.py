@@ -161,6 +161,11 @@ async def wait(s: Scene) -> None:
         await s.client.wait()
 
 
+async def wait_going_away(s: Scene) -> None:
+    with s.enough:
+        await s.client.wait_going_away()
+
+
 async def send_small(s: Scene) -> None:
     await s.near.send_all(b"small")
 
@@ -228,6 +233,7 @@ OPERATIONS: dict[str, tuple[Part, Part, set[str]]] = {
     ),
     "serve_streams": (serve, ask_often, {"Session.serve_streams"}),
     "wait": (wait, end_it_later, {"Session.wait"}),
+    "wait_going_away": (wait_going_away, end_it_later, {"Session.wait_going_away"}),
     "send_all small": (send_small, nothing, {"Stream.send_all"}),
     "send_all large": (send_large, read_far, {"Stream.send_all"}),
     "send_all on a closed window": (send_large, read_far_late, {"Stream.send_all"}),

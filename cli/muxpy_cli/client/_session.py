@@ -143,10 +143,13 @@ def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseExcept
             else "does not trust our certificate"
         )
         return Failure(f"{options.address} {what} (--tls-cert, --tls-key): {describe(cause)}", NOT_ALLOWED)
+    hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
+    if isinstance(cause, muxpy.HeartbeatLost | trio.TooSlowError):
+        # Silence proves nothing: it may have too much to do, or this machine.
+        return Unreachable(f"{options.address} does not answer: {describe(cause)}{hint}")
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
         # Certificates were fine: it may have too much to do, or be about to end.
         return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
-    hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
     if isinstance(cause, ConnectionError):
         # So ends whoever has to make room in a crowd, such as all clients of a server that was started again.
         return Unreachable(f"{options.address} has closed the connection without an answer{hint}")
