@@ -1,7 +1,7 @@
 """Those who come to the door and mean harm: `python -m tests.door.hostile KIND PORT COUNT [tls]`, until it is killed.
 
-It says "ready" when all of them have connected once. Whoever is dropped comes again within a second. The kind RESETS has
-logged in first, by the token in MUXPY_TOKEN.
+It says "ready" when all of them have connected once. Whoever is dropped comes again within a second. The kind RESETS
+has logged in first, by the token in MUXPY_TOKEN.
 """
 
 from __future__ import annotations
