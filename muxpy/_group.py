@@ -113,6 +113,7 @@ class _Rotor:
         while True:
             due, self._due, self._later = self._due, self._later, []
             self._due += [group for group in due if group.next_pass()]
+            del due  # or the task, parked, would keep groups that nobody has any more
             if self._due:
                 await trio.lowlevel.checkpoint()
             else:

@@ -13,13 +13,12 @@ from muxpy_cli.net import Policy, connect_datagrams
 from muxpy_cli.net._resolve import Lookups
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused
+from tests.helpers.tasks import LIMIT
 
 from .program import tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-LIMIT = 60
 
 
 class Fixed(Policy):

@@ -18,13 +18,12 @@ from muxpy_cli.net import _sockets, prepare_forwarded, unanswered_for
 from muxpy_cli.relay import _vanished, relay
 from tests.helpers.machines import another_machine
 from tests.helpers.pairs import session_pair, stream_pair, tcp_pair, unix_pair
+from tests.helpers.tasks import LIMIT
 
 from .program import Server, echo, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-LIMIT = 50
 THREE_MINUTES = 180
 
 TALKER = """

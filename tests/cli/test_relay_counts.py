@@ -14,13 +14,12 @@ from muxpy_cli.relay import Account, carry, reach, receive_answer, receive_openi
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused, pack
 from tests.helpers.pairs import session_pair, tcp_pair
+from tests.helpers.tasks import LIMIT
 
 from .program import Server, closed_port, receive_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-LIMIT = 30
 OPENING = pack({"an": "opening"})
 MUCH = bytes(50_000)
 

@@ -283,8 +283,8 @@ async def test_rules_that_change_while_a_place_is_being_bound(monkeypatch: pytes
     async with house(1) as full:
         peer = full.peers[0]
 
-        async def slowly(place: Any) -> Any:  # noqa: ANN401
-            bound.append(await bind_streams(place))
+        async def slowly(place: Any, *, forwarded: bool) -> Any:  # noqa: ANN401
+            bound.append(await bind_streams(place, forwarded=forwarded))
             peer.usage.change(Grants(binds=(parse_bind_rule("127.0.0.1:1"),)), NO_LIMITS)
             return bound[0]
 

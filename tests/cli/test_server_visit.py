@@ -19,13 +19,13 @@ from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, pack
 from tests.frame import wire
 from tests.helpers.raw_peer import RawPeer
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LOOPBACK = Address("127.0.0.1", 0)
 HEARTBEAT = b"beat"
-LIMIT = 60
 
 
 class House:

@@ -14,6 +14,7 @@ from muxpy_cli.entrances._losses import MAX_REASONS, Losses
 from muxpy_cli.net import UdpSocket, bind_datagrams
 from muxpy_cli.net import _udp as udp
 from muxpy_cli.specs import Address
+from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
     from muxpy_cli.relay import Exchange
@@ -124,7 +125,7 @@ async def test_an_answer_comes_from_the_address_that_was_asked(where: str, asked
     bound = await bind_datagrams(Address(where, 0))
     serving = UdpSocket(bound.sockets[0])
     port = bound.port
-    with trio.fail_after(60):
+    with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answers, serving, len(asked))
             for host in asked:
@@ -141,7 +142,7 @@ async def test_where_the_system_does_not_tell_it_answers_as_well_as_it_can(monke
     monkeypatch.setattr(udp, "_IP_PKTINFO", None)
     bound = await bind_datagrams(Address("0.0.0.0", 0))
     serving = UdpSocket(bound.sockets[0])
-    with trio.fail_after(60):
+    with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answers, serving, 1)
             with trio.socket.socket(type=socket.SOCK_DGRAM) as client:

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import stat
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,10 @@ from muxpy_cli.view import Event, ask, ask_all, control_sockets, default_control
 from muxpy_cli.view._ask import parse_snapshot
 from muxpy_cli.view._control import encode_snapshot
 
-from .view_helpers import NOW, forward, own_places, session, snapshot, taking
+from .view_helpers import NOW, filled_queue, forward, own_places, session, snapshot, taking
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 FULL = snapshot(
@@ -54,20 +54,6 @@ def stale(path: Path) -> Path:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(os.fspath(path))
     return path
-
-
-@contextmanager
-def filled_queue(path: Path) -> Iterator[None]:
-    """Connect until nobody else can."""
-    clients: list[socket.socket] = []
-    with suppress(BlockingIOError):
-        while True:
-            clients.append(socket.socket(socket.AF_UNIX))
-            clients[-1].setblocking(False)
-            clients[-1].connect(os.fspath(path))
-    yield
-    for client in clients:
-        client.close()
 
 
 async def test_the_answer_is_the_snapshot(places: Path) -> None:

@@ -194,7 +194,8 @@ async def test_sessions_that_are_not_told_one_by_one_are_counted() -> None:
     assert value(found, "muxpy_omitted", what="forwards") == 7000
 
 
-async def test_other_paths_and_methods() -> None:
+async def test_other_paths_and_methods(mock_clock: trio.testing.MockClock) -> None:
+    """Time stands still: so much takes a slow machine longer than a request may."""
     async with serving() as port:
         assert (await get(port, "/")).status == 404
         assert (await get(port, "/metrics/x")).status == 404

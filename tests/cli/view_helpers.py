@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import socket
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import trio
 from muxpy_cli.view import ForwardState, SessionState, Snapshot, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import pytest
@@ -157,3 +159,17 @@ def taking(source: Callable[[], Snapshot]) -> TakeSnapshot:
         return source()
 
     return take
+
+
+@contextmanager
+def filled_queue(path: Path) -> Iterator[None]:
+    """Connect until nobody else can."""
+    clients: list[socket.socket] = []
+    with suppress(BlockingIOError):
+        while True:
+            clients.append(socket.socket(socket.AF_UNIX))
+            clients[-1].setblocking(False)
+            clients[-1].connect(os.fspath(path))
+    yield
+    for client in clients:
+        client.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import sys
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,10 +17,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import trio
 
 from tests.cli.program import ADDRESS, Server
+from tests.helpers.tasks import LIMIT
+
+from .child import run_muxpy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from multiprocessing.connection import Connection
+    from collections.abc import AsyncIterator
 
 __all__ = ["VICTIMS", "Result", "Victim", "play_round"]
 
@@ -37,8 +38,6 @@ VICTIMS: Final[list[Victim]] = ["listening end", "connecting end"]
 UNDER_WAY: Final = 128 * 1024
 """Bytes that each connection has carried before an end is killed."""
 PIECE: Final = bytes(32 * 1024)
-PATIENCE: Final = 50.0
-"""Seconds in which a round must be over: a net against hangs."""
 
 
 @dataclass
@@ -60,21 +59,10 @@ _context.set_forkserver_preload(["muxpy_cli._main"])
 _runtime = tempfile.TemporaryDirectory(prefix="muxpy-kills-")  # killed processes leave their control sockets there
 
 
-def _run(output: Connection, arguments: Sequence[str], runtime: str) -> None:
-    """`muxpy ...` in a process of its own; forked from one that has imported it, which saves most of the time."""
-    from muxpy_cli._main import cli
-
-    os.dup2(output.fileno(), 1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    os.environ["XDG_RUNTIME_DIR"] = runtime
-    sys.argv = ["muxpy", *arguments]
-    cli()
-
-
 class _End:
     def __init__(self, *arguments: str) -> None:
         source, output = _context.Pipe(duplex=False)
-        self.process = _context.Process(target=_run, args=(output, arguments, _runtime.name), daemon=True)
+        self.process = _context.Process(target=run_muxpy, args=(output, arguments, _runtime.name), daemon=True)
         self.process.start()
         output.close()
         self._output = trio.lowlevel.FdStream(os.dup(source.fileno()))
@@ -224,7 +212,7 @@ async def play_round(seed: int) -> Result:
     chance = random.Random(seed)
     result = Result(seed, chance.choice(VICTIMS))
     played = _Round(result)
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(LIMIT):
         async with Server(played.target) as server, _tunnel(server.port, rate=chance.random() < 0.5) as (ends, ports):
             async with trio.open_nursery() as nursery:
                 for way, port in ports.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import weakref
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -91,29 +92,35 @@ async def test_a_lone_session_and_one_of_another_group_need_not_wait() -> None:
 @bounded()
 async def test_who_is_cancelled_while_waiting_for_a_turn_takes_none() -> None:
     group = muxpy.SessionGroup()
+    came: list[int] = []
     order: list[int] = []
+    scopes = [trio.CancelScope() for _ in range(10)]
 
     async def take(number: int) -> None:
-        await group.turn()
-        order.append(number)
+        with scopes[number]:
+            came.append(number)
+            await group.turn()
+            order.append(number)
 
     async with trio.open_nursery() as nursery:
-        await group.turn()  # of this pass: the others wait
-        scopes = [trio.CancelScope() for _ in range(3)]
-
-        async def cancellable(number: int) -> None:
-            with scopes[number]:
-                await take(number)
-
-        for number in range(3):
-            nursery.start_soon(cancellable, number)
-        await until(lambda: group.contended)
-        scopes[1].cancel()
+        for number in range(10):
+            nursery.start_soon(take, number)
+        await until(lambda: len(came) == 10)
+        scopes[came[-1]].cancel()  # its turn is passes away, since the others came before it
         await wait_all_tasks_blocked()
-        assert sorted(order) == [0, 2]
+        assert order == came[:-1]
         assert not group.contended
-    await take(3)
-    assert order[-1] == 3
+    await group.turn()  # nobody else has it
+
+
+@bounded()
+async def test_a_group_that_nobody_has_any_more_is_freed() -> None:
+    group = muxpy.SessionGroup()
+    await group.turn()
+    living = weakref.ref(group)
+    del group
+    await wait_all_tasks_blocked()
+    assert living() is None
 
 
 @bounded()

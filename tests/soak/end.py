@@ -62,6 +62,7 @@ class Process:
 
     async def run(self) -> None:
         """Until stdin ends: also when whoever started this process was killed."""
+        await muxpy.SessionGroup().turn()  # whose task is the run's, and begins with the first handshakes together
         async with trio.open_nursery() as nursery:
             await self.begin(nursery)
             nursery.start_soon(self._sample)

@@ -8,7 +8,7 @@ import trio
 
 from .._errors import counted, the_cause
 from ..entrances import Flows, NotServed, Route, greet, handshake_for
-from ..net import bind_datagrams, bind_streams, end_in_order, peer_of, prepare_forwarded
+from ..net import bind_datagrams, bind_streams, end_in_order, peer_of
 from ..protocols import proxy_header
 from ..relay import Account, Unanswered, abort, carry, receive_answer, relay
 from ..specs import Address, Kind, format_address
@@ -56,7 +56,7 @@ class LocalForward:
             assert isinstance(bind, Address)
             self._bound = await bind_datagrams(bind)
         else:
-            self._bound = await bind_streams(bind)
+            self._bound = await bind_streams(bind, forwarded=True)
 
     def close(self) -> None:
         """Take no more connections; those that there are go on."""
@@ -74,7 +74,6 @@ class LocalForward:
                 await self._bound.serve(self._handle, relays)
 
     async def _handle(self, near: trio.SocketStream) -> None:
-        prepare_forwarded(near.socket)
         try:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
         except Exception as error:  # whatever it is, it must not end the other connections

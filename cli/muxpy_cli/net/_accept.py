@@ -15,6 +15,7 @@ import trio
 from .._errors import Failure, describe
 from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
+from ._sockets import prepare_forwarded
 from ._unix import inode, is_abandoned, private_files
 
 if TYPE_CHECKING:
@@ -157,21 +158,22 @@ def _stream(connection: socket.socket) -> trio.SocketStream:
     return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
 
-async def bind_streams(endpoint: Endpoint) -> Bound:
-    """Bind and listen; raises Failure with the reason."""
-    return await _bind(endpoint, socket.SOCK_STREAM)
+async def bind_streams(endpoint: Endpoint, *, forwarded: bool = False) -> Bound:
+    """Bind and listen; raises Failure with the reason. `forwarded`: its connections will be, and are prepared for
+    that; else they are sessions of our own."""
+    return await _bind(endpoint, socket.SOCK_STREAM, forwarded=forwarded)
 
 
 async def bind_datagrams(endpoint: Address) -> Bound:
     """Bind for UDP; raises Failure with the reason."""
-    return await _bind(endpoint, socket.SOCK_DGRAM)
+    return await _bind(endpoint, socket.SOCK_DGRAM, forwarded=False)
 
 
-async def _bind(endpoint: Endpoint, kind: socket.SocketKind) -> Bound:
+async def _bind(endpoint: Endpoint, kind: socket.SocketKind, *, forwarded: bool) -> Bound:
     try:
         if isinstance(endpoint, UnixPath):
             return _bind_path(endpoint.path)
-        return _bind_addresses(await _bind_hosts(endpoint.host), endpoint.port, kind)
+        return _bind_addresses(await _bind_hosts(endpoint.host), endpoint.port, kind, forwarded=forwarded)
     except (OSError, UnicodeError) as error:
         raise Failure(f"cannot listen on {endpoint}: {_reason(error)}") from error
 
@@ -189,12 +191,12 @@ async def _bind_hosts(host: str) -> tuple[str, ...]:
     return tuple(await resolve(host))
 
 
-def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind) -> Bound:
+def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind, *, forwarded: bool) -> Bound:
     bound = Bound([])
     try:
         for host in hosts:
             try:
-                bound.sockets.append(_bind_one(host, port, kind))
+                bound.sockets.append(_bind_one(host, port, kind, forwarded=forwarded))
             except OSError as error:
                 # localhost, and all addresses, are meant as far as this machine has them.
                 if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} or host is hosts[0]:
@@ -207,7 +209,7 @@ def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind) 
     return bound
 
 
-def _bind_one(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+def _bind_one(host: str, port: int, kind: socket.SocketKind, *, forwarded: bool) -> socket.socket:
     family = family_of(host)
     one = socket.socket(family, kind)
     try:
@@ -216,6 +218,8 @@ def _bind_one(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if forwarded:
+            prepare_forwarded(one)  # before it listens: what the kernel takes inherits it
         one.bind(socket_address(host, port))
         if kind == socket.SOCK_STREAM:
             one.listen(BACKLOG)

@@ -34,7 +34,8 @@ _KEEPALIVE: Final = [
 
 
 def prepare_forwarded(one: socket.socket | trio.socket.SocketType) -> None:
-    """Prepare the socket of a connection that is to be forwarded, before it carries anything.
+    """Prepare the socket of a connection that is to be forwarded, before it carries anything; or a listening one, whose
+    connections inherit it.
 
     From now on closing it is a reset, whoever does it: if this process is killed, the kernel. An end must never be
     taken for the end of the data. `end_in_order` takes that back. Unix sockets know no resets.

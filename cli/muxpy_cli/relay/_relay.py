@@ -8,7 +8,7 @@ import trio
 
 from .._errors import the_cause
 from ..net import close_in_order, close_with_reset
-from ._vanished import watched
+from ._vanished import forget, watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,8 +40,11 @@ async def relay(
     """
     try:
         if isinstance(near, trio.SocketStream):
-            with watched(near.socket):
+            watch(near.socket, far.reset)  # which ends the splice
+            try:
                 await far.splice(near, early=early, head=head, pacer=pacer)
+            finally:
+                forget(near.socket)
         else:
             await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError):

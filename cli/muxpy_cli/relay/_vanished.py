@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -10,9 +9,9 @@ import trio
 from ..net import unanswered_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-__all__ = ["watched"]
+__all__ = ["forget", "watch"]
 
 LIMIT: Final = 150.0
 """Seconds without an acknowledgement after which a peer that owes one is gone: as long as keepalive takes, and more
@@ -24,38 +23,35 @@ INTERVAL: Final = 15.0
 SLICE: Final = 500
 """Sockets looked at before other tasks get their turn: about a millisecond."""
 
-_watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, trio.CancelScope]] = trio.lowlevel.RunVar("watched sockets")
+_watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
 
 
-@contextmanager
-def watched(one: trio.socket.SocketType) -> Iterator[None]:
-    """Raises trio.BrokenResourceError if the socket's peer vanishes while the block runs."""
-    sockets = _sockets()
-    with trio.CancelScope() as scope:
-        sockets[one] = scope
-        try:
-            yield
-        finally:
-            del sockets[one]
-    if scope.cancelled_caught:
-        raise trio.BrokenResourceError(f"nothing was acknowledged for {LIMIT:g} seconds")
+def watch(one: trio.socket.SocketType, on_vanished: Callable[[], object]) -> None:
+    """Call `on_vanished` if the socket's peer vanishes, until `forget`. No scope and no timer for each: connections
+    that come and go by the thousand would all pay for it."""
+    _sockets()[one] = on_vanished
 
 
-def _sockets() -> dict[trio.socket.SocketType, trio.CancelScope]:
+def forget(one: trio.socket.SocketType) -> None:
+    """Watch it no longer."""
+    del _sockets()[one]
+
+
+def _sockets() -> dict[trio.socket.SocketType, Callable[[], object]]:
     try:
         return _watched.get()
     except LookupError:
-        sockets: dict[trio.socket.SocketType, trio.CancelScope] = {}
+        sockets: dict[trio.socket.SocketType, Callable[[], object]] = {}
         _watched.set(sockets)
         trio.lowlevel.spawn_system_task(_look, sockets, name="muxpy vanished peers")
         return sockets
 
 
-async def _look(sockets: dict[trio.socket.SocketType, trio.CancelScope]) -> None:
+async def _look(sockets: dict[trio.socket.SocketType, Callable[[], object]]) -> None:
     while True:
         await trio.sleep(INTERVAL)
-        for number, (one, scope) in enumerate(list(sockets.items()), start=1):
-            if unanswered_for(one) > LIMIT:
-                scope.cancel()
+        for number, (one, on_vanished) in enumerate(list(sockets.items()), start=1):
+            if one in sockets and unanswered_for(one) > LIMIT:
+                on_vanished()
             if not number % SLICE:
                 await trio.lowlevel.checkpoint()

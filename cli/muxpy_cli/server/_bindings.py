@@ -19,7 +19,6 @@ from ..net import (
     bind_streams,
     known_addresses,
     peer_of,
-    prepare_forwarded,
     resolve,
 )
 from ..relay import Account, Unanswered, abort, carry, used_up
@@ -103,7 +102,6 @@ class Binding:
 
     def _carry(self, near: trio.SocketStream) -> None:
         """Over some session of the client, and no longer than that session lasts."""
-        prepare_forwarded(near.socket)
         peer = self._choose()
         if peer.revoked:
             peer.opening -= 1
@@ -315,7 +313,9 @@ async def _bind(place: Endpoint, asked: Endpoint, *, datagrams: bool) -> Bound:
     if datagrams and isinstance(place, UnixPath):
         raise Refused("failed", "UDP has no Unix sockets")
     try:
-        return await (bind_datagrams(place) if datagrams and isinstance(place, Address) else bind_streams(place))
+        return await (
+            bind_datagrams(place) if datagrams and isinstance(place, Address) else bind_streams(place, forwarded=True)
+        )
     except Failure as failure:
         # Where a name leads is not told.
         raise Refused("in use", str(failure).replace(str(place), str(asked))) from failure

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import ROOT
 from ._places import with_network
 from ._programs import CLEAN, run
@@ -22,7 +24,7 @@ async def inside(tmp_path: Path, check: str) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("10.9.8.7 own.test\nfd09::7 own.test\n127.0.0.1 localhost\n")
     code = f"import trio; from tests.cli.real import _inside; trio.run(_inside.{check})"
-    with trio.fail_after(50):
+    with trio.fail_after(LIMIT):
         await run(*with_network(SETUP, hosts), sys.executable, "-c", code, PYTHONPATH=f"{ROOT}:{CLEAN['PYTHONPATH']}")
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ..program import COMMAND, Program, Server, echo
 from ._places import with_hosts
 from ._programs import CLEAN, muxpy
@@ -18,8 +20,6 @@ from ._programs import CLEAN, muxpy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-LIMIT = 50
 DEAD, REFUSING = "127.0.0.66", "127.0.0.67"
 
 

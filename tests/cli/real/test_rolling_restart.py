@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.helpers.tasks import LIMIT
+
 from ._programs import require
 from .rolling import restart_under_load
 
@@ -19,10 +21,9 @@ RESTARTS = 2
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.timeout(180)
 async def test_no_new_connection_fails_while_the_server_is_restarted(nginx: Nginx, folder: Path, tls: bool) -> None:
     require("wrk", "wrk")
-    with trio.fail_after(170):
+    with trio.fail_after(LIMIT):
         figures = await restart_under_load(folder, nginx, RESTARTS, tls=tls)
     assert figures.failures == []
     assert (figures.restarts, figures.downloads) == (RESTARTS, RESTARTS)

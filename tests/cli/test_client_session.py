@@ -1,0 +1,57 @@
+"""How the connecting end tells a server that cannot be used from one that is only busy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import muxpy
+from muxpy_cli._errors import Unreachable
+from muxpy_cli._options import ConnectOptions
+from muxpy_cli.client._session import Credentials, open_session
+from muxpy_cli.specs import Address
+
+from .program import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+async def silent(stream: trio.SocketStream) -> None:
+    """Reads, and says nothing."""
+    async for _ in stream:
+        pass
+
+
+async def alive(stream: trio.SocketStream) -> None:
+    """Answers heartbeats, and nothing else."""
+    async with muxpy.open_session(stream, client=False) as session:
+        await session.wait()
+
+
+@pytest.mark.parametrize(("serve", "text"), [(silent, ".*nothing was received for 13 s"), (alive, "no answer in time")])
+async def test_a_server_that_does_not_answer_may_answer_later(
+    serve: Callable[[trio.SocketStream], Awaitable[None]], text: str, mock_clock: MockClock
+) -> None:
+    accepted, ended = trio.Event(), trio.Event()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        accepted.set()
+        await serve(stream)
+
+    async def connect(port: int) -> None:
+        options = ConnectOptions(address=Address("127.0.0.1", port))
+        with pytest.raises(Unreachable, match=f"does not answer: {text}.*--tls"):
+            async with open_session(options, Credentials(options)):
+                pass
+        ended.set()
+
+    async with Server(handle) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(connect, server.port)
+        await accepted.wait()
+        while not ended.is_set():
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(1)
