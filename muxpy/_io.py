@@ -90,14 +90,17 @@ class Reader:
         self._dispatch = dispatch
         self._clock = clock
         self._tap = tap
+        self._rest: Buffer = b""  # of the last read, for the next turns
         self.last_received = clock()
         self.bytes_received = 0
         self.ended = trio.Event()
 
     async def run(self) -> None:
-        """Read until the transport ends."""
+        """Read until the transport ends. May be cancelled and called again: nothing is lost."""
         transport = self._transport
         try:
+            if self._rest:
+                await self._take_rest()
             while data := await transport.receive():
                 self.last_received = self._clock()
                 size = len(data)
@@ -106,7 +109,8 @@ class Reader:
                 del data  # a view of a buffer that the next read reuses
                 if rest or transport.read_limit < transport.read_size:
                     transport.read_limit = self._share(size, size - len(rest))
-                    await self._take_rest(bytes(rest))
+                    self._rest = bytes(rest)  # a copy: others read into the buffer, too
+                    await self._take_rest()
                 if transport.has_output:
                     self._dispatch.on_transport_output()
         except TRANSPORT_ERRORS as error:
@@ -132,12 +136,12 @@ class Reader:
         self._dispatch.on_changes(changes)
         return rest
 
-    async def _take_rest(self, data: Buffer) -> None:
-        """Go on in turns with a read that was more than one turn has room for. `data` is a copy: others read too."""
+    async def _take_rest(self) -> None:
+        """Go on in turns with a read that was more than one turn has room for."""
         await trio.lowlevel.checkpoint()  # in any case: the writer sends the answers before they are counted as unread
-        while data:
+        while self._rest:
             await self._transport.take_turn()
-            data = self._take(data)
+            self._rest = self._take(self._rest)
             await trio.lowlevel.checkpoint()
 
     def _share(self, size: int, taken: int) -> int:

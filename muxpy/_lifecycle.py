@@ -7,6 +7,7 @@ with that end. What is left is to give the last words time to be written and rea
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import ExitStack
 from functools import partial
 from math import inf
@@ -71,6 +72,9 @@ class Lifecycle:
         self._admitted = not session.config.wants_login
         self._membership = ExitStack()
         self._progress = trio.lowlevel.ParkingLot()  # who waits for streams to finish
+        # Streams that have ended and whose tasks are yet to be woken. The protocol may have forgotten them, so whoever
+        # is cancelled while waking them leaves the others here for `run`.
+        self._unwoken: deque[StreamState] = deque()
         # Said here, not in `run`: who opened the session may be faster than its tasks, and send or kill it before.
         log.info("%r begins%s", session, f", {session.tls.version()}" if session.tls else "")
         if self._tap is not None:
@@ -225,7 +229,8 @@ class Lifecycle:
             for state in changes.reset:
                 state.handle._wake_all()
         elif self._tasks is not None:
-            self._tasks.start_soon(self._guard, partial(self._wake, changes.reset))
+            self._unwoken += changes.reset
+            self._tasks.start_soon(self._guard, self._wake)
         self._finish_if_broken()
         if self.core.remote_goaway is not None:
             self.going_away.set()
@@ -307,12 +312,15 @@ class Lifecycle:
         self._over.set()
 
     async def _wake_all(self) -> None:
-        await self._wake(list(self.core.streams.values()))
+        self._unwoken += self.core.streams.values()
+        await self._wake()
 
-    async def _wake(self, states: list[StreamState]) -> None:
-        """Wake those who wait for these streams, in turns: a thousand tasks that end together would hold up others."""
-        for number, state in enumerate(states, 1):
-            state.handle._wake_all()
+    async def _wake(self) -> None:
+        """Wake those who wait for ended streams, in turns: a thousand tasks that end together would hold up others."""
+        number = 0
+        while self._unwoken:
+            self._unwoken.popleft().handle._wake_all()
+            number += 1
             if number % WOKEN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()
 

@@ -105,6 +105,7 @@ async def serve_tcp_sessions(
 
     The session is closed when its handler returns. An error in one session (a peer that vanishes, a handler
     that raises) is logged and does not touch the others. `extensions` makes the extensions for each session.
+    With `config.wants_login`, sessions that were not admitted yet count as one `SessionGroup`.
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
     """
     config = config or SessionConfig()

@@ -97,14 +97,17 @@ class StreamTransport(Transport):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._received: bytes | bytearray = b""  # while a turn is waited for: who is cancelled then loses nothing
         self.half_closeable = isinstance(stream, trio.abc.HalfCloseableStream)
 
     async def receive(self) -> Buffer:
-        self.reads += 1
-        data = await self._stream.receive_some(self.check_allowance())
-        if self.allowance is not None:
-            self.allowance -= len(data)
+        if not self._received:
+            self.reads += 1
+            self._received = await self._stream.receive_some(self.check_allowance())
+            if self.allowance is not None:
+                self.allowance -= len(self._received)
         await self.take_turn()
+        data, self._received = self._received, b""
         return data
 
     def try_send(self, batch: Batch) -> bool:

@@ -90,9 +90,9 @@ async def test_the_deadline_holds_for_any_number_of_addresses(
     tried: list[str] = []
     begin = _attempts._begin
 
-    def noted(address: str, port: int) -> tuple[socket.socket, bool]:
+    def noted(address: str, *, port: int, forwarded: bool) -> tuple[socket.socket, bool]:
         tried.append(address)
-        return begin(address, port)
+        return begin(address, port=port, forwarded=forwarded)
 
     monkeypatch.setattr(_attempts, "_begin", noted)
     hosts = [f"127.0.0.{number}" for number in range(1, 20)]
@@ -171,9 +171,11 @@ async def test_on_this_machine_no_task_and_no_timer_is_needed(
         raise AssertionError
 
     monkeypatch.setattr(_attempts, "_race", race)
-    with listening("127.0.0.2") as one:
-        port = one.getsockname()[1]
-        assert await connected(["127.0.0.2", "127.0.0.1"], port) == ("127.0.0.2", 0)
-        assert await connected(["127.0.0.1", "127.0.0.2"], port) == ("127.0.0.2", 0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # so that nobody else listens there
+        port = closed.getsockname()[1]
+        with listening("127.0.0.2", port):
+            assert await connected(["127.0.0.2", "127.0.0.1"], port) == ("127.0.0.2", 0)
+            assert await connected(["127.0.0.1", "127.0.0.2"], port) == ("127.0.0.2", 0)
     with dead("127.0.0.1") as port, pytest.raises(TimeoutError):  # nor for a lone address elsewhere
         await connected(["127.0.0.1"], port)

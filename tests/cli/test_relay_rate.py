@@ -160,6 +160,18 @@ async def test_another_rate_holds_for_who_waits_as_well(autojump_clock: MockCloc
     assert carrier.total - before <= 40 * RATE + 2 * TURN
 
 
+async def test_a_debt_at_the_old_rate_is_forgotten(autojump_clock: MockClock) -> None:
+    rate = Rate(RATE)
+    rate.carried(60 * RATE)
+    async with trio.open_nursery() as nursery:
+        begun = trio.current_time()
+        nursery.start_soon(rate.take, TURN)
+        nursery.start_soon(rate.take, 1)
+        await trio.sleep(1)
+        rate.change(2 * RATE)
+    assert trio.current_time() - begun == pytest.approx(1 + TURN / (2 * RATE))
+
+
 async def test_nothing_runs_while_nobody_waits(autojump_clock: MockClock) -> None:
     tasks = len(_system_tasks())
     rate = Rate(RATE)

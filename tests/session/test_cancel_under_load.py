@@ -122,6 +122,38 @@ async def use_both_far_ends(s: Scene) -> None:
                 nursery.start_soon(read_all, end)
 
 
+class OneByOne(muxpy.Pacer):
+    """Everybody stands in line, and each pass of the scheduler has a turn for the first."""
+
+    def __init__(self) -> None:
+        self._line: dict[Callable[[], None], None] = {}
+        self._turn: Callable[[], None] | None = None
+
+    def allow(self, resume: Callable[[], None]) -> int:
+        if self._turn == resume:
+            self._turn = None
+            return 10_000
+        if not self._line:
+            trio.lowlevel.spawn_system_task(self._serve)
+        self._line[resume] = None
+        return 0
+
+    def carried(self, count: int) -> None:
+        assert count
+
+    def withdraw(self, resume: Callable[[], None]) -> None:
+        self._line.pop(resume, None)
+
+    async def _serve(self) -> None:
+        while self._line:
+            await trio.lowlevel.checkpoint()
+            if self._line:
+                self._turn = next(iter(self._line))
+                del self._line[self._turn]
+                self._turn()
+                self._turn = None
+
+
 # ---- the operations ----
 
 
@@ -213,6 +245,10 @@ async def splice_early(s: Scene) -> None:
     await s.near.splice(s.inner, early=bytes(300_000))
 
 
+async def splice_paced(s: Scene) -> None:
+    await s.near.splice(s.inner, early=bytes(5_000), pacer=OneByOne())
+
+
 async def splice_head(s: Scene) -> None:
     async def head() -> bytes:
         return await s.near.receive_some(10) + await s.near.receive_some(10)
@@ -250,6 +286,7 @@ OPERATIONS: dict[str, tuple[Part, Part, set[str]]] = {
     "stream block": (close_block, nothing, {"Stream.__aenter__", "Stream.__aexit__"}),
     "splice": (splice, use_both_far_ends, {"Stream.splice"}),
     "splice early": (splice_early, use_both_far_ends, {"Stream.splice"}),
+    "splice paced": (splice_paced, use_both_far_ends, {"Stream.splice"}),
     "splice head": (splice_head, use_both_far_ends, {"Stream.splice"}),
 }
 """By name: the operation, what helps it, and the public names that this covers."""

@@ -30,6 +30,15 @@ async def aclose(session: muxpy.Session) -> None:
     await session.aclose()
 
 
+async def announce(session: muxpy.Session) -> None:
+    await session.aclose(announce=True)
+
+
+async def answer(session: muxpy.Session) -> None:
+    await session.wait_going_away()
+    session.go_away(final=False)
+
+
 async def leave_block(session: muxpy.Session) -> None:
     async with session:
         pass
@@ -37,7 +46,7 @@ async def leave_block(session: muxpy.Session) -> None:
 
 @pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
 @pytest.mark.parametrize("kind", ["memory", "wide_pipe", "tcp", "tls"])
-@pytest.mark.parametrize("close", [aclose, leave_block])
+@pytest.mark.parametrize("close", [aclose, announce, leave_block])
 @bounded()
 async def test_a_close_cancelled_anywhere_ends_both_sides(
     close: Callable[[muxpy.Session], Awaitable[None]], kind: str, any_task: bool
@@ -51,6 +60,7 @@ async def test_a_close_cancelled_anywhere_ends_both_sides(
         ):
             await load.open(client, server)
             nursery.start_soon(load.run)
+            nursery.start_soon(answer, server)
             cancelled = await cancel_at(nth, partial(close, client), any_task=any_task)
             await client.wait()
             await server.wait()

@@ -118,6 +118,7 @@ def print_tables(console: Console, phases: list[Phase], connecting: Statistics, 
 def _table(title: str, header: bool) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", show_header=header, pad_edge=False)
     table.box = box.SIMPLE_HEAD if header else box.SIMPLE
+    table.collapse_padding, table.show_edge = True, False  # or the wider one would be cut off at 80 columns
     table.min_width = 50  # or a long title would be broken
     return table
 

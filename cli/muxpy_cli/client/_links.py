@@ -332,7 +332,7 @@ class Links:
         if most is not None and link.attempts > most:
             await link.all_left()
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
-        when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} minutes"
+        when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
         self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts, event="disconnected")
         reloads = self._reloads
         await trio.sleep(min(seconds, SOON))

@@ -42,6 +42,9 @@ _NOT_TRUSTED: Final = {
 }
 """What OpenSSL calls the alerts of a listening end that does not like our certificate."""
 
+_OTHER_NAME: Final = {62, 64}
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH: whom the certificate names is not who was asked."""
+
 
 class Credentials:
     """What the client shows: read once for all sessions, and again when the configuration was."""
@@ -111,7 +114,10 @@ async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
 def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
     message = f"cannot connect to {options.address}: {describe(error)}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure(f"{message} (--tls-ca trusts a CA, --fingerprint one certificate)", NOT_ALLOWED)
+        hint = "--tls-ca trusts a CA, --fingerprint one certificate"
+        if error.verify_code in _OTHER_NAME:
+            hint = "--tls-name says which name it must have, --fingerprint trusts one certificate"
+        return Failure(f"{message} ({hint})", NOT_ALLOWED)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
     return Unreachable(message)

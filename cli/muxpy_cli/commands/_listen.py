@@ -59,7 +59,7 @@ __all__ = ["listen_command"]
 @click.option("--max-forwards", "forwards", metavar="N", type=click.IntRange(0), help="Ports of a user at once (-R).")
 @click.option("--rate", metavar="RATE", type=RATE, help="Bytes a second of a user, such as 10MiB.")
 @click.option("--session-rate", metavar="RATE", type=RATE, help="Bytes a second of a session.")
-@click.option("--idle-timeout", metavar="TIME", type=DURATION, help="Close connections that carry nothing for so long.")
+@click.option("--idle-timeout", metavar="TIME", type=DURATION, help="Reset connections that carry nothing for so long.")
 @click.option(
     "--session-idle-timeout", metavar="TIME", type=DURATION, help="End sessions without connections after so long."
 )

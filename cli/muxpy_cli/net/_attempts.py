@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..specs import family_of, socket_address
+from ._sockets import prepare_forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
+
+    Begin: TypeAlias = Callable[[str], tuple[socket.socket, bool]]
 
 __all__ = ["connect_first"]
 
@@ -25,17 +29,20 @@ _NO_WAY: Final = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, No
 """Says something about this machine, which may have no IPv6 or not that interface, and nothing about the target."""
 
 
-async def connect_first(addresses: Sequence[str], port: int, deadline: float) -> trio.SocketStream:
+async def connect_first(
+    addresses: Sequence[str], port: int, deadline: float, *, forwarded: bool = False
+) -> trio.SocketStream:
     """Connect to one of the numeric addresses of a host, which are in order of preference.
 
     Each attempt has all the time until `deadline`, and the next one begins when it has failed, or after ATTEMPT_DELAY.
-    Raises the OSError of the attempts that says most about the host.
+    Raises the OSError of the attempts that says most about the host. `forwarded`: see `prepare_forwarded`.
     """
+    begin = partial(_begin, port=port, forwarded=forwarded)
     failures: list[OSError] = []
     order = _interleaved(addresses) if len(addresses) > 1 else addresses
     for position, address in enumerate(order, 1):
         try:
-            one, is_ready = _begin(address, port)
+            one, is_ready = begin(address)
             if is_ready:  # as always on this machine, without a task or a timer
                 return _stream(one)
             if position == len(order):
@@ -43,7 +50,7 @@ async def connect_first(addresses: Sequence[str], port: int, deadline: float) ->
         except OSError as error:
             failures.append(error)
         else:
-            return await _race(one, order[position:], port, deadline, failures)
+            return await _race(one, order[position:], begin, deadline, failures)
     raise _most_telling(failures)
 
 
@@ -66,7 +73,7 @@ def _most_telling(failures: list[OSError]) -> OSError:
 
 
 async def _race(
-    first: socket.socket, others: Sequence[str], port: int, deadline: float, failures: list[OSError]
+    first: socket.socket, others: Sequence[str], begin: Begin, deadline: float, failures: list[OSError]
 ) -> trio.SocketStream:
     """Go on with a connection that was begun, and begin others beside it."""
     connected: list[socket.socket] = []
@@ -90,7 +97,7 @@ async def _race(
                 if trio.current_time() >= deadline:
                     break
                 is_over = trio.Event()
-                nursery.start_soon(attempt, partial(_connect, address, port, deadline), is_over)
+                nursery.start_soon(attempt, partial(_connect, begin, address, deadline), is_over)
     except BaseException:
         _close(connected)
         raise
@@ -100,18 +107,20 @@ async def _race(
     return _stream(connected[0])
 
 
-async def _connect(address: str, port: int, deadline: float) -> socket.socket:
-    one, is_ready = _begin(address, port)
+async def _connect(begin: Begin, address: str, deadline: float) -> socket.socket:
+    one, is_ready = begin(address)
     return one if is_ready else await _finish(one, deadline)
 
 
-def _begin(address: str, port: int) -> tuple[socket.socket, bool]:
+def _begin(address: str, *, port: int, forwarded: bool) -> tuple[socket.socket, bool]:
     """A socket that is being connected, and whether it is already. Raises OSError.
 
     Not through trio's connect, which asks the resolver about the number first.
     """
     one = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        if forwarded:
+            prepare_forwarded(one)
         where = socket_address(address, port)
         code = one.connect_ex(where)
         if code == errno.EINPROGRESS:

@@ -15,7 +15,6 @@ from ._attempts import connect_first
 from ._datagrams import Datagrams
 from ._guard import is_guarded, is_guarded_path
 from ._resolve import known_addresses, resolve
-from ._sockets import prepare_forwarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,13 +48,11 @@ async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
             return await _connect_path(target.path, deadline)
         allowed = await _allowed(target, policy, deadline)
         _check_not_ourselves(target, allowed, policy)
-        near = await connect_first(allowed, target.port, deadline)
+        return await connect_first(allowed, target.port, deadline, forwarded=True)
     except Forbidden as error:
         raise Refused("forbidden", error.reason) from error
     except OSError as error:
         raise _failed(target, error) from error
-    prepare_forwarded(near.socket)
-    return near
 
 
 async def connect_datagrams(

@@ -38,12 +38,14 @@ class Rate(muxpy.Pacer):
         self._line: dict[Callable[[], None], None] = {}
         self._turn: Callable[[], None] | None = None
         self._serving = False
+        self._repaying = trio.CancelScope()
 
     def change(self, rate: float) -> None:
         """Have another rate from now on, for who waits too. The bucket is empty then: a reload must not fill it."""
         if rate != self.rate:
             self.rate = rate
             self._bucket = TokenBucket(rate, trio.current_time, full=False)
+            self._repaying.cancel()  # at the old rate a debt may last for an hour
 
     def allow(self, resume: Callable[[], None]) -> int:
         """As `Pacer` has it."""
@@ -87,12 +89,17 @@ class Rate(muxpy.Pacer):
     async def _serve(self) -> None:
         """Give turns until nobody waits any more."""
         while self._line:
-            await trio.sleep(self._bucket.take(0))
+            await self._repay()
             if self.outer is None:
                 self._give_turn()
             else:
                 await self._give_turn_within(self.outer)
         self._serving = False
+
+    async def _repay(self) -> None:
+        """Wait until the bucket is out of debt, or is another one."""
+        with trio.CancelScope() as self._repaying:
+            await trio.sleep(self._bucket.take(0))
 
     def _give_turn(self) -> None:
         if self._line:  # else the last one has gone meanwhile
