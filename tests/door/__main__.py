@@ -1,4 +1,4 @@
-"""What strangers cost, and what honest clients notice of them: `python -m tests.door`, some two minutes.
+"""What strangers and other users cost, and what honest clients notice of it: `python -m tests.door`, some two minutes.
 
 The listening end, the echo server behind it, those who mean harm and those who mean well are processes of their own.
 The table is kept for docs/security.md; `python -m tests.documented` puts it there.
@@ -24,21 +24,22 @@ from tests.cli.program import ENVIRONMENT, ROOT, run
 from tests.documented import keep
 
 from .honest import Return, echo_times, login_times
-from .hostile import KINDS, MIXED
+from .hostile import KINDS, MIXED, RESETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 STRANGERS: Final = 256
 CLIENTS: Final = 1000
+SESSIONS: Final = 64
 KIB: Final = 1024
 
 
 @asynccontextmanager
-async def helper(*command: str) -> AsyncIterator[str]:
+async def helper(*command: str, **environment: str) -> AsyncIterator[str]:
     """A process of Python; the first line that it says. Killed at the end."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT
+        [sys.executable, *command], stdout=subprocess.PIPE, env=ENVIRONMENT | environment, cwd=ROOT
     )
     assert process.stdout is not None
     try:
@@ -56,8 +57,11 @@ async def helper(*command: str) -> AsyncIterator[str]:
 class Scene:
     """A listening end, and how it is measured."""
 
-    def __init__(self, listening: End, port: int, target: int, seconds: float, *, tls: bool) -> None:
+    def __init__(
+        self, listening: End, port: int, target: int, seconds: float, tokens: dict[str, str], *, tls: bool
+    ) -> None:
         self.listening, self.port, self.target, self.seconds, self.tls = listening, port, target, seconds, tls
+        self.tokens = tokens
 
     @property
     def processor(self) -> float:
@@ -81,6 +85,18 @@ class Scene:
         async with self.beside(kind):
             used, begun = self.processor, trio.current_time()
             times = sorted(await echo_times(self.port, self.target, self.seconds, tls=self.tls))
+            share = (self.processor - used) / (trio.current_time() - begun)
+        return f"{_ms(times, 0.5)} / {_ms(times, 0.99)} / {100 * share:.0f} %"
+
+    async def beside_user(self, sessions: int) -> str:
+        """The same beside another user with so many sessions that open and reset streams in turns."""
+        tls = ["tls"] if self.tls else []
+        command = "-m", "tests.door.hostile", RESETS, str(self.port), str(sessions), *tls
+        async with helper(*command, MUXPY_TOKEN=self.tokens["hostile"]):
+            await trio.sleep(1)  # until all have logged in
+            used, begun = self.processor, trio.current_time()
+            token = self.tokens["honest"]
+            times = sorted(await echo_times(self.port, self.target, self.seconds, tls=self.tls, token=token))
             share = (self.processor - used) / (trio.current_time() - begun)
         return f"{_ms(times, 0.5)} / {_ms(times, 0.99)} / {100 * share:.0f} %"
 
@@ -116,6 +132,9 @@ async def measure(seconds: float) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     with TemporaryDirectory() as folder, many_descriptors():
         await run("keygen", folder, "--name", "localhost")
+        users = f"{folder}/tokens.toml"
+        names = "honest", "hostile"
+        tokens = {name: (await run("token", "new", name, "--file", users))[1].split()[-1] for name in names}
         certificate = "--tls-cert", f"{folder}/cert.pem", "--tls-key", f"{folder}/key.pem"
         async with helper("-m", "tests.door.target") as target:
             for tls in (False, True):
@@ -125,12 +144,20 @@ async def measure(seconds: float) -> dict[str, list[str]]:
                     ("honest login beside 1,000 connects a second", Scene.login),
                     *((f"memory of a stranger, KiB: {kind}", partial(Scene.memory, kind=kind)) for kind in KINDS),
                     (f"{CLIENTS:,} clients behind one address are back", Scene.come_back),
+                    *(
+                        (
+                            f"beside a user's sessions of resets: {sessions}",
+                            partial(Scene.beside_user, sessions=sessions),
+                        )
+                        for sessions in (1, SESSIONS)
+                    ),
                 ]
                 for name, step in steps:
-                    options = certificate if tls else ()
+                    with_users = ("--tokens", users) if "user's" in name else ()
+                    options = (*(certificate if tls else ()), *with_users)
                     async with started("listen", "0", "--max-sessions", "100000", *options) as listening:
                         port = await listening.port("listening on")
-                        scene = Scene(listening, port, int(target), seconds, tls=tls)
+                        scene = Scene(listening, port, int(target), seconds, tokens, tls=tls)
                         rows.setdefault(name, []).append(await step(scene))
                     print(f"{name:55}{'TLS' if tls else 'TCP':>5}{rows[name][-1]:>25}", flush=True)
     return rows

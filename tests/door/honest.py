@@ -27,22 +27,22 @@ PAUSE: Final = 0.005
 
 
 @asynccontextmanager
-async def session_from(source: str, port: int, *, tls: bool) -> AsyncIterator[muxpy.Session]:
+async def session_from(source: str, port: int, *, tls: bool, token: str | None = None) -> AsyncIterator[muxpy.Session]:
     """A session past its greeting."""
     stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=source)
     context = insecure_context() if tls else None
     async with muxpy.open_session(
         stream, client=True, ssl_context=context, server_hostname="localhost" if tls else None
     ) as session:
-        await tell(session, Purpose.HELLO, {"client": source})
+        await tell(session, Purpose.HELLO, {"client": source} | ({"token": token} if token else {}))
         yield session
         session.kill()
 
 
-async def echo_times(port: int, target: int, seconds: float, *, tls: bool) -> list[float]:
+async def echo_times(port: int, target: int, seconds: float, *, tls: bool, token: str | None = None) -> list[float]:
     """Seconds for each message of 64 bytes to an echo server behind the listening end, and back."""
     times = []
-    async with session_from("127.0.0.2", port, tls=tls) as session:
+    async with session_from("127.0.0.2", port, tls=tls, token=token) as session:
         stream, _ = await tell(session, Purpose.CONNECT, {"host": "127.0.0.1", "port": target})
         ends = trio.current_time() + seconds
         while trio.current_time() < ends:

@@ -1,6 +1,7 @@
 """Those who come to the door and mean harm: `python -m tests.door.hostile KIND PORT COUNT [tls]`, until it is killed.
 
-It says "ready" when all of them have connected once. Whoever is dropped comes again within a second.
+It says "ready" when all of them have connected once. Whoever is dropped comes again within a second. The kind RESETS
+has logged in first, by the token in MUXPY_TOKEN.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from muxpy_cli.wire import pack
 from tests.frame import wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["KINDS", "MIXED", "connects", "insecure_context"]
+__all__ = ["KINDS", "MIXED", "RESETS", "connects", "insecure_context"]
 
 MIXED: Final = "all of these"
+RESETS: Final = "resets"
 HELLO: Final = 1
 RATE: Final = 1000
 """Connects a second of `connects`."""
@@ -83,6 +86,25 @@ async def sessions(stream: trio.SocketStream, tls: bool) -> None:
         pass
 
 
+async def resets(stream: trio.SocketStream, tls: bool) -> None:
+    """A session of a user who opens streams and resets them in turns, as fast as they are read."""
+    secure = trio.SSLStream(stream, insecure_context(), server_hostname="localhost") if tls else stream
+    hello = pack({"client": "", "process": os.urandom(8).hex(), "token": os.environ["MUXPY_TOKEN"]})
+    await secure.send_all(wire.syn(3, stream_type=HELLO) + wire.data(3, hello))
+    await secure.receive_some()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_read, secure)
+        for first in range(5, 2**31, 400):
+            pairs = (wire.syn(one, stream_type=2) + wire.rst(one, 7) for one in range(first, first + 400, 2))
+            await secure.send_all(b"".join(pairs))
+
+
+async def _read(stream: trio.abc.ReceiveStream) -> None:
+    while await stream.receive_some():
+        pass
+    raise trio.BrokenResourceError("it was ended")
+
+
 KINDS: Final[dict[str, Callable[[trio.SocketStream, bool], Awaitable[None]]]] = {
     "silence": silence,
     "garbage": garbage,
@@ -96,7 +118,7 @@ class Crowd:
     """So many of a kind."""
 
     def __init__(self, kind: str, port: int, count: int, *, tls: bool) -> None:
-        self._kinds = list(KINDS.values()) if kind == MIXED else [KINDS[kind]]
+        self._kinds = list(KINDS.values()) if kind == MIXED else [resets if kind == RESETS else KINDS[kind]]
         self._port, self._count, self._tls = port, count, tls
         self._came = 0
 
@@ -109,7 +131,7 @@ class Crowd:
     async def _come_again(self, number: int) -> None:
         first = True
         while True:
-            with suppress(OSError, trio.BrokenResourceError):
+            with suppress(OSError, trio.BrokenResourceError, ExceptionGroup):
                 source = f"127.0.1.{number % SPREAD + 1}"
                 stream = await trio.open_tcp_stream("127.0.0.1", self._port, local_address=source)
                 if first:

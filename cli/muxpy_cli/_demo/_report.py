@@ -110,9 +110,10 @@ def print_tables(console: Console, phases: list[Phase], connecting: Statistics, 
     session.add_column(justify="right")
     for row in _session_rows(connecting, listening):
         session.add_row(*row)
-    console.line("")
     for table in (traffic, session):
+        console.line("")
         console.rich.print(table)
+    console.line("")
 
 
 def _table(title: str, header: bool) -> Table:
