@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
@@ -178,10 +179,18 @@ def closed_port() -> Iterator[int]:
         yield int(bound.getsockname()[1])
 
 
+PORTS: Final = range(10_000, 32_768)
+"""Linux gives none of these to whoever asks for any (ip_local_port_range): what is free stays so until it is bound."""
+
+
 def free_port() -> int:
-    """A port to bind."""
-    with closed_port() as port:
-        return port
+    """A port to bind, for TCP and for UDP, at any address."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("", port))
+            udp.bind(("", port))
+            return port
 
 
 async def receive_all(stream: trio.abc.ReceiveStream) -> bytes:

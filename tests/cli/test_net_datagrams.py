@@ -15,7 +15,7 @@ from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused
 from tests.helpers.tasks import LIMIT
 
-from .program import tunnel
+from .program import free_port, tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,7 @@ def waiting(one: trio.socket.SocketType) -> bool:
 
 @pytest.fixture
 def free() -> int:
-    with server("::1") as one:
-        return port_of(one)
+    return free_port()
 
 
 async def test_what_was_sent_last_goes_to_the_next_address() -> None:

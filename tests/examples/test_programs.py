@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from functools import partial
@@ -16,6 +15,7 @@ import trio
 
 import muxpy
 from examples import echo, http_over_mux, rpc
+from tests.cli.program import free_port
 from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
@@ -118,13 +118,6 @@ async def test_its_two_parts_run_apart(name: str, parts: tuple[str, str], check:
 async def collect(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
     async for chunk in stream:
         into += chunk
-
-
-def free_port() -> int:
-    """A port that is free now, and likely still in a moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("name", ["echo", "http_over_mux"])

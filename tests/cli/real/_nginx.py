@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..program import closed_port
+from ..program import free_port
 from ._programs import HOST, serving
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def sha256(data: bytes) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Different ones: what is bound for one moment can be had again in the next."""
-    with ExitStack() as held:
-        return [held.enter_context(closed_port()) for _ in range(count)]
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
 
 
 @contextmanager

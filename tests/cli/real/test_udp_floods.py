@@ -12,7 +12,7 @@ import trio
 from muxpy_cli.entrances import FLOWS
 from tests.helpers.tasks import LIMIT
 
-from ..program import Server, echo
+from ..program import Server, echo, free_port
 from ._programs import HOST, muxpy
 from ._tunnel import started, tunnel
 
@@ -99,7 +99,7 @@ async def test_flows_are_connections_of_the_user_and_leave_some_to_others(tmp_pa
 async def test_a_datagram_without_a_session_is_counted_and_told_in_words() -> None:
     with trio.fail_after(LIMIT), socket.socket(type=socket.SOCK_DGRAM) as closed:
         closed.bind((HOST, 0))
-        arguments = "-L", f"{HOST}:{free_udp()}:{HOST}:9/udp", "--connect-wait", "300ms"
+        arguments = "-L", f"{HOST}:{free_port()}:{HOST}:9/udp", "--connect-wait", "300ms"
         async with started("connect", f"{HOST}:1", *arguments) as connecting:
             await connecting.line("trying again")
             forward = await only_forward(connecting.process.pid)
@@ -116,13 +116,6 @@ async def only_forward(pid: int) -> dict[str, Any]:
     [forward] = json.loads((await muxpy("status", str(pid), "--json")).out)["forwards"]
     found: dict[str, Any] = forward
     return found
-
-
-def free_udp() -> int:
-    """A UDP port that nobody has bound."""
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @EITHER_END
