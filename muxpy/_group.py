@@ -16,46 +16,23 @@ if TYPE_CHECKING:
 __all__ = ["SessionGroup"]
 
 _rotor: trio.lowlevel.RunVar[_Rotor] = trio.lowlevel.RunVar("muxpy rotor")
+_endings: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("muxpy endings")
 
 
-class SessionGroup:
-    """Sessions that count as one party, such as all of one user, or all strangers who have not logged in yet.
+class Turns:
+    """Turns of which there is one in each pass of Trio's scheduler."""
 
-    In each pass of Trio's scheduler at most one session of a group receives and acts on what it received, so a party
-    holds up the others as little with a hundred sessions as with one. The peer's resets, and those that it provokes,
-    are limited for the whole group, by `reset_burst` and `reset_rate` of `config`: a session that goes beyond ends.
-
-    Made inside `trio.run`, and given to `open_session` or `Session.admit`.
-    """
-
-    def __init__(self, config: SessionConfig | None = None) -> None:
-        config = config or SessionConfig()
-        self.resets, self.provoked = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
-        self._members = 0
+    def __init__(self) -> None:
         self._free = True  # nobody had a turn in this pass yet
         self._waiting: dict[trio.lowlevel.Task, None] = {}  # the first is next
 
-    @contextmanager
-    def member(self) -> Iterator[None]:
-        """Count as one of the group while the block runs."""
-        self._members += 1
-        try:
-            yield
-        finally:
-            self._members -= 1
-
-    @property
-    def crowded(self) -> bool:
-        """Whether it takes `turn` to take turns: a lone member has all of them."""
-        return self._members > 1
-
     @property
     def contended(self) -> bool:
-        """Whether members wait for their turn."""
+        """Whether somebody waits for a turn."""
         return bool(self._waiting)
 
     async def turn(self) -> None:
-        """Wait for a turn: in each pass of the scheduler one task of the group gets one. Without a checkpoint if nobody
+        """Wait for a turn: in each pass of the scheduler one task gets one. Without a checkpoint if nobody
         had one in this pass."""
         if self._free:
             _Rotor.current().free_later(self)
@@ -81,13 +58,57 @@ class SessionGroup:
         return True
 
 
+class SessionGroup(Turns):
+    """Sessions that count as one party, such as all of one user, or all strangers who have not logged in yet.
+
+    In each pass of Trio's scheduler at most one session of a group receives and acts on what it received, so a party
+    holds up the others as little with a hundred sessions as with one. The peer's resets, and those that it provokes,
+    are limited for the whole group, by `reset_burst` and `reset_rate` of `config`: a session that goes beyond ends.
+
+    Made inside `trio.run`, and given to `open_session` or `Session.admit`.
+    """
+
+    def __init__(self, config: SessionConfig | None = None) -> None:
+        super().__init__()
+        config = config or SessionConfig()
+        self.resets, self.provoked = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
+        self._members = 0
+
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        """Count as one of the group while the block runs."""
+        self._members += 1
+        try:
+            yield
+        finally:
+            self._members -= 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it takes `turn` to take turns: a lone member has all of them."""
+        return self._members > 1
+
+
+def endings() -> Turns:
+    """Of this run: sessions that end take the steps of it in turns.
+
+    When a network or a proxy goes, thousands end in the same moment. Each step sets off a few tasks' work in the passes
+    that follow, and without turns those of all sessions would fall into the same pass, in which nobody else gets on.
+    """
+    try:
+        return _endings.get()
+    except LookupError:
+        _endings.set(turns := Turns())
+        return turns
+
+
 class _Rotor:
     """Tells groups when a new pass of the scheduler begins. A task of the run, parked while no group has had a turn."""
 
     def __init__(self) -> None:
         self._task: trio.lowlevel.Task | None = None  # parked
-        self._due: list[SessionGroup] = []  # had their turn in an earlier pass
-        self._later: list[SessionGroup] = []  # had it since this task ran: perhaps in the pass that is going on
+        self._due: list[Turns] = []  # had their turn in an earlier pass
+        self._later: list[Turns] = []  # had it since this task ran: perhaps in the pass that is going on
 
     @classmethod
     def current(cls) -> _Rotor:
@@ -100,7 +121,7 @@ class _Rotor:
             _rotor.set(rotor)
             return rotor
 
-    def free_later(self, group: SessionGroup) -> None:
+    def free_later(self, group: Turns) -> None:
         """The group has had its turn of this pass."""
         if self._task is None:
             self._later.append(group)

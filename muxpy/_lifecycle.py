@@ -19,6 +19,7 @@ from ._backlog import Backlog
 from ._codes import ErrorCode, ProtocolError, code_name, printable
 from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
 from ._extensions import register
+from ._group import endings
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
@@ -95,8 +96,10 @@ class Lifecycle:
                     if self._config.idle_timeout is not None:
                         nursery.start_soon(self._watch_idle, self._config.idle_timeout)
                     await self._over.wait()
+                    await endings().turn()
                     await self._wake_all()
                     await self._linger()
+                    await endings().turn()
                     nursery.cancel_scope.cancel()
         finally:
             self.finish(ErrorCode.CANCEL, None)
@@ -220,14 +223,18 @@ class Lifecycle:
         for state in changes.opened:
             self._opened(Stream(self._session, state))
         for state in changes.direct:
-            state.handle._on_arrived()
+            if (stream := state.handle()) is not None:
+                stream._on_arrived()
         for state in changes.readable:
-            state.handle._wake_receiver()
+            if (stream := state.handle()) is not None:
+                stream._wake_receiver()
         for state in changes.writable:
-            state.handle._on_writable()
+            if (stream := state.handle()) is not None:
+                stream._on_writable()
         if len(changes.reset) <= WOKEN_A_TURN:
             for state in changes.reset:
-                state.handle._wake_all()
+                if (stream := state.handle()) is not None:
+                    stream._wake_all()
         elif self._tasks is not None:
             self._unwoken += changes.reset
             self._tasks.start_soon(self._guard, self._wake)
@@ -319,7 +326,8 @@ class Lifecycle:
         """Wake those who wait for ended streams, in turns: a thousand tasks that end together would hold up others."""
         number = 0
         while self._unwoken:
-            self._unwoken.popleft().handle._wake_all()
+            if (stream := self._unwoken.popleft().handle()) is not None:
+                stream._wake_all()
             number += 1
             if number % WOKEN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()
@@ -357,6 +365,7 @@ class Lifecycle:
                 with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
+                await endings().turn()  # the time of thousands may be up in the same moment
                 self._finish_in_order()
             await self._closed.wait()
         except BaseException:
@@ -390,4 +399,5 @@ class Lifecycle:
 
 
 def _on_sent(state: StreamState) -> None:
-    state.handle._on_sent()
+    if (stream := state.handle()) is not None:
+        stream._on_sent()

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from ._readiness import Readiness
 from ._transport import Address, Transport
 from .frame import Buffer
 from .proto import Batch
@@ -70,6 +71,7 @@ class SocketTransport(Transport):
         self._fileno = stream.socket.fileno
         self._fd = self._fileno()
         self._buffer = _shared_buffer()
+        self._readiness = Readiness.current()
         self._filled = False  # by the last read
         self.read_limit = READ_SIZE
         self.local_address = stream.socket.getsockname()
@@ -92,7 +94,7 @@ class SocketTransport(Transport):
                 await trio.lowlevel.checkpoint()
             else:
                 self._check_open()
-                await trio.lowlevel.wait_readable(self._fd)
+                await self._readiness.readable(self._fd)
             if self.group is not None:
                 await self.take_turn()
             self._check_open()

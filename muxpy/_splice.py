@@ -119,6 +119,7 @@ class Splice:
     def stop(self) -> None:
         """Leave the stream and the socket alone from now on."""
         self._end(None)
+        self._error = None  # whose frames hold this splice
         if self._stream._unsent:
             self._stream._unsent = False
             self._writer.withdraw(self._state)

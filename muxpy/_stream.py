@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,18 @@ class Stream(trio.abc.HalfCloseableStream):
     data comes in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
     """
 
-    __slots__ = ("_closed", "_receiver", "_receiving", "_sender", "_sending", "_splice", "_state", "_unsent", "session")
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_receiver",
+        "_receiving",
+        "_sender",
+        "_sending",
+        "_splice",
+        "_state",
+        "_unsent",
+        "session",
+    )
 
     def __init__(self, session: Session, state: StreamState) -> None:
         self.session = session
@@ -44,7 +56,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
         self._splice: Splice | None = None
-        state.handle = self
+        state.handle = weakref.ref(self)  # whoever waits holds the stream, and no stream is left to the cycle collector
 
     def __repr__(self) -> str:
         return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self.session!r}>"

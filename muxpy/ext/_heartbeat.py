@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from muxpy._codes import ErrorCode
-from muxpy._errors import SessionGoingAway, StreamReset
+from muxpy._errors import SessionClosed, StreamReset
 from muxpy._suspension import sleep_fairly
 from muxpy.frame import MIN_EXTENSION_TYPE
 
@@ -61,13 +61,18 @@ class Heartbeat:
         async with trio.open_nursery() as nursery:
             if session.config.heartbeat_interval is not None:
                 nursery.start_soon(self._keep_watch, session, session.config.heartbeat_interval)
-            while True:
-                stream = await accept()
-                if self._answering < MAX_ANSWERED:
-                    self._answering += 1
-                    nursery.start_soon(self._answer, stream)
-                else:
-                    stream.reset(ErrorCode.REFUSED_STREAM)
+            try:
+                while True:
+                    stream = await accept()
+                    if self._answering < MAX_ANSWERED:
+                        self._answering += 1
+                        nursery.start_soon(self._answer, stream)
+                    else:
+                        stream.reset(ErrorCode.REFUSED_STREAM)
+            except SessionClosed:
+                # And not raised: a nursery that cancels its tasks for an error leaves a circle of tracebacks and
+                # frames, the most of what there would be left of a session.
+                nursery.cancel_scope.cancel()
 
     async def _answer(self, stream: Stream) -> None:
         try:
@@ -104,7 +109,7 @@ class Heartbeat:
                     break
                 number = (number + 1) % 2**32
                 await trio.sleep(interval)
-        except SessionGoingAway:
+        except SessionClosed:  # or the peer takes no more streams
             return
         except StreamReset as reset:
             if reset.retryable:  # the peer is going away

@@ -32,7 +32,7 @@ async def open_with_type(scene: Scene, stream_type: int | None) -> int:
 
 
 def state(scene: Scene, stream_id: int) -> muxpy.StreamStatistics:
-    statistics: muxpy.StreamStatistics = scene.session._core.streams[stream_id].handle.statistics()
+    statistics: muxpy.StreamStatistics = scene.session._core.streams[stream_id].handle().statistics()
     return statistics
 
 

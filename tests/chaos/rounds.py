@@ -249,7 +249,7 @@ class Round:
     def _streams_left(session: muxpy.Session) -> list[muxpy.Stream]:
         """Streams of which the session believes that somebody still wants them. Those that were closed here and not by
         a peer that is gone are of no matter."""
-        return [state.handle for state in session._core.streams.values() if state.wanted and not state.extension]
+        return [state.handle() for state in session._core.streams.values() if state.wanted and not state.extension]
 
     @property
     def _touched(self) -> bool:

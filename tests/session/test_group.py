@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 import weakref
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import _io
@@ -193,3 +193,52 @@ async def test_handshakes_take_turns() -> None:
         for peer in peers:
             await peer.aclose()
         nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_sessions_that_end_together_do_each_step_of_it_one_after_the_other() -> None:
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        made, others, woken = [], [], []
+
+        async def wait(stream: muxpy.Stream) -> None:
+            with suppress(muxpy.SessionClosed):
+                await stream.receive_some()
+            woken.append(stream)
+
+        for _ in range(20):
+            near, far = memory_stream_pair()
+            others.append(far)
+            session = await stack.enter_async_context(
+                muxpy.open_session(near, client=True, config=QUIET, extensions=[])
+            )
+            made.append(session)
+            nursery.start_soon(wait, await session.open_stream())
+        await wait_all_tasks_blocked()
+        with (
+            counting_passes(lambda: len(woken)) as streams,
+            counting_passes(lambda: sum(session._life._closed.is_set() for session in made)) as closed,
+        ):
+            for far in others:
+                far.send_stream.close()
+            for session in made:
+                await session.wait()
+        assert len(woken) == 20
+        assert streams.most_a_pass == closed.most_a_pass == 1
+
+
+@bounded()
+async def test_sessions_whose_peers_do_not_answer_are_closed_one_after_the_other(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        made = []
+        for _ in range(20):
+            near, _ = memory_stream_pair()
+            opened = muxpy.open_session(near, client=True, config=QUIET, extensions=[])
+            made.append(await stack.enter_async_context(opened))
+        with counting_passes(lambda: sum(session._life._closed.is_set() for session in made)) as closed:
+            for session in made:
+                nursery.start_soon(session.aclose)
+            for session in made:
+                await session.wait()
+    assert closed.most_a_pass == 1
