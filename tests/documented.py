@@ -32,6 +32,7 @@ RUNS: Final = {
     "turns": "python -m tests.adversary",
     "door": "python -m tests.door",
     "kills": "make kills",
+    "scale": "python -m tests.cli.scale",
 }
 """What makes each table."""
 PLOT: Final = "soak.svg"

@@ -64,7 +64,7 @@ def dns(monkeypatch: pytest.MonkeyPatch, **names: str) -> Iterator[Dns]:
 
 def user(*rules: str, binds: tuple[str, ...] = (), name: str = "alice") -> UserPolicy:
     grants = Grants(targets=tuple(map(parse_target_rule, rules)), binds=tuple(map(parse_bind_rule, binds)))
-    return UserPolicy(name, lambda: grants)
+    return UserPolicy(name, grants)
 
 
 async def refusal(host: str, port: int, policy: Policy) -> Refused:

@@ -21,11 +21,14 @@ from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Binding
 from muxpy_cli.server._door import Greeting
 from muxpy_cli.server._idle import watch_idle
+from muxpy_cli.server._peer import NOT_WELCOME
+from muxpy_cli.server._reload import LAST_WORDS, end_after_last_words, follow_rules
 from muxpy_cli.server._streams import Streams
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
 from tests.helpers.pairs import session_pair
+from tests.helpers.passes import counting_passes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,7 +59,7 @@ class QuietSession:
     def go_away(self, _code: int, debug: bytes) -> None:
         self.said.append(debug.decode())
 
-    def kill(self, error: BaseException) -> None:
+    def kill(self, error: BaseException | None = None) -> None:
         self.said.append(str(error))
 
     async def aclose(self, *, announce: bool = False) -> None:
@@ -198,6 +201,28 @@ async def test_a_session_that_ends_while_they_are_counted_counts_once() -> None:
             full.server.dismiss(full.peers[0], None)
             full.server.dismiss(full.peers[-1], None)
         assert (await full.server.snapshot()).totals.received == 3 * 2 * SLICE
+
+
+async def test_sessions_of_revoked_users_have_their_last_words_and_are_ended_in_turns_with_others(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with house(MANY) as full:
+        for peer in full.peers:
+            peer.revoked = True
+        gone, staying = full.peers[0], full.peers[1:]
+        leaving = await follow_rules(full.peers, full.bindings, Silent())
+        assert leaving == full.peers
+        sessions = [cast("QuietSession", peer.session) for peer in staying]
+        assert all(session.said == [NOT_WELCOME] for session in sessions)
+        full.server.dismiss(gone, None)  # it has read why
+        said = trio.current_time()
+        with counting_passes(lambda: sum(len(session.said) == 2 for session in sessions)) as passes:
+            await end_after_last_words(leaving)
+            await trio.lowlevel.checkpoint()
+        assert trio.current_time() == said + LAST_WORDS
+        assert all(len(session.said) == 2 for session in sessions)
+        assert cast("QuietSession", gone.session).said == [NOT_WELCOME]
+        assert passes.most_a_pass <= 2 * SLICE // ENDING
 
 
 async def test_a_graceful_shutdown_ends_sessions_in_turns_with_others() -> None:

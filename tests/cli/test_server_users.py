@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -30,7 +31,7 @@ NO_FIGURES = SimpleNamespace(bytes_received=0, bytes_sent=0)
 
 def admit(server: Server, nursery: trio.Nursery | None = None) -> Peer:
     """A session of alice's, as it looks to the server."""
-    session = cast("Any", type("Session", (), {"statistics": lambda _: NO_FIGURES})())
+    session = cast("Any", SimpleNamespace(statistics=lambda: NO_FIGURES, go_away=Mock(), aclose=Mock()))
     return server.admit(
         session, Greeting(ALICE, "client", "", 0, cast("Any", None)), "127.0.0.1:9", cast("Any", nursery)
     )

@@ -92,6 +92,7 @@ class Bound:
         if self.closed:  # the path may be another socket's by now, which may even have got the inode
             return
         self.closed = True
+        self._taken = None  # which holds whoever holds this
         if self.path is None:
             self.names = self._names()
         for one in self.sockets:

@@ -33,15 +33,19 @@ class Usage:
 
     def __init__(self, name: str, grants: Grants, limits: Limits) -> None:
         self.name = name
-        self.grants = grants
         self.limits = limits
         self.sessions = 0
         self.streams = 0
         self.forwards = 0
-        self.policy = UserPolicy(name, lambda: self.grants)
+        self.policy = UserPolicy(name, grants)
         self.rate = Rate(limits.rate) if limits.rate is not None else None
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
+
+    @property
+    def grants(self) -> Grants:
+        """The rules that hold now."""
+        return self.policy.grants
 
     @property
     def rested(self) -> bool:
@@ -59,7 +63,7 @@ class Usage:
             self.rate = Rate(limits.rate) if limits.rate is not None else None
         else:
             self.rate.change(limits.rate)
-        self.grants, self.limits = grants, limits
+        self.policy.grants, self.limits = grants, limits
 
 
 def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Grants, Limits]:

@@ -17,7 +17,7 @@ from ..net import Policy, lookups_of
 from ..specs import Address, UnixPath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..access import Grants
     from ..specs import Endpoint
@@ -28,33 +28,33 @@ __all__ = ["UserPolicy"]
 class UserPolicy(Policy):
     """Asks the rules that hold now: a reload changes them for connections that come afterwards."""
 
-    def __init__(self, name: str, grants: Callable[[], Grants]) -> None:
+    def __init__(self, name: str, grants: Grants) -> None:
         super().__init__(lookups_of(name), ourselves=False)
         self._name = name
-        self._grants = grants
+        self.grants = grants
 
     def name(self, target: Address) -> None:
         try:
-            check_target_name(self._grants().targets, target.host, target.port)
+            check_target_name(self.grants.targets, target.host, target.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
         try:
-            return check_target(self._grants().targets, target.host, addresses, target.port)
+            return check_target(self.grants.targets, target.host, addresses, target.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def path(self, target: UnixPath) -> None:
         try:
-            check_target_path(self._grants().targets, target.path)
+            check_target_path(self.grants.targets, target.path)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def bind_name(self, place: Address) -> None:
         """Raises Forbidden if a place may not be bound, wherever its name leads."""
         try:
-            check_bind_name(self._grants().binds, place.host, place.port)
+            check_bind_name(self.grants.binds, place.host, place.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
@@ -62,10 +62,10 @@ class UserPolicy(Policy):
         """Raises Forbidden if it may not be bound; that tells what was `asked` for, if that was a name."""
         try:
             if isinstance(place, UnixPath):
-                check_bind_path(self._grants().binds, place.path)
+                check_bind_path(self.grants.binds, place.path)
             else:
                 name = asked.host if isinstance(asked, Address) else None
-                check_bind(self._grants().binds, place.host, place.port, name)
+                check_bind(self.grants.binds, place.host, place.port, name)
         except Forbidden as error:
             raise self._for_user(error) from None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._door import Welcome
     from ._peer import Peer
 
-__all__ = ["follow_rules", "may_stay"]
+__all__ = ["end_after_last_words", "follow_rules", "may_stay"]
 
 LAST_WORDS: Final = 1.0
 """Seconds for whoever is cut off to read why."""
@@ -41,18 +41,22 @@ def may_stay(peer: Peer, who: Welcome) -> bool:
     return True
 
 
-async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console) -> None:
-    """End what is open and not allowed any more. What begins is held to the new rules already, so this may take its
-    time, and gives others their turn all along: there may be ten thousand sessions."""
+async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console) -> list[Peer]:
+    """End what is open and not allowed any more; the sessions that are to be ended after their last words. What begins
+    is held to the new rules already, so this may take its time, and gives others their turn all along: there may be ten
+    thousand sessions."""
     turns = Turns()
+    leaving = []
     for peer in peers:
         if peer.revoked:
             _revoke(peer, bindings.of(peer), console)
+            leaving.append(peer)
             await turns.done(ENDING)
         else:
             await _look_at_targets(peer, turns, console)
             await _look_at_bindings(peer, bindings.of(peer), turns)
         await turns.done()
+    return leaving
 
 
 async def _look_at_targets(peer: Peer, turns: Turns, console: Console) -> None:
@@ -87,11 +91,18 @@ def _revoke(peer: Peer, held: Iterable[Binding], console: Console) -> None:
         binding.holder.end(Refused("forbidden", NOT_WELCOME))
     for stream in list(peer.account.open):
         stream.reset()
-    with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
-        peer.nursery.start_soon(_say_goodbye, peer)
-
-
-async def _say_goodbye(peer: Peer) -> None:
     peer.session.go_away(muxpy.ErrorCode.CANCEL, NOT_WELCOME.encode())
-    with trio.move_on_after(LAST_WORDS):
-        await peer.session.aclose()
+    with suppress(RuntimeError):  # the session ended this very moment: its nursery takes nobody any more
+        peer.nursery.start_soon(peer.session.aclose)
+
+
+async def end_after_last_words(leaving: Iterable[Peer]) -> None:
+    """In turns, since to end a session is more work than to say goodbye. With a time limit for each, they would fall
+    due faster than they can be ended, and each pass would find more of them than the one before."""
+    await trio.sleep(LAST_WORDS)
+    turns = Turns()
+    for peer in leaving:
+        if not peer.over:
+            peer.session.kill()
+            await turns.done(ENDING)
+        await turns.done()

@@ -26,7 +26,7 @@ from ._garbage import Garbage
 from ._idle import watch_idle
 from ._peer import Peer, Usage, what_holds_for
 from ._peers import Peers
-from ._reload import follow_rules, may_stay
+from ._reload import end_after_last_words, follow_rules, may_stay
 from ._streams import Streams
 from ._survey import Survey
 from ._tally import Tally
@@ -69,11 +69,11 @@ class Server:
         self._bindings = Bindings(self._pick, console)
         self.streams = Streams(self._bindings, console)
         self._bound: Bound | None = None
+        self._nursery: trio.Nursery
         self._started = time.time()
         self._ended = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
         self._ended_totals = Counter[str]()  # of sessions that have ended
-        self._garbage = Garbage()
         self.draining = False
 
     def take(self, bound: Bound) -> None:
@@ -88,24 +88,24 @@ class Server:
         check_bound(self._options, self._bound)
         for one in self._bound.sockets:
             guard(one)
-        with self._garbage:
+        with Garbage():
             await self._serve(self._bound, started)
 
     async def _serve(self, bound: Bound, started: Callable[[], object]) -> None:
-        async with trio.open_nursery() as nursery:
-            self._bindings.run_in(nursery)
-            nursery.start_soon(self.tally.run)
-            nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
+        async with trio.open_nursery() as self._nursery:
+            self._bindings.run_in(self._nursery)
+            self._nursery.start_soon(self.tally.run)
+            self._nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
             if self._door.wants_user and not self._door.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
-                await self.entrance.serve(bound, nursery)
+                await self.entrance.serve(bound, self._nursery)
             while self._peers:
                 await self._ended.park()
-            nursery.cancel_scope.cancel()
+            self._nursery.cancel_scope.cancel()
 
     # ---- sessions ----
 
@@ -152,7 +152,6 @@ class Server:
         self._ended_totals["connections"] += peer.account.total
         self._ended_totals["failed"] += peer.account.failed
         self._ended.unpark_all()
-        self._garbage.session_ended(len(self._peers))
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
         self._console.news(
             f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
@@ -216,7 +215,9 @@ class Server:
         if options.address != self._options.address:
             self._console.complain(f"still listening on {self._bound}: another address takes a restart")
         self._use(options, who)
-        await follow_rules(self._peers, self._bindings, self._console)
+        leaving = await follow_rules(self._peers, self._bindings, self._console)
+        if leaving:
+            self._nursery.start_soon(end_after_last_words, leaving)  # the next reload need not wait for it
 
     def _use(self, options: ListenOptions, who: Welcome) -> None:
         """From this moment on nothing begins that was allowed only before. What is open already is looked at later: it

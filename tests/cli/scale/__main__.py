@@ -1,10 +1,12 @@
 """How long the listening end holds up everybody else with many sessions: `python -m tests.cli.scale [SESSIONS]`.
 
-A real `muxpy listen` gets that many sessions from raw clients, one -R each, and is then asked for all that it does with
-every one of them. For each of these the table says how long the longest pass of its event loop took, by the clock and
-by the processor: that is how long a byte of somebody else could have waited.
+A real `muxpy listen` gets that many sessions from raw clients, with a -R each as far as there are descriptors, and is
+then asked for all that it does with every one of them. For each of these the table says how long the longest pass of
+its event loop took, by the clock and by the processor, and its longest step: that is how long a byte of somebody else
+could have waited.
 
-With `--users` each session is of a user of its own, from a token file of as many; else all are nobody in particular.
+All of it is done twice: all sessions are nobody's in particular, and each is a user's of its own, from a token file of
+as many. The table of docs/reliability.md comes of it, by `python -m tests.documented`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager, suppress
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from muxpy_cli.wire import Purpose, pack
+from tests.documented import keep
 from tests.frame import wire
 
 from ..program import ENVIRONMENT
@@ -39,10 +43,13 @@ if TYPE_CHECKING:
 BOUND: Final = 50.0
 """Milliseconds that nothing may hold up the event loop for."""
 
-MANY: Final = 9_800
-"""Two descriptors for each, and most systems allow 20,000 at the most."""
+MANY: Final = 10_000
+
+SPARE: Final = 400
+"""Descriptors for everything that is no session and no -R. Many systems allow 20,000 at the most."""
 
 UNLIMITED: Final = ["--max-sessions", "1000000", "--max-forwards", "1000000", "--max-streams", "1000000"]
+LOGINS: Final = "logins, and -R"
 ASKED: Final = 100
 """Remote forwards that are connected to."""
 SETTLING: Final = 2.0
@@ -60,6 +67,7 @@ class Client:
         self._socket.bind((f"127.0.{1 + number // 200}.{1 + number % 200}", 0))
         self._socket.connect(("127.0.0.1", port))
         self._unread = b""
+        self._beating = True  # as far as the server knows
         hello: dict[str, Any] = {"program": "many", "client": f"c{number}", "process": f"p{number}", "slot": 0}
         if token is not None:
             hello["token"] = token
@@ -71,6 +79,11 @@ class Client:
         self._open(5, Purpose.LISTEN, {"host": "127.0.0.1", "port": 0, "forward": 0})
         return int(self._answer(5)["port"])
 
+    def refuse_heartbeats(self) -> None:
+        """Or it would be taken for dead, since it reads no more."""
+        while self._beating:
+            self._next()
+
     def close(self) -> None:
         """As a network does it that is cut: without a word."""
         self._socket.close()
@@ -80,12 +93,17 @@ class Client:
 
     def _answer(self, stream_id: int) -> dict[str, Any]:
         while True:
-            kind, _, of, body = self._frame()
-            if kind == wire.SYN:  # heartbeats, which are the client's to refuse
-                self._socket.sendall(wire.rst(of, wire.CANCEL))
-            elif kind == wire.DATA and of == stream_id:
-                answer: dict[str, Any] = json.loads(body[2:])
+            frame = self._next()
+            if frame.kind == wire.DATA and frame.stream_id == stream_id:
+                answer: dict[str, Any] = json.loads(frame.body[2:])
                 return answer
+
+    def _next(self) -> wire.Frame:
+        frame = self._frame()
+        if frame.kind == wire.SYN:
+            self._socket.sendall(wire.rst(frame.stream_id, wire.CANCEL))
+            self._beating = False
+        return frame
 
     def _frame(self) -> wire.Frame:
         while len(self._unread) < wire.HEADER.size or len(self._unread) < wire.HEADER.size + self._length():
@@ -111,15 +129,20 @@ class Listening:
         self._lines: list[str] = []
         threading.Thread(target=self._follow, daemon=True).start()
         self._until(lambda: self.said("listening on") > 0)
-        match = re.search(r"listening on \S*:(\d+)", "".join(self._lines))
-        assert match is not None
-        self.port = int(match[1])
-        self.rows: dict[str, list[str]] = {}
-        self.worst = 0.0
+        self.port = self._number(r"listening on \S*:(\d+)")
+        self._until(lambda: self.said("metrics on") > 0)
+        self._metrics = self._number(r"metrics on http://\S*:(\d+)/")
+        self.rows: dict[str, list[float]] = {}
+        """For each thing that was asked for, the longest pass and step, in milliseconds of the processor."""
 
     def _follow(self) -> None:
         assert self.process.stdout is not None
         self._lines.extend(self.process.stdout)
+
+    def _number(self, pattern: str) -> int:
+        match = re.search(pattern, "".join(self._lines))
+        assert match is not None
+        return int(match[1])
 
     def said(self, text: str) -> int:
         """How many lines there were with it."""
@@ -146,15 +169,14 @@ class Listening:
         yield
         self._until(done)
         time.sleep(SETTLING)
-        passes = [(took, used) for at, took, used in self._read() if at >= begun]
-        wall, used = (max((one[of] for one in passes), default=0.0) for of in (0, 1))
-        self.worst = max(self.worst, used)
-        self.rows[what] = [f"{wall:.0f}", f"{used:.0f}", f"{self._cpu() - cpu:.1f}"]
-        print(f"{what:45}" + "".join(f"{cell:>10}" for cell in self.rows[what]), flush=True)
+        passes = [one for one in self._read() if one[0] >= begun]
+        wall, used, step = (max((one[of] for one in passes), default=0.0) for of in (1, 2, 3))
+        self.rows[what] = [used, step]
+        cells = [f"{wall:.0f}", f"{used:.0f}", f"{step:.0f}", f"{self._cpu() - cpu:.1f}"]
+        print(f"{what:45}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
 
-    def _read(self) -> list[tuple[float, float, float]]:
-        lines = self._passes.read_text().splitlines()
-        return [(float(at), float(took), float(used)) for at, took, used in map(str.split, lines)]
+    def _read(self) -> list[list[float]]:
+        return [[float(cell) for cell in line.split()] for line in self._passes.read_text().splitlines()]
 
     def _cpu(self) -> float:
         """Seconds of the processor that it has used. Not a number once it has ended."""
@@ -163,6 +185,12 @@ class Listening:
         except FileNotFoundError:
             return nan
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metrics(self) -> str:
+        """What Prometheus is told."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics") as answer:
+            text: str = answer.read().decode()
+            return text
 
     def status(self) -> dict[str, Any]:
         """What `muxpy status` says."""
@@ -177,7 +205,8 @@ def listening(folder: Path, *options: str) -> Iterator[Listening]:
     """The listening end until the end of the block."""
     passes = folder / "passes"
     passes.touch()
-    command = [sys.executable, "-m", "tests.cli.scale.watched", str(passes), "listen", "0", *UNLIMITED, *options]
+    command = [sys.executable, "-m", "tests.cli.scale.watched", str(passes), "listen", "0"]
+    command += ["--metrics", "0", *UNLIMITED, *options]
     process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     try:
         yield Listening(process, passes)
@@ -194,27 +223,32 @@ def tokens(file: Path, count: int) -> list[str]:
     return found
 
 
-def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str | None]) -> None:
+def measure(end: Listening, sessions: int, forwards: int, file: Path | None, who: Sequence[str | None]) -> None:
     """Everything that the listening end does with all of its sessions."""
     clients: list[Client] = []
     ports: list[int] = []
     empty = end.descriptors
 
     def left(most: int) -> Callable[[], bool]:
-        # Two for each session, the connections to -R, which these clients never answer, and some of the program itself.
-        return lambda: end.descriptors <= empty + 2 * most + ASKED + 20
+        # Those of the sessions, of their -R, of connections to them, which these clients never answer, and some of the
+        # program itself.
+        return lambda: end.descriptors <= empty + most + min(most, forwards) + ASKED + 20
 
     def reloaded(times: int) -> Callable[[], bool]:
         return lambda: end.said("read the configuration again") >= times
 
-    with end.watched(f"{sessions:,} logins, a -R each"):
+    with end.watched(LOGINS):
         for number in range(sessions):
             clients.append(Client(end.port, number, who[number]))
-            ports.append(clients[-1].bind())
+            if number < forwards:
+                ports.append(clients[-1].bind())
+            clients[-1].refuse_heartbeats()
     with end.watched("nothing for ten seconds"):
         time.sleep(10)
     with end.watched("muxpy status"):
         assert len(end.status()["sessions"]) == sessions
+    with end.watched("a scrape of the metrics"):
+        assert f'muxpy_sessions{{state="connected"}} {sessions}.0' in end.metrics()
     with end.watched(f"{ASKED} connections to -R"):
         asked = [socket.create_connection(("127.0.0.1", port)) for port in ports[:ASKED]]
     for one in asked:
@@ -234,31 +268,46 @@ def measure(end: Listening, sessions: int, file: Path | None, who: Sequence[str 
         for client in clients:
             client.close()
     clients.clear()
-    with end.watched(f"{sessions // 2:,} logins"):
+    with end.watched("logins of half as many"):
         for number in range(sessions // 2):
             clients.append(Client(end.port, number, who[number]))
-            clients[-1].bind()
+            if number < forwards:
+                clients[-1].bind()
+            clients[-1].refuse_heartbeats()
     with end.watched("SIGTERM: graceful shutdown", lambda: end.process.poll() is not None):
         end.process.send_signal(signal.SIGTERM)
+
+
+def measured(sessions: int, options: list[str], *, users: bool) -> dict[str, list[float]]:
+    """The rows of one `muxpy listen`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    forwards = min(sessions, hard - sessions - SPARE) if hard != resource.RLIM_INFINITY else sessions
+    whose = "each a user's of its own" if users else "all nobody's in particular"
+    print(f"{sessions:,} sessions, {forwards:,} with a -R, {whose}")
+    print(f"{'longest pass, its longest step, ms':45}{'clock':>10}{'processor':>10}{'step':>10}{'s in all':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "tokens.toml") if users else None
+        who = tokens(file, sessions) if file is not None else [None] * sessions
+        known = ["--tokens", str(file)] if file is not None else []
+        with listening(Path(folder), *known, *options) as end:
+            measure(end, sessions, forwards, file, who)
+            return end.rows
 
 
 def main() -> int:
     """0 if nothing took more than BOUND of the processor's time."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("sessions", nargs="?", type=int, default=MANY)
-    arguments.add_argument("--users", action="store_true")
     arguments.add_argument("listen", nargs="*", default=[])
     given = arguments.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "tokens.toml") if given.users else None
-        who = tokens(file, given.sessions) if file is not None else [None] * given.sessions
-        options = ["--tokens", str(file)] if file is not None else []
-        print(f"{'longest pass of the event loop, ms':45}{'clock':>10}{'processor':>10}{'s in all':>10}")
-        with listening(Path(folder), *options, *given.listen) as end:
-            measure(end, given.sessions, file, who)
-    return 1 if end.worst > BOUND else 0
+    columns = [measured(given.sessions, given.listen, users=users) for users in (False, True)]
+    found = {what: [cell for rows in columns for cell in rows.get(what, (nan, nan))] for what in columns[1]}
+    head = ["nobody's: longest pass, ms", "longest step", "users': longest pass, ms", "longest step"]
+    shown = {what: ["" if isnan(cell) else f"{cell:.0f}" for cell in cells] for what, cells in found.items()}
+    keep("scale", f"{given.sessions:,} sessions, in milliseconds of the processor's time", head, shown)
+    return 1 if any(cell > BOUND for cells in found.values() for cell in cells) else 0
 
 
 if __name__ == "__main__":
