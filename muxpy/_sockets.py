@@ -97,7 +97,7 @@ class SocketTransport(Transport):
                 await self.take_turn()
             self._check_open()
             self.reads += 1
-            limit = self.read_limit if self.allowance is None else self.check_allowance()
+            limit = self.read_limit if self.allowance is None else self.most
             try:
                 count = os.readv(self._fd, [self._buffer if limit == READ_SIZE else self._buffer[:limit]])
             except BlockingIOError:
@@ -105,7 +105,7 @@ class SocketTransport(Transport):
             else:
                 self._filled = count == limit
                 if self.allowance is not None:
-                    self.allowance -= count
+                    self.spend(count)
                 return count
 
     def try_send(self, batch: Batch) -> bool:

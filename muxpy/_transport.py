@@ -58,13 +58,17 @@ class Transport(trio.abc.AsyncResource):
     def set_user_timeout(self, seconds: float) -> None:
         """Let the system end the connection if the peer does not take sent data for so long, where it can do that."""
 
-    def check_allowance(self) -> int:
-        """How many bytes may be read now, at least 1. Raises ProtocolError if the peer has sent too much."""
-        if self.allowance is None:
-            return self.read_limit
-        if not self.allowance:
-            raise too_much_before_login(f"{LOGIN_BYTES} bytes")
-        return min(self.read_limit, self.allowance)
+    @property
+    def most(self) -> int:
+        """Bytes to ask for now. One more than a stranger may send tells that it sends too much."""
+        return self.read_limit if self.allowance is None else min(self.read_limit, self.allowance + 1)
+
+    def spend(self, count: int) -> None:
+        """So many bytes came. Raises ProtocolError if that is more than a stranger may send."""
+        if self.allowance is not None:
+            self.allowance -= count
+            if self.allowance < 0:
+                raise too_much_before_login(f"{LOGIN_BYTES} bytes")
 
     async def take_turn(self) -> None:
         """Wait until no other session of the group has received in this pass of the scheduler."""
@@ -103,9 +107,8 @@ class StreamTransport(Transport):
     async def receive(self) -> Buffer:
         if not self._received:
             self.reads += 1
-            self._received = await self._stream.receive_some(self.check_allowance())
-            if self.allowance is not None:
-                self.allowance -= len(self._received)
+            self._received = await self._stream.receive_some(self.most)
+            self.spend(len(self._received))
         await self.take_turn()
         data, self._received = self._received, b""
         return data

@@ -84,6 +84,43 @@ async def test_without_another_session_a_connection_waits_for_as_long_as_it_may(
     assert trio.current_time() - begun == OPTIONS.connect_wait
 
 
+async def test_a_connection_that_waits_is_told_that_no_session_will_come(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    links = links_with()
+    for link in links.links:
+        link.over.set()
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(NoSession, match="this end is ending"):
+                await links.open_stream(Purpose.CONNECT)
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        await links.drain()
+    assert trio.current_time() == begun
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_remote_forward_without_a_session_ends_with_its_client(
+    closed: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Also one that has yet to begin when it is closed, and so never sees that it was cancelled."""
+    links = links_with()
+    for link in links.links:
+        link.over.set()
+    remote = RemoteForward(parse_remote("1:localhost:2"), links, Console(), "somewhere")
+    async with trio.open_nursery() as nursery:
+        if closed:
+            remote.close()
+            await links.drain()
+        nursery.start_soon(remote.run)
+        await trio.testing.wait_all_tasks_blocked()
+        await links.drain()
+
+
 async def test_the_first_new_attempt_comes_within_a_second_and_all_are_spread(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

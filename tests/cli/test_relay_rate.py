@@ -166,6 +166,7 @@ async def test_a_debt_at_the_old_rate_is_forgotten(autojump_clock: MockClock) ->
     async with trio.open_nursery() as nursery:
         begun = trio.current_time()
         nursery.start_soon(rate.take, TURN)
+        await wait_all_tasks_blocked()
         nursery.start_soon(rate.take, 1)
         await trio.sleep(1)
         rate.change(2 * RATE)

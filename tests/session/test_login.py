@@ -102,6 +102,23 @@ async def test_it_sends_so_many_bytes(kind: str) -> None:
 
 
 @bounded()
+@KINDS
+async def test_to_the_last_byte(kind: str) -> None:
+    async with stranger(kind) as (session, peer):
+        overhead = 2 * 8 + 8  # the frames' headers
+        sent = LOGIN_BYTES - overhead - 3000 * (kind == "tls")  # of which TLS takes less
+        await peer.send(encode_syn(3), wire.data(3, bytes(8000)), wire.data(3, bytes(sent - 8000)))
+        stream = await session.accept_stream()
+        received = 0
+        while received < sent:
+            received += len(await stream.receive_some())
+        await wait_all_tasks_blocked()
+        session.admit()
+        await peer.send(wire.data(3, b"more"))
+        assert await stream.receive_some() == b"more"
+
+
+@bounded()
 async def test_ciphertext_counts() -> None:
     async with stranger("tls") as (session, peer):
         await peer.send(encode_syn(3))

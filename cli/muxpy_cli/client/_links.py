@@ -46,7 +46,10 @@ and drops them would be asked twice a second."""
 
 
 class NoSession(Exception):
-    """There was no session to open a stream on, and none came in time."""
+    """There was no session to open a stream on, and none came in time, or none will come."""
+
+
+_ENDING: Final = "this end is ending, and has no session any more"
 
 
 class Link:
@@ -199,14 +202,14 @@ class Links:
 
     async def session(self) -> muxpy.Session:
         """The session with the fewest streams; waits until there is one."""
-        session = (await self._emptiest()).session
-        assert session is not None
-        return session
-
-    async def _emptiest(self) -> Link:
-        while not (live := self.live):
+        while (link := self._emptiest()) is None:
             await self._changed.park()
-        return live[0] if len(live) == 1 else min(live, key=Link.streams)
+        assert link.session is not None
+        return link.session
+
+    def _emptiest(self) -> Link | None:
+        live = self.live
+        return live[0] if len(live) == 1 else min(live, key=Link.streams, default=None)
 
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
         """Open a stream on some session; waits for one for as long as the options say, then raises NoSession."""
@@ -216,17 +219,21 @@ class Links:
             except muxpy.SessionClosed:
                 pass  # it ends just now
         if self.draining:
-            raise NoSession("this end is ending, and has no session any more")
+            raise NoSession(_ENDING)
         with self._wanting(), trio.move_on_after(self._options.connect_wait):
             return await self.open_stream_some_time(purpose)
         raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
 
     async def open_stream_some_time(self, purpose: Purpose) -> muxpy.Stream:
-        """Open a stream on some session; waits for one for as long as it takes."""
+        """Open a stream on some session; waits for one for as long as it takes. Raises NoSession if none will come."""
         while True:
-            link = await self._emptiest()
-            with suppress(muxpy.SessionClosed):  # another one is next
-                return await link.open_stream(purpose)
+            if (link := self._emptiest()) is not None:
+                with suppress(muxpy.SessionClosed):  # another one is next
+                    return await link.open_stream(purpose)
+            elif self.draining:
+                raise NoSession(_ENDING)
+            else:
+                await self._changed.park()
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
@@ -343,6 +350,7 @@ class Links:
     async def drain(self) -> None:
         """Make no more sessions, let the streams of those that there are finish, and have all their data delivered."""
         self.draining = True
+        self._changed.unpark_all()  # who waits for a session waits for nothing
         async with trio.open_nursery() as nursery:
             for link in self.links:
                 if link.session is not None:

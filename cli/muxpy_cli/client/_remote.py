@@ -27,6 +27,7 @@ from ..wire import (
     receive_message,
     unpack_integer,
 )
+from ._links import NoSession
 
 if TYPE_CHECKING:
     import muxpy
@@ -99,6 +100,8 @@ class RemoteForward:
                 self._error = str(error)
                 self.failed_for_good = True
                 self._console.complain(str(error), event="forward_failed")
+                return
+            except NoSession:  # this end is ending
                 return
             except trio.BrokenResourceError:  # the session has ended; the next one is waited for
                 await trio.sleep(0.1)
