@@ -169,6 +169,8 @@ class Link:
         self.beat = b""
         """The last heartbeat, or answer to one, of the end that has connected."""
         self._stopped = trio.CancelScope()
+        self._left_alone = trio.Event()
+        """Nothing is passed on any more: what was being sent has been, or never will be."""
 
     async def carry(self) -> None:
         """Pass bytes on until one side ends, or it is silenced."""
@@ -176,6 +178,7 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._copy, self.near, self.far)
                 nursery.start_soon(self._copy, self.far, self.near)
+        self._left_alone.set()
         if not self.silent:
             self.near.socket.close()
             self.far.socket.close()
@@ -195,6 +198,7 @@ class Link:
 
     async def feign_life(self) -> None:
         """Go on with the heartbeats of the end that has connected."""
+        await self._left_alone.wait()
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while True:
                 await self.far.send_all(self.beat)
