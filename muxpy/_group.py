@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionGroup"]
 
+FEW_ENDINGS: Final = 8
+"""Sessions that may end in the same pass: each takes half a millisecond and more, with all that it sets off."""
+
 _rotor: trio.lowlevel.RunVar[_Rotor] = trio.lowlevel.RunVar("muxpy rotor")
 _endings: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("muxpy endings")
 
@@ -22,9 +25,26 @@ _endings: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("muxpy endings")
 class Turns:
     """Turns of which there is one in each pass of Trio's scheduler."""
 
-    def __init__(self) -> None:
+    def __init__(self, few: int = 1) -> None:
+        """So `few` members need not take turns: what they do together fits into one pass."""
+        self._few = few
+        self._members = 0
         self._free = True  # nobody had a turn in this pass yet
         self._waiting: dict[trio.lowlevel.Task, None] = {}  # the first is next
+
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        """Count as one of those who take turns while the block runs."""
+        self._members += 1
+        try:
+            yield
+        finally:
+            self._members -= 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it takes `turn` to take turns: a lone member has all of them."""
+        return self._members > self._few
 
     @property
     def contended(self) -> bool:
@@ -72,21 +92,6 @@ class SessionGroup(Turns):
         super().__init__()
         config = config or SessionConfig()
         self.resets, self.provoked = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
-        self._members = 0
-
-    @contextmanager
-    def member(self) -> Iterator[None]:
-        """Count as one of the group while the block runs."""
-        self._members += 1
-        try:
-            yield
-        finally:
-            self._members -= 1
-
-    @property
-    def crowded(self) -> bool:
-        """Whether it takes `turn` to take turns: a lone member has all of them."""
-        return self._members > 1
 
 
 def endings() -> Turns:
@@ -98,7 +103,7 @@ def endings() -> Turns:
     try:
         return _endings.get()
     except LookupError:
-        _endings.set(turns := Turns())
+        _endings.set(turns := Turns(FEW_ENDINGS))
         return turns
 
 

@@ -96,10 +96,11 @@ class Lifecycle:
                     if self._config.idle_timeout is not None:
                         nursery.start_soon(self._watch_idle, self._config.idle_timeout)
                     await self._over.wait()
-                    await endings().turn()
-                    await self._wake_all()
-                    await self._linger()
-                    await endings().turn()
+                    with endings().member():
+                        await _in_turn()
+                        await self._wake_all()
+                        await self._linger()
+                        await _in_turn()
                     nursery.cancel_scope.cancel()
         finally:
             self.finish(ErrorCode.CANCEL, None)
@@ -365,7 +366,6 @@ class Lifecycle:
                 with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
-                await endings().turn()  # the time of thousands may be up in the same moment
                 self._finish_in_order()
             await self._closed.wait()
         except BaseException:
@@ -396,6 +396,12 @@ class Lifecycle:
         """See Session.statistics."""
         beating = any(getattr(slot.extension, "beating", False) for slot in self._extensions.values())
         return of_session(self.core, self._transport, self.reader, self.writer, self.backlog, heartbeat=beating)
+
+
+async def _in_turn() -> None:
+    """Of the sessions that end at present, one goes on in each pass."""
+    if endings().crowded:
+        await endings().turn()
 
 
 def _on_sent(state: StreamState) -> None:

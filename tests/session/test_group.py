@@ -14,6 +14,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import _io
+from muxpy._group import FEW_ENDINGS
 from muxpy.frame import encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
@@ -223,7 +224,8 @@ async def test_sessions_that_end_together_do_each_step_of_it_one_after_the_other
             for session in made:
                 await session.wait()
         assert len(woken) == 20
-        assert streams.most_a_pass == closed.most_a_pass == 1
+        assert streams.most_a_pass <= FEW_ENDINGS + 1
+        assert closed.most_a_pass <= FEW_ENDINGS + 1
 
 
 @bounded()
@@ -241,4 +243,4 @@ async def test_sessions_whose_peers_do_not_answer_are_closed_one_after_the_other
                 nursery.start_soon(session.aclose)
             for session in made:
                 await session.wait()
-    assert closed.most_a_pass == 1
+    assert closed.most_a_pass <= FEW_ENDINGS + 1

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import muxpy
+from muxpy._group import endings
 
 from .carry import Tally
 from .measure import EXACT, at_rest, sample
@@ -62,7 +63,7 @@ class Process:
 
     async def run(self) -> None:
         """Until stdin ends: also when whoever started this process was killed."""
-        await muxpy.SessionGroup().turn()  # whose task is the run's, and begins with the first handshakes together
+        await endings().turn()  # it and its task are the run's, and begin when the first sessions end together
         async with trio.open_nursery() as nursery:
             await self.begin(nursery)
             nursery.start_soon(self._sample)
