@@ -30,3 +30,14 @@ def test_what_survived_a_collection_is_not_looked_at_again() -> None:
     assert gc.get_threshold() == thresholds
     gc.collect()
     assert left() is None
+
+
+def test_a_pause_leaves_out_what_it_has_made() -> None:
+    with Garbage() as garbage:
+        frozen = gc.get_freeze_count()
+        with garbage.paused():
+            assert not gc.isenabled()
+            made = [Knot() for _ in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= frozen + len(made)
+    assert gc.get_freeze_count() == 0

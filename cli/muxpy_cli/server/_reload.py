@@ -53,6 +53,7 @@ async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Conso
             leaving.append(peer)
             await turns.done(ENDING)
         else:
+            peer.set_rate()
             await _look_at_targets(peer, turns, console)
             await _look_at_bindings(peer, bindings.of(peer), turns)
         await turns.done()

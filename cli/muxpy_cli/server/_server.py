@@ -74,6 +74,7 @@ class Server:
         self._ended = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
         self._ended_totals = Counter[str]()  # of sessions that have ended
+        self._garbage = Garbage()
         self.draining = False
 
     def take(self, bound: Bound) -> None:
@@ -88,7 +89,7 @@ class Server:
         check_bound(self._options, self._bound)
         for one in self._bound.sockets:
             guard(one)
-        with Garbage():
+        with self._garbage:
             await self._serve(self._bound, started)
 
     async def _serve(self, bound: Bound, started: Callable[[], object]) -> None:
@@ -210,11 +211,12 @@ class Server:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
         if self._bound is not None:
             check_bound(options, self._bound)
-        # In a thread: to parse a file with ten thousand users takes most of a second.
-        who = await trio.to_thread.run_sync(read_door, options)
-        if options.address != self._options.address:
-            self._console.complain(f"still listening on {self._bound}: another address takes a restart")
-        self._use(options, who)
+        with self._garbage.paused():
+            # In a thread: to parse a file with ten thousand users takes most of a second.
+            who = await trio.to_thread.run_sync(read_door, options)
+            if options.address != self._options.address:
+                self._console.complain(f"still listening on {self._bound}: another address takes a restart")
+            self._use(options, who)
         leaving = await follow_rules(self._peers, self._bindings, self._console)
         if leaving:
             self._nursery.start_soon(end_after_last_words, leaving)  # the next reload need not wait for it
@@ -231,7 +233,6 @@ class Server:
                 usage.change(*what_holds_for(user, options))
         for peer in self._peers:
             peer.revoked = not may_stay(peer, who)
-            peer.set_rate()
 
     async def drain(self) -> None:
         """Take nothing new, and let the streams that are open finish, for as long as the options say."""
