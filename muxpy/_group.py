@@ -43,7 +43,7 @@ class Turns:
 
     @property
     def crowded(self) -> bool:
-        """Whether it takes `turn` to take turns: a lone member has all of them."""
+        """Whether it takes `turn` to take turns: few members have all of them."""
         return self._members > self._few
 
     @property
@@ -66,6 +66,11 @@ class Turns:
         task = trio.lowlevel.current_task()
         self._waiting[task] = None
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def in_turn(self) -> None:
+        """Wait for a turn if there are more than a few members."""
+        if self.crowded:
+            await self.turn()
 
     def next_pass(self) -> bool:
         """A new pass has begun. Whether somebody who waited gets the turn in it."""

@@ -97,10 +97,10 @@ class Lifecycle:
                         nursery.start_soon(self._watch_idle, self._config.idle_timeout)
                     await self._over.wait()
                     with endings().member():
-                        await _in_turn()
+                        await endings().in_turn()
                         await self._wake_all()
                         await self._linger()
-                        await _in_turn()
+                        await endings().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
             self.finish(ErrorCode.CANCEL, None)
@@ -396,12 +396,6 @@ class Lifecycle:
         """See Session.statistics."""
         beating = any(getattr(slot.extension, "beating", False) for slot in self._extensions.values())
         return of_session(self.core, self._transport, self.reader, self.writer, self.backlog, heartbeat=beating)
-
-
-async def _in_turn() -> None:
-    """Of the sessions that end at present, one goes on in each pass."""
-    if endings().crowded:
-        await endings().turn()
 
 
 def _on_sent(state: StreamState) -> None:

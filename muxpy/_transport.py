@@ -72,8 +72,8 @@ class Transport(trio.abc.AsyncResource):
 
     async def take_turn(self) -> None:
         """Wait until no other session of the group has received in this pass of the scheduler."""
-        if self.group is not None and self.group.crowded:
-            await self.group.turn()
+        if self.group is not None:
+            await self.group.in_turn()
 
     @abstractmethod
     async def receive(self) -> Buffer:

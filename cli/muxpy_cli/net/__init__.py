@@ -6,7 +6,7 @@ from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
 from ._guard import guard
 from ._policy import Policy, all_but_ourselves, allow_all
 from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
-from ._sockets import close_in_order, close_with_reset, end_in_order, prepare_forwarded, unanswered_for
+from ._sockets import close_in_order, close_with_reset, end_in_order, prepare_forwarded, reset_on_close, unanswered_for
 from ._udp import Sender, UdpSocket
 from ._unix import inode, is_abandoned, private_files
 
@@ -37,6 +37,7 @@ __all__ = [
     "peer_of",
     "prepare_forwarded",
     "private_files",
+    "reset_on_close",
     "resolve",
     "unanswered_for",
 ]

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["close_in_order", "close_with_reset", "end_in_order", "prepare_forwarded", "unanswered_for"]
+__all__ = [
+    "close_in_order",
+    "close_with_reset",
+    "end_in_order",
+    "prepare_forwarded",
+    "reset_on_close",
+    "unanswered_for",
+]
 
 IDLE: Final = 60
 """Seconds of silence after which TCP asks whether the peer is still there."""
@@ -61,10 +68,15 @@ def close_in_order(one: trio.socket.SocketType) -> None:
     one.close()
 
 
-def close_with_reset(one: trio.socket.SocketType) -> None:
-    """Close it such that whoever is at its other end gets an error."""
+def reset_on_close(one: socket.socket | trio.socket.SocketType) -> None:
+    """Whoever closes it, it is a reset: nothing is left of it then, and its other end gets an error."""
     with suppress(OSError):  # closed already
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+
+
+def close_with_reset(one: socket.socket | trio.socket.SocketType) -> None:
+    """Close it such that whoever is at its other end gets an error."""
+    reset_on_close(one)
     one.close()
 
 

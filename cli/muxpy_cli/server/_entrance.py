@@ -6,15 +6,14 @@ import itertools
 import resource
 import select
 import socket
-import struct
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from ..access import network_of
+from ..net import close_with_reset, reset_on_close
 from ..specs import Address
 from ._waiting import LINE, Caller, Waiting
 
@@ -148,7 +147,7 @@ class Entrance:
         holder = self._waiting.overstayed()
         if holder is not None:
             holder.dropped = True
-            _reset_on_close(holder.connection)
+            reset_on_close(holder.connection)
             holder.limit.cancel()
         return bool(late or holder)
 
@@ -170,14 +169,7 @@ class Entrance:
     def _close(self, arrival: Arrival) -> None:
         """End a connection that never had a place."""
         self._silent.pop(arrival.connection.fileno(), None)  # closing takes it out of the epoll
-        _reset_on_close(arrival.connection)
-        arrival.connection.close()
-
-
-def _reset_on_close(connection: socket.socket) -> None:
-    """Nothing is left of it then, here or in the kernel, and the client knows immediately."""
-    with suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        close_with_reset(arrival.connection)  # nothing is left of it then, here or in the kernel
 
 
 def _has_left(connection: socket.socket) -> bool:
