@@ -29,6 +29,9 @@ TURN: Final = 512
 those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a
 millisecond or three, and the messages of a hundred streams still come in one."""
 
+PARTY_TURN: Final = TURN // 4
+"""The same for a session that belongs to a group: there are others, whose echo waits for its turns."""
+
 SHARED_TURN: Final = TURN // 16
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
 and each is what everybody else waits for."""
@@ -128,13 +131,18 @@ class Reader:
 
     def _take(self, data: Buffer) -> Buffer:
         """Act on as much as one turn has room for; what is left."""
-        group = self._transport.group
-        changes = self._core.receive(data, TURN if group is None or not group.contended else SHARED_TURN)
+        changes = self._core.receive(data, self._turn())
         rest = changes.rest
         if self._tap is not None:
             self._tap.received(data[: len(data) - len(rest)])
         self._dispatch.on_changes(changes)
         return rest
+
+    def _turn(self) -> int:
+        group = self._transport.group
+        if group is None:
+            return TURN
+        return SHARED_TURN if group.contended else PARTY_TURN
 
     async def _take_rest(self) -> None:
         """Go on in turns with a read that was more than one turn has room for."""

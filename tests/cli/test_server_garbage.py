@@ -1,11 +1,16 @@
-"""Full collections leave out what lives long."""
+"""The cycle collector comes often, and looks at little."""
 
 from __future__ import annotations
 
 import gc
 import weakref
 
-from muxpy_cli.server._garbage import Garbage
+import pytest
+import trio
+import trio.lowlevel
+
+from muxpy_cli.server import _garbage
+from muxpy_cli.server._garbage import FULL, MANY, Garbage
 
 
 class Knot:
@@ -15,24 +20,84 @@ class Knot:
         self.itself = self
 
 
-def test_what_survived_a_collection_is_not_looked_at_again() -> None:
-    before = gc.get_freeze_count()
-    thresholds = gc.get_threshold()
+@pytest.fixture(autouse=True)
+def every_pass_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_garbage, "INTERVAL", 0)
+
+
+async def passes(garbage: Garbage, count: int) -> None:
+    """In which many sessions end."""
+    for _ in range(count):
+        for _ in range(MANY):
+            garbage.session_ends()
+        await trio.lowlevel.checkpoint()
+
+
+def not_left_out() -> int:
+    return len(gc.get_objects())
+
+
+async def test_what_was_there_before_is_left_out_until_the_end() -> None:
     with Garbage():
-        knot = Knot()
-        left = weakref.ref(knot)
-        gc.collect()
-        assert gc.get_freeze_count() > before
-        del knot
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+async def test_a_few_sessions_that_end_make_no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    collections: list[int] = []
+    with Garbage() as garbage:
+        monkeypatch.setattr(gc, "collect", collections.append)
+        garbage.session_ends()
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert not collections
+        await passes(garbage, 1)
+        assert collections
+        monkeypatch.undo()
+
+
+async def test_few_survivors_are_looked_at_again() -> None:
+    with Garbage() as garbage:
+        before = gc.get_freeze_count()
+        knots = [Knot() for _ in range(100)]
+        left = weakref.ref(knots[0])
+        await passes(garbage, 2 * FULL)
+        assert gc.get_freeze_count() <= before  # objects that were left out are freed like any others
+        knots.clear()
+        await passes(garbage, 2 * FULL)
+        assert left() is None
+
+
+async def test_many_survivors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_garbage, "FEW", 1_000)
+    with Garbage() as garbage:
+        before = gc.get_freeze_count()
+        knots = [Knot() for _ in range(2_000)]
+        left = weakref.ref(knots[0])
+        await passes(garbage, 2 * FULL)
+        assert gc.get_freeze_count() >= before + len(knots)
+        knots.clear()
         gc.collect()
         assert left() is not None
-    assert gc.get_freeze_count() == 0
-    assert gc.get_threshold() == thresholds
     gc.collect()
     assert left() is None
 
 
-def test_a_pause_leaves_out_what_it_has_made() -> None:
+async def test_old_objects_that_are_freed_do_not_keep_the_collector_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_garbage, "FEW", 1_000)
+    old = [[number] for number in range(20_000)]
+    new: list[list[int]] = []
+    with Garbage() as garbage:
+        few = not_left_out()
+        while old:
+            for _ in range(100):
+                old.pop()
+                new.append([len(new)])
+            await passes(garbage, 1)
+            assert not_left_out() < few + 3_000
+
+
+async def test_a_pause_leaves_out_what_it_has_made() -> None:
     with Garbage() as garbage:
         frozen = gc.get_freeze_count()
         with garbage.paused():
@@ -40,4 +105,3 @@ def test_a_pause_leaves_out_what_it_has_made() -> None:
             made = [Knot() for _ in range(1000)]
         assert gc.isenabled()
         assert gc.get_freeze_count() >= frozen + len(made)
-    assert gc.get_freeze_count() == 0

@@ -20,6 +20,7 @@ from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Binding
 from muxpy_cli.server._door import Greeting
+from muxpy_cli.server._garbage import Garbage
 from muxpy_cli.server._idle import watch_idle
 from muxpy_cli.server._peer import NOT_WELCOME
 from muxpy_cli.server._reload import LAST_WORDS, end_after_last_words, follow_rules
@@ -210,8 +211,8 @@ async def test_sessions_of_revoked_users_have_their_last_words_and_are_ended_in_
         for peer in full.peers:
             peer.revoked = True
         gone, staying = full.peers[0], full.peers[1:]
-        leaving = await follow_rules(full.peers, full.bindings, Silent())
-        assert leaving == full.peers
+        leaving = await follow_rules(full.peers, full.bindings, Silent(), Garbage())
+        assert list(leaving) == full.peers
         sessions = [cast("QuietSession", peer.session) for peer in staying]
         assert all(session.said == [NOT_WELCOME] for session in sessions)
         full.server.dismiss(gone, None)  # it has read why

@@ -17,6 +17,7 @@ from muxpy_cli.relay import refuse
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
+from muxpy_cli.server._garbage import Garbage
 from muxpy_cli.server._reload import follow_rules
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
@@ -60,7 +61,7 @@ async def test_a_reload_meets_a_session_that_ends_this_very_moment() -> None:
     server = Server(ListenOptions(address=Address("127.0.0.1", 0)), Console())
     peer = admit(server, nursery)
     peer.revoked = True
-    await follow_rules([peer], Bindings(lambda one: one, Console()), Console())
+    await follow_rules([peer], Bindings(lambda one: one, Console()), Console(), Garbage())
 
 
 async def test_a_stream_that_was_reset_here_meanwhile_is_refused_without_an_error() -> None:

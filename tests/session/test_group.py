@@ -62,17 +62,18 @@ async def test_one_session_of_a_group_receives_in_each_pass(grouped: bool) -> No
 
 
 @bounded()
-async def test_turns_of_a_crowd_are_shorter() -> None:
+@pytest.mark.parametrize(("count", "most"), [(1, _io.PARTY_TURN), (8, _io.SHARED_TURN)])
+async def test_turns_of_a_group_are_shorter_and_those_of_a_crowd_still_more(count: int, most: int) -> None:
     async with AsyncExitStack() as stack:
-        made, peers = await sessions(stack, [muxpy.SessionGroup()] * 8)
+        made, peers = await sessions(stack, [muxpy.SessionGroup()] * count)
         for peer in peers:
             await peer.send_all(FLOOD[: 12 * 4000])
-        await until(lambda: frames(made) >= 8)  # all have begun
+        await until(lambda: frames(made) >= count)  # all have begun
         with counting_passes(lambda: frames(made)) as passes:
-            await until(lambda: frames(made) >= 8 * 3000)
+            await until(lambda: frames(made) >= count * 3000)
         for session in made:
             session.kill()
-    assert passes.most_a_pass <= _io.SHARED_TURN
+    assert passes.most_a_pass <= most
 
 
 @bounded()

@@ -1,15 +1,22 @@
 """Short pauses of Python's cycle collector, however many sessions there are.
 
-A full collection looks at every object there is, four hundred for each session, and stops everything meanwhile. By
-itself it comes each time that their number has grown by a quarter, and finds nothing among objects that live as long as
-a session: what ends here is freed without the collector.
+A full collection looks at every object there is, four hundred for each session, and stops everything meanwhile: a
+second with ten thousand sessions. It finds nothing among objects that live as long as a session: what ends here is
+freed without the collector.
+
+And while many sessions end, the collector does not come at all. It counts new objects less those that were freed, old
+ones too, so that what the end of one session frees hides what the end of the next one makes: a quarter of a million
+young objects, looked at in one go when it comes after all. So it is called meanwhile, by the clock.
 """
 
 from __future__ import annotations
 
 import gc
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,9 +28,26 @@ COLLECTIONS: Final = 1
 """Collections of younger objects before a full one, and not ten: some 15,000 objects are new by then, which takes 10 to
 20 ms. It costs no more in all: each object is looked at once before it is left out."""
 
+FEW: Final = 5_000
+"""Objects that a full collection may look at, every time: that takes about 2 ms."""
 
-class Garbage:
-    """While it is entered, full collections leave out what has survived one.
+INTERVAL: Final = 0.02
+"""Seconds from one collection to the next while many sessions end: what is new by then is looked at in a millisecond or
+two. At other times that would be a tenth of all work, for nothing."""
+
+FULL: Final = 4
+"""Of so many of those collections one is full. The others leave out what has survived two of them."""
+
+MANY: Final = 8
+"""Sessions that end within an INTERVAL."""
+
+WHILE: Final = 10.0
+"""Seconds after that: the sessions that have begun to end have ended by then."""
+
+
+class Garbage(trio.abc.Instrument):
+    """While it is entered, full collections leave out what there was before, and what has survived one as soon as that
+    is more than FEW objects.
 
     Those objects are still freed when nobody refers to them. Only circles of them would stay, and no session leaves
     any: tests/cli/test_server_freed.py and tests/session/test_freed.py see to it.
@@ -31,16 +55,40 @@ class Garbage:
 
     def __init__(self) -> None:
         self._before = gc.get_threshold()
+        self._ending = 0  # sessions, in this interval
+        self._until = self._last = time.perf_counter()
+        self._collections = 0
 
     def __enter__(self) -> Self:
+        gc.collect()
+        gc.freeze()
         gc.callbacks.append(self._on_collection)
         gc.set_threshold(*self._before[:2], COLLECTIONS)
+        trio.lowlevel.add_instrument(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
         gc.set_threshold(*self._before)
         gc.callbacks.remove(self._on_collection)
         gc.unfreeze()
+
+    def session_ends(self) -> None:
+        """One begins to end, or has ended."""
+        self._ending += 1
+
+    def before_io_wait(self, timeout: float) -> None:
+        """After each pass of the event loop: collect, if it is time."""
+        now = time.perf_counter()
+        if now - self._last < INTERVAL:
+            return
+        self._last = now
+        if self._ending >= MANY:
+            self._until = now + WHILE
+        self._ending = 0
+        if now < self._until:
+            self._collections += 1
+            gc.collect(1 if self._collections % FULL else 2)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -54,5 +102,5 @@ class Garbage:
             gc.enable()
 
     def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
-        if phase == "stop" and info["generation"] == 2:
+        if phase == "stop" and info["generation"] == 2 and len(gc.get_objects(2)) > FEW:
             gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..view import Console
     from ._bindings import Binding, Bindings
     from ._door import Welcome
+    from ._garbage import Garbage
     from ._peer import Peer
 
 __all__ = ["end_after_last_words", "follow_rules", "may_stay"]
@@ -41,16 +43,17 @@ def may_stay(peer: Peer, who: Welcome) -> bool:
     return True
 
 
-async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console) -> list[Peer]:
+async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console, garbage: Garbage) -> deque[Peer]:
     """End what is open and not allowed any more; the sessions that are to be ended after their last words. What begins
     is held to the new rules already, so this may take its time, and gives others their turn all along: there may be ten
     thousand sessions."""
     turns = Turns()
-    leaving = []
+    leaving: deque[Peer] = deque()
     for peer in peers:
         if peer.revoked:
             _revoke(peer, bindings.of(peer), console)
             leaving.append(peer)
+            garbage.session_ends()
             await turns.done(ENDING)
         else:
             peer.set_rate()
@@ -97,12 +100,14 @@ def _revoke(peer: Peer, held: Iterable[Binding], console: Console) -> None:
         peer.nursery.start_soon(peer.session.aclose)
 
 
-async def end_after_last_words(leaving: Iterable[Peer]) -> None:
+async def end_after_last_words(leaving: deque[Peer]) -> None:
     """In turns, since to end a session is more work than to say goodbye. With a time limit for each, they would fall
-    due faster than they can be ended, and each pass would find more of them than the one before."""
+    due faster than they can be ended, and each pass would find more of them than the one before. Each is let go of, or
+    all that is left of five thousand sessions would be freed at one moment."""
     await trio.sleep(LAST_WORDS)
     turns = Turns()
-    for peer in leaving:
+    while leaving:
+        peer = leaving.popleft()
         if not peer.over:
             peer.session.kill()
             await turns.done(ENDING)

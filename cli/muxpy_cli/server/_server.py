@@ -153,6 +153,7 @@ class Server:
         self._ended_totals["connections"] += peer.account.total
         self._ended_totals["failed"] += peer.account.failed
         self._ended.unpark_all()
+        self._garbage.session_ends()
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
         self._console.news(
             f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
@@ -217,7 +218,7 @@ class Server:
             if options.address != self._options.address:
                 self._console.complain(f"still listening on {self._bound}: another address takes a restart")
             self._use(options, who)
-        leaving = await follow_rules(self._peers, self._bindings, self._console)
+        leaving = await follow_rules(self._peers, self._bindings, self._console, self._garbage)
         if leaving:
             self._nursery.start_soon(end_after_last_words, leaving)  # the next reload need not wait for it
 
@@ -254,6 +255,7 @@ class Server:
             for peer in self._peers:
                 peer.ending.set()  # or their streams would be waited for like a connection
                 nursery.start_soon(_end_in_order, peer)
+                self._garbage.session_ends()
                 await turns.done(ENDING)
         while self._peers:
             await self._ended.park()
