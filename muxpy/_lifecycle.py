@@ -228,14 +228,14 @@ class Lifecycle:
                 stream._on_arrived()
         for state in changes.readable:
             if (stream := state.handle()) is not None:
-                stream._wake_receiver()
+                stream._on_readable()
         for state in changes.writable:
             if (stream := state.handle()) is not None:
                 stream._on_writable()
         if len(changes.reset) <= WOKEN_A_TURN:
             for state in changes.reset:
                 if (stream := state.handle()) is not None:
-                    stream._wake_all()
+                    stream._on_over()
         elif self._tasks is not None:
             self._unwoken += changes.reset
             self._tasks.start_soon(self._guard, self._wake)
@@ -328,7 +328,7 @@ class Lifecycle:
         number = 0
         while self._unwoken:
             if (stream := self._unwoken.popleft().handle()) is not None:
-                stream._wake_all()
+                stream._on_over()
             number += 1
             if number % WOKEN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +12,7 @@ import trio
 
 from ._adapters import SessionListener
 from ._codes import ErrorCode, check_code
-from ._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
+from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
 from .frame import MAX_PRIORITY, MAX_STREAM_TYPE
@@ -116,20 +117,27 @@ class Session:
                 raise StopAsyncIteration from None
             raise
 
-    async def serve_streams(self, handler: Handler) -> None:
+    async def serve_streams(self, handler: Handler, *, cancel_handlers: bool = False) -> None:
         """Run `handler(stream)` in a task of its own for each stream that the peer opens, until the session ends
         or goes away, and all handlers have returned.
 
         A stream is closed when its handler returns. A handler that raises has its stream reset with
-        INTERNAL_ERROR and logged; the session and the other handlers go on. No handler is cancelled when the
-        session ends: what it does on its stream fails then. Raises SessionClosed if the session ended with an error.
+        INTERNAL_ERROR and logged; the session and the other handlers go on.
+
+        What a handler does on its stream fails when the peer resets it, or the session ends; a handler that is busy
+        with something else goes on. With `cancel_handlers` it is cancelled then, so that nothing is worked out for
+        nobody: also what it has received and not read is lost. The peer's EOF cancels nothing, nor does a stream that
+        ended in order in both directions, or that the handler closed or reset itself: see `Stream.wait_ended`.
+
+        Raises SessionClosed if the session ended with an error.
         """
         if self._backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
+        run = partial(_run_while_wanted, handler) if cancel_handlers else handler
         async with trio.open_nursery() as nursery:
 
             def serve(stream: Stream) -> None:
-                nursery.start_soon(self._handle, handler, stream)
+                nursery.start_soon(self._handle, run, stream)
 
             with self._backlog.serving(serve):
                 while self._life.end is None and not self._core.goaway_sent:
@@ -257,3 +265,20 @@ class Session:
         self._life.check_alive()
         if self._core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+async def _run_while_wanted(handler: Handler, stream: Stream) -> None:
+    """Run a handler, and cancel it when something cuts its stream short."""
+    scope = trio.CancelScope()
+    cut: StreamReset | SessionClosed | None = None
+
+    def on_over(by: StreamReset | SessionClosed | None) -> None:
+        nonlocal cut
+        cut = by
+        if by is not None:
+            scope.cancel()
+
+    with scope, stream._watched(on_over):
+        await handler(stream)
+    if scope.cancelled_caught:
+        log.info("%r: handler cancelled: %s", stream, cut)
