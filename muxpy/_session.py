@@ -37,7 +37,7 @@ class Session:
     """One side of a session. Made by `open_session` and its relatives, which also close it.
 
     Both sides may open streams and accept the other's. Iterating over a session accepts streams until the
-    session ends; it raises SessionClosed if it ended with an error.
+    session ends; it raises SessionClosed if it ended with an error or was killed.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Session:
         nobody: also what it has received and not read is lost. The peer's EOF cancels nothing, nor does a stream that
         ended in order in both directions, or that the handler closed or reset itself: see `Stream.wait_ended`.
 
-        Raises SessionClosed if the session ended with an error.
+        Raises SessionClosed if the session ended with an error, or was killed.
         """
         if self._backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
@@ -217,7 +217,8 @@ class Session:
         await self._life.aclose(announce=announce)
 
     def kill(self, error: BaseException | None = None) -> None:
-        """End the session at once. Waiting tasks get SessionClosed; `error`, if given, as its cause."""
+        """End the session immediately, without a word to the peer. Whoever waits, or serves or iterates over streams,
+        gets SessionClosed; its cause is `error`, or a trio.ClosedResourceError that says who did it."""
         self._life.kill(error)
 
     @property

@@ -655,7 +655,7 @@ async def test_after_go_away_the_peer_opens_no_more(autojump_clock: Clock) -> No
         await far.aclose()
         await server.aclose()
         end = await client.wait()
-        assert end == muxpy.SessionEnd(0, None, 0, b"maintenance")
+        assert end == muxpy.SessionEnd(0, None, 0, b"maintenance", by_peer=True)
 
 
 @bounded()

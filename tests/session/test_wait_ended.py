@@ -83,7 +83,7 @@ ENDINGS = [
     (closed_here, None),
     (both_finish, None),
     (both_finish_this_side_last, None),
-    (killed_here, "the session has ended: it was killed by this side"),
+    (killed_here, "the session has ended: this side killed it"),
     (peer_kills, "the session has ended: the peer closed the connection without saying GOAWAY"),
     (peer_closes_the_session, "stream 3: the peer reset it with CANCEL"),
 ]
