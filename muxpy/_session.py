@@ -167,8 +167,17 @@ class Session:
         """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like."""
         return SessionListener(self)
 
-    async def dial(self, host: str | bytes | None = None, port: int | None = None) -> Stream:
-        """`open_stream` with the signature of `trio.open_tcp_stream`; both arguments are ignored."""
+    async def dial(
+        self,
+        host: str | bytes | None = None,
+        port: int | None = None,
+        *,
+        happy_eyeballs_delay: float | None = None,
+        local_address: str | None = None,
+    ) -> Stream:
+        """`open_stream` with the signature of `trio.open_tcp_stream`, for clients that take such a function. All
+        arguments are ignored: there is one place to go, the peer, and a stream has no address of its own.
+        """
         return await self.open_stream()
 
     def admit(self, group: SessionGroup | None = None) -> None:
