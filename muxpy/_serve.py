@@ -15,9 +15,9 @@ from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
 from ._group import SessionGroup
 from ._session import Session
-from ._sockets import SocketTransport, bound_local_queue, peer_name
+from ._sockets import SocketTransport, bound_local_queue
 from ._tls import TlsTransport
-from ._transport import LOGIN_BYTES, StreamTransport, Transport
+from ._transport import LOGIN_BYTES, StreamTransport, Transport, peer_name
 from .ext import Heartbeat
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from ._adapters import SessionListener
-from ._codes import ErrorCode, check_code
+from ._codes import ErrorCode, check_code, printable
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
@@ -56,7 +56,7 @@ class Session:
 
     def __repr__(self) -> str:
         role = "client" if self.client else "server"
-        return f"<muxpy.Session {role} {self.remote_address or id(self)}>"
+        return f"<muxpy.Session {role} {printable(str(self.remote_address or id(self)))}>"
 
     # ---- streams ----
 
@@ -91,18 +91,8 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
         this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        if self._backlog.served:
-            raise trio.BusyResourceError("serve_streams takes this session's streams")
-        if len(self._backlog) > 1:
-            # Taking one of many costs no pass through the scheduler; the last one does.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        elif self._backlog:
-            await trio.lowlevel.checkpoint()
-        # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
-        while (stream := self._backlog.take()) is None:
-            self._check_acceptable()
-            await self._backlog.wait()
-        return stream
+        self._backlog.expect_taker()
+        return await self._backlog.accept(self._check_acceptable)
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self
@@ -164,8 +154,12 @@ class Session:
             self._core.let_go(stream._state)
 
     def listener(self) -> SessionListener:
-        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like."""
-        return SessionListener(self)
+        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like; see
+        docs/guide.md for how those end.
+
+        Once it was closed, streams of the peer are refused, if nothing else takes them.
+        """
+        return SessionListener(self, self._backlog, self._check_acceptable)
 
     async def dial(
         self,
@@ -192,17 +186,20 @@ class Session:
 
     # ---- ending ----
 
-    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
+    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> bool:
         """Tell the peer to open no more streams; open ones go on, and this side may still open its own.
 
         `code` and `debug` (at most 1 KiB) tell it why. With `final=False`, streams that the peer opened before it could
-        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word. Only the first call
-        of each kind says anything.
+        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word.
+
+        Returns whether it was said: False if that was done before, or the session has ended.
         """
         check_code(code)
-        if self._life.end is None and self._core.go_away(code, debug, final=final):
-            self._writer.poke()
-            self._backlog.wake()
+        if self._life.end is not None or not self._core.go_away(code, debug, final=final):
+            return False
+        self._writer.poke()
+        self._backlog.wake()
+        return True
 
     @property
     def going_away(self) -> bool:
