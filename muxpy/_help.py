@@ -41,7 +41,7 @@ class _FieldTexts(dict[str, str]):
 def _texts_below_fields(cls: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(cls))
-    except OSError:  # it was installed without
+    except (OSError, TypeError):  # it was installed without
         return {}
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)

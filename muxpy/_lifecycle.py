@@ -383,7 +383,7 @@ class Lifecycle:
         with trio.CancelScope(deadline=self._drain_until) as patience:
             while self.end is None and self._unfinished():
                 await self._progress.park()
-        if patience.cancelled_caught:
+        if patience.cancelled_caught and self.end is None:
             names = self._names_of_unfinished()
             log.warning("%r: closed after %s without the end of %s", self._session, limit, names)
 

@@ -115,8 +115,7 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
         this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        self._backlog.expect_taker()
-        return await self._backlog.accept(self._check_acceptable)
+        return await self._backlog.accept_directly(self._check_acceptable)
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self
