@@ -1,4 +1,4 @@
-"""Echo: the smallest server and client, with many conversations over one TCP connection.
+"""Echo: a server and a client, with many conversations over one TCP connection.
 
     python examples/echo.py serve [PORT]     in one terminal
     python examples/echo.py client [PORT]    in another

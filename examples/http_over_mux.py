@@ -1,8 +1,11 @@
 """HTTP from a device that nobody can connect to, because it is behind NAT or a firewall.
 
-    python examples/http_over_mux.py public [PORT]    on a machine that can be reached
-    python examples/http_over_mux.py device [PORT]    on the one that cannot
+    python examples/http_over_mux.py public [PORT]    the machine that can be reached
+    python examples/http_over_mux.py device [PORT]    the one that cannot: here, in another terminal
     python examples/http_over_mux.py                  both at once, on a free port
+
+Here both are on one machine, at HOST. Between two, HOST is the public one's address, and TLS belongs between them
+(`ssl_context`, which both ends take).
 
 The device dials out: one TCP connection, one session. Then the roles turn round. The device accepts streams from
 that session as if it were a listening socket, and the public side opens one for each request:

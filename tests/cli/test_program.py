@@ -411,7 +411,8 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
             [COMMAND[0], "-c", script], capture_stdout=True, capture_stderr=True, check=False, env=ENVIRONMENT
         )
     assert done.returncode == 1
-    assert done.stderr.decode() == f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]\n"
+    hint = "install the extra `cli`; in a clone of muxpy: pip install '.[cli]'"
+    assert done.stderr.decode() == f"muxpy: the program needs {missing}: {hint}\n"
 
 
 # ---- a terminal that is closed ----
