@@ -22,20 +22,24 @@ if TYPE_CHECKING:
     from .._options import ConnectOptions
     from .._tracing import Trace
     from ..specs import Address
+    from ._progress import Tell
     from ._session import Credentials
 
 __all__ = ["carry_stdio"]
 
 
-async def carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None = None) -> None:
-    """Carry them until both directions have ended. Raises Failure if the target cannot be reached or is lost."""
+async def carry_stdio(
+    options: ConnectOptions, credentials: Credentials, trace: Trace | None = None, tell: Tell | None = None
+) -> None:
+    """Carry them until both directions have ended; `tell` is given a sentence if the session takes long. Raises Failure
+    if the target cannot be reached or is lost."""
     target = options.stdio
     assert target is not None
     # Closed in the opposite order: both may be one terminal, and the second finds it non-blocking already.
     receiving = trio.lowlevel.FdStream(os.dup(0))
     near = trio.StapledStream(_Output(), receiving)
     try:
-        async with open_session(options, credentials, trace=trace) as session:
+        async with open_session(options, credentials, trace=trace, tell=tell) as session:
             await _carry(near, session, target)
     finally:
         await trio.aclose_forcefully(near)

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,7 +108,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
     async def main(_: Lifetime) -> None:
         nonlocal result
         async with _ended_by_signals():
-            result = await measure(options, plan, console, open_session)
+            result = await measure(options, plan, console, partial(open_session, tell=console.event))
 
     code = run_trio(main)
     if result is None:

@@ -86,7 +86,7 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
         console = Console(options.output, to_stderr=True)
         console.log_to_lines()
         with tracing(options.output, console) as trace:
-            return run_trio(partial(_carry_stdio, options, _credentials(options, console), trace))
+            return run_trio(partial(_carry_stdio, options, _credentials(options, console), console, trace))
     console = Console(options.output)
     console.log_to_lines()
     with tracing(options.output, console) as trace:
@@ -151,8 +151,10 @@ def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     return Credentials(options)
 
 
-async def _carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None, _: Lifetime) -> None:
-    await carry_stdio(options, credentials, trace)
+async def _carry_stdio(
+    options: ConnectOptions, credentials: Credentials, console: Console, trace: Trace | None, _: Lifetime
+) -> None:
+    await carry_stdio(options, credentials, trace, partial(console.event, event="connecting"))
 
 
 async def _connect(
