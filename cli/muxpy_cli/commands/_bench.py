@@ -111,6 +111,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
         click.echo(json.dumps(_document(options, plan, result), indent=2))
     else:
         console.show(result_table(result))
+        console.check_shown()
     return code
 
 
