@@ -85,3 +85,10 @@ def test_nothing_says_to_install_what_another_project_has_on_pypi() -> None:
     kept = [path for path in files if path.suffix in {"", ".md", ".py", ".toml"} and path.is_file()]
     wrong = re.compile(r"install (-\S+ )*['\"]?muxpy\b(?!-trio)|['\" ]muxpy\[|version\(['\"]muxpy['\"]\)")
     assert [path for path in kept if wrong.search(path.read_text(errors="replace"))] == []
+
+
+def test_make_package_builds_checks_and_tries_it() -> None:
+    commands = succeed("make", "--dry-run", "--no-print-directory", "-C", ROOT, "package")
+    parts = ("-m build", "-m twine check --strict dist/*", "-m tests.distribution.environments dist/*.whl")
+    places = [commands.index(part) for part in parts]
+    assert places == sorted(places)

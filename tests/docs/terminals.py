@@ -43,7 +43,7 @@ LOOSE: Final = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), r"\d\d:\d\d:\d\d"),  # a time of day
     (re.compile(r"\b\d\d/\w{3}/\d{4}\b"), r"\d\d/\w{3}/\d{4}"),
     (re.compile(r"\b5\d{4}\b"), r"\d+"),  # a port that the system has picked
-    (re.compile(r"\b\d+\.\d+ ?m?s\b"), r"[\d.]+ ?m?s"),  # how long something took
+    (re.compile(r"\b\d+\.\d+ ?m?s\b"), r"[\d.]+ ?m?s(?: \(\d+:\d\d:\d\d\))?"),  # how long something took
     (re.compile(r"\.\.\."), r".*"),
 )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import pytest
 import trio
 
+from tests.cli.program import tunnel
 from tests.cli.real._programs import require
 from tests.helpers.tasks import LIMIT
 
@@ -142,4 +144,29 @@ async def test_what_may_differ_does_not_count() -> None:
     with trio.fail_after(LIMIT):
         async with terminals() as them:
             await them.play("$ date +%T; echo 127.0.0.1:40000\n12:00:02\n127.0.0.1:53216\n")
-            await them.play("one$ printf '1\\n2\\n3\\n4 in 1.5 s\\n'\n1\n...\n4 in 0.3 s\n")
+            await them.play("one$ printf '1\\n2\\n3\\n4 in 61.5 s (0:01:01)\\n'\n1\n...\n4 in 0.3 s\n")
+
+
+def only(language: str, heading: str) -> str:
+    (block,) = [block for block in blocks("docs/cli.md") if (block.language, block.heading) == (language, heading)]
+    return block.text
+
+
+async def test_a_line_of_json_is_as_it_is_shown() -> None:
+    shown = json.loads(only("json", "Logs"))
+    with trio.fail_after(LIMIT):
+        async with tunnel("-L", "0:localhost:1", options=("--log-format", "json")) as ends:
+            said = [json.loads(line) for line in ends.connecting.output.splitlines()]
+    (line,) = [line for line in said if line["event"] == shown["event"]]
+    assert list(line) == list(shown)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+    port = re.search(r"\d+$", line["peer"])
+    assert port is not None
+    assert {**line, "time": ""} == {**json.loads(only("json", "Logs").replace("14280", port[0])), "time": ""}
+
+
+async def test_the_file_of_users_can_be_read() -> None:
+    with trio.fail_after(LIMIT):
+        async with terminals() as them:
+            (them.folder / "tokens.toml").write_text(only("toml", "Users and tokens"))
+            await them.play("$ muxpy token list\nalice\n...\n")
