@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     from .._tracing import Trace
     from ._progress import Progress, Tell
 
-__all__ = ["Credentials", "open_session"]
+__all__ = ["Credentials", "leave", "open_session"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
 
 HELLO_TIMEOUT: Final = 15.0
 """Seconds for the answer to HELLO: the listening end answers or hangs up within ten, however crowded it is."""
+
+LEAVING: Final = 1.0
+"""Seconds to say that we leave, and for the other end to close."""
+OTHER_PIN: Final = "the certificate here is not the one that it was told to expect (--fingerprint)"
+"""What the listening end is told, as what the client has to say."""
 
 _NOT_TRUSTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -75,12 +80,39 @@ async def open_session(
         telling_progress(tell) as progress,
         _connected(options, credentials.context, trace, progress) as session,
     ):
-        if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
-            check_fingerprint(session.tls, options.tls.fingerprint)
+        await _check_pin(session, options)
         progress.step(_waits_for_answer(options))
-        await _say_hello(session, options, credentials, slot)
-        progress.done()
-        yield session
+        async with _left_in_order(session):
+            await _say_hello(session, options, credentials, slot)
+            progress.done()
+            yield session
+
+
+async def _check_pin(session: muxpy.Session, options: ConnectOptions) -> None:
+    if options.tls is None or options.tls.fingerprint is None or session.tls is None:
+        return
+    try:
+        check_fingerprint(session.tls, options.tls.fingerprint)
+    except Failure:
+        await leave(session, OTHER_PIN)  # or whoever runs it would see somebody come and go
+        raise
+
+
+@asynccontextmanager
+async def _left_in_order(session: muxpy.Session) -> AsyncIterator[None]:
+    """A failure in this block ends the session in order: to the other end it was lost otherwise."""
+    try:
+        yield
+    except Failure:
+        await leave(session)
+        raise
+
+
+async def leave(session: muxpy.Session, why: str = "") -> None:
+    """Say GOAWAY, and why, to an end that may not listen any more."""
+    session.go_away(debug=why.encode())
+    with trio.move_on_after(LEAVING):
+        await session.aclose()
 
 
 @asynccontextmanager
