@@ -127,6 +127,7 @@ LOOPBACK_8080 = Address("127.0.0.1", 8080)
         ("[::1]:8080:/run/[a].sock", Address("::1", 8080), UnixPath("/run/[a].sock")),
         ("/run/a.sock:[::1]:80", UnixPath("/run/a.sock"), Address("::1", 80)),
         ("./a.sock:run/b c.sock", UnixPath("./a.sock"), UnixPath("run/b c.sock")),
+        ("./80/udpp:80/a.sock", UnixPath("./80/udpp"), UnixPath("80/a.sock")),
     ],
 )
 @pytest.mark.parametrize(
@@ -170,6 +171,12 @@ def test_udp(text: str) -> None:
         ("/run/a.sock:localhost:53/udp", "/udp goes with a host and a port at both ends, and /run/a.sock is"),
         ("53:/run/b.sock/udp", "/udp goes with a host and a port at both ends, and /run/b.sock is"),
         ("/run/a.sock:/run/b.sock/tcp", "/tcp goes with a host and a port"),
+        ("8080:localhost:80/udpp", "/udpp behind the port 80 is wrong: there are /udp and /tcp, at the end of all"),
+        ("8080:localhost:80/sctp", "/sctp behind the port 80 is wrong"),
+        ("8080/udp:localhost:80", "/udp behind the port 8080 is wrong"),
+        ("8080:80/http2", "/http2 behind the port 80 is wrong"),
+        ("8080:app.sock", "it takes [bind:]port:host:hostport (is it a Unix socket? a path needs a slash: ./app.sock)"),
+        ("app.sock:localhost:80", "not 'app.sock' (is it a Unix socket? a path needs a slash: ./app.sock)"),
     ],
 )
 def test_wrong_forward(text: str, complaint: str) -> None:
@@ -214,6 +221,8 @@ def test_a_forward_without_a_target_is_a_proxy(
         ("localhost:/b.sock", "it takes [bind:]port"),
         ("1080/udp", "/udp goes with a forward to a host and a port"),
         ("localhost:socks", "must be a number, not 'socks'"),
+        ("1080/sctp", "/sctp behind the port 1080 is wrong"),
+        ("app.sock", "a path needs a slash: ./app.sock"),
     ],
 )
 @pytest.mark.parametrize("parse", [parse_dynamic, parse_http_proxy, parse_bind])

@@ -15,8 +15,8 @@ from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
 from ..net import connect_first, is_loopback, resolve
-from ..relay import RESET_RATE, ask
-from ..wire import Purpose, Refused, WireError
+from ..relay import RESET_RATE, ask, session_streams
+from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._progress import telling_progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .._tracing import Trace
     from ._progress import Progress, Tell
 
-__all__ = ["Credentials", "leave", "open_session"]
+__all__ = ["Credentials", "leave", "open_session", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
@@ -36,8 +36,12 @@ HELLO_TIMEOUT: Final = 15.0
 
 LEAVING: Final = 1.0
 """Seconds to say that we leave, and for the other end to close."""
+
 OTHER_PIN: Final = "the certificate here is not the one that it was told to expect (--fingerprint)"
 """What the listening end is told, as what the client has to say."""
+
+MOST_STREAMS: Final = 65_536
+"""Connections over one session to what the listening end has bound for us, whatever it says: each may hold memory."""
 
 _NOT_TRUSTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -183,14 +187,22 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
         hello["token"] = credentials.token
     try:
         stream = await session.open_stream(stream_type=Purpose.HELLO)
-        await ask(stream, hello, HELLO_TIMEOUT)
+        answer = await ask(stream, hello, HELLO_TIMEOUT)
         await stream.aclose()
+        if "streams" in answer:  # connections that we may have, those to what is bound for us among them
+            count = min(unpack_integer(answer, "streams", most=2**31), MOST_STREAMS)
+            session.allow_streams(session_streams(count))
     except Refused as refused:
         kind = Unreachable if refused.error == "in use" else Failure
         code = NOT_ALLOWED if refused.error == "forbidden" else 1
         raise kind(f"{options.address} refuses: {refused}", code) from refused
     except (trio.BrokenResourceError, trio.TooSlowError, WireError) as error:
         raise _no_hello(session, options, error) from error
+
+
+def refusal_verb(refused: Refused) -> str:
+    """What stands between "the other end" and the reason why it did not take a connection."""
+    return {"forbidden": "does not allow it:", "limit": "takes no more:"}.get(refused.error, "cannot reach")
 
 
 def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseException) -> Failure:

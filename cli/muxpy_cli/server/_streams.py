@@ -12,6 +12,7 @@ import muxpy
 from ..bench import serve_bench
 from ..relay import reach, receive_opening, refuse
 from ..wire import DATAGRAMS, Message, Purpose, Refused, WireError, pack, unpack_endpoint, unpack_integer
+from ._peer import limit_reached
 
 if TYPE_CHECKING:
     from ..specs import Endpoint
@@ -51,7 +52,7 @@ class Streams:
                 unknown = Refused("unknown", f"stream type {stream.stream_type} is not known here")
                 await refuse(stream, unknown, early, peer.rate)
         except Refused as refused:
-            self.refused += refused.error in {"forbidden", "failed", "in use"}
+            self.refused += refused.error in {"forbidden", "failed", "in use", "limit"}
             self._tell_refused(peer, refused)
         except WireError as error:
             self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address, event="protocol_error")
@@ -103,7 +104,8 @@ class Streams:
         limit = peer.usage.limits.forwards
         try:
             if limit is not None and peer.usage.forwards >= limit:
-                raise Refused("failed", f"cannot bind {place}: max-forwards = {limit}, and as many are bound")
+                many = limit_reached("as many ports are bound", "max-forwards", limit)
+                raise Refused("limit", f"cannot bind {place}: {many}")
             peer.usage.forwards += 1
             try:
                 await self._hold(peer, control, place, number, datagrams=message.get("net") == DATAGRAMS["net"])

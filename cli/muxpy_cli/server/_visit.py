@@ -21,6 +21,7 @@ from ._handshakes import is_about_trust, why_no_handshake
 if TYPE_CHECKING:
     from .._options import ListenOptions
     from ..view import Console
+    from ..wire import Message
     from ._door import Door
     from ._entrance import Arrival
     from ._peer import Peer
@@ -170,7 +171,10 @@ class Visit:
         self._arrival.limit.deadline = math.inf
         self._leave_place()
         self._session.admit(self._peer.usage.group)
-        answer = {"program": f"muxpy {program_version()}", "user": self._peer.usage.name}
+        usage = self._peer.usage
+        answer: Message = {"program": f"muxpy {program_version()}", "user": usage.name}
+        if usage.limits.streams is not None:
+            answer["streams"] = usage.limits.streams
         await stream.send_all(pack(answer))
 
 

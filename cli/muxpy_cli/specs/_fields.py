@@ -13,6 +13,7 @@ __all__ = [
     "MAX_PATH",
     "SpecError",
     "bind_host",
+    "check_endings",
     "check_host",
     "host",
     "ipv6",
@@ -37,6 +38,10 @@ class SpecError(ValueError):
     """Says what is wrong with a spec, and what a right one looks like."""
 
 
+# What stands behind a port where the protocol does; a path that looks like it can begin with ./
+_ENDING = re.compile(r"(\d+)/([A-Za-z][A-Za-z0-9]*)")
+
+
 def split(text: str, example: str) -> list[str]:
     """The fields between the colons. SpecError if brackets do not fit, or if it is a URL."""
     if "://" in text:
@@ -55,10 +60,25 @@ def split(text: str, example: str) -> list[str]:
         position += 1
 
 
+def check_endings(fields: list[str], example: str) -> None:
+    """Raises SpecError if a field is a port with a protocol behind it, and not a path, as which it would be taken."""
+    for field in fields:
+        if match := _ENDING.fullmatch(field):
+            raise SpecError(
+                f"/{match[2]} behind the port {match[1]} is wrong: there are /udp and /tcp, at the end of all (a path"
+                f" begins with ./); {example}"
+            )
+
+
+def _hint(field: str) -> str:
+    """What to say to the name of a Unix socket that is not taken for a path."""
+    return f" (is it a Unix socket? a path needs a slash: ./{field})" if field.endswith((".sock", ".socket")) else ""
+
+
 def wrong_count(form: str, fields: list[str], example: str) -> SpecError:
     """What to say to more or fewer fields than the form has."""
     if len(fields) <= form.count(":") + 1:
-        return SpecError(f"it takes {form}; {example}")
+        return SpecError(f"it takes {form}{next(filter(None, map(_hint, fields)), '')}; {example}")
     looks_like_ipv6 = len(fields) >= 8 or "" in fields[1:-1]
     problem = "an IPv6 address needs brackets" if looks_like_ipv6 else f"too many fields, it takes {form}"
     return SpecError(f"{problem}; {example}")
@@ -69,7 +89,7 @@ def port(text: str, example: str, least: int = 1) -> int:
     if not text:
         raise SpecError(f"the port is missing; {example}")
     if not (text.isascii() and text.isdigit()):
-        raise SpecError(f"the port must be a number, not {text!r}; {example}")
+        raise SpecError(f"the port must be a number, not {text!r}{_hint(text)}; {example}")
     number = int(text) if len(text) < 9 else 99999  # not a number as long as the command line
     if not least <= number <= 65535:
         raise SpecError(f"the port must lie between {least} and 65535, it is {text}; {example}")
