@@ -53,7 +53,10 @@ async def fails(*arguments: str, code: int = 1) -> str:
         (["connect", "localhost:1", "-L", "0:a:1", "-q", "-v"], "contradict"),
         (["listen"], "where to listen?"),
         (["listen", "0", "--client-ca", sys.executable], "--client-ca needs --tls-cert"),
-        (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""], "--tls-name needs a name"),
+        (
+            ["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""],
+            "--tls-name : the host is missing; for example",
+        ),
         (["demo", "--size", "much"], "not a size"),
         (["demo", "--size", "9" * 330], "too large"),
         (["demo", "--time-limit", "nan"], "must be a number"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .._options import ClientTls, Output
-from ._types import FILE, FINGERPRINT, LISTEN, PATH
+from ._types import FILE, FINGERPRINT, LISTEN, NAME, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
 connection_options = _together(
     click.option("--tls", is_flag=True, help="Use TLS, and check the certificate with the system's CAs."),
     click.option("--tls-ca", metavar="FILE", type=FILE, help="Trust these CAs (PEM) instead of the system's."),
-    click.option("--tls-name", metavar="NAME", help="The name that the certificate must have, if not HOST."),
+    click.option("--tls-name", metavar="NAME", type=NAME, help="The name that the certificate must have, if not HOST."),
     click.option(
         "--fingerprint", metavar="sha256:...", type=FINGERPRINT, help="Trust the one certificate with this fingerprint."
     ),
@@ -72,8 +72,6 @@ def given(**values: object) -> dict[str, Any]:
 def client_tls(base: ClientTls | None, parameters: dict[str, Any]) -> ClientTls | None:
     """The TLS options of `connection_options`, taken out of the parameters, over those of a file."""
     tls = parameters.pop("tls")
-    if parameters["tls_name"] == "":
-        raise click.UsageError("--tls-name needs a name")
     values = given(
         ca=parameters.pop("tls_ca"),
         name=parameters.pop("tls_name"),

@@ -17,6 +17,7 @@ from ..specs import (
     parse_http_proxy,
     parse_listen,
     parse_local,
+    parse_name,
     parse_rate,
     parse_remote,
     parse_size,
@@ -40,6 +41,7 @@ __all__ = [
     "HTTP_PROXY",
     "LISTEN",
     "LOCAL",
+    "NAME",
     "PATH",
     "RATE",
     "REMOTE",
@@ -70,6 +72,7 @@ class _Parsed(_ParamType):
 LISTEN: Final = _Parsed("[HOST:]PORT", parse_listen)
 ADDRESS: Final = _Parsed("HOST:PORT", parse_address)
 LOCAL: Final = _Parsed("SPEC", parse_local)
+NAME: Final = _Parsed("NAME", parse_name)
 REMOTE: Final = _Parsed("SPEC", parse_remote)
 DYNAMIC: Final = _Parsed("[BIND:]PORT", parse_dynamic)
 HTTP_PROXY: Final = _Parsed("[BIND:]PORT", parse_http_proxy)

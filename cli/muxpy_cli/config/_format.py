@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from ..access import parse_bind_rule, parse_target_rule
-from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_rate
+from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_name, parse_rate
 from ._forwards import ForwardNode, forward_name_problem
 from ._schema import Array, Named, Node, Table
 from ._users import token, user_name_problem
-from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text, word
+from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text
 
 __all__ = ["ROOT"]
 
@@ -77,7 +77,7 @@ _CONNECT: Final = Table(
         "tls": Table(
             {
                 "ca": existing_file("ca.pem"),
-                "name": word("example.org"),
+                "name": text(parse_name, "example.org"),
                 "fingerprint": text(parse_fingerprint, "sha256:..."),
                 "cert": existing_file("client.pem"),
                 "key": existing_file("client-key.pem"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._document import Document
 
-__all__ = ["boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text", "word"]
+__all__ = ["boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text"]
 
 _TEXT: Final = (str,)
 _TEXT_OR_NUMBER: Final = (str, int, float)
@@ -23,17 +23,6 @@ _TEXT_OR_NUMBER: Final = (str, int, float)
 def text(parse: Callable[[str], Any], example: str) -> Value:
     """Text that a parser reads, which raises ValueError."""
     return Value(_TEXT, f'"{example}"', lambda raw, _: parse(raw))
-
-
-def word(example: str) -> Value:
-    """Text that must not be empty."""
-
-    def convert(raw: str, _: Document) -> str:
-        if not raw.strip():
-            raise ValueError(f'it must not be empty; leave it out, or for example "{example}"')
-        return raw
-
-    return Value(_TEXT, f'"{example}"', convert)
 
 
 def boolean() -> Value:
