@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ import click
 
 from ..access import add_user, list_users, parse_bind_rule, parse_target_rule, remove_user
 from ..specs import parse_rate
+from ._usage import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +42,7 @@ def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.P
     return callback
 
 
-@click.group("token")
+@click.group("token", cls=Group)
 def token_group() -> None:
     """Say who may connect, in the token file that `muxpy listen --tokens` reads.
 
@@ -96,7 +98,8 @@ def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa:
     # The token alone on standard output, for $(muxpy token new ...); the words elsewhere.
     click.echo(f"the token of {name}, which {path} has only the hash of, so keep it now:", err=True)
     click.echo(token)
-    click.echo("next: `muxpy listen --tokens` with that file, and the token in MUXPY_TOKEN where it connects", err=True)
+    listen = f"`muxpy listen ... --tokens {shlex.quote(str(path))}`"
+    click.echo(f"next: {listen} here, and the token in a --token-file or MUXPY_TOKEN where it connects", err=True)
 
 
 @token_group.command("list")
