@@ -191,7 +191,7 @@ class Client:
             len(forward.account.open) for forward in self._forwards.values() if forward.forward.kind != Kind.UDP
         )
         if count:
-            self._console.event(draining_text(count), event="draining")
+            self._console.event(draining_text(count, self._options.drain), event="draining")
         self.draining = True
         for forward in self._forwards.values():
             forward.close()

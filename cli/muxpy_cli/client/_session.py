@@ -11,7 +11,7 @@ import trio
 
 import muxpy
 
-from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
 from ..net import connect_first, is_loopback, resolve
@@ -172,6 +172,8 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
         return Failure(f"{message} ({hint})", NOT_ALLOWED)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
+    if isinstance(innermost(error), ConnectionRefusedError):
+        message += " (is `muxpy listen` running there?)"
     return Unreachable(message)
 
 

@@ -240,7 +240,7 @@ class Server:
         self.draining = True
         count = len(self._open_streams())
         if count:
-            self._console.event(draining_text(count), event="draining")
+            self._console.event(draining_text(count, self._options.drain), event="draining")
         # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
         self._accepting.cancel()
         turns = Turns()
