@@ -292,8 +292,8 @@ def test_a_new_token_says_where_it_goes(muxpy: Runner) -> None:
     assert (code, output.count("\n")) == (0, 1)
     assert errors == (
         "the token of alice, which my users.toml has only the hash of, so keep it now:\n"
-        "next: `muxpy listen ... --tokens 'my users.toml'` here (one that runs reads the file again on SIGHUP), and the token in"
-        " where it connects\n"
+        "next: `muxpy listen ... --tokens 'my users.toml'` here (one that runs reads the file again on SIGHUP),"
+        " and the token in a --token-file or MUXPY_TOKEN where it connects\n"
     )
 
 
