@@ -2,6 +2,8 @@
 
 import sys
 
+from ._standard import prepare
+
 __all__ = ["main"]
 
 _EXTRA = {
@@ -17,6 +19,7 @@ _EXTRA = {
 def main() -> None:
     """Run the program with the arguments of this process, and exit."""
     try:
+        prepare()
         code = _run()
     except KeyboardInterrupt:  # while it is still being loaded
         code = 130
@@ -32,5 +35,6 @@ def _run() -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
-        print(f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
+        hint = "install the extra `cli`; in a clone of muxpy: pip install '.[cli]'"
+        print(f"muxpy: the program needs {missing}: {hint}", file=sys.stderr)
         return 1

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import click
 
-from ._errors import Failure, describe
+from ._errors import Failure
 from ._identity import program_version
-from .commands import COMMANDS
-from .view import discard_output, fail
+from .commands import COMMANDS, Group, usage_line
+from .view import discard_output, fail, output_problem
 
 __all__ = ["cli", "run"]
+
+_NO_ARGUMENTS: Final[Any] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""There is one since click 8.2. Before, it shows the help by itself."""
 
 
 def run() -> int:
     """Run the command line; the exit code. Errors in it are one line, exit code 2."""
     try:
         code = cli.main(prog_name="muxpy", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
     except click.ClickException as error:
-        fail(" ".join(error.format_message().split()))
+        if isinstance(error, _NO_ARGUMENTS):
+            error.show()
+        else:
+            fail(usage_line(error))
         return error.exit_code
     except Failure as failure:
         fail(str(failure))
         return failure.exit_code
     except click.Abort:
         return 130
-    except OSError as error:  # in writing the help: the commands turn their own into words
+    except OSError as error:  # in writing what it was asked for: the commands turn all others into words
         discard_output()
-        fail(f"cannot write the output: {describe(error)}")
+        fail(f"cannot write the output: {output_problem(error)}")
         return 1
     return code if isinstance(code, int) else 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(program_version(), message="muxpy %(version)s")
 def cli() -> None:
     """Forward ports over one connection.
@@ -55,7 +60,8 @@ def cli() -> None:
           See it work: real traffic through a forwarded port, every byte checked.
 
     Exit codes: 0 ended in order (Ctrl-C or SIGTERM), 1 something failed, 2 a mistake in the command line or the
-    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (demo, bench: after the first).
+    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (-W, demo, bench: after the
+    first).
     """
 
 

@@ -85,11 +85,17 @@ def test_files_without_what_they_should_have(tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     files = self_signed(tmp_path)
     nothing = tmp_path / "nothing"
-    assert server_fails(ServerTls(cert=nothing)) == f"cannot use {nothing}: no such file or directory"
-    complaint = server_fails(ServerTls(cert=files.cert, key=nothing))
-    assert complaint.endswith(f"{nothing}: no such file or directory")
-    assert "no such file" in server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing))
-    assert client_fails(ClientTls(ca=nothing)) == f"cannot use {nothing}: no such file or directory"
+    missing = f"{nothing}: no such file or directory; "
+    complaint = server_fails(ServerTls(cert=nothing))
+    assert complaint.startswith(f"cannot use {missing}`muxpy keygen DIR` makes a certificate and its key")
+    assert f"{missing}`muxpy keygen DIR` makes" in server_fails(ServerTls(cert=files.cert, key=nothing))
+    key = tmp_path / "new" / "key.pem"
+    assert f"; `muxpy keygen {key.parent}` makes it" in server_fails(ServerTls(cert=files.cert, key=key))
+    for complaint in (
+        server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing)),
+        client_fails(ClientTls(ca=nothing)),
+    ):
+        assert complaint.startswith(f"cannot use {missing}it is a CA's certificate, or the cert.pem that")
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])
@@ -144,3 +150,23 @@ def test_a_short_life_is_not_short_of_time(tmp_path: Path) -> None:
     early = certificate_warning(path, NOW - timedelta(days=2))
     assert early is not None
     assert early.startswith("is not valid before")
+
+
+def test_a_key_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = self_signed(tmp_path)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nothing" / "keys"))
+    problem = (
+        f"cannot write the keys of TLS to {tmp_path}/nothing/keys, as SSLKEYLOGFILE says: no such file or directory"
+    )
+    assert server_fails(server) == problem
+    for client in (ClientTls(), ClientTls(ca=server.cert), ClientTls(fingerprint=bytes(32))):
+        assert client_fails(client) == problem
+
+
+@pytest.mark.parametrize("client", [ClientTls(), ClientTls(fingerprint=bytes(32))])
+def test_keys_are_written_where_the_variable_says(
+    client: ClientTls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert client_context(client).keylog_filename == str(tmp_path / "keys")
+    assert server_context(self_signed(tmp_path)).keylog_filename == str(tmp_path / "keys")

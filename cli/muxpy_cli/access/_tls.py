@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
+from ._makers import makes_authority, makes_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,9 @@ __all__ = ["ALPN", "client_context", "negotiated", "server_context"]
 
 ALPN: Final = "muxado/1"
 """What is spoken inside TLS, so that one port can serve others as well."""
+
+KEY_LOG: Final = "SSLKEYLOGFILE"
+"""The variable with a file for the keys of sessions; who has it can read what was captured of them."""
 
 # OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
 _MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
@@ -30,6 +35,7 @@ def negotiated(tls: ssl.SSLObject | None) -> str | None:
 
 def server_context(tls: ServerTls) -> ssl.SSLContext:
     """For the listening end; asks for client certificates if there is a client CA. Raises Failure."""
+    _check_key_log()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _harden(context)
     _load_chain(context, tls.cert, tls.key, "--tls-key")
@@ -47,6 +53,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
 
     With a fingerprint it checks nothing: after the handshake, and before anything is sent, call check_fingerprint.
     """
+    _check_key_log()
     context = _unchecking() if tls.fingerprint is not None else _checking(tls.ca)
     _harden(context)
     if tls.cert is not None:
@@ -58,6 +65,8 @@ def _unchecking() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # before verify_mode, which ssl refuses otherwise
     context.verify_mode = ssl.CERT_NONE
+    if path := os.environ.get(KEY_LOG):  # as a default context has it
+        context.keylog_filename = path
     return context
 
 
@@ -68,16 +77,33 @@ def _checking(ca: Path | None) -> ssl.SSLContext:
         raise _bad_ca(ca, error) from error
 
 
+def _check_key_log() -> None:
+    """A default context opens that file, and fails as if it were about the CAs."""
+    path = os.environ.get(KEY_LOG)
+    if not path:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+    except OSError as error:
+        raise Failure(f"cannot write the keys of TLS to {path}, as {KEY_LOG} says: {_reason(error)}", 2) from error
+
+
 def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # costs the answering side much more than the asking one
     context.set_alpn_protocols([ALPN])
+    # Python 3.13 has made both its defaults. Strictness refuses private CAs that lack an extension which RFC 5280 wants
+    # of them, and that OpenSSL and all other programs take. A partial chain may end in any certificate of the file: who
+    # names an intermediate CA trusts that one, and need not trust its root.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
 def _bad_ca(ca: Path | None, error: OSError) -> Failure:
     if isinstance(error, ssl.SSLError) and error.reason in (None, "NO_CERTIFICATE_OR_CRL_FOUND"):
         return Failure(f"cannot use {ca}: no certificate in PEM format in it", 2)
-    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}", 2)
+    hint = f"; {makes_authority(ca)}" if ca is not None and isinstance(error, FileNotFoundError) else ""
+    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}{hint}", 2)
 
 
 def _load_chain(context: ssl.SSLContext, cert: Path, key: Path | None, option: str) -> None:
@@ -110,7 +136,8 @@ def _unreadable(cert: Path, key: Path | None) -> str | None:
         try:
             file.open("rb").close()
         except OSError as error:
-            return f"{file}: {_reason(error)}" if key else _reason(error)
+            hint = f"; {makes_certificate(file)}" if isinstance(error, FileNotFoundError) else ""
+            return (f"{file}: {_reason(error)}" if key else _reason(error)) + hint
     return None
 
 
