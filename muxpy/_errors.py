@@ -26,20 +26,25 @@ class SessionEnd:
     """How a session ended; what `Session.wait` returns."""
 
     code: int
-    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end."""
+    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end, CANCEL for
+    `kill`."""
     error: BaseException | None
-    """What went wrong; None for a clean end."""
+    """What went wrong, or what was given to `kill` (without that, a trio.ClosedResourceError that says so); None for a
+    clean end."""
     remote_code: int | None
     """The code of the peer's GOAWAY; None if it had sent none when the session ended."""
     remote_debug: bytes
     """The debug text of the peer's GOAWAY, at most 1 KiB."""
+    by_peer: bool = False
+    """Whether the peer ended it, by GOAWAY or by closing the connection; and not this side, for whatever reason, or an
+    error of the network. Who asked first counts: a peer that closes because this side did is not meant."""
 
     def __str__(self) -> str:
         if self.error is not None:
             return printable(str(self.error) or repr(self.error))
-        if self.code == ErrorCode.CANCEL:
-            return "it was killed by this side"
-        return "it was closed" if self.code == ErrorCode.NO_ERROR else f"it ended with {code_name(self.code)}"
+        if self.code != ErrorCode.NO_ERROR:
+            return f"it ended with {code_name(self.code)}"
+        return "the peer closed it" if self.by_peer else "this side closed it"
 
 
 class StreamReset(trio.BrokenResourceError):

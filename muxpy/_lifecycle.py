@@ -103,7 +103,7 @@ class Lifecycle:
                         await endings().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
-            self.finish(ErrorCode.CANCEL, None)
+            self._finish_killed(None)
             self._membership.close()
             try:
                 with trio.CancelScope(shield=True):
@@ -228,14 +228,14 @@ class Lifecycle:
                 stream._on_arrived()
         for state in changes.readable:
             if (stream := state.handle()) is not None:
-                stream._wake_receiver()
+                stream._on_readable()
         for state in changes.writable:
             if (stream := state.handle()) is not None:
                 stream._on_writable()
         if len(changes.reset) <= WOKEN_A_TURN:
             for state in changes.reset:
                 if (stream := state.handle()) is not None:
-                    stream._wake_all()
+                    stream._on_over()
         elif self._tasks is not None:
             self._unwoken += changes.reset
             self._tasks.start_soon(self._guard, self._wake)
@@ -264,14 +264,14 @@ class Lifecycle:
         if self._finish_if_broken():
             pass
         elif in_order or (remote is not None and remote.code != ErrorCode.NO_ERROR):
-            self._finish_in_order()
+            self._finish_in_order(by_peer=not self.closing)
         elif error is not None:
             self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
             wordless = self._session.client and not self.reader.bytes_received and self._session.tls is None
             hint = "; does it expect TLS?" if wordless else ""
             reason = f"the peer closed the connection without saying GOAWAY{hint}"
-            self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason))
+            self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason), by_peer=True)
 
     def on_transport_output(self) -> None:
         """TLS wants to say something."""
@@ -299,7 +299,7 @@ class Lifecycle:
 
     # ---- ending ----
 
-    def finish(self, code: int, error: BaseException | None) -> None:
+    def finish(self, code: int, error: BaseException | None, *, by_peer: bool = False) -> None:
         """Decide how the session ends. Only the first call counts. Streams are woken by `run`: they may be many."""
         if self.end is not None:
             return
@@ -309,6 +309,7 @@ class Lifecycle:
             error=error,
             remote_code=remote.code if remote is not None else None,
             remote_debug=remote.debug if remote is not None else b"",
+            by_peer=by_peer,
         )
         log.info("%r: %s", self._session, self.end)
         self.going_away.set()
@@ -328,7 +329,7 @@ class Lifecycle:
         number = 0
         while self._unwoken:
             if (stream := self._unwoken.popleft().handle()) is not None:
-                stream._wake_all()
+                stream._on_over()
             number += 1
             if number % WOKEN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()
@@ -340,15 +341,15 @@ class Lifecycle:
             self.finish(error.code, error)
         return error is not None
 
-    def _finish_in_order(self) -> None:
+    def _finish_in_order(self, *, by_peer: bool) -> None:
         """The session is over, with what the peer's GOAWAY says about it, if that came."""
         remote = self.core.remote_goaway
         if remote is None or remote.code == ErrorCode.NO_ERROR:
-            self.finish(ErrorCode.NO_ERROR, None)
+            self.finish(ErrorCode.NO_ERROR, None, by_peer=by_peer)
             return
         debug = printable(remote.debug.decode(errors="backslashreplace"))
         reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
-        self.finish(remote.code, trio.BrokenResourceError(reason))
+        self.finish(remote.code, trio.BrokenResourceError(reason), by_peer=True)
 
     async def aclose(self, *, announce: bool = False) -> None:
         """See Session.aclose."""
@@ -366,7 +367,7 @@ class Lifecycle:
                 with trio.CancelScope(deadline=self._drain_until):
                     while self.end is None and self._unfinished():
                         await self._progress.park()
-                self._finish_in_order()
+                self._finish_in_order(by_peer=False)
             await self._closed.wait()
         except BaseException:
             self.kill(None)
@@ -379,8 +380,12 @@ class Lifecycle:
 
     def kill(self, error: BaseException | None) -> None:
         """See Session.kill."""
-        self.finish(ErrorCode.CANCEL, error)
+        self._finish_killed(error)
         self._scope.cancel()
+
+    def _finish_killed(self, error: BaseException | None) -> None:
+        """Without an error it would pass for a clean end, and what was cut off for whole."""
+        self.finish(ErrorCode.CANCEL, error or trio.ClosedResourceError("this side killed it"))
 
     async def wait(self) -> SessionEnd:
         """See Session.wait."""

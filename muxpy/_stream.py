@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from ._codes import ErrorCode, check_code
-from ._errors import StreamReset
+from ._errors import SessionClosed, StreamReset
 from ._poller import has_poller
 from ._splice import Splice, copy_both_ways
 from ._statistics import StreamStatistics, of_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ._pacer import Pacer
     from ._session import Session
     from ._transport import Address
     from .proto import StreamState
+
+    Watcher: TypeAlias = Callable[[StreamReset | SessionClosed | None], object]
 
 __all__ = ["Stream"]
 
@@ -42,6 +45,7 @@ class Stream(trio.abc.HalfCloseableStream):
         "_splice",
         "_state",
         "_unsent",
+        "_watchers",
         "session",
     )
 
@@ -56,6 +60,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
         self._splice: Splice | None = None
+        self._watchers: set[Watcher] | None = None  # to be told when the stream is over
         state.handle = weakref.ref(self)  # whoever waits holds the stream, and no stream is left to the cycle collector
 
     def __repr__(self) -> str:
@@ -179,6 +184,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if self.session._core.finish(self._state):
             self.session._writer.poke()
             self.session._life.streams_changed()
+            self._tell_if_over()
 
     def _ended_sending(self) -> bool:
         state = self._state
@@ -348,9 +354,58 @@ class Stream(trio.abc.HalfCloseableStream):
             session._core.close(self._state)
         else:
             session._core.reset(self._state, code)
-        self._wake_all()
+        self._on_over()
         session._writer.poke()
         session._life.streams_changed()
+
+    async def wait_ended(self) -> StreamReset | SessionClosed | None:
+        """Wait until the stream is over, and return why: the StreamReset or SessionClosed that cut it short, or None if
+        both directions ended in order, or if this side closed or reset it.
+
+        For a task that computes, and would not learn otherwise that nobody waits for the result. The peer's EOF alone
+        is no end: this side may still answer. Any number of tasks may wait, and others may use the stream meanwhile.
+        Never raises but for cancellation.
+        """
+        over = trio.Event()
+        cut: StreamReset | SessionClosed | None = None
+
+        def tell(by: StreamReset | SessionClosed | None) -> None:
+            nonlocal cut
+            cut = by
+            over.set()
+
+        with self._watched(tell):
+            await over.wait()
+        return cut
+
+    def _cut_by(self) -> StreamReset | SessionClosed | None:
+        """Of a stream that is over: what cut it short, if anything but this side's own close or reset did."""
+        state, end = self._state, self.session._life.end
+        if self._closed:
+            return None
+        if state.reset_code is not None:
+            return self._reset_error(state.reset_code)
+        return None if state.ended or end is None else SessionClosed(end)
+
+    @contextmanager
+    def _watched(self, tell: Watcher) -> Iterator[None]:
+        """Call `tell` once the stream is over, with what cut it short, if that is before the block is left."""
+        if self._watchers is None:  # made only for those who watch: idle streams must cost little
+            self._watchers = set()
+        self._watchers.add(tell)
+        self._tell_if_over()
+        try:
+            yield
+        finally:
+            if self._watchers is not None:
+                self._watchers.discard(tell)
+
+    def _tell_if_over(self) -> None:
+        if self._watchers and (self._closed or self._state.ended or self.session._life.end is not None):
+            watchers, self._watchers = self._watchers, None
+            cut = self._cut_by()
+            for tell in watchers:
+                tell(cut)
 
     def _reset_error(self, code: int) -> StreamReset:
         state = self._state
@@ -370,9 +425,16 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._unsent:  # else the scheduler has its data in line again, and nothing is done yet
             self._wake_sender()
 
+    def _on_readable(self) -> None:
+        self._wake_receiver()
+        if self._watchers:
+            self._tell_if_over()
+
     def _on_arrived(self) -> None:
         assert self._splice is not None
         self._splice.on_arrived()
+        if self._watchers:
+            self._tell_if_over()
 
     def _wake_receiver(self) -> None:
         task = self._receiver
@@ -390,9 +452,11 @@ class Stream(trio.abc.HalfCloseableStream):
         elif self._splice is not None:
             self._splice.on_sendable()
 
-    def _wake_all(self) -> None:
+    def _on_over(self) -> None:
+        """The stream was reset or closed, or the session has ended."""
         self._wake_receiver()
         self._wake_sender()
+        self._tell_if_over()
 
 
 def _check_max_bytes(max_bytes: int) -> None:

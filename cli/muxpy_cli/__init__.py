@@ -2,6 +2,8 @@
 
 import sys
 
+from ._standard import prepare
+
 __all__ = ["main"]
 
 _EXTRA = {
@@ -17,6 +19,7 @@ _EXTRA = {
 def main() -> None:
     """Run the program with the arguments of this process, and exit."""
     try:
+        prepare()
         code = _run()
     except KeyboardInterrupt:  # while it is still being loaded
         code = 130

@@ -32,7 +32,7 @@ class Unreachable(Failure):
 
 
 class Interrupted(Exception):
-    """A second signal came while the first was still being obeyed."""
+    """A signal ended what was under way: a second one while the first was being obeyed, or one that cuts."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifetime", "run"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Lifetime:
@@ -28,10 +28,14 @@ class Lifetime:
         """Finishes what is under way. While it is None, a signal ends the program at once: there is nothing to lose."""
 
 
-def run(main: Callable[[Lifetime], Awaitable[None]]) -> int:
-    """Run `main` in Trio; the exit code. A failure becomes one line."""
+def run(main: Callable[[Lifetime], Awaitable[None]], *, cuts: bool = False) -> int:
+    """Run `main` in Trio; the exit code. A failure becomes one line.
+
+    With `cuts`, the first signal cuts `main` off, and the exit code says so: what it has done until then is a part, and
+    whoever started it must not take it for the whole.
+    """
     try:
-        trio.run(_until_signal, main)
+        trio.run(_until_cut if cuts else _until_signal, main)
     except KeyboardInterrupt:  # before or after Trio watches for signals
         return Interrupted(signal.SIGINT).exit_code
     except Exception as error:
@@ -58,6 +62,15 @@ async def _until_signal(main: Callable[[Lifetime], Awaitable[None]]) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, lifetime, nursery.cancel_scope)
             await main(lifetime)
+            nursery.cancel_scope.cancel()
+
+
+async def _until_cut(main: Callable[[Lifetime], Awaitable[None]]) -> None:
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
+    with trio.open_signal_receiver(*SIGNALS, *(() if ignored else (signal.SIGHUP,))) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_at_next, signals)
+            await main(Lifetime())
             nursery.cancel_scope.cancel()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ._errors import Failure, describe
+from ._errors import Failure
 from ._identity import program_version
 from .commands import COMMANDS
-from .view import discard_output, fail
+from .view import discard_output, fail, output_problem
 
 __all__ = ["cli", "run"]
 
@@ -27,9 +27,9 @@ def run() -> int:
         return failure.exit_code
     except click.Abort:
         return 130
-    except OSError as error:  # in writing the help: the commands turn their own into words
+    except OSError as error:  # in writing what it was asked for: the commands turn all others into words
         discard_output()
-        fail(f"cannot write the output: {describe(error)}")
+        fail(f"cannot write the output: {output_problem(error)}")
         return 1
     return code if isinstance(code, int) else 0
 
@@ -55,7 +55,8 @@ def cli() -> None:
           See it work: real traffic through a forwarded port, every byte checked.
 
     Exit codes: 0 ended in order (Ctrl-C or SIGTERM), 1 something failed, 2 a mistake in the command line or the
-    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (demo, bench: after the first).
+    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (-W, demo, bench: after the
+    first).
     """
 
 

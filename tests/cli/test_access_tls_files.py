@@ -144,3 +144,23 @@ def test_a_short_life_is_not_short_of_time(tmp_path: Path) -> None:
     early = certificate_warning(path, NOW - timedelta(days=2))
     assert early is not None
     assert early.startswith("is not valid before")
+
+
+def test_a_key_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = self_signed(tmp_path)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nothing" / "keys"))
+    problem = (
+        f"cannot write the keys of TLS to {tmp_path}/nothing/keys, as SSLKEYLOGFILE says: no such file or directory"
+    )
+    assert server_fails(server) == problem
+    for client in (ClientTls(), ClientTls(ca=server.cert), ClientTls(fingerprint=bytes(32))):
+        assert client_fails(client) == problem
+
+
+@pytest.mark.parametrize("client", [ClientTls(), ClientTls(fingerprint=bytes(32))])
+def test_keys_are_written_where_the_variable_says(
+    client: ClientTls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert client_context(client).keylog_filename == str(tmp_path / "keys")
+    assert server_context(self_signed(tmp_path)).keylog_filename == str(tmp_path / "keys")

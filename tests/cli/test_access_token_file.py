@@ -178,6 +178,28 @@ def test_what_cannot_be_a_user(file: Path) -> None:
     assert not file.exists()
 
 
+def test_a_name_may_have_what_a_certificates_name_has(file: Path) -> None:
+    secret = token(file, "new", "J. O'Neill & Co!")[0].strip()
+    user = Users.load(file).by_token(secret)
+    assert user is not None
+    assert user.name == "J. O'Neill & Co!"
+    problem = fails(file, "revoke", "bob")
+    assert problem.endswith("""has no user bob; there are 'J. O'"'"'Neill & Co!'""")  # as a shell takes it
+    token(file, "revoke", "J. O'Neill & Co!")
+    assert not Users.load(file)
+
+
+def test_who_runs_already_is_thought_of(file: Path) -> None:
+    assert "(one that runs reads it on SIGHUP)" in token(file, "new", "alice")[1]
+
+
+def test_a_byte_order_mark_is_none_of_the_text(file: Path) -> None:
+    file.write_text("[users.alice]\n", "utf-8-sig")
+    token(file, "new", "bob")
+    assert [user.name for user in Users.load(file)] == ["alice", "bob"]
+    assert not file.read_bytes().startswith(b"\xef\xbb\xbf")  # TOML has none
+
+
 def test_where_no_file_can_be(file: Path) -> None:
     missing = file.parent / "nothing" / "tokens.toml"
     with pytest.raises(Failure, match=r"cannot change .*/nothing/tokens\.toml: no such file"):

@@ -49,6 +49,11 @@ def test_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert read_token(options) == "from-file"
 
 
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n", "utf-8-sig")
+    assert read_token(ConnectOptions(address=ADDRESS, token_file=tmp_path / "token")) == "from-file"
+
+
 def test_no_token_is_none() -> None:
     assert read_token(ConnectOptions(address=ADDRESS)) is None
 

@@ -32,7 +32,8 @@ async def fails(*arguments: str, code: int = 1) -> str:
     """Run what must fail; the one line that says why."""
     with trio.fail_after(LIMIT):
         got, output, errors = await run(*arguments)
-    assert (got, output) == (code, ""), errors
+    # A busy machine may have it say meanwhile what it waits for.
+    assert (got, [line for line in output.splitlines() if "waiting for its" not in line]) == (code, []), errors
     assert errors.startswith("muxpy: ")
     assert errors.count("\n") == 1, errors
     return errors

@@ -150,8 +150,8 @@ def test_settings_of_a_wrong_type_are_named(name: str, wrong: object, words: str
 
 
 def test_texts_of_ends() -> None:
-    assert str(muxpy.SessionEnd(0, None, None, b"")) == "it was closed"
-    assert str(muxpy.SessionEnd(7, None, None, b"")) == "it was killed by this side"
+    assert str(muxpy.SessionEnd(0, None, None, b"")) == "this side closed it"
+    assert str(muxpy.SessionEnd(0, None, 0, b"", by_peer=True)) == "the peer closed it"
     assert str(muxpy.SessionEnd(99, None, None, b"")) == "it ended with error 99"
     assert str(muxpy.SessionEnd(2, OSError("cable cut"), None, b"")) == "cable cut"
     closed = muxpy.SessionClosed(muxpy.SessionEnd(2, OSError("cable cut"), None, b""))

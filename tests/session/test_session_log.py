@@ -69,8 +69,8 @@ async def fall_silent(_: muxpy.Session, __: RawPeer) -> None:
 @pytest.mark.parametrize(
     ("ending", "why"),
     [
-        (close, "it was closed"),
-        (kill, "it was killed by this side"),
+        (close, "this side closed it"),
+        (kill, "this side killed it"),
         (kill_for, r"no\nuse"),
         (vanish, "the peer closed the connection without saying GOAWAY"),
         (break_a_rule, "PROTOCOL_ERROR: STREAM_RST for stream 99, which was never opened"),

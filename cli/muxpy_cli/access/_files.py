@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["create_file", "locked_folder", "replace_file"]
 
@@ -28,8 +28,10 @@ def create_file(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
-def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write the file in place of what is there, which a reader sees whole, or not yet. It keeps its owner."""
+def replace_file(path: Path, data: bytes, mode: int, ready: Callable[[], object] | None = None) -> None:
+    """Write the file in place of what is there, which a reader sees whole, or not yet. It keeps its owner.
+
+    `ready` is called when all is written, and nothing is changed yet: what it raises leaves the file as it was."""
     path = Path(os.path.realpath(path))  # the file behind a link is replaced, not the link
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # created with O_EXCL, 0600
     try:
@@ -38,6 +40,8 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
             os.chown(temporary, before.st_uid, before.st_gid)
         os.chmod(temporary, mode)
         _fill(descriptor, data)
+        if ready is not None:
+            ready()
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

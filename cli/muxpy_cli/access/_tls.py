@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -18,6 +19,9 @@ __all__ = ["ALPN", "client_context", "negotiated", "server_context"]
 ALPN: Final = "muxado/1"
 """What is spoken inside TLS, so that one port can serve others as well."""
 
+KEY_LOG: Final = "SSLKEYLOGFILE"
+"""The variable with a file for the keys of sessions; who has it can read what was captured of them."""
+
 # OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
 _MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 
@@ -30,6 +34,7 @@ def negotiated(tls: ssl.SSLObject | None) -> str | None:
 
 def server_context(tls: ServerTls) -> ssl.SSLContext:
     """For the listening end; asks for client certificates if there is a client CA. Raises Failure."""
+    _check_key_log()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _harden(context)
     _load_chain(context, tls.cert, tls.key, "--tls-key")
@@ -47,6 +52,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
 
     With a fingerprint it checks nothing: after the handshake, and before anything is sent, call check_fingerprint.
     """
+    _check_key_log()
     context = _unchecking() if tls.fingerprint is not None else _checking(tls.ca)
     _harden(context)
     if tls.cert is not None:
@@ -58,6 +64,8 @@ def _unchecking() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # before verify_mode, which ssl refuses otherwise
     context.verify_mode = ssl.CERT_NONE
+    if path := os.environ.get(KEY_LOG):  # as a default context has it
+        context.keylog_filename = path
     return context
 
 
@@ -66,6 +74,17 @@ def _checking(ca: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
     except OSError as error:
         raise _bad_ca(ca, error) from error
+
+
+def _check_key_log() -> None:
+    """A default context opens that file, and fails as if it were about the CAs."""
+    path = os.environ.get(KEY_LOG)
+    if not path:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+    except OSError as error:
+        raise Failure(f"cannot write the keys of TLS to {path}, as {KEY_LOG} says: {_reason(error)}", 2) from error
 
 
 def _harden(context: ssl.SSLContext) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._errors import Failure, describe
@@ -23,23 +25,26 @@ if TYPE_CHECKING:
 __all__ = ["add_user", "list_users", "remove_user"]
 
 
-def add_user(path: Path, name: str, settings: Mapping[str, Any], *, replace: bool = False) -> str:
-    """Write a user with a new token into the file; the token, which is kept nowhere else. Raises Failure.
+def add_user(
+    path: Path, name: str, settings: Mapping[str, Any], show: Callable[[str], object], *, replace: bool = False
+) -> None:
+    """Write a user with a new token into the file. Raises Failure.
 
-    `settings` are the keys of a user's table without the token. With `replace` a user who is there gets a new token
-    and these settings, and keeps the other ones.
+    `show` is given the token, which is kept nowhere else. A Failure that it raises leaves the file as it was: nobody
+    could use a token that was not shown. `settings` are the keys of a user's table without the token. With `replace` a
+    user who is there gets a new token and these settings, and keeps the other ones.
     """
     if problem := name_problem(name):
         raise Failure(problem, 2)
     token = new_token()
     table = {"token": token_hash(token), **settings}
-    _edit(path, name, lambda document: _add(document, path, name, table, replace), create=True)
-    return token
+    add = partial(_add, path=path, name=name, table=table, replace=replace)
+    _edit(path, name, add, create=True, ready=partial(show, token))
 
 
 def remove_user(path: Path, name: str) -> None:
     """Take a user out of the file; raises Failure."""
-    _edit(path, name, lambda document: _remove(document, path, name), create=False)
+    _edit(path, name, partial(_remove, path=path, name=name), create=False)
 
 
 def list_users(path: Path) -> list[tuple[User, dict[str, Any]]]:
@@ -70,17 +75,24 @@ def _remove(document: TOMLDocument, path: Path, name: str) -> None:
 
     users: Any = document.get("users", {})
     if name not in users:
-        known = f"; there are {', '.join(users)}" if users else ""
+        known = f"; there are {', '.join(map(shlex.quote, users))}" if users else ""
         raise Failure(f"{path} has no user {name}{known}", 2)
     drop_table(document, "users", name)
 
 
-def _edit(path: Path, name: str, change: Callable[[TOMLDocument], None], *, create: bool) -> None:
+def _edit(
+    path: Path,
+    name: str,
+    change: Callable[[TOMLDocument], None],
+    *,
+    create: bool,
+    ready: Callable[[], object] | None = None,
+) -> None:
     try:
         with locked_folder(path.parent):
             before = "" if create and not os.path.lexists(path) else read_text(path)
             parse_users(before, str(path))  # a file with mistakes is not touched
-            replace_file(path, _changed(before, path, name, change).encode(), 0o600)
+            replace_file(path, _changed(before, path, name, change).encode(), 0o600, ready)
     except OSError as error:
         raise Failure(f"cannot change {path}: {describe(error)}") from error
 

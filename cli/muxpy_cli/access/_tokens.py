@@ -81,7 +81,7 @@ def _check(text: str, source: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             return file.read(MAX_TOKEN + 2)  # a wrong file may be huge, or endless like /dev/zero
     except OSError as error:
         raise Failure(f"cannot read the token from {path}: {describe(error)}", 2) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -37,7 +38,10 @@ class UserTableError(Exception):
 
 
 def name_problem(name: str) -> str | None:
-    """What is wrong with it as the name of a user, which goes into logs and metrics; None if nothing is."""
+    """What is wrong with it as the name of a user, which goes into logs and metrics; None if nothing is.
+
+    Spaces and signs inside are fine: the common name of a certificate is a user's name, too, and often has them.
+    """
     if not name or len(name) > MAX_NAME or name != name.strip() or not name.isprintable():
         return f"a user's name is 1 to {MAX_NAME} printable characters, without spaces around it"
     return None
@@ -77,7 +81,7 @@ def _token(name: str, value: object) -> str:
         what = "this is a token itself, which nobody must read here: now make a new one"
     else:
         what = 'it must be "sha256:" and 64 hex digits in lower case, the hash of a token: make one'
-    raise UserTableError("token", f"{what} with `muxpy token new {name} --replace`")
+    raise UserTableError("token", f"{what} with `muxpy token new {shlex.quote(name)} --replace`")
 
 
 def _grants(table: Mapping[str, Any], base: Grants) -> Grants | None:

@@ -95,7 +95,7 @@ def parse_users(text: str, source: str, grants: Grants | None = None, limits: Li
 def read_text(path: Path) -> str:
     """A token file's text; raises Failure."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         hint = ": `muxpy token new NAME` makes one" if isinstance(error, FileNotFoundError) else ""
         raise Failure(f"cannot read {path}: {describe(error)}{hint}", 2) from error

@@ -17,12 +17,14 @@ from ..access import check_fingerprint, client_context, read_token
 from ..net import connect_first, is_loopback, resolve
 from ..relay import RESET_RATE, ask
 from ..wire import Purpose, Refused, WireError
+from ._progress import telling_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._options import ConnectOptions
     from .._tracing import Trace
+    from ._progress import Progress, Tell
 
 __all__ = ["Credentials", "open_session"]
 
@@ -59,20 +61,31 @@ class Credentials:
 
 @asynccontextmanager
 async def open_session(
-    options: ConnectOptions, credentials: Credentials | None = None, *, slot: int = 0, trace: Trace | None = None
+    options: ConnectOptions,
+    credentials: Credentials | None = None,
+    *,
+    slot: int = 0,
+    trace: Trace | None = None,
+    tell: Tell | None = None,
 ) -> AsyncIterator[muxpy.Session]:
-    """Connect, check who is there, and say who we are. Raises Unreachable if it may work later, else Failure."""
+    """Connect, check who is there, and say who we are. `tell` is given a sentence if that takes long. Raises
+    Unreachable if it may work later, else Failure."""
     credentials = credentials or Credentials(options)
-    async with _connected(options, credentials.context, trace) as session:
+    async with (
+        telling_progress(tell) as progress,
+        _connected(options, credentials.context, trace, progress) as session,
+    ):
         if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
             check_fingerprint(session.tls, options.tls.fingerprint)
+        progress.step(_waits_for_answer(options))
         await _say_hello(session, options, credentials, slot)
+        progress.done()
         yield session
 
 
 @asynccontextmanager
 async def _connected(
-    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None
+    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, progress: Progress
 ) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
@@ -80,7 +93,8 @@ async def _connected(
     is_open = False
     try:
         with trio.CancelScope(deadline=deadline) as limit:
-            stream = await _reach(options, deadline)
+            stream = await _reach(options, deadline, progress)
+            progress.step(f"connected to {address}; waiting for its answer to the TLS handshake")
             async with muxpy.open_session(
                 stream,
                 client=True,
@@ -99,8 +113,9 @@ async def _connected(
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
 
 
-async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
+async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -> trio.SocketStream:
     """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
+    progress.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
     if options.tls is None and not options.insecure and not all(map(is_loopback, addresses)):
         raise Failure(
@@ -108,6 +123,7 @@ async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
             " way read along",
             2,
         )
+    progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 
 
@@ -121,6 +137,11 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
     return Unreachable(message)
+
+
+def _waits_for_answer(options: ConnectOptions) -> str:
+    others = "it is no muxpy listen" + (", or it wants --tls" if options.tls is None else "")
+    return f"connected to {options.address}; waiting for its first answer: it has too much to do, or {others}"
 
 
 async def _say_hello(session: muxpy.Session, options: ConnectOptions, credentials: Credentials, slot: int) -> None:

@@ -5,50 +5,73 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import NOT_ALLOWED, Failure
+from .._errors import NOT_ALLOWED, Failure, describe
+from .._standard import is_readable, is_writable
 from ..relay import Unanswered, receive_answer, relay
 from ..wire import Purpose, Refused, pack, pack_endpoint
 from ._session import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import muxpy
 
     from .._options import ConnectOptions
     from .._tracing import Trace
     from ..specs import Address
+    from ._progress import Tell
     from ._session import Credentials
 
 __all__ = ["carry_stdio"]
 
 
-async def carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None = None) -> None:
-    """Carry them until both directions have ended. Raises Failure if the target cannot be reached or is lost."""
+async def carry_stdio(
+    options: ConnectOptions, credentials: Credentials, trace: Trace | None = None, tell: Tell | None = None
+) -> None:
+    """Carry them until both directions have ended; `tell` is given a sentence if the session takes long. Raises Failure
+    if the target cannot be reached, or if anything is cut on the way."""
     target = options.stdio
     assert target is not None
-    # Closed in the opposite order: both may be one terminal, and the second finds it non-blocking already.
-    receiving = trio.lowlevel.FdStream(os.dup(0))
-    near = trio.StapledStream(_Output(), receiving)
+    _check_open()
+    near = _Stdio()
     try:
-        async with open_session(options, credentials, trace=trace) as session:
+        async with open_session(options, credentials, trace=trace, tell=tell) as session:
             await _carry(near, session, target)
     finally:
         await trio.aclose_forcefully(near)
 
 
-class _Output(trio.abc.SendStream):
-    """Standard output that can come to its end before this process does."""
+def _check_open() -> None:
+    for name, usable, instead in (
+        ("standard input", is_readable(0), "< /dev/null sends nothing"),
+        ("standard output", is_writable(1), "> /dev/null throws away what comes"),
+    ):
+        if not usable:
+            raise Failure(f"-W carries {name}, and that is closed: {instead}", 2)
+
+
+class _Stdio(trio.abc.HalfCloseableStream):
+    """Standard input, and standard output, which can come to its end before this process does."""
 
     def __init__(self) -> None:
+        self.problem: str | None = None
+        """What is wrong with one of them, if anything is."""
+        self._in = trio.lowlevel.FdStream(os.dup(0))
         self._out = trio.lowlevel.FdStream(os.dup(1))
 
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        with self._noting("standard input"):
+            return await self._in.receive_some(max_bytes)
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._out.send_all(data)
+        with self._noting("standard output"):
+            await self._out.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._out.wait_send_all_might_not_block()
@@ -63,7 +86,19 @@ class _Output(trio.abc.SendStream):
             await self._out.aclose()
 
     async def aclose(self) -> None:
-        await self._out.aclose()
+        # In the opposite order: both may be one terminal, and the second finds it non-blocking already.
+        try:
+            await self._out.aclose()
+        finally:
+            await self._in.aclose()
+
+    @contextmanager
+    def _noting(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError as error:
+            self.problem = self.problem or f"{name}: {describe(error)}"
+            raise
 
 
 def _leave_output() -> None:
@@ -73,7 +108,7 @@ def _leave_output() -> None:
     os.close(nowhere)
 
 
-async def _carry(near: trio.abc.HalfCloseableStream, session: muxpy.Session, target: Address) -> None:
+async def _carry(near: _Stdio, session: muxpy.Session, target: Address) -> None:
     try:
         far = await session.open_stream(stream_type=Purpose.CONNECT)
         await far.send_all(pack(pack_endpoint(target)))
@@ -86,4 +121,4 @@ async def _carry(near: trio.abc.HalfCloseableStream, session: muxpy.Session, tar
     except (Unanswered, trio.BrokenResourceError) as error:
         raise Failure(f"connection to {target}: {error}") from error
     if not whole:
-        raise Failure(f"connection to {target}: it was reset")
+        raise Failure(near.problem or f"connection to {target}: it was reset")

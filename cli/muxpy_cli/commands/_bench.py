@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 
-from .._errors import Interrupted
 from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
@@ -21,7 +18,7 @@ from ._shared import client_tls, connection_options
 from ._types import ADDRESS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     import muxpy
@@ -106,31 +103,17 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
 
     async def main(_: Lifetime) -> None:
         nonlocal result
-        async with _ended_by_signals():
-            result = await measure(options, plan, console, open_session)
+        result = await measure(options, plan, console, partial(open_session, tell=console.event))
 
-    code = run_trio(main)
+    code = run_trio(main, cuts=True)  # there is nothing to finish, and nothing to show
     if result is None:
         return code
     if as_json:
         click.echo(json.dumps(_document(options, plan, result), indent=2))
     else:
         console.show(result_table(result))
+        console.check_shown()
     return code
-
-
-@asynccontextmanager
-async def _ended_by_signals() -> AsyncIterator[None]:
-    """The first one ends the block with Interrupted: there is nothing to finish, and nothing to show."""
-
-    async def watch(signals: AsyncIterator[int]) -> None:
-        raise Interrupted(await anext(signals))
-
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, signals)
-            yield
-            nursery.cancel_scope.cancel()
 
 
 async def measure(options: ConnectOptions, plan: Plan, console: Console, open_session: Opener) -> BenchResult:

@@ -80,13 +80,14 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
       ssh -o ProxyCommand='muxpy connect example.org:4242 --tls -W %h:%p' private.example
 
     Ctrl-C or SIGTERM lets open connections finish; a second one ends at once. SIGHUP reads the configuration again.
+    With -W any of them ends it at once, and the exit code is 0 only if the connection came to its end both ways.
     """
     options = _options(dict(parameters))
     if options.stdio is not None:
         console = Console(options.output, to_stderr=True)
         console.log_to_lines()
         with tracing(options.output, console) as trace:
-            return run_trio(partial(_carry_stdio, options, _credentials(options, console), trace))
+            return run_trio(partial(_carry_stdio, options, _credentials(options, console), console, trace), cuts=True)
     console = Console(options.output)
     console.log_to_lines()
     with tracing(options.output, console) as trace:
@@ -151,8 +152,10 @@ def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     return Credentials(options)
 
 
-async def _carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None, _: Lifetime) -> None:
-    await carry_stdio(options, credentials, trace)
+async def _carry_stdio(
+    options: ConnectOptions, credentials: Credentials, console: Console, trace: Trace | None, _: Lifetime
+) -> None:
+    await carry_stdio(options, credentials, trace, partial(console.event, event="connecting"))
 
 
 async def _connect(

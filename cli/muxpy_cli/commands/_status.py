@@ -85,6 +85,7 @@ def _list(answers: list[Answer]) -> None:
     console.line(f"{len(answers)} muxpy are running; to see one of them:")
     for answer in answers:
         console.line(f"  muxpy status {answer.path.stem:<9} {_summary(answer)}")
+    console.check_shown()
 
 
 def _summary(answer: Answer) -> str:
@@ -105,3 +106,4 @@ def _show(snapshots: list[Snapshot], as_json: bool, *, as_list: bool) -> None:
         if index:
             console.line("")
         console.show(status_tables(snapshot))
+    console.check_shown()

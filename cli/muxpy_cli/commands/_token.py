@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from .._errors import Failure
 from ..access import add_user, list_users, parse_bind_rule, parse_target_rule, remove_user
 from ..specs import parse_rate
+from ..view import discard_output, output_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +81,11 @@ def token_group() -> None:
 @click.option("--replace", is_flag=True, help="A new token, and these settings, for a user who is there.")
 @_file
 def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa: ANN401
-    """Add a user, and print the token: once, since the file has only its hash.
+    """Add a user, and print the token: once, since the file has only its hash. A `muxpy listen` that runs reads the
+    file again on SIGHUP.
 
-    What is not said here is as the listening end says for all. With --replace, what is not said stays as it is.
+    NAME is 1 to 253 printable characters; spaces and signs may be inside, as in the common name of a certificate. What
+    is not said here is as the listening end says for all. With --replace, what is not said stays as it is.
 
     In a RULE, HOST is a name with * inside a label, an address, a CIDR block (IPv6 in brackets) or *; PORT is a
     number, a range or *. A name does not allow loopback or link-local addresses, even if it leads there.
@@ -92,11 +97,22 @@ def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa:
       muxpy token new alice --replace
     """
     settings = {key.replace("_", "-"): _plain(value) for key, value in options.items() if value not in (None, ())}
-    token = add_user(path, name, settings, replace=replace)
+    add_user(path, name, settings, partial(_show_token, name, path), replace=replace)
+    click.echo(
+        "next: `muxpy listen --tokens` with that file (one that runs reads it on SIGHUP), and the token in MUXPY_TOKEN "
+        "where it connects",
+        err=True,
+    )
+
+
+def _show_token(name: str, path: Path, token: str) -> None:
     # The token alone on standard output, for $(muxpy token new ...); the words elsewhere.
     click.echo(f"the token of {name}, which {path} has only the hash of, so keep it now:", err=True)
-    click.echo(token)
-    click.echo("next: `muxpy listen --tokens` with that file, and the token in MUXPY_TOKEN where it connects", err=True)
+    try:
+        click.echo(token)
+    except OSError as error:
+        discard_output()
+        raise Failure(f"cannot show the token, so {path} is left as it was: {output_problem(error)}") from error
 
 
 @token_group.command("list")

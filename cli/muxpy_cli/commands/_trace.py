@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ def _reader(source: BinaryIO, name: str) -> Callable[[int], bytes]:
         try:
             return source.readline(size)
         except OSError as error:
-            raise Failure(f"cannot read {name}: {describe(error)}") from None
+            reason = "it is closed" if error.errno == errno.EBADF else describe(error)
+            raise Failure(f"cannot read {name}: {reason}") from None
 
     return read_line

@@ -253,7 +253,6 @@ class Server:
             peer.draining = True
         async with trio.open_nursery() as nursery:
             for peer in self._peers:
-                peer.ending.set()  # or their streams would be waited for like a connection
                 nursery.start_soon(_end_in_order, peer)
                 self._garbage.session_ends()
                 await turns.done(ENDING)
@@ -309,6 +308,9 @@ async def _end_in_order(peer: Peer) -> None:
     heard of this. Its answer is that nothing more may be opened from here either."""
     with trio.move_on_after(OPENING_TIME):
         await peer.all_opened()
+    # The end of the session first, then those of its remote forwards: or the client would have to guess why they end.
+    peer.session.go_away(final=False)
+    peer.ending.set()  # or their streams would be waited for like a connection
     await peer.session.aclose(announce=True)
 
 

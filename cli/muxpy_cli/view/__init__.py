@@ -1,7 +1,7 @@
 """What the program shows of itself."""
 
 from ._ask import Answer, ask, ask_all
-from ._console import Console, discard_output, fail
+from ._console import Console, discard_output, fail, output_problem
 from ._control import serve_control
 from ._display import run_display
 from ._format import format_count, format_duration, format_rate, format_rtt, format_size
@@ -36,6 +36,7 @@ __all__ = [
     "format_rtt",
     "format_size",
     "grid_lines",
+    "output_problem",
     "run_display",
     "serve_control",
     "serve_metrics",

@@ -6,6 +6,7 @@ here raises because nobody reads.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console as RichConsole
 from rich.text import Text
 
+from .._errors import Failure, describe
 from .._options import Output
 from ._format import format_time, printable
 from ._json import json_line
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["Console", "discard_output", "fail"]
+__all__ = ["Console", "discard_output", "fail", "output_problem"]
 
 LOG_WIDTH: Final = 100
 """Columns for tables where there is no terminal to say how many there are."""
@@ -80,7 +82,7 @@ class Console:
         self._to_stderr = to_stderr
         self._json = self.output.format == "json"
         self._writer: BackgroundWriter | None = None
-        self._gone = False
+        self._failure: OSError | ValueError | None = None
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._complaints = LineLimit(MAX_COMPLAINTS)
         self._news = LineLimit(MAX_NEWS)
@@ -162,6 +164,12 @@ class Console:
         self._pen.width = self._size()[0]
         self._write(self._drawn(renderable))
 
+    def check_shown(self) -> None:
+        """Raise Failure if something could not be written: what a command was asked to show must not be missing without
+        a word. Whoever stops reading (a broken pipe) has seen enough."""
+        if isinstance(self._failure, OSError) and not isinstance(self._failure, BrokenPipeError):
+            raise Failure(f"cannot write the output: {output_problem(self._failure)}")
+
     def _drawn(self, *renderables: RenderableType) -> str:
         with self._pen.capture() as drawn:
             for renderable in renderables:
@@ -233,12 +241,12 @@ class Console:
         if self._writer is not None:
             self._writer.put(text)
             return
-        if self._gone:
+        if self._failure is not None:
             return
         try:
             _write_to(self.rich.file, text)
-        except (OSError, ValueError):  # nobody reads any more, or it is closed: it goes on without
-            self._gone = True
+        except (OSError, ValueError) as error:  # nobody reads any more, or it is closed: it goes on without
+            self._failure = error
             discard_output(to_stderr=self._to_stderr)
 
 
@@ -261,6 +269,11 @@ def discard_output(*, to_stderr: bool = False) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, (sys.stderr if to_stderr else sys.stdout).fileno())
         os.close(null)
+
+
+def output_problem(error: OSError) -> str:
+    """Why standard output could not be written."""
+    return "standard output is closed" if error.errno == errno.EBADF else describe(error)
 
 
 def fail(message: str) -> None:
