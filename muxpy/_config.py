@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ._trace import TraceEvent
 
-__all__ = ["INITIAL_WINDOW", "SessionConfig"]
+__all__ = ["INITIAL_WINDOW", "SessionConfig", "check_number"]
 
 INITIAL_WINDOW = 65536
 """Bytes that each direction of a stream may carry before the first WND_INC. The protocol fixes it."""
@@ -35,7 +35,8 @@ class SessionConfig:
     at `max_window`; 0 holds every window at 64 KiB."""
     max_streams: int = 1024
     """Streams of the peer open at once; one more is refused (REFUSED_STREAM, safe for the peer to retry). Under
-    `serve_streams` a stream counts until its handler has returned, so that resets do not free work that still runs."""
+    `serve_streams` a stream counts until its handler has returned, so that resets do not free work that still runs.
+    `Session.allow_streams` changes it while the session goes on."""
     accept_backlog: int = 1024
     """Streams that wait to be accepted; one more is refused. One read can carry a thousand SYNs before the
     application gets a turn, so a small backlog would refuse an ordinary burst, under `serve_streams` too."""
@@ -90,7 +91,7 @@ class SessionConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             if field.name not in ("trace", "wants_login"):
-                _check_number(field.name, getattr(self, field.name), str(field.type))
+                check_number(field.name, getattr(self, field.name), str(field.type))
         if not isinstance(self.wants_login, bool):
             raise TypeError(f"wants_login must be True or False, it is {self.wants_login!r}")
         if self.trace is not None and not callable(self.trace):
@@ -107,7 +108,7 @@ class SessionConfig:
             raise ValueError("tcp_user_timeout must be at least 0.001; None leaves it to the system")
 
 
-def _check_number(name: str, value: object, kind: str) -> None:
+def check_number(name: str, value: object, kind: str) -> None:
     """Raises for what a field of this type (its annotation) cannot be."""
     optional = kind.endswith("None")
     if optional and value is None:

@@ -40,6 +40,9 @@ log = logging.getLogger("muxpy.session")
 WOKEN_A_TURN: Final = 64
 """Tasks that are woken at once because their streams have ended; each takes some tens of microseconds to end itself."""
 
+NAMED_STREAMS: Final = 8
+"""Streams that a line of the log names."""
+
 
 class Lifecycle:
     """The tasks of one session and its end."""
@@ -364,14 +367,25 @@ class Lifecycle:
                 self.going_away.set()
                 self._session.go_away()
                 self.backlog.refuse_all()
-                with trio.CancelScope(deadline=self._drain_until):
-                    while self.end is None and self._unfinished():
-                        await self._progress.park()
+                await self._drain()
                 self._finish_in_order(by_peer=False)
             await self._closed.wait()
         except BaseException:
             self.kill(None)
             raise
+
+    async def _drain(self) -> None:
+        """Let open streams finish, for as long as there is time."""
+        if self.end is not None or not self._unfinished():
+            return
+        limit = f"{self._config.drain_timeout:g} s"
+        log.info("%r: closing, waits up to %s for %s", self._session, limit, self._names_of_unfinished())
+        with trio.CancelScope(deadline=self._drain_until) as patience:
+            while self.end is None and self._unfinished():
+                await self._progress.park()
+        if patience.cancelled_caught:
+            names = self._names_of_unfinished()
+            log.warning("%r: closed after %s without the end of %s", self._session, limit, names)
 
     def check_alive(self) -> None:
         """Raise SessionClosed if the session has ended."""
@@ -395,12 +409,27 @@ class Lifecycle:
 
     def _unfinished(self) -> bool:
         """Whether a stream is still of use to the application. One that it has closed is not waited for."""
-        return any(state.wanted and not state.extension for state in self.core.streams.values())
+        return any(map(_is_unfinished, self.core.streams.values()))
+
+    def _names_of_unfinished(self) -> str:
+        """Enough of them for whoever looks for a stream that was forgotten."""
+        states = list(filter(_is_unfinished, self.core.streams.values()))
+        names = [self._name_of(state) for state in states[:NAMED_STREAMS]]
+        more = f", and {len(states) - len(names)} more" if len(states) > len(names) else ""
+        return ", ".join(names) + more
+
+    def _name_of(self, state: StreamState) -> str:
+        opener = "this side" if self.core.is_local(state.id) else "the peer"
+        return f"stream {state.id} (type {state.stream_type}, priority {state.priority}, opened by {opener})"
 
     def statistics(self) -> SessionStatistics:
         """See Session.statistics."""
         beating = any(getattr(slot.extension, "beating", False) for slot in self._extensions.values())
         return of_session(self.core, self._transport, self.reader, self.writer, self.backlog, heartbeat=beating)
+
+
+def _is_unfinished(state: StreamState) -> bool:
+    return state.wanted and not state.extension
 
 
 def _on_sent(state: StreamState) -> None:

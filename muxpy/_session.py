@@ -12,6 +12,7 @@ import trio
 
 from ._adapters import SessionListener
 from ._codes import ErrorCode, check_code, printable
+from ._config import check_number
 from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
@@ -183,6 +184,15 @@ class Session:
         if self._life.end is None and group is not None:
             self._life.join(group)
         self._life.admit()
+
+    def allow_streams(self, most: int) -> None:
+        """Let the peer have `most` streams open from now on, and as many wait to be accepted, in place of
+        `config.max_streams` and `config.accept_backlog`: who it is, or what was agreed with it, may be known only after
+        the session has begun. Streams that are open already stay. The bounds of memory change with it: see
+        SessionConfig. Raises TypeError or ValueError if it is no whole number of at least 0.
+        """
+        check_number("most", most, "int")
+        self._core.allow_streams(most)
 
     # ---- ending ----
 

@@ -9,7 +9,17 @@ from typing import Final
 
 import trio
 
-__all__ = ["NOT_ALLOWED", "Failure", "Interrupted", "Unreachable", "counted", "describe", "draining_text", "the_cause"]
+__all__ = [
+    "NOT_ALLOWED",
+    "Failure",
+    "Interrupted",
+    "Unreachable",
+    "counted",
+    "describe",
+    "draining_text",
+    "innermost",
+    "the_cause",
+]
 
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
@@ -39,10 +49,10 @@ class Interrupted(Exception):
         self.exit_code = 128 + signal_number  # as a shell reports a process that a signal ended
 
 
-def draining_text(count: int) -> str:
-    """What is said when connections are still open at the end."""
+def draining_text(count: int, seconds: float) -> str:
+    """What is said when connections are still open at the end, and for how long they may be."""
     what = "an open connection" if count == 1 else f"{count:,} open connections"
-    return f"finishing {what} (Ctrl-C again ends at once)"
+    return f"finishing {what}, for up to {seconds:,.10g} s (Ctrl-C again ends immediately)"
 
 
 def counted(error: object, times: int) -> str:
@@ -52,7 +62,7 @@ def counted(error: object, times: int) -> str:
 
 def describe(error: BaseException) -> str:
     """The error in a few words, without class names, error numbers or source positions."""
-    error = _innermost(error)
+    error = innermost(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
@@ -72,7 +82,7 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """Trio wraps the errors of a failed connection: one, or a group of them, is the cause of an OSError."""
     while True:
         if isinstance(error, BaseExceptionGroup):

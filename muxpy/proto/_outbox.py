@@ -93,11 +93,16 @@ class Outbox:
         self._counted = self._counted_bytes = 0  # those of them that count against the limits
         self._granting: list[StreamState] = []
         self._resetting: set[int] = set()
-        # All streams of the peer may end in one turn of the scheduler, each with a FIN and with window for what was not
-        # read, and that is not the peer's fault.
-        self._most_frames = max(config.max_control_frames, 2 * config.max_streams)
-        self._most_bytes = max(config.max_control_bytes, 2 * GRANT_SIZE * config.max_streams)
+        self._most_frames, self._most_bytes = config.max_control_frames, config.max_control_bytes
+        self.expect_streams(config.max_streams)
         self._counters = counters
+
+    def expect_streams(self, most: int) -> None:
+        """So many streams of the peer may be open, or were allowed before and still are."""
+        # All of them may end in one turn of the scheduler, each with a FIN and with window for what was not read, and
+        # that is not the peer's fault.
+        self._most_frames = max(self._most_frames, 2 * most)
+        self._most_bytes = max(self._most_bytes, 2 * GRANT_SIZE * most)
 
     def __bool__(self) -> bool:
         return bool(self._framed or self._granting or self.scheduler.waiting)

@@ -70,6 +70,7 @@ class Receiving:
         self._budget = Budget(config)
         self._table = StreamTable(config, self._budget, client=client)
         self.streams = self._table.live
+        self._most_unaccepted = config.accept_backlog
         self._unaccepted = 0  # streams reported as opened and not yet taken by the application
         self._resets, self._provoked = reset_buckets(config.reset_burst, config.reset_rate, clock)
         self._crumbs: dict[StreamState, float] = {}  # held back by a crumb of window, until when
@@ -158,6 +159,11 @@ class Receiving:
             self._stranger = False
             self._budget.left = self._config.receive_budget
 
+    def allow_streams(self, most: int) -> None:
+        """The peer may have so many streams open from now on, and as many may wait to be accepted."""
+        self._table.most = self._most_unaccepted = most
+        self._outbox.expect_streams(most)
+
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
         """Take the peer's resets, and those that it provokes, from these from now on: other connections do so too."""
         self._resets, self._provoked = resets, provoked
@@ -194,7 +200,7 @@ class Receiving:
             return self._table.has_remote(extension)
         if extension:  # not refused for the application's streams: the Go peer ends a session without a heartbeat
             return self._table.full_of_extensions
-        return self._table.full or self._unaccepted >= self._config.accept_backlog
+        return self._table.full or self._unaccepted >= self._most_unaccepted
 
     def _on_data(
         self,

@@ -23,7 +23,6 @@ class StreamTable:
     __slots__ = (
         "_budget",
         "_closing",
-        "_config",
         "_held",
         "_last_remote",
         "_local",
@@ -31,13 +30,15 @@ class StreamTable:
         "_open",
         "_parity",
         "live",
+        "most",
         "recent_resets",
     )
 
     def __init__(self, config: SessionConfig, budget: Budget, *, client: bool) -> None:
         self.live: dict[int, StreamState] = {}
         self.recent_resets = RecentResets()
-        self._config = config
+        self.most = config.max_streams
+        """Streams that the peer may have open."""
         self._budget = budget
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
@@ -61,7 +62,7 @@ class StreamTable:
     @property
     def full(self) -> bool:
         """Whether the peer has as many streams open as it may."""
-        return self._open[False, False] + self._held[False, False] >= self._config.max_streams
+        return self._open[False, False] + self._held[False, False] >= self.most
 
     def has_remote(self, extension: bool) -> bool:
         """Whether the peer has a stream open of this kind."""
@@ -145,7 +146,7 @@ class StreamTable:
         if stream.extension:
             return None
         self._closing[stream.id] = stream
-        if len(self._closing) <= max(MAX_CLOSING, self._config.max_streams):
+        if len(self._closing) <= max(MAX_CLOSING, self.most):
             return None
         return next(iter(self._closing.values()))
 

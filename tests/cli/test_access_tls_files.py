@@ -85,11 +85,17 @@ def test_files_without_what_they_should_have(tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     files = self_signed(tmp_path)
     nothing = tmp_path / "nothing"
-    assert server_fails(ServerTls(cert=nothing)) == f"cannot use {nothing}: no such file or directory"
-    complaint = server_fails(ServerTls(cert=files.cert, key=nothing))
-    assert complaint.endswith(f"{nothing}: no such file or directory")
-    assert "no such file" in server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing))
-    assert client_fails(ClientTls(ca=nothing)) == f"cannot use {nothing}: no such file or directory"
+    missing = f"{nothing}: no such file or directory; "
+    complaint = server_fails(ServerTls(cert=nothing))
+    assert complaint.startswith(f"cannot use {missing}`muxpy keygen DIR` makes a certificate and its key")
+    assert f"{missing}`muxpy keygen DIR` makes" in server_fails(ServerTls(cert=files.cert, key=nothing))
+    key = tmp_path / "new" / "key.pem"
+    assert f"; `muxpy keygen {key.parent}` makes it" in server_fails(ServerTls(cert=files.cert, key=key))
+    for complaint in (
+        server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing)),
+        client_fails(ClientTls(ca=nothing)),
+    ):
+        assert complaint.startswith(f"cannot use {missing}it is a CA's certificate, or the cert.pem that")
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])

@@ -15,11 +15,40 @@ from muxpy_cli.client import _session
 from muxpy_cli.client._progress import PATIENCE, telling_progress
 from muxpy_cli.client._session import Credentials, open_session
 from muxpy_cli.specs import Address
+from muxpy_cli.wire import Purpose, pack, receive_message
+from tests.helpers.tasks import LIMIT
 
 from .program import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+@pytest.mark.parametrize("streams", [None, 1500, 10**9])
+async def test_it_takes_as_many_streams_as_the_listening_end_says(streams: int | None) -> None:
+    """Connections to what the listening end has bound for us come over them."""
+    count = {None: 1024, 1500: 1500, 10**9: 2000}[streams]
+    opened = trio.Event()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        async with muxpy.open_session(stream, client=False) as session:
+            greeting = await session.accept_stream()
+            await receive_message(greeting)
+            await greeting.send_all(pack({} if streams is None else {"streams": streams}))
+            kept = [await session.open_stream(stream_type=Purpose.FORWARDED) for _ in range(count)]
+            opened.set()
+            await session.wait()
+            assert len(kept) == count
+
+    with trio.fail_after(LIMIT):
+        async with Server(handle) as server:
+            options = ConnectOptions(address=Address("127.0.0.1", server.port))
+            async with open_session(options, Credentials(options)) as session:
+                await opened.wait()
+                while (figures := session.statistics()).streams_accepted + figures.streams_refused < count:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                session.kill()
+                assert figures.streams_refused == 0
 
 
 async def silent(stream: trio.SocketStream) -> None:

@@ -57,6 +57,9 @@ class QuietSession:
     def statistics(self) -> SimpleNamespace:
         return SimpleNamespace(bytes_received=3, bytes_sent=5, rtt=None)
 
+    def allow_streams(self, _most: int) -> None:
+        pass
+
     def go_away(self, _code: int, debug: bytes) -> None:
         self.said.append(debug.decode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
@@ -14,6 +15,7 @@ import muxpy
 from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, User
 from muxpy_cli.relay import refuse
+from muxpy_cli.relay._serving import SPARE_STREAMS
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
@@ -32,7 +34,9 @@ NO_FIGURES = SimpleNamespace(bytes_received=0, bytes_sent=0)
 
 def admit(server: Server, nursery: trio.Nursery | None = None) -> Peer:
     """A session of alice's, as it looks to the server."""
-    session = cast("Any", SimpleNamespace(statistics=lambda: NO_FIGURES, go_away=Mock(), aclose=Mock()))
+    session = cast(
+        "Any", SimpleNamespace(statistics=lambda: NO_FIGURES, go_away=Mock(), aclose=Mock(), allow_streams=Mock())
+    )
     return server.admit(
         session, Greeting(ALICE, "client", "", 0, cast("Any", None)), "127.0.0.1:9", cast("Any", nursery)
     )
@@ -53,6 +57,17 @@ async def test_sessions_that_end_late_do_not_make_room_for_more_than_the_limit()
     for peer in (third, fourth):
         server.dismiss(peer, None)
     assert not server._usages
+
+
+async def test_what_a_session_takes_follows_the_users_limits() -> None:
+    server = Server(ListenOptions(address=Address("127.0.0.1", 0)), Console())
+    peer = admit(server)
+    allowed = cast("Mock", peer.session.allow_streams)
+    allowed.assert_called_once_with(4096 + 64 + SPARE_STREAMS)  # connections, forwards, and those refused in words
+    for streams, expected in ((10_000, 10_000 + 64 + SPARE_STREAMS), (5, 1024)):
+        peer.usage.change(peer.usage.grants, replace(peer.usage.limits, streams=streams))
+        await follow_rules([peer], Bindings(lambda one: one, Console()), Console(), Garbage())
+        assert allowed.call_args.args == (expected,)
 
 
 async def test_a_reload_meets_a_session_that_ends_this_very_moment() -> None:

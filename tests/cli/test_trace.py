@@ -57,6 +57,17 @@ def test_streams_and_sessions_can_be_chosen(trace: Trace) -> None:
     assert labels(trace(two, "--session", "1")[1]) == labels(GOLDEN)
 
 
+def test_a_stream_that_is_not_in_it_is_an_error(trace: Trace) -> None:
+    assert trace(WHOLE, "--stream", "3")[::2] == (0, "")
+    for options, missing in (
+        (("--stream", "99"), "no stream 99"),
+        (("--stream", "3", "--stream", "99", "--stream", "7"), "no streams 7, 99"),
+        (("--stream", "99", "--session", "1"), "no stream 99 of session 1"),
+    ):
+        code, _, errors = trace(WHOLE, *options)
+        assert (code, errors) == (1, f"muxpy: FILE: {missing} in it\n")
+
+
 def test_frames_of_several_sessions_say_which(trace: Trace) -> None:
     out = trace(begin() + begin(0.001, 2) + data(0.01, 3) + data(0.02, 3, session=2) + data(0.03, 3))[1]
     assert [line[20:24] for line in out.splitlines() if "│" in line] == ["#1  ", "#2  "]

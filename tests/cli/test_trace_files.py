@@ -116,7 +116,7 @@ def test_memory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
             source = lines(count)
             page = Page(Console())
             tracemalloc.start()
-            assert show_trace(lambda _, source=source: next(source, b""), "it", page)  # type: ignore[misc]
+            assert show_trace(lambda _, source=source: next(source, b""), "it", page) is None  # type: ignore[misc]
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[1] < peaks[0] + 100_000  # of 5,000 streams, each of more than 100 bytes

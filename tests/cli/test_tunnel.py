@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -341,7 +342,7 @@ async def test_a_user_may_have_so_many_remote_forwards() -> None:
                     await streams[-1].send_all(pack({"host": "127.0.0.1", "port": 0, "forward": number}))
                     answer, _ = await receive_message(streams[-1])
                     assert ("port" in answer) == (number < 3)
-                assert answer["error"] == "failed"
+                assert answer["error"] == "limit"
                 assert "max-forwards = 3" in answer["reason"]
                 session.kill()
 
@@ -407,9 +408,25 @@ async def test_too_many_connections_are_complained_about() -> None:
             port = await connecting.port("forwarding")
             clients = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(3)]
             line = await connecting.line("connection to localhost:80: ")
-            assert "the other end takes no more connections" in line
+            assert "the other end takes no more connections over this session" in line
+            assert "(--max-streams of muxpy listen raises that)" in line
             for client in clients:
                 await client.aclose()
+
+
+async def test_whose_limit_was_reached_and_what_would_help_is_said_at_both_ends() -> None:
+    many = "as many connections are open as max-streams = 1 at the listening end allows; raise it there, or close some"
+    with trio.fail_after(LIMIT):
+        async with (
+            Server(echo) as target,
+            tunnel("-L", f"0:localhost:{target.port}", listen=("--max-streams", "1")) as ends,
+        ):
+            client = await ends.client()
+            await client.send_all(b"x")
+            assert await client.receive_some() == b"x"
+            await expect_reset(ends)
+            assert (await ends.connecting.line("takes no more")).endswith(f" the other end takes no more: {many}")
+            assert (await ends.listening.line("refused")).endswith(f": {many}")
 
 
 async def test_a_refusal_without_a_reason_is_still_a_sentence() -> None:
@@ -460,3 +477,20 @@ async def test_a_client_that_reads_nothing_does_not_outlive_the_session() -> Non
             ends.listening.process.kill()
             with pytest.raises(trio.BrokenResourceError):
                 await receive_all(client)
+
+
+async def test_a_client_that_gives_up_ends_its_session_in_order_and_a_target_that_is_not_there_is_no_refusal() -> None:
+    with trio.fail_after(LIMIT), closed_port() as nowhere:
+        async with running("listen", "0", "--log-format", "json") as listening:
+            port = await listening.port("listening on")
+            for option, spec, event in (
+                ("-W", f"localhost:{nowhere}", "connection_failed"),
+                ("-R", f"{port}:localhost:1", "refused"),  # which is in use
+            ):
+                code, _, errors = await run("connect", f"localhost:{port}", option, spec)
+                assert code == 1, errors
+                failed = json.loads(await listening.line(f"localhost:{nowhere}" if option == "-W" else "in use"))
+                assert failed["event"] == event
+                assert ("cannot reach" in failed["message"]) == (option == "-W")
+                ended = json.loads(await listening.line("session_closed"))
+                assert ended["message"].endswith("has ended")  # and was not lost

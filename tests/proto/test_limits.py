@@ -93,6 +93,30 @@ def test_a_stream_past_the_limit_is_refused(client: bool) -> None:
     assert side.sent() == b""
 
 
+def test_the_limit_may_change_while_streams_are_open(client: bool) -> None:
+    """The backlog's with it: what may be open may wait to be accepted."""
+    side = Side(client, SessionConfig(max_streams=2, accept_backlog=2, max_control_frames=16))
+    ids = side.their_ids()
+    side.receive(*[wire.syn(next(ids)) for _ in range(2)])
+    side.core.allow_streams(100)
+    opened = side.receive(*[wire.syn(next(ids)) for _ in range(98)]).opened
+    assert len(opened) == 98
+    assert side.sent() == b""
+    refused = next(ids)
+    side.receive(wire.syn(refused))
+    assert side.sent() == wire.rst(refused, REFUSED_STREAM)
+
+    for stream in opened:  # all end at once: the bound of control frames has grown as well
+        side.core.finish(stream)
+    assert side.core.error is None
+
+    side.core.allow_streams(1)  # those that are open stay
+    assert len(side.core.streams) == 100
+    refused = next(ids)
+    side.receive(wire.syn(refused))
+    assert wire.rst(refused, REFUSED_STREAM) in side.sent()
+
+
 def test_our_own_streams_do_not_count_against_the_peers_limit(client: bool) -> None:
     side = Side(client, SessionConfig(max_streams=1))
     for _ in range(5):

@@ -18,7 +18,7 @@ from ..entrances import Places
 from ..relay import used_up
 from ..view import SessionState
 from ._retrying import Backoff, Demand, not_allowed_delay, soon
-from ._session import Credentials, open_session
+from ._session import Credentials, leave, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -345,6 +345,14 @@ class Links:
         tell = self._console.detail if text == link.hurry else self._console.complain
         link.hurry = text
         tell(text, attempt=link.attempts, event=event)
+
+    async def leave(self) -> None:
+        """Make no more sessions, and end those that there are for a reason for which nothing can go on."""
+        self.draining = True
+        async with trio.open_nursery() as nursery:
+            for link in self.links:
+                for session in link.sessions:
+                    nursery.start_soon(leave, session)
 
     async def drain(self) -> None:
         """Make no more sessions, let the streams of those that there are finish, and have all their data delivered."""

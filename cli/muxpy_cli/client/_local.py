@@ -15,6 +15,7 @@ from ..specs import Address, Kind, format_address
 from ..view import ForwardState
 from ..wire import Purpose, Refused, pack, pack_endpoint
 from ._links import NoSession
+from ._session import refusal_verb
 
 if TYPE_CHECKING:
     import muxpy
@@ -166,8 +167,7 @@ class LocalForward:
     def _complain(self, error: BaseException, times: int = 1) -> None:
         if isinstance(error, Refused):
             reason = error.reason or f"{self.forward.target or self.forward}, and did not say why"
-            verb = "does not allow it:" if error.error == "forbidden" else "cannot reach"
-            text = f"the other end {verb} {reason}"
+            text = f"the other end {refusal_verb(error)} {reason}"
         else:
             text = f"connection to {self.forward.target or 'a target'}: {error}"
         self._console.complain(counted(text, times), forward=str(self.forward), event="connection_failed")

@@ -11,12 +11,12 @@ import trio
 
 import muxpy
 
-from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
 from ..net import connect_first, is_loopback, resolve
-from ..relay import RESET_RATE, ask
-from ..wire import Purpose, Refused, WireError
+from ..relay import RESET_RATE, ask, session_streams
+from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._progress import telling_progress
 
 if TYPE_CHECKING:
@@ -26,13 +26,22 @@ if TYPE_CHECKING:
     from .._tracing import Trace
     from ._progress import Progress, Tell
 
-__all__ = ["Credentials", "open_session"]
+__all__ = ["Credentials", "leave", "open_session", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
 
 HELLO_TIMEOUT: Final = 15.0
 """Seconds for the answer to HELLO: the listening end answers or hangs up within ten, however crowded it is."""
+
+LEAVING: Final = 1.0
+"""Seconds to say that we leave, and for the other end to close."""
+
+OTHER_PIN: Final = "the certificate here is not the one that it was told to expect (--fingerprint)"
+"""What the listening end is told, as what the client has to say."""
+
+MOST_STREAMS: Final = 65_536
+"""Connections over one session to what the listening end has bound for us, whatever it says: each may hold memory."""
 
 _NOT_TRUSTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -75,12 +84,39 @@ async def open_session(
         telling_progress(tell) as progress,
         _connected(options, credentials.context, trace, progress) as session,
     ):
-        if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
-            check_fingerprint(session.tls, options.tls.fingerprint)
+        await _check_pin(session, options)
         progress.step(_waits_for_answer(options))
-        await _say_hello(session, options, credentials, slot)
-        progress.done()
-        yield session
+        async with _left_in_order(session):
+            await _say_hello(session, options, credentials, slot)
+            progress.done()
+            yield session
+
+
+async def _check_pin(session: muxpy.Session, options: ConnectOptions) -> None:
+    if options.tls is None or options.tls.fingerprint is None or session.tls is None:
+        return
+    try:
+        check_fingerprint(session.tls, options.tls.fingerprint)
+    except Failure:
+        await leave(session, OTHER_PIN)  # or whoever runs it would see somebody come and go
+        raise
+
+
+@asynccontextmanager
+async def _left_in_order(session: muxpy.Session) -> AsyncIterator[None]:
+    """A failure in this block ends the session in order: to the other end it was lost otherwise."""
+    try:
+        yield
+    except Failure:
+        await leave(session)
+        raise
+
+
+async def leave(session: muxpy.Session, why: str = "") -> None:
+    """Say GOAWAY, and why, to an end that may not listen any more."""
+    session.go_away(debug=why.encode())
+    with trio.move_on_after(LEAVING):
+        await session.aclose()
 
 
 @asynccontextmanager
@@ -136,6 +172,8 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
         return Failure(f"{message} ({hint})", NOT_ALLOWED)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
+    if isinstance(innermost(error), ConnectionRefusedError):
+        message += " (is `muxpy listen` running there?)"
     return Unreachable(message)
 
 
@@ -151,14 +189,22 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
         hello["token"] = credentials.token
     try:
         stream = await session.open_stream(stream_type=Purpose.HELLO)
-        await ask(stream, hello, HELLO_TIMEOUT)
+        answer = await ask(stream, hello, HELLO_TIMEOUT)
         await stream.aclose()
+        if "streams" in answer:  # connections that we may have, those to what is bound for us among them
+            count = min(unpack_integer(answer, "streams", most=2**31), MOST_STREAMS)
+            session.allow_streams(session_streams(count))
     except Refused as refused:
         kind = Unreachable if refused.error == "in use" else Failure
         code = NOT_ALLOWED if refused.error == "forbidden" else 1
         raise kind(f"{options.address} refuses: {refused}", code) from refused
     except (trio.BrokenResourceError, trio.TooSlowError, WireError) as error:
         raise _no_hello(session, options, error) from error
+
+
+def refusal_verb(refused: Refused) -> str:
+    """What stands between "the other end" and the reason why it did not take a connection."""
+    return {"forbidden": "does not allow it:", "limit": "takes no more:"}.get(refused.error, "cannot reach")
 
 
 def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseException) -> Failure:

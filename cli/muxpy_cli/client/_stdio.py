@@ -15,7 +15,7 @@ from .._errors import NOT_ALLOWED, Failure, describe
 from .._standard import is_readable, is_writable
 from ..relay import Unanswered, receive_answer, relay
 from ..wire import Purpose, Refused, pack, pack_endpoint
-from ._session import open_session
+from ._session import open_session, refusal_verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +116,7 @@ async def _carry(near: _Stdio, session: muxpy.Session, target: Address) -> None:
         await far.aclose()
     except Refused as refused:
         code = NOT_ALLOWED if refused.error == "forbidden" else 1
-        verb = "does not allow it:" if code == NOT_ALLOWED else "cannot reach"
-        raise Failure(f"the other end {verb} {refused}", code) from refused
+        raise Failure(f"the other end {refusal_verb(refused)} {refused}", code) from refused
     except (Unanswered, trio.BrokenResourceError) as error:
         raise Failure(f"connection to {target}: {error}") from error
     if not whole:

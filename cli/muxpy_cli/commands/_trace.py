@@ -46,7 +46,7 @@ def trace_command(file: Path, streams: tuple[int, ...], session: int | None, eve
         with _opened(file) as (source, name):
             page = Page(console, at_once=not source.seekable())
             read_line = _reader(source, name)
-            found = show_trace(read_line, name, page, streams=streams, session=session, everything=everything)
+            missing = show_trace(read_line, name, page, streams=streams, session=session, everything=everything)
     except NoTrace as error:
         raise Failure(str(error), 2) from None
     except KeyboardInterrupt:
@@ -54,11 +54,10 @@ def trace_command(file: Path, streams: tuple[int, ...], session: int | None, eve
     except BrokenPipeError:  # who read it has seen enough
         discard_output()
         return 0
-    if not found:
-        what = f"no session {session} in it" if session is not None else "it is empty, no session has been traced"
-        fail(f"{name}: {what}")
-        return int(session is not None)
-    return 0
+    if missing is None:
+        return 0
+    fail(f"{name}: {missing} in it" if missing else f"{name}: it is empty, no session has been traced")
+    return 1 if missing else 0
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from ._account import Account
 from ._datagrams import MAX_DATAGRAM, Exchange, relay_datagrams
 from ._rate import Rate
 from ._relay import abort, relay
-from ._serving import GRACE, RESET_RATE, serve_streams, used_up
+from ._serving import GRACE, RESET_RATE, serve_streams, session_streams, used_up
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "relay",
     "relay_datagrams",
     "serve_streams",
+    "session_streams",
     "used_up",
 ]

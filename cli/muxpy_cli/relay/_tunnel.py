@@ -81,7 +81,10 @@ async def receive_answer(stream: muxpy.Stream) -> bytes:
         raise Unanswered(str(error)) from error
     except muxpy.StreamReset as error:
         if error.retryable:  # never looked at
-            reason = "the other end takes no more connections: too many are open there, or it is ending"
+            reason = (
+                "the other end takes no more connections over this session: it is ending, or as many are open as one"
+                " session takes (--max-streams of muxpy listen raises that)"
+            )
             raise Unanswered(reason) from error
         raise
     check_answer(answer)

@@ -12,7 +12,7 @@ import muxpy
 
 from ..access import Forbidden, Grants, Limits, negotiated
 from ..entrances import FLOWS, Places
-from ..relay import RESET_RATE, Account, Rate
+from ..relay import RESET_RATE, Account, Rate, session_streams
 from ..specs import UnixPath
 from ..view import SessionState
 from ..wire import Refused
@@ -23,9 +23,18 @@ if TYPE_CHECKING:
     from ..access import User
     from ..specs import Endpoint
 
-__all__ = ["NOT_WELCOME", "Peer", "Target", "Usage", "what_holds_for"]
+__all__ = ["NOT_WELCOME", "Peer", "Target", "Usage", "limit_reached", "what_holds_for"]
 
 NOT_WELCOME: Final = "the user may not come in any more"
+
+
+MANY: Final = 1_000_000
+"""Connections of a user, where there is no limit: more than a machine has descriptors for."""
+
+
+def limit_reached(what: str, option: str, most: int) -> str:
+    """In words that make sense at either end: whose limit it is, and what would help."""
+    return f"{what} as {option} = {most} at the listening end allows; raise it there, or close some"
 
 
 class Usage:
@@ -56,6 +65,10 @@ class Usage:
         """How many streams of a session may be UDP flows: the same part of what the user may have, if that is less."""
         most = self.limits.streams
         return FLOWS if most is None else min(FLOWS, most // 4)
+
+    def session_streams(self) -> int:
+        """How many streams one session takes: with one session, too, a user may have what the limits say."""
+        return session_streams((self.limits.streams or MANY) + (self.limits.forwards or 0))
 
     def change(self, grants: Grants, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
@@ -143,6 +156,11 @@ class Peer:
     def __post_init__(self) -> None:
         self.flows = Places(self.usage.most_flows)
         self.set_rate()
+        self.set_streams()
+
+    def set_streams(self) -> None:
+        """Take as many streams as its user's limits allow now."""
+        self.session.allow_streams(self.usage.session_streams())
 
     def set_rate(self) -> None:
         """Limit the session's rate as its user's limits say now."""
@@ -179,7 +197,7 @@ class Peer:
         """Raises Refused if the user has as many connections open as he may."""
         most = self.usage.limits.streams
         if most is not None and self.usage.streams >= most:
-            raise Refused("failed", f"max-streams = {most}: as many connections are open")
+            raise Refused("limit", limit_reached("as many connections are open", "max-streams", most))
 
     def carrying(self, stream: muxpy.Stream) -> PeerCarrying:
         """Count a connection while the block runs. Raises Refused like `check_room`."""

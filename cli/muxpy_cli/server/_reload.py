@@ -57,6 +57,7 @@ async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Conso
             await turns.done(ENDING)
         else:
             peer.set_rate()
+            peer.set_streams()
             await _look_at_targets(peer, turns, console)
             await _look_at_bindings(peer, bindings.of(peer), turns)
         await turns.done()

@@ -24,7 +24,7 @@ from ._entrance import Entrance
 from ._exposure import check_address, check_bound
 from ._garbage import Garbage
 from ._idle import watch_idle
-from ._peer import Peer, Usage, what_holds_for
+from ._peer import Peer, Usage, limit_reached, what_holds_for
 from ._peers import Peers
 from ._reload import end_after_last_words, follow_rules, may_stay
 from ._streams import Streams
@@ -121,7 +121,7 @@ class Server:
         self._end_replaced(greeting, usage)
         limit = usage.limits.sessions
         if limit is not None and usage.sessions >= limit:
-            raise Refused("in use", f"max-sessions = {limit}: as many sessions are open")
+            raise Refused("in use", limit_reached("as many sessions are open", "max-sessions", limit))
         usage.sessions += 1
         self._ended_totals["sessions"] += 1
         peer = Peer(
@@ -240,7 +240,7 @@ class Server:
         self.draining = True
         count = len(self._open_streams())
         if count:
-            self._console.event(draining_text(count), event="draining")
+            self._console.event(draining_text(count, self._options.drain), event="draining")
         # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
         self._accepting.cancel()
         turns = Turns()

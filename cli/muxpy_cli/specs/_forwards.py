@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from ._addresses import listen_address, target_address
-from ._fields import SpecError, is_path, split, unix_path, wrong_count
+from ._fields import SpecError, check_endings, is_path, split, unix_path, wrong_count
 from ._model import Direction, Endpoint, Forward, Kind, UnixPath
 
 __all__ = [
@@ -126,11 +126,13 @@ def _protocol(text: str) -> str | None:
 
 def _fields(text: str, example: str, protocol: str | None) -> list[str]:
     """The fields without the protocol's ending."""
-    return split(text if protocol is None else text[:-4], example)
+    fields = split(text if protocol is None else text[:-4], example)
+    check_endings(fields, example)
+    return fields
 
 
 def _without_protocol(text: str, example: str) -> list[str]:
     """The fields of what has no protocol to choose."""
     if protocol := _protocol(text):
         raise SpecError(f"/{protocol} goes with a forward to a host and a port ({UDP_EXAMPLE}), not here; {example}")
-    return split(text, example)
+    return _fields(text, example, None)

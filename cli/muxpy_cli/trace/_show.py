@@ -80,6 +80,8 @@ class _Show:
         self.account = Account()
         self._page = page
         self._streams = frozenset(streams)
+        self.missing = set(streams)
+        """Streams that are to be shown, and of which there was no frame yet."""
         self._session = session
         self._folding = Folding(everything=everything)
         self._ladder = Ladder(page.width, page.signs)
@@ -114,6 +116,8 @@ class _Show:
         return self._begin(muxpy.TraceEvent(time=event.time, session=event.session, event="begin"))
 
     def _frame(self, frame: muxpy.TraceEvent, session: SessionAccount) -> None:
+        if frame.stream is not None:
+            self.missing.discard(frame.stream)
         if self._streams and frame.type != "GOAWAY" and frame.stream not in self._streams:
             return
         gap = frame.time - session.last
@@ -145,8 +149,9 @@ def show_trace(
     streams: Collection[int] = (),
     session: int | None = None,
     everything: bool = False,
-) -> bool:
-    """Show a trace. False if there was nothing to be shown. Raises NoTrace, and OSError if reading or writing fails."""
+) -> str | None:
+    """Show a trace. What was to be shown and is not in it, if anything is missing; "" if all of it is empty. Raises
+    NoTrace, and OSError if reading or writing fails."""
     complaints = _Complaints(name, page)
     show = _Show(page, streams, session, everything)
     for found in TraceLines(read_line):
@@ -157,4 +162,13 @@ def show_trace(
             show.event(found)
     complaints.end()
     show.close()
-    return bool(show.account.session_count)
+    if not show.account.session_count:
+        return "" if session is None else f"no session {session}"
+    if show.missing:
+        which = ", ".join(map(str, sorted(show.missing)))
+        return f"no stream{'s' if len(show.missing) > 1 else ''} {which}" + _where(session)
+    return None
+
+
+def _where(session: int | None) -> str:
+    return f" of session {session}" if session is not None else ""

@@ -84,7 +84,18 @@ DATAGRAMS: Final = {"net": "udp"}
 """What a message has beside a host if the stream carries datagrams."""
 
 REASONS: Final = frozenset(
-    {"refused", "unreachable", "unresolved", "timeout", "forbidden", "in use", "taken over", "unknown", "failed"}
+    {
+        "refused",
+        "unreachable",
+        "unresolved",
+        "timeout",
+        "forbidden",
+        "limit",
+        "in use",
+        "taken over",
+        "unknown",
+        "failed",
+    }
 )
 
 Message = dict[str, Any]

@@ -70,6 +70,7 @@ async def test_connections_that_do_not_finish_are_cut_when_the_time_is_over(who:
                 assert await the_end(ends, who).stop() == 0
                 assert trio.current_time() - begun >= 0.4
                 assert await how_it_ends(client) == "reset"
+                assert "muxpy.Session" not in the_end(ends, who).text  # that is for who uses the library
                 client.socket.close()
 
 

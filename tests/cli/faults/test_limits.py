@@ -13,7 +13,7 @@ from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, receive_all
 from .ends import admitted, connected, how_it_ends, ping, started, tunnel
-from .strangers import crowd
+from .strangers import crowd, many_descriptors
 
 if TYPE_CHECKING:
     import muxpy
@@ -163,6 +163,9 @@ def spare(end: End, number: int) -> None:
     resource.prlimit(end.process.pid, resource.RLIMIT_NOFILE, (end.descriptors + number, 20_000))
 
 
+USED_UP = "connections wait until others end", "all file descriptors of this process are used up", "LimitNOFILE="
+
+
 async def exhaust(ends: Ends, end: End) -> None:
     """Open more connections than one end has descriptors for; those that work go on, and it recovers."""
     first = await connected(ends.ports[0])
@@ -205,10 +208,12 @@ async def test_an_end_without_descriptors_recovers() -> None:
     async def connecting(forward: str) -> None:
         async with tunnel("-L", forward) as ends:
             await exhaust(ends, ends.connecting)
+            await ends.connecting.said(*USED_UP)
 
     async def remote(forward: str) -> None:
         async with tunnel("-R", forward) as ends:
             await exhaust(ends, ends.listening)
+            await ends.listening.said(*USED_UP)
 
     with trio.fail_after(LIMIT):
         async with Server(echo) as target, trio.open_nursery() as nursery:
@@ -227,3 +232,20 @@ async def test_a_reconnect_without_descriptors_comes_when_there_are_some() -> No
                 spare(ends.connecting, 100)
                 await ends.connecting.said("connected to", times=2)
                 (await connected(ends.ports[0])).socket.close()
+
+
+async def test_one_session_carries_as_many_connections_as_the_limit_says() -> None:
+    """More than a session of the library takes by default. Those past the limit are refused in words."""
+    most, more = 1100, 50
+    with trio.fail_after(LIMIT), many_descriptors():
+        async with (
+            Server(echo) as target,
+            started("listen", "0", "--max-streams", str(most)) as listening,
+            admitted(await listening.port("listening on")) as session,
+        ):
+            streams = [await session.open_stream(stream_type=Purpose.CONNECT) for _ in range(most + more)]
+            for stream in streams:
+                await stream.send_all(pack({"host": "127.0.0.1", "port": target.port}))
+            answers = [(await receive_message(stream))[0] for stream in streams]
+            assert answers.count({}) == most
+            assert [one["error"] for one in answers if one] == ["limit"] * more
