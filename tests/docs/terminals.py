@@ -202,9 +202,8 @@ class Terminals:
             self.words.setdefault("sha256:...", fingerprint[0])
 
     def _adapted(self, text: str) -> str:
-        for word, typed in self.words.items():
-            text = text.replace(word, typed)
-        return PORT.sub(lambda match: str(self.port(int(match[0]))), text)
+        places = "|".join([*map(re.escape, self.words), PORT.pattern])
+        return re.sub(places, lambda match: self.words.get(match[0]) or str(self.port(int(match[0]))), text)
 
     def _environment(self, terminal: str) -> dict[str, str]:
         """Terminals stand for machines, too: `muxpy status` must find the programs of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ import pytest
 import trio
 
 import muxpy
-from tests.cli.program import Server, free_port, receive_all
+from tests.cli.program import ENVIRONMENT, Server, free_port, receive_all
 from tests.cli.program import echo as echo_socket
 from tests.helpers.pairs import session_pair, transport_pair
 from tests.helpers.tasks import bounded, echo
@@ -34,15 +35,22 @@ def shows(heading: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[.
     return lambda test: test
 
 
+def texts(heading: str, ports: dict[int, int] | None = None) -> list[str]:
+    """The blocks below a heading, with other ports."""
+    return [
+        re.sub(r"\b(80|8080|4242)\b", lambda match: str((ports or {})[int(match[0])]), block.text)
+        for block in blocks(GUIDE)
+        if (block.heading, block.language) == (heading, "python")
+    ]
+
+
 async def run(heading: str, *, ports: dict[int, int] | None = None, **names: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Run the blocks below a heading, one after the other, with other ports; all names that there are then."""
-    for block in blocks(GUIDE):
-        if (block.heading, block.language) == (heading, "python"):
-            text = re.sub(r"\b(80|8080|4242)\b", lambda match: str((ports or {})[int(match[0])]), block.text)
-            code = compile(text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            result = eval(code, names)
-            if inspect.iscoroutine(result):
-                await result
+    """Run the blocks below a heading, one after the other; all names that there are then."""
+    for text in texts(heading, ports):
+        code = compile(text, heading, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, names)
+        if inspect.iscoroutine(result):
+            await result
     return names
 
 
@@ -155,6 +163,63 @@ async def test_going_on_with_another_session() -> None:
     assert end.error is None
 
 
+@shows("Learning that nobody waits")
+@bounded()
+async def test_a_handler_that_nobody_waits_for() -> None:
+    begun, cancelled = trio.Event(), trio.Event()
+
+    async def handler(stream: muxpy.Stream) -> None:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async with session_pair("memory") as (client, server):
+        stream = await server.open_stream()
+        (await client.accept_stream()).reset(muxpy.ErrorCode.CANCEL)
+
+        async def give_up() -> None:
+            asked = await client.open_stream()
+            await asked.send_all(b"why?")
+            await begun.wait()
+            asked.reset()
+            await cancelled.wait()
+            await client.aclose()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up)
+            names = await run("Learning that nobody waits", session=server, handler=handler, stream=stream)
+    assert isinstance(names["cut"], muxpy.StreamReset)
+
+
+@shows("Shutting a server down")
+@bounded()
+async def test_a_server_that_is_shut_down() -> None:
+    port = free_port()
+    serve = (
+        "async def echo(stream):\n    async for data in stream:\n        await stream.send_all(data)\n"
+        "async def serve(session):\n    await session.serve_streams(echo)\n"
+    )
+    script = "\n".join([*texts("Shutting a server down", {4242: port}), serve, "trio.run(main)"])
+    process = await trio.lowlevel.open_process([sys.executable, "-c", script], env=ENVIRONMENT)
+    try:
+        await (await connect(port)).aclose()
+        async with muxpy.open_tcp_session("127.0.0.1", port) as session, await session.open_stream() as stream:
+            await stream.send_all(b"begun before, ")
+            assert await stream.receive_some() == b"begun before, "
+            process.terminate()
+            await session.wait_going_away()
+            await stream.send_all(b"finished after")
+            await stream.send_eof()
+            assert await receive_all(stream) == b"finished after"
+        assert await process.wait() == 0
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
 @shows("Windows and memory")
 @bounded()
 async def test_login() -> None:
@@ -215,12 +280,13 @@ async def test_why_it_is_slow() -> None:
 @bounded()
 async def test_a_listener() -> None:
     async with session_pair("memory") as (client, server), trio.open_nursery() as nursery:
-        nursery.start_soon(partial(run, "Adapters", trio=trio, handler=echo, session=server))
+        names = await run("Adapters", trio=trio, muxpy=muxpy, handler=echo)
+        nursery.start_soon(names["serve"], server)
         async with await client.open_stream() as stream:
             await stream.send_all(b"hello")
             await stream.send_eof()
             assert await receive_all(stream) == b"hello"
-        nursery.cancel_scope.cancel()
+        await client.aclose()  # and `serve` returns
 
 
 @shows("Tracing")
