@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .proto import Phase
+
 if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._io import Reader, Writer
@@ -90,6 +92,8 @@ class StreamStatistics:
     when the peer has ended its direction and all is read."""
     blocked_on_window: float
     """Seconds that data has waited for the peer's window, until now."""
+    finished: bool
+    """Whether both directions have ended in order: neither a reset nor the session's end has cut anything off."""
 
 
 def of_session(
@@ -136,4 +140,5 @@ def of_stream(state: StreamState, now: float) -> StreamStatistics:
         receive_window=state.window.available,
         receive_window_size=state.window.size,
         blocked_on_window=state.blocked + (now - since if since is not None else 0.0),
+        finished=state.phase is Phase.CLOSED,
     )

@@ -9,7 +9,17 @@ from typing import Final
 
 import trio
 
-__all__ = ["NOT_ALLOWED", "Failure", "Interrupted", "Unreachable", "counted", "describe", "draining_text", "the_cause"]
+__all__ = [
+    "NOT_ALLOWED",
+    "Failure",
+    "Interrupted",
+    "Unreachable",
+    "counted",
+    "cut_text",
+    "describe",
+    "draining_text",
+    "the_cause",
+]
 
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
@@ -43,6 +53,12 @@ def draining_text(count: int) -> str:
     """What is said when connections are still open at the end."""
     what = "an open connection" if count == 1 else f"{count:,} open connections"
     return f"finishing {what} (Ctrl-C again ends at once)"
+
+
+def cut_text(count: int, drain: float) -> str:
+    """What is said when some of them have not ended by themselves."""
+    what = "a connection that was" if count == 1 else f"{count:,} connections that were"
+    return f"cut {what} still open after {drain:g} s (--drain gives them more)"
 
 
 def counted(error: object, times: int) -> str:

@@ -10,7 +10,7 @@ import trio
 
 import muxpy
 
-from .._errors import Failure, draining_text
+from .._errors import Failure, cut_text, draining_text
 from .._identity import program_version
 from ..relay import GRACE, receive_opening, refuse, serve_streams
 from ..specs import Direction, Kind
@@ -178,9 +178,9 @@ class Client:
     async def drain(self) -> None:
         """Take nothing new, and let the connections that are open finish, for as long as the options say."""
         self._end_flows()
-        count = sum(
-            len(forward.account.open) for forward in self._forwards.values() if forward.forward.kind != Kind.UDP
-        )
+        accounts = [one.account for one in self._forwards.values() if one.forward.kind != Kind.UDP]
+        count = sum(len(account.open) for account in accounts)
+        cut_before = sum(account.cut for account in accounts)
         if count:
             self._console.event(draining_text(count), event="draining")
         self.draining = True
@@ -190,6 +190,8 @@ class Client:
             await self.links.drain()
         self._work.cancel_scope.cancel()
         await self._ended.wait()  # what has arrived is on its way to slow readers yet
+        if cut := sum(account.cut for account in accounts) - cut_before:
+            self._console.error(cut_text(cut, self._options.drain), event="cut_off")
 
     def _end_flows(self) -> None:
         """UDP never says that it has finished, so there is nothing to wait for."""
