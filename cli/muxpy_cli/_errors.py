@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -10,6 +11,7 @@ from typing import Final
 import trio
 
 __all__ = [
+    "EXHAUSTED",
     "NOT_ALLOWED",
     "Failure",
     "Interrupted",
@@ -19,11 +21,18 @@ __all__ = [
     "describe",
     "draining_text",
     "the_cause",
+    "unexpected",
 ]
 
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
 
+
+EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""What the system has too little of: it may have more soon."""
+
+_MORE_FILES: Final = " (ulimit -n, or LimitNOFILE= of a unit, allows more)"
+"""The limit that is left is the hard one: the soft one is raised as far as it goes."""
 
 _NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 """OpenSSL's reasons if what it reads is something else."""
@@ -84,8 +93,17 @@ def describe(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.errno:
         text = os.strerror(error.errno)
-        return text[0].lower() + text[1:]
+        hint = _MORE_FILES if error.errno == errno.EMFILE else ""
+        return text[0].lower() + text[1:] + hint
     return str(error) or type(error).__name__
+
+
+def unexpected(error: BaseException) -> str:
+    """What to say to an exception that nobody has foreseen where it comes from: what the system lacks in its words, and
+    anything else as a mistake of this program."""
+    error = the_cause(error)
+    lacking = isinstance(error, OSError) and error.errno in EXHAUSTED
+    return describe(error) if lacking else f"internal error: {error!r}"
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import counted, the_cause
+from .._errors import counted, unexpected
 from ..entrances import Flows, NotServed, Route, greet, handshake_for
 from ..net import bind_datagrams, bind_streams, end_in_order, peer_of
 from ..protocols import proxy_header
@@ -79,7 +79,7 @@ class LocalForward:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
         except Exception as error:  # whatever it is, it must not end the other connections
             abort(near)
-            self._console.error(f"connection to {self.bound}: internal error: {the_cause(error)!r}")
+            self._console.error(f"connection to {self.bound}: {unexpected(error)}")
 
     # ---- TCP and Unix sockets ----
 

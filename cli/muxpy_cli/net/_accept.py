@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from .._errors import Failure, describe
+from .._errors import EXHAUSTED, Failure, describe
 from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
 from ._sockets import prepare_forwarded
@@ -31,7 +31,6 @@ BACKLOG: Final = 4096
 BURST: Final = 32
 """Connections taken before other tasks get their turn."""
 
-EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PAUSE: Final = 0.1
 """Seconds to wait when the process has no more descriptors: some connections may end meanwhile."""
 
