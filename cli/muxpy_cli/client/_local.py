@@ -140,8 +140,8 @@ class LocalForward:
         except (Refused, Unanswered, NoSession, trio.BrokenResourceError) as error:
             self.account.failed += 1
             if isinstance(error, trio.BrokenResourceError):
-                error = Unanswered(f"{target}: {error}")
-            self._complain(error)
+                error = Unanswered(str(error))
+            self._complain(error, target=target)
             await _answer(near, handshake.answer(error.error if isinstance(error, Refused) else "failed"))
 
     # ---- UDP ----
@@ -164,12 +164,13 @@ class LocalForward:
 
     # ---- telling ----
 
-    def _complain(self, error: BaseException, times: int = 1) -> None:
+    def _complain(self, error: BaseException, times: int = 1, target: Address | None = None) -> None:
+        """`target` is what the client of a proxy asked for."""
         if isinstance(error, Refused):
-            reason = error.reason or f"{self.forward.target or self.forward}, and did not say why"
+            reason = error.reason or f"{self.forward.target or target or self.forward}, and did not say why"
             text = f"the other end {refusal_verb(error)} {reason}"
         else:
-            text = f"connection to {self.forward.target or 'a target'}: {error}"
+            text = f"connection to {self.forward.target or target}: {error}"
         self._console.complain(counted(text, times), forward=str(self.forward), event="connection_failed")
 
     def describe(self) -> ForwardState:
