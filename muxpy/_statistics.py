@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._help import document_fields
+from .proto import Phase
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -94,6 +95,8 @@ class StreamStatistics:
     when the peer has ended its direction and all is read."""
     blocked_on_window: float
     """Seconds that data has waited for the peer's window, until now."""
+    finished: bool
+    """Whether both directions have ended in order: neither a reset nor the session's end has cut anything off."""
 
 
 def of_session(
@@ -140,4 +143,5 @@ def of_stream(state: StreamState, now: float) -> StreamStatistics:
         receive_window=state.window.available,
         receive_window_size=state.window.size,
         blocked_on_window=state.blocked + (now - since if since is not None else 0.0),
+        finished=state.phase is Phase.CLOSED,
     )
