@@ -147,7 +147,7 @@ def test_the_library_s_log_becomes_lines(
     log = logging.getLogger("muxpy.session")
     log.debug("small %s", 1)
     log.info("larger")
-    log.warning("lost %s: %s", ("::1", 80, 0, 0), ConnectionResetError(104, "x"))
+    logging.getLogger("muxpy.trace").warning("lost %s: %s", ("::1", 80, 0, 0), ConnectionResetError(104, "x"))
     logging.getLogger("muxpy.serve").info("no session with %s", ("127.0.0.1", 9))
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(records) == shown
