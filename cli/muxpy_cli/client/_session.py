@@ -219,7 +219,8 @@ def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseExcept
     hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
     if isinstance(cause, muxpy.HeartbeatLost | trio.TooSlowError):
         # Silence proves nothing: it may have too much to do, or this machine.
-        return Unreachable(f"{options.address} does not answer: {describe(cause)}{hint}")
+        text = describe(cause).removeprefix("the peer is dead: ")
+        return Unreachable(f"{options.address} does not answer: {text}{hint}")
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
         # Certificates were fine: it may have too much to do, or be about to end.
         return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
