@@ -21,7 +21,7 @@ class SessionListener(trio.abc.Listener["Stream"]):
     """Accepts a session's incoming streams. Made by `Session.listener`."""
 
     def __init__(self, session: Session, backlog: Backlog, check: Callable[[], None]) -> None:
-        self.session = session
+        self._session = session
         self._backlog = backlog
         self._check = check
         self._scopes: set[trio.CancelScope] = set()
@@ -29,14 +29,19 @@ class SessionListener(trio.abc.Listener["Stream"]):
         backlog.add_listener()
 
     @property
+    def session(self) -> Session:
+        """Whose streams it accepts."""
+        return self._session
+
+    @property
     def local_address(self) -> Address:
         """This end's address of the session's transport; None if it has none."""
-        return self.session.local_address
+        return self._session.local_address
 
     @property
     def remote_address(self) -> Address:
         """The peer's address of the session's transport, from which all streams come; None if it has none."""
-        return self.session.remote_address
+        return self._session.remote_address
 
     async def accept(self) -> Stream:
         """Wait for the next stream. Raises like `Session.accept_stream`, and trio.ClosedResourceError if closed."""

@@ -32,7 +32,7 @@ class Backlog:
         self._takers = trio.lowlevel.ParkingLot()
         self._serve: Callable[[Stream], None] | None = None
         self._listeners = 0
-        self._others_take = False  # the application has taken streams in another way, and may do so again
+        self._accepting = 0  # tasks that wait for a stream without a listener
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -76,10 +76,14 @@ class Backlog:
             await self.wait()
         return stream
 
-    def expect_taker(self) -> None:
-        """The application takes streams by itself, not by a listener."""
-        self._others_take = True
+    async def accept_directly(self, check: Callable[[], None]) -> Stream:
+        """`accept`, for those who do it without a listener."""
         self._core.refusing = False
+        self._accepting += 1
+        try:
+            return await self.accept(check)
+        finally:
+            self._accepting -= 1
 
     def add_listener(self) -> None:
         """A listener takes streams."""
@@ -89,14 +93,14 @@ class Backlog:
     def drop_listener(self) -> None:
         """A listener was closed. If nobody else takes streams, the peer is told, rather than left to wait."""
         self._listeners -= 1
-        if not self._listeners and not self._others_take:
+        if not self._listeners and not self._accepting and not self.served:
             self._core.refusing = True
             self.refuse_all()
 
     @contextmanager
     def serving(self, serve: Callable[[Stream], None]) -> Iterator[None]:
         """Hand streams to `serve`, those that wait and those that come, as long as the block runs."""
-        self.expect_taker()
+        self._core.refusing = False
         while (stream := self.take(hold=True)) is not None:
             serve(stream)
         self._serve = serve

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 import trio
 
 from ._codes import ErrorCode, code_name, printable
+from ._help import document_fields
 
 __all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
     """How a session ended; what `Session.wait` returns."""
@@ -50,7 +52,8 @@ class SessionEnd:
 class StreamReset(trio.BrokenResourceError):
     """The stream was reset: both directions are over and unread data is lost.
 
-    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST.
+    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST, `stream_id` the stream's
+    id. `retryable`: whether the peer cannot have acted on the stream, so that the same may be tried on another one.
     """
 
     def __init__(self, stream_id: int, code: int, *, by_peer: bool, retryable: bool) -> None:
@@ -67,7 +70,10 @@ class StreamReset(trio.BrokenResourceError):
 
 
 class SessionClosed(trio.BrokenResourceError):
-    """The session has ended; `end` says how, and its error is this exception's cause."""
+    """The session has ended; `end` says how (None for SessionGoingAway), and its error is this exception's cause.
+
+    `retryable`: whether nothing was sent, so that the same may be tried on another session.
+    """
 
     def __init__(self, end: SessionEnd | None, message: str = "", *, retryable: bool = False) -> None:
         super().__init__(message or f"the session has ended: {end}")

@@ -19,7 +19,7 @@ from ._backlog import Backlog
 from ._codes import ErrorCode, ProtocolError, code_name, printable
 from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
 from ._extensions import register
-from ._group import endings
+from ._group import endings, resets_of, turns_of
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
@@ -130,9 +130,9 @@ class Lifecycle:
     def join(self, group: SessionGroup) -> None:
         """Count as one of the sessions of `group`, and of no other one."""
         self._membership.close()
-        self._transport.group = group
-        self._membership.enter_context(group.member())
-        self.core.share_resets(group.resets, group.provoked)
+        self._transport.turns = turns_of(group)
+        self._membership.enter_context(turns_of(group).member())
+        self.core.share_resets(*resets_of(group))
 
     def admit(self) -> None:
         """See Session.admit."""
@@ -383,7 +383,7 @@ class Lifecycle:
         with trio.CancelScope(deadline=self._drain_until) as patience:
             while self.end is None and self._unfinished():
                 await self._progress.park()
-        if patience.cancelled_caught:
+        if patience.cancelled_caught and self.end is None:
             names = self._names_of_unfinished()
             log.warning("%r: closed after %s without the end of %s", self._session, limit, names)
 

@@ -13,7 +13,7 @@ import trio
 from ._codes import ProtocolError
 from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
-from ._group import SessionGroup
+from ._group import SessionGroup, turns_of
 from ._session import Session
 from ._sockets import SocketTransport, bound_local_queue
 from ._tls import TlsTransport
@@ -224,10 +224,10 @@ async def _secure(
         if group is None:
             await transport.handshake()
         else:
-            transport.group = group
-            with group.member():
+            transport.turns = turns_of(group)
+            with transport.turns.member():
                 await transport.handshake()
-            transport.group = None
+            transport.turns = None
     except BaseException as error:
         await trio.aclose_forcefully(stream)
         if isinstance(error, ProtocolError):

@@ -44,20 +44,44 @@ class Session:
     def __init__(
         self, transport: Transport, *, client: bool, config: SessionConfig, extensions: Iterable[Extension]
     ) -> None:
-        self.config = config
-        self.client = client
-        self.local_address: Address = transport.local_address
-        self.remote_address: Address = transport.remote_address
-        self.tls: ssl.SSLObject | None = transport.tls
-        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
+        self._config = config
+        self._client = client
+        self._local_address = transport.local_address
+        self._remote_address = transport.remote_address
+        self._tls = transport.tls
         self._life = Lifecycle(self, transport, extensions)
         self._core = self._life.core
         self._writer = self._life.writer
         self._backlog = self._life.backlog
 
+    @property
+    def config(self) -> SessionConfig:
+        """The limits and times that it was opened with."""
+        return self._config
+
+    @property
+    def client(self) -> bool:
+        """Whether this side is the client, which opens the streams of odd ids."""
+        return self._client
+
+    @property
+    def local_address(self) -> Address:
+        """This end's address of the transport, as sockets have it; None if it has none."""
+        return self._local_address
+
+    @property
+    def remote_address(self) -> Address:
+        """The peer's address of the transport; None if it has none."""
+        return self._remote_address
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
+        return self._tls
+
     def __repr__(self) -> str:
-        role = "client" if self.client else "server"
-        return f"<muxpy.Session {role} {printable(str(self.remote_address or id(self)))}>"
+        role = "client" if self._client else "server"
+        return f"<muxpy.Session {role} {printable(str(self._remote_address or id(self)))}>"
 
     # ---- streams ----
 
@@ -77,7 +101,7 @@ class Session:
             raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
         await trio.lowlevel.checkpoint()
         self._check_openable()
-        while self._core.control_frames > self.config.max_control_frames // 2:
+        while self._core.control_frames > self._config.max_control_frames // 2:
             await self._writer.turn()
             self._check_openable()
         stream = Stream(self, self._core.open(priority, stream_type, fin=fin))
@@ -92,8 +116,7 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
         this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        self._backlog.expect_taker()
-        return await self._backlog.accept(self._check_acceptable)
+        return await self._backlog.accept_directly(self._check_acceptable)
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self

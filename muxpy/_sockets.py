@@ -94,7 +94,7 @@ class SocketTransport(Transport):
             else:
                 self._check_open()
                 await self._readiness.readable(self._fd)
-            if self.group is not None:
+            if self.turns is not None:
                 await self.take_turn()
             self._check_open()
             self.reads += 1

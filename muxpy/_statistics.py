@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._help import document_fields
+from .proto import Phase
+
 if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._io import Reader, Writer
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SessionStatistics", "StreamStatistics", "of_session", "of_stream"]
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
     """A session's figures at one moment. Sizes are bytes, times are seconds, counters run from the start."""
@@ -68,6 +72,7 @@ class SessionStatistics:
     """Whether heartbeats are sent and answered. False if switched off, or if the peer has none."""
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
     """A stream's figures at one moment; after its end, its last ones, but for the window, which it has given back.
@@ -90,6 +95,8 @@ class StreamStatistics:
     when the peer has ended its direction and all is read."""
     blocked_on_window: float
     """Seconds that data has waited for the peer's window, until now."""
+    finished: bool
+    """Whether both directions have ended in order: neither a reset nor the session's end has cut anything off."""
 
 
 def of_session(
@@ -136,4 +143,5 @@ def of_stream(state: StreamState, now: float) -> StreamStatistics:
         receive_window=state.window.available,
         receive_window_size=state.window.size,
         blocked_on_window=state.blocked + (now - since if since is not None else 0.0),
+        finished=state.phase is Phase.CLOSED,
     )

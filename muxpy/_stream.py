@@ -42,15 +42,15 @@ class Stream(trio.abc.HalfCloseableStream):
         "_receiving",
         "_sender",
         "_sending",
+        "_session",
         "_splice",
         "_state",
         "_unsent",
         "_watchers",
-        "session",
     )
 
     def __init__(self, session: Session, state: StreamState) -> None:
-        self.session = session
+        self._session = session
         self._state = state
         self._closed = False
         self._sending = False
@@ -64,7 +64,12 @@ class Stream(trio.abc.HalfCloseableStream):
         state.handle = weakref.ref(self)  # whoever waits holds the stream, and no stream is left to the cycle collector
 
     def __repr__(self) -> str:
-        return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self.session!r}>"
+        return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self._session!r}>"
+
+    @property
+    def session(self) -> Session:
+        """The session that it belongs to."""
+        return self._session
 
     @property
     def id(self) -> int:
@@ -84,12 +89,12 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def local_address(self) -> Address:
         """This end's address of the session's transport; None if it has none."""
-        return self.session.local_address
+        return self._session.local_address
 
     @property
     def remote_address(self) -> Address:
         """The peer's address of the session's transport; None if it has none."""
-        return self.session.remote_address
+        return self._session.remote_address
 
     # ---- sending ----
 
@@ -113,7 +118,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 # Released on the way out: a traceback that is kept would else keep the caller's buffer from resizing.
                 with _as_bytes(data) as view:
                     await self._send(view)
-            elif data and self.session._writer.send_small(self._state, data):
+            elif data and self._session._writer.send_small(self._state, data):
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
@@ -128,7 +133,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._sending = False
 
     async def _send(self, view: memoryview) -> None:
-        writer = self.session._writer
+        writer = self._session._writer
         self._unsent = bool(view)
         try:
             if view:
@@ -181,9 +186,9 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _finish(self) -> None:
         """`send_eof` without the checkpoint."""
-        if self.session._core.finish(self._state):
-            self.session._writer.poke()
-            self.session._life.streams_changed()
+        if self._session._core.finish(self._state):
+            self._session._writer.poke()
+            self._session._life.streams_changed()
             self._tell_if_over()
 
     def _ended_sending(self) -> bool:
@@ -192,7 +197,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _check_sendable(self) -> None:
         state = self._state
-        if state.phase.sends and not state.cut_short and self.session._life.end is None:
+        if state.phase.sends and not state.cut_short and self._session._life.end is None:
             return  # not closed and not reset either: those end the phase
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")
@@ -200,7 +205,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._reset_error(state.reset_code)
         if not state.may_send:
             raise trio.ClosedResourceError("send_eof was called on this stream")
-        self.session._life.check_alive()
+        self._session._life.check_alive()
         raise trio.BrokenResourceError("an earlier send_all or splice was cancelled: the stream can only be closed")
 
     # ---- receiving ----
@@ -226,9 +231,9 @@ class Stream(trio.abc.HalfCloseableStream):
             state = self._state
             if not state.chunks or self._closed:  # not `buffered`: an internal error may have lost what that counts
                 return self._receive_end()
-            data = self.session._core.take(state, max_bytes)
+            data = self._session._core.take(state, max_bytes)
             if state.grant:
-                self.session._writer.grant()
+                self._session._writer.grant()
             return data
         finally:
             self._receiving = False
@@ -236,7 +241,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _must_wait(self) -> bool:
         state = self._state
         # While the phase reads, the peer has not ended its direction and the stream is neither closed nor reset.
-        return not state.buffered and state.phase.reads and self.session._life.end is None
+        return not state.buffered and state.phase.reads and self._session._life.end is None
 
     async def _wait_as_receiver(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -254,7 +259,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if state.reset_code is not None:
             raise self._reset_error(state.reset_code)
         if not state.received_fin:
-            self.session._life.check_alive()
+            self._session._life.check_alive()
         return b""
 
     # ---- relaying ----
@@ -342,7 +347,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._end(None)
 
     def _end(self, code: int | None) -> None:
-        session = self.session
+        session = self._session
         self._closed = True
         if self._unsent:
             session._writer.withdraw(self._state)
@@ -380,7 +385,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _cut_by(self) -> StreamReset | SessionClosed | None:
         """Of a stream that is over: what cut it short, if anything but this side's own close or reset did."""
-        state, end = self._state, self.session._life.end
+        state, end = self._state, self._session._life.end
         if self._closed:
             return None
         if state.reset_code is not None:
@@ -401,7 +406,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._watchers.discard(tell)
 
     def _tell_if_over(self) -> None:
-        if self._watchers and (self._closed or self._state.ended or self.session._life.end is not None):
+        if self._watchers and (self._closed or self._state.ended or self._session._life.end is not None):
             watchers, self._watchers = self._watchers, None
             cut = self._cut_by()
             for tell in watchers:
@@ -413,7 +418,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def statistics(self) -> StreamStatistics:
         """Counters, windows and sizes now; cheap."""
-        return of_stream(self._state, self.session._life.clock())
+        return of_stream(self._state, self._session._life.clock())
 
     # ---- called by the session ----
 

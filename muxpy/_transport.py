@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ._group import SessionGroup
+from ._group import Turns
 from .frame import Buffer
 from .proto import Batch, too_much_before_login
 
@@ -50,8 +50,8 @@ class Transport(trio.abc.AsyncResource):
     """Send calls to what lies below."""
     allowance: int | None = None
     """Bytes that the peer may still send before it is admitted; None if it is, or need not be."""
-    group: SessionGroup | None = None
-    """With whom it takes turns to receive."""
+    turns: Turns | None = None
+    """Those of its group, with which it takes turns to receive."""
 
     @property
     def has_output(self) -> bool:
@@ -75,8 +75,8 @@ class Transport(trio.abc.AsyncResource):
 
     async def take_turn(self) -> None:
         """Wait until no other session of the group has received in this pass of the scheduler."""
-        if self.group is not None:
-            await self.group.in_turn()
+        if self.turns is not None:
+            await self.turns.in_turn()
 
     @abstractmethod
     async def receive(self) -> Buffer:

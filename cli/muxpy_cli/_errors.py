@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -10,20 +11,29 @@ from typing import Final
 import trio
 
 __all__ = [
+    "EXHAUSTED",
     "NOT_ALLOWED",
     "Failure",
     "Interrupted",
     "Unreachable",
     "counted",
+    "cut_text",
     "describe",
     "draining_text",
     "innermost",
     "the_cause",
+    "unexpected",
 ]
 
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
 
+
+EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""What the system has too little of: it may have more soon."""
+
+_MORE_FILES: Final = " (ulimit -n, or LimitNOFILE= of a unit, allows more)"
+"""The limit that is left is the hard one: the soft one is raised as far as it goes."""
 
 _NO_TLS: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 """OpenSSL's reasons if what it reads is something else."""
@@ -55,6 +65,12 @@ def draining_text(count: int, seconds: float) -> str:
     return f"finishing {what}, for up to {seconds:,.10g} s (Ctrl-C again ends immediately)"
 
 
+def cut_text(count: int, drain: float) -> str:
+    """What is said when some of them have not ended by themselves."""
+    what = "a connection that was" if count == 1 else f"{count:,} connections that were"
+    return f"cut {what} still open after {drain:g} s (--drain gives them more)"
+
+
 def counted(error: object, times: int) -> str:
     """What happened several times, in one line."""
     return str(error) if times == 1 else f"{error} ({times:,} times)"
@@ -78,8 +94,17 @@ def describe(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.errno:
         text = os.strerror(error.errno)
-        return text[0].lower() + text[1:]
+        hint = _MORE_FILES if error.errno == errno.EMFILE else ""
+        return text[0].lower() + text[1:] + hint
     return str(error) or type(error).__name__
+
+
+def unexpected(error: BaseException) -> str:
+    """What to say to an exception that nobody has foreseen where it comes from: what the system lacks in its words, and
+    anything else as a mistake of this program."""
+    error = the_cause(error)
+    lacking = isinstance(error, OSError) and error.errno in EXHAUSTED
+    return describe(error) if lacking else f"internal error: {error!r}"
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -58,6 +58,16 @@ def _write_certificate(folder: Path, *, end: datetime | None = None, name: str =
     key.chmod(0o600)
 
 
+@pytest.mark.parametrize(("name", "count"), [("listen.toml", 4), ("connect.toml", 4)])
+def test_the_examples_say_first_what_has_to_be_made(name: str, count: int) -> None:
+    text = (EXAMPLES / name).read_text()
+    header = text[: text.index("[")]
+    missing = [problem.message.split('"')[1] for problem in check(EXAMPLES / name)]
+    assert len(missing) == count
+    for file in missing:
+        assert file in header
+
+
 def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
     path = Path(shutil.copy(EXAMPLES / "listen.toml", tmp_path))
     make_keys(tmp_path)

@@ -1,12 +1,14 @@
 """What people are told when something is not as it should be: the input, the exit code, and the line, word by word.
 
 A row of MISTAKES is a command line that ends before anything runs: it is split as a shell does it, and stands in a
-folder of its own, with the files of FILES. What needs another end, or a network, has tests of its own below.
+folder of its own, with the files of FILES. If the program takes it after all, it fails at trio.run, so no row waits for
+anything. What needs another end, or a network, has tests of its own below.
 """
 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import click
 import pytest
 import trio
 
+from muxpy_cli._errors import draining_text
 from muxpy_cli._main import run as run_command_line
 from tests.helpers.tasks import LIMIT
 
@@ -325,20 +328,27 @@ async def test_another_name_under_a_ca_names_the_option_for_it(tmp_path: Path) -
     assert f"certificate is not valid for 'localhost' {hint}\n" in got[2]
 
 
-@pytest.mark.parametrize(("drain", "text"), [("5s", "5 s"), ("90m", "5,400 s"), ("0.5", "0.5 s")])
-async def test_draining_says_for_how_long(drain: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "seconds", "text"),
+    [
+        (1, 5.0, "finishing an open connection, for up to 5 s (Ctrl-C again ends immediately)"),
+        (2000, 0.5, "finishing 2,000 open connections, for up to 0.5 s (Ctrl-C again ends immediately)"),
+        (1, 366 * 86400.0, "finishing an open connection, for up to 31,622,400 s (Ctrl-C again ends immediately)"),
+    ],
+)
+def test_draining_says_how_many_and_for_how_long(count: int, seconds: float, text: str) -> None:
+    assert draining_text(count, seconds) == text
+
+
+async def test_both_ends_say_for_how_long_they_finish() -> None:
     with trio.fail_after(LIMIT):
-        options, listen = ("--drain", drain), ("--drain", drain)
         async with (
             Server(echo) as server,
-            tunnel("-L", f"0:localhost:{server.port}", options=options, listen=listen) as ends,
+            tunnel("-L", f"0:localhost:{server.port}", options=("--drain", "90m"), listen=("--drain", "2h")) as ends,
         ):
             client = await ends.client()
             await client.send_all(b"x")
             await client.receive_some()
-            for end in (ends.connecting, ends.listening):
-                end.process.terminate()
-                line = await end.line("finishing")
-                said = f"finishing an open connection, for up to {text} (Ctrl-C again ends immediately)"
-                assert line.split(" ", 1)[1].lstrip() == said
-            await client.aclose()
+            for end, seconds in ((ends.connecting, "5,400 s"), (ends.listening, "7,200 s")):
+                end.send(signal.SIGTERM)
+                assert f"finishing an open connection, for up to {seconds} (" in await end.line("finishing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +22,7 @@ from muxpy_cli.view import Console
 from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -34,33 +34,68 @@ def keys(folder: Path) -> dict[str, Path]:
     return {"cert": folder / "cert.pem", "key": folder / "key.pem"}
 
 
-async def come_as_a_stranger(port: int) -> None:
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
-        with suppress(trio.BrokenResourceError):
-            await stream.receive_some()
-
-
-async def what_is_said(server: ServerTls, client: ClientTls) -> str:
-    """The last line of a listening end after that client has come."""
+@asynccontextmanager
+async def listening(tls: ServerTls) -> AsyncIterator[tuple[int, Console]]:
+    """A listening end: its port, and what it says."""
     console = Console(Output(verbosity=-1))
     bound = await bind_streams(LOOPBACK)
-    end = Server(ListenOptions(address=LOOPBACK, tls=server), console)
+    end = Server(ListenOptions(address=LOOPBACK, tls=tls), console)
     end.take(bound)
-    options = ConnectOptions(address=Address("127.0.0.1", bound.port), tls=client)
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             started = trio.Event()
             nursery.start_soon(end.run, started.set)
             await started.wait()
-            await come_as_a_stranger(bound.port)  # of whom one is told, and the others counted
-            with pytest.raises(Failure):
-                async with open_session(options):
-                    pass
-            while len(console.events) < 2:  # noqa: ASYNC110 - the client may find out first
-                await trio.sleep(0.01)
+            yield bound.port, console
             nursery.cancel_scope.cancel()
+
+
+async def said(console: Console, lines: int) -> str:
+    """Wait for so many lines, and no more; the last one."""
+    while len(console.events) < lines:  # noqa: ASYNC110 - it is another task that says them
+        await trio.sleep(0.01)
+    assert len(console.events) == lines, console.events
     return console.events[-1].text
+
+
+async def stranger(port: int, says: bytes) -> None:
+    """Say something, and read to the end."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(says)
+            await stream.send_eof()
+            async for _ in stream:
+                pass
+
+
+async def check_health(port: int) -> None:
+    """A TLS handshake, and no more."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        tls = trio.SSLStream(stream, context)
+        await tls.do_handshake()
+
+
+async def what_is_said(server: ServerTls, client: ClientTls) -> str:
+    """What a listening end says of that client, when it has said something of strangers already."""
+    async with listening(server) as (port, console):
+        await stranger(port, b"GET / HTTP/1.0\r\n\r\n")  # of whom one is told, and the others are counted
+        await said(console, 1)
+        with pytest.raises(Failure):
+            async with open_session(ConnectOptions(address=Address("127.0.0.1", port), tls=client)):
+                pass
+        return await said(console, 2)
+
+
+async def test_health_checks_and_scanners_do_not_fill_the_log(tmp_path: Path) -> None:
+    async with listening(ServerTls(**keys(tmp_path))) as (port, console):
+        for _ in range(5):
+            await check_health(port)
+            await stranger(port, b"GET / HTTP/1.0\r\n\r\n")
+            await stranger(port, b"\x16\x03\x01\x02\x00\x01")  # as a handshake begins
+            await stranger(port, b"")
+        await said(console, 2)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_status_has_every_value_in_full_where_nothing_limits_the_width() -> None
     assert rows["session"] == "session user state up streams rtt in out"
     assert rows["192.0.2.0:40000"] == "192.0.2.0:40000 alice connected 1m15s 7 12.3 ms 3 MiB 5 GiB"
     assert rows["name"] == "name forward kind bound user state open total failed in out"
-    assert rows["database"] == f"database 127.0.0.1:8000 -> {long} udp -R bob bound 4 1,234 3 7 MiB 9 KiB"
+    assert rows["database"] == f"database 127.0.0.1:8000/udp -> {long} udp here bob bound 4 1,234 3 7 MiB 9 KiB"
     assert rows["total:"] == (
         "total: 5,000 connections, in 1 GiB, out 3 GiB, 11 sessions, 55 reconnects, 33 failed, 22 refused,"
         " 44 failed logins"
@@ -145,6 +145,26 @@ def test_on_a_terminal_everything_fits_its_width(terminal_width: int) -> None:
     heads = [line for line in text.splitlines() if line.startswith(("session", "name", "forward"))]
     assert not any("\u2026" in head for head in heads)
     assert [head.endswith("out") for head in heads] == 2 * [terminal_width == 120]
+
+
+@pytest.mark.parametrize("role", ["connect", "listen"])
+def test_at_80_columns_it_is_seen_what_each_forward_is(role: str) -> None:
+    """What is bound at which end, what are datagrams and what is a proxy, beside all rates and counts."""
+    kinds = [("local", "tcp"), ("remote", "udp"), ("local", "socks"), ("local", "http"), ("remote", "socks")]
+    forwards = [
+        forward(number, direction=direction, kind=kind, **({} if kind in ("tcp", "udp") else {"target": None}))
+        for number, (direction, kind) in enumerate(kinds)
+    ]
+    rates = Rates()
+    rates.add(shown := snapshot(forwards=forwards, role=role))
+    lines = [line.plain.split() for line in draw(shown, 80, 40, rates)]
+    head = next(line for line in lines if line[:1] == ["forward"])
+    assert head == ["forward", "bound", "state", "open", "total", "failed", "in/s", "out/s"]
+    rows = [line for line in lines if line and line[0].startswith("127.0.0.1:8")]
+    assert [row[0] for row in rows] == [f"127.0.0.1:800{number}{'/udp' if number == 1 else ''}" for number in range(5)]
+    assert [row[2] for row in rows[2:]] == ["socks", "http", "socks"]
+    here, there = ("here", "there") if role == "connect" else ("there", "here")
+    assert [row[3] for row in rows] == [here, there, here, here, there]
 
 
 def test_control_characters_of_the_other_end_are_not_shown() -> None:

@@ -105,11 +105,27 @@ async def test_streams_are_taken_again_as_soon_as_somebody_takes_them(take: Taki
 
 @pytest.mark.parametrize("take", [serve, iterate])
 @bounded()
-async def test_a_listener_that_was_not_the_only_way_closes_nobody_else_s(take: Taking, autojump_clock: Clock) -> None:
-    async with session_pair() as (client, server):
-        await take(server)
+async def test_a_listener_that_is_not_the_only_way_closes_nobody_else_s(take: Taking, autojump_clock: Clock) -> None:
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(take, server)
+        await wait_all_tasks_blocked()
         await server.listener().aclose()
+        stream = await client.open_stream()
+        with trio.move_on_after(0.5) as patience:
+            await stream.wait_ended()
+        assert patience.cancelled_caught
+        stream.reset()
+
+
+@bounded()
+async def test_a_stream_that_was_accepted_before_there_was_a_listener_makes_no_difference(
+    autojump_clock: Clock,
+) -> None:
+    """Such as one on which the peer has logged in."""
+    async with session_pair() as (client, server):
         await assert_echo(client, server)
+        await server.listener().aclose()
+        assert await refused(client)
 
 
 # ---- the end of the session ----

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import Final
 
+from .._errors import EXHAUSTED
 from ..specs import family_of, socket_address
 from ._addresses import parse_ip
 
@@ -13,7 +13,6 @@ __all__ = ["is_own"]
 
 _DISCARD: Final = 9
 """Any port will do (RFC 863)."""
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def is_own(address: str) -> bool:
@@ -28,4 +27,4 @@ def is_own(address: str) -> bool:
             return parse_ip(str(probe.getsockname()[0])) == parse_ip(address)
     except OSError as error:
         # Without a way there it is none of ours. Where it cannot be asked, the safe answer is that it is.
-        return error.errno in _EXHAUSTED
+        return error.errno in EXHAUSTED

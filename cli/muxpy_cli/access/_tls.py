@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
+from ._certificates import place_of_key
 from ._makers import makes_authority, makes_certificate
 
 if TYPE_CHECKING:
@@ -126,8 +127,18 @@ def _chain_reason(cert: Path, key: Path | None, option: str, error: OSError) -> 
     if "PRIVATE KEY-----" not in _text(key or cert):
         return f"no private key in {key}" if key else f"no private key in it: give {option}"
     if error.reason in _MISMATCH:
-        return "the key does not belong to the certificate"
+        return _mismatch(cert, key or cert)
     return _reason(error)
+
+
+def _mismatch(cert: Path, key: Path) -> str:
+    place = place_of_key(cert, key)
+    if not place:  # OpenSSL has compared it with the first
+        return "the key does not belong to the certificate"
+    return (
+        f"the certificates in {cert} are in the wrong order: that of the key is number {place + 1}, and must come"
+        " first, followed by those of the CAs that have signed it"
+    )
 
 
 def _unreadable(cert: Path, key: Path | None) -> str | None:

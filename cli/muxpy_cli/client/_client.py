@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 import muxpy
 
-from .._errors import Failure, draining_text
+from .._errors import Failure, cut_text, draining_text
 from .._identity import program_version
 from ..relay import GRACE, receive_opening, refuse, serve_streams
 from ..specs import Direction, Kind
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ._session import Credentials
 
 __all__ = ["Client"]
+
+
+PATIENCE: Final = 1.0
+"""Seconds for the first session, before it is said what is bound without one."""
 
 
 class Client:
@@ -71,15 +75,31 @@ class Client:
                     self._work.start_soon(local.serve, self._relays)
                 self._begun.set()
                 started()
-                await self.links.session()
-                for local in local_ones:
-                    if self._forwards.get(local.forward) is local:  # and no reload has ended it meanwhile
-                        self._tell(local)
+                await self._first_session(local_ones)
+                for local in filter(self._is_there, local_ones):
+                    self._tell(local)
                 for remote in remote_ones:
                     self._work.start_soon(self._or_leave, partial(self._run_remote, remote))
                     await remote.first_time.wait()
             self._relays.cancel_scope.deadline = trio.current_time() + GRACE
         self._ended.set()
+
+    async def _first_session(self, local_ones: list[LocalForward]) -> None:
+        """Wait for it. If it does not come at once, say what is bound meanwhile."""
+        with trio.move_on_after(PATIENCE):
+            await self.links.session()
+            return
+        for local in filter(self._is_there, local_ones):
+            self._console.line(
+                f"{local.bound} is bound, and connections to it wait {self._options.connect_wait:g} s for a session",
+                bound=local.bound,
+                event="forward_waiting",
+            )
+        await self.links.session()
+
+    def _is_there(self, local: LocalForward) -> bool:
+        """Whether no reload has ended it."""
+        return self._forwards.get(local.forward) is local
 
     async def _bind(self, forward: Forward) -> LocalForward:
         local = LocalForward(forward, self.links, self._console)
@@ -89,7 +109,7 @@ class Client:
 
     def _tell(self, local: LocalForward) -> None:
         forward = local.forward
-        target = str(forward.target) if forward.target is not None else f"anywhere ({forward.kind})"
+        target = str(forward.target) if forward.target is not None else f"what its rules allow ({forward.kind})"
         text = f"forwarding {local.bound} -> {self._options.address} -> {target}"
         self._console.line(
             text, style="green", bound=local.bound, target=target, kind=forward.kind, event="forward_bound"
@@ -187,9 +207,9 @@ class Client:
     async def drain(self) -> None:
         """Take nothing new, and let the connections that are open finish, for as long as the options say."""
         self._end_flows()
-        count = sum(
-            len(forward.account.open) for forward in self._forwards.values() if forward.forward.kind != Kind.UDP
-        )
+        accounts = [one.account for one in self._forwards.values() if one.forward.kind != Kind.UDP]
+        count = sum(len(account.open) for account in accounts)
+        cut_before = sum(account.cut for account in accounts)
         if count:
             self._console.event(draining_text(count, self._options.drain), event="draining")
         self.draining = True
@@ -199,6 +219,8 @@ class Client:
             await self.links.drain()
         self._work.cancel_scope.cancel()
         await self._ended.wait()  # what has arrived is on its way to slow readers yet
+        if cut := sum(account.cut for account in accounts) - cut_before:
+            self._console.error(cut_text(cut, self._options.drain), event="cut_off")
 
     def _end_flows(self) -> None:
         """UDP never says that it has finished, so there is nothing to wait for."""

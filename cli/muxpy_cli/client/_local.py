@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import counted, the_cause
+from .._errors import counted, unexpected
 from ..entrances import Flows, NotServed, Route, greet, handshake_for
 from ..net import bind_datagrams, bind_streams, end_in_order, peer_of
 from ..protocols import proxy_header
@@ -79,7 +79,7 @@ class LocalForward:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
         except Exception as error:  # whatever it is, it must not end the other connections
             abort(near)
-            self._console.error(f"connection to {self.bound}: internal error: {the_cause(error)!r}")
+            self._console.error(f"connection to {self.bound}: {unexpected(error)}")
 
     # ---- TCP and Unix sockets ----
 
@@ -140,8 +140,8 @@ class LocalForward:
         except (Refused, Unanswered, NoSession, trio.BrokenResourceError) as error:
             self.account.failed += 1
             if isinstance(error, trio.BrokenResourceError):
-                error = Unanswered(f"{target}: {error}")
-            self._complain(error)
+                error = Unanswered(str(error))
+            self._complain(error, target=target)
             await _answer(near, handshake.answer(error.error if isinstance(error, Refused) else "failed"))
 
     # ---- UDP ----
@@ -164,12 +164,13 @@ class LocalForward:
 
     # ---- telling ----
 
-    def _complain(self, error: BaseException, times: int = 1) -> None:
+    def _complain(self, error: BaseException, times: int = 1, target: Address | None = None) -> None:
+        """`target` is what the client of a proxy asked for."""
         if isinstance(error, Refused):
-            reason = error.reason or f"{self.forward.target or self.forward}, and did not say why"
+            reason = error.reason or f"{self.forward.target or target or self.forward}, and did not say why"
             text = f"the other end {refusal_verb(error)} {reason}"
         else:
-            text = f"connection to {self.forward.target or 'a target'}: {error}"
+            text = f"connection to {self.forward.target or target}: {error}"
         self._console.complain(counted(text, times), forward=str(self.forward), event="connection_failed")
 
     def describe(self) -> ForwardState:

@@ -135,10 +135,9 @@ class RemoteForward:
             self._forget_before()  # what it had bound is taken over, if it had not been given up
             self._bound, self._error, self._delay = True, None, FIRST_DELAY
             again = "again " if self.first_time.is_set() else ""
-            text = f"forwarding {bound} at {self._server} {again}-> {self.forward.target or self.forward.kind}"
-            self._console.line(
-                text, style="green", bound=str(bound), target=str(self.forward.target or ""), event="forward_bound"
-            )
+            target = str(self.forward.target or f"what this end reaches ({self.forward.kind})")
+            text = f"forwarding {bound} at {self._server} {again}-> {target}"
+            self._console.line(text, style="green", bound=str(bound), target=target, event="forward_bound")
             self.first_time.set()
             await self._until_over(control, bound, early)
         except BaseException:
@@ -202,20 +201,20 @@ class RemoteForward:
     async def serve(self, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         """A connection came to the place that is bound for us. Raises Refused after having told the other end."""
         self.account.total += 1
+        target: Endpoint | None = self.forward.target
         with self.account.carrying(stream):
             try:
-                if self.forward.target is None:
-                    await self._serve_proxy(stream, early)
+                if target is None:
+                    target = await self._serve_proxy(stream, early)
                 else:
                     header = self._header(message)
                     datagrams = self.forward.kind is Kind.UDP
-                    await reach(stream, self.forward.target, allow_all, early, header=header, datagrams=datagrams)
+                    await reach(stream, target, allow_all, early, header=header, datagrams=datagrams)
             except Refused:
                 self.account.failed += 1
                 raise
         self._console.detail(
-            f"connection from {self._server} to {self.forward.target or 'a target'} has ended",
-            event="connection_closed",
+            f"connection from {self._server} to {target or 'nowhere'} has ended", event="connection_closed"
         )
 
     def _header(self, message: Message) -> bytes:
@@ -224,8 +223,9 @@ class RemoteForward:
             return b""
         return proxy_header(1 if version == 1 else 2, _pair(message.get("peer")), _pair(message.get("local")))
 
-    async def _serve_proxy(self, stream: muxpy.Stream, early: bytes) -> None:
-        """Reverse SOCKS: the client at the other end says where it wants to go, and goes there from here."""
+    async def _serve_proxy(self, stream: muxpy.Stream, early: bytes) -> Address | None:
+        """Reverse SOCKS: the client at the other end says where it wants to go, and goes there from here. Where that
+        was; None if it did not say."""
         await stream.send_all(pack({}))
         handshake = handshake_for(self.forward.kind)
         try:
@@ -233,7 +233,7 @@ class RemoteForward:
         except NotServed as error:
             if str(error):
                 self._console.complain(f"{self.forward.kind} client at {self._server}: {error}")
-            return
+            return None
         try:
             near = await connect_stream(target, all_but_ourselves)
         except Refused as refused:
@@ -245,6 +245,7 @@ class RemoteForward:
             abort(near)
             raise
         await relay(near, stream, early=handshake.rest)
+        return target
 
     def describe(self) -> ForwardState:
         """For the views."""

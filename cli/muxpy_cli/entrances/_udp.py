@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import the_cause
+from .._errors import unexpected
 from ..net import UdpSocket
 from ..relay import MAX_DATAGRAM, Unanswered, receive_answer, relay_datagrams
 from ..wire import ANSWER_TIMEOUT, Refused
@@ -138,7 +138,7 @@ class Flows:
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self._lose(error)
         except Exception as error:  # whatever it is, it must not end the other flows
-            self._lose(RuntimeError(f"internal error: {the_cause(error)!r}"))
+            self._lose(RuntimeError(unexpected(error)))
         finally:
             self._forget(key, flow)
             route.places.leave(flow.exchange)

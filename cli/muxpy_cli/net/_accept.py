@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from .._errors import Failure, describe
+from .._errors import EXHAUSTED, Failure, describe
 from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
-from ._shortage import EXHAUSTED, Shortage
+from ._shortage import Shortage
 from ._sockets import prepare_forwarded
 from ._unix import inode, is_abandoned, private_files
 

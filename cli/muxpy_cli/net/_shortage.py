@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXHAUSTED", "Shortage"]
+__all__ = ["Shortage"]
 
-EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""How accept(2) fails then. The connection stays in the kernel's queue, and its client waits."""
 EVERY: Final = 60.0
 """Seconds between lines: it goes on until connections end, and is tried ten times a second."""
 
@@ -30,7 +28,8 @@ class Shortage:
         self._told_at = -math.inf
 
     def met(self, error: OSError) -> None:
-        """A connection could not be taken for this reason, which is one of EXHAUSTED."""
+        """A connection could not be taken for this reason, one of `EXHAUSTED`: it stays in the kernel's queue, and its client
+        waits."""
         if self._clock() - self._told_at >= EVERY:
             self._told_at = self._clock()
             log.warning("connections wait until others end: %s", _words(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import Failure, counted, describe, the_cause
+from .._errors import Failure, counted, describe, unexpected
 from ..access import Forbidden
 from ..entrances import Flows, Route
 from ..net import (
@@ -128,7 +128,7 @@ class Binding:
             self.account.failed += 1
             self._complain(error)
         except Exception as error:  # whatever it is, it must not end the session
-            self._console.error(f"connection to {self.text}: internal error: {the_cause(error)!r}", bound=self.text)
+            self._console.error(f"connection to {self.text}: {unexpected(error)}", bound=self.text)
         else:
             self._console.detail(
                 f"connection to {self.text} for {peer.name} has ended", bound=self.text, event="connection_closed"

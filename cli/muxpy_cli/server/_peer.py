@@ -116,9 +116,9 @@ class PeerCarrying:
         self._peer.account.total += 1
         self._peer.account.open.add(self._stream)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._peer.usage.streams -= 1
-        self._peer.account.end(self._stream)
+        self._peer.account.end(self._stream, kind)
 
 
 @dataclass(eq=False)

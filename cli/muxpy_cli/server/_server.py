@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import describe, draining_text
+from .._errors import cut_text, describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
 from .._turns import ENDING, Turns
@@ -152,6 +152,7 @@ class Server:
         self._ended_totals["sent"] += figures.bytes_sent
         self._ended_totals["connections"] += peer.account.total
         self._ended_totals["failed"] += peer.account.failed
+        self._ended_totals["cut"] += peer.account.cut
         self._ended.unpark_all()
         self._garbage.session_ends()
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
@@ -238,6 +239,7 @@ class Server:
     async def drain(self) -> None:
         """Take nothing new, and let the streams that are open finish, for as long as the options say."""
         self.draining = True
+        cut_before = self._ended_totals["cut"]
         count = len(self._open_streams())
         if count:
             self._console.event(draining_text(count, self._options.drain), event="draining")
@@ -258,6 +260,8 @@ class Server:
                 await turns.done(ENDING)
         while self._peers:
             await self._ended.park()
+        if cut := self._ended_totals["cut"] - cut_before:
+            self._console.error(cut_text(cut, self._options.drain), event="cut_off")
 
     # ---- telling ----
 

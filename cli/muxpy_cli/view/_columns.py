@@ -43,14 +43,15 @@ def session_columns(sessions: Sequence[SessionState], rates: Sequence[Rate] | No
     return columns
 
 
-def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Rate] | None) -> list[Column]:
-    """For these rows; `rates` has one for each."""
-    routes = [printable(f"{forward.bind} -> {forward.target or forward.kind}") for forward in forwards]
+def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Rate] | None, role: str) -> list[Column]:
+    """For these rows of an end with that role; `rates` has one for each."""
     return [
         *_names(forwards),
-        Column(title="forward", cells=routes, least=26),
-        Column(title="kind", cells=[printable(forward.kind) for forward in forwards], rank=6),
-        Column(title="bound", cells=[_WHERE.get(forward.direction, "?") for forward in forwards], rank=5),
+        Column(title="forward", cells=[printable(_route(forward)) for forward in forwards], least=23),
+        Column(
+            title="kind", cells=[printable(forward.kind) for forward in forwards], rank=6
+        ),  # the route shows it, too
+        Column(title="bound", cells=[_where(forward, role) for forward in forwards], rank=2),
         *_users([forward.user for forward in forwards], rank=7),
         _states([forward.state for forward in forwards]),
         _counts("open", [forward.connections for forward in forwards]),
@@ -61,8 +62,14 @@ def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Rate] | No
     ]
 
 
-_WHERE: Final = {"local": "-L", "remote": "-R"}
-"""As the option is called that asks for it."""
+def _route(forward: ForwardState) -> str:
+    protocol = "/udp" if forward.kind == "udp" and not forward.bind.endswith("/udp") else ""
+    return f"{forward.bind}{protocol} -> {forward.target or forward.kind}"
+
+
+def _where(forward: ForwardState, role: str) -> str:
+    """At which end it is bound, for somebody at this one."""
+    return "here" if (forward.direction == "remote") == (role == "listen") else "there"
 
 
 def _names(forwards: Sequence[ForwardState]) -> list[Column]:

@@ -127,7 +127,7 @@ def _sessions(snapshot: Snapshot, rates: Rates | None) -> _Table:
 
 def _forwards(snapshot: Snapshot, rates: Rates | None) -> _Table:
     def columns(count: int) -> list[Column]:
-        return forward_columns(snapshot.forwards[:count], rates.forwards(count) if rates else None)
+        return forward_columns(snapshot.forwards[:count], rates.forwards(count) if rates else None, snapshot.role)
 
     return _Table(snapshot.forwards, columns, +Counter(bound=snapshot.unlisted.forwards))
 

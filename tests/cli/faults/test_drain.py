@@ -56,22 +56,30 @@ async def test_open_connections_finish_and_new_ones_are_refused(who: str) -> Non
                     client.socket.close()
                 assert await end.code() == 0
                 assert "Traceback" not in end.text
+                assert "still open" not in end.text
 
 
 @pytest.mark.parametrize("who", ["listening", "connecting"])
-async def test_connections_that_do_not_finish_are_cut_when_the_time_is_over(who: str) -> None:
+@pytest.mark.parametrize("option", ["-L", "-R"])
+async def test_connections_that_do_not_finish_are_cut_when_the_time_is_over(option: str, who: str) -> None:
     short = "--drain", "0.5"
     with trio.fail_after(LIMIT):
         async with Server(echo) as target:
-            forward = "-L", f"0:localhost:{target.port}"
+            forward = option, f"0:localhost:{target.port}"
             async with tunnel(*forward, listen=short, connect=short) as ends:
-                client = await connected(ends.ports[0])
+                finished, *clients = [await connected(ends.ports[0]) for _ in range(3)]
+                await finished.send_eof()
+                assert await how_it_ends(finished) == "end"
                 begun = trio.current_time()
-                assert await the_end(ends, who).stop() == 0
+                end = the_end(ends, who)
+                assert await end.stop() == 0
                 assert trio.current_time() - begun >= 0.4
-                assert await how_it_ends(client) == "reset"
-                assert "muxpy.Session" not in the_end(ends, who).text  # that is for who uses the library
-                client.socket.close()
+                for client in clients:
+                    assert await how_it_ends(client) == "reset"
+                await end.said("cut 2 connections that were still open after 0.5 s (--drain gives them more)")
+                assert "muxpy.Session" not in end.text  # that is for who uses the library
+                for client in (finished, *clients):
+                    client.socket.close()
 
 
 @pytest.mark.parametrize("who", ["listening", "connecting"])

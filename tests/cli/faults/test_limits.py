@@ -203,7 +203,7 @@ async def test_an_end_without_descriptors_recovers() -> None:
     async def listening(forward: str) -> None:
         async with tunnel("-L", forward) as ends:
             await exhaust(ends, ends.listening)
-            await ends.connecting.said("too many open files")
+            await ends.connecting.said("too many open files (ulimit -n, or LimitNOFILE= of a unit, allows more)")
 
     async def connecting(forward: str) -> None:
         async with tunnel("-L", forward) as ends:

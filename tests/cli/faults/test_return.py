@@ -99,14 +99,14 @@ async def test_what_a_client_says_of_a_restart_of_its_server_is_what_happened() 
                 client = ends.connecting
                 assert await ends.listening.stop() == 0
                 await client.said("is ending the session")
-                await client.said("cannot connect", "connection refused; trying again in")
+                await client.said("cannot connect", "connection refused", "trying again in")
                 mark = 0
                 for _ in range(8):
                     waiting = await trio.open_tcp_stream("127.0.0.1", ends.ports[0])
                     assert await how_it_ends(waiting) == "reset"
                     waiting.socket.close()
                     mark = mark or len(client.text)
-                await client.said("connection refused; trying again every second while connections want the session")
+                await client.said("connection refused", "trying again every second while connections want the session")
                 found = await client.snapshot()
                 assert [one["state"] for one in found["sessions"] + found["forwards"]] == [
                     "waiting",

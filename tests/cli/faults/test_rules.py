@@ -58,6 +58,25 @@ async def test_refused_targets_close_the_connection_and_give_the_right_socks_cod
             assert await socks_code(ends, "nothing.invalid", 80, 2) == 4
 
 
+async def test_the_target_of_a_reverse_proxy_is_named() -> None:
+    with trio.fail_after(LIMIT), closed_port() as nobody:
+        async with Server(echo) as target, tunnel("-R", "0", connect=("-v",)) as ends:
+            await ends.connecting.said("forwarding", "-> what this end reaches (socks)")
+            assert await socks_code(ends, "localhost", target.port) == 0
+            await ends.connecting.said(f"to localhost:{target.port} has ended")
+            assert await socks_code(ends, "localhost", nobody) == 5
+            await ends.connecting.said(f"cannot reach localhost:{nobody}")
+
+
+async def test_what_a_proxy_s_client_asked_for_is_named_where_there_is_no_session() -> None:
+    with trio.fail_after(LIMIT):
+        async with tunnel("-D", "0", connect=("--connect-wait", "0.1")) as ends:
+            ends.listening.process.kill()
+            await ends.connecting.said("trying again")
+            assert await socks_code(ends, "db.example", 5432) == 1
+            await ends.connecting.said("connection to db.example:5432: no session with")
+
+
 ELSEWHERE = [
     "0.0.0.0",
     "::",
