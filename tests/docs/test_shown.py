@@ -130,7 +130,7 @@ def test_every_reason_is_needed() -> None:
         ("$ echo one; echo two\none\n", "echo one; echo two printed\none\ntwo\n"),
         ("$ false\n", "false: 1: "),
         ("$ muxpy listen 4242\nlistening on 127.0.0.1:4242 with TLS\n", "printed\nlistening on 127.0.0.1:"),
-        ("$ muxpy listen 4242 --no-such-option\n", "has ended, but is not ready: muxpy: there is no option"),
+        ("$ muxpy listen 4242 --no-such-option\n", "has ended, but is not ready: muxpy: "),
     ],
 )
 async def test_what_is_not_as_the_page_says_is_noticed(shown: str, complaint: str) -> None:
