@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
-import os
 import re
-import signal
 import sys
 from contextlib import suppress
 from functools import partial
@@ -166,54 +164,6 @@ async def test_retrying() -> None:
         with pytest.raises(OSError, match="no session took the question"):
             await names["ask"]([refused], b"why?")
         nursery.cancel_scope.cancel()
-
-
-@shows("Learning that nobody waits")
-@bounded()
-async def test_handlers_are_cancelled() -> None:
-    cancelled = trio.Event()
-
-    async def handler(_: muxpy.Stream) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
-
-    names: dict[str, Any] = {}
-
-    async def run_it(session: muxpy.Session, stream: muxpy.Stream) -> None:
-        names.update(await run("Learning that nobody waits", session=session, handler=handler, stream=stream))
-
-    async with session_pair("memory") as (client, server):
-        near = await client.open_stream()
-        far = await server.accept_stream()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_it, server, far)
-            (await client.open_stream()).reset()
-            await cancelled.wait()
-            near.reset(99)
-            await client.aclose()
-    assert isinstance(names["cut"], muxpy.StreamReset)
-
-
-@shows("Shutting a server down")
-@bounded()
-async def test_a_server_that_is_told_to_stop_lets_streams_finish() -> None:
-    port = free_port()
-    before = signal.getsignal(signal.SIGTERM)
-    names = await run("Shutting a server down", ports={4242: port}, serve=serve_echo)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(names["main"])
-        await (await connect(port)).aclose()
-        async with muxpy.open_tcp_session("127.0.0.1", port) as session, await session.open_stream() as stream:
-            await stream.send_all(b"busy")
-            while signal.getsignal(signal.SIGTERM) is before:  # noqa: ASYNC110 - nothing tells of it
-                await trio.sleep(0.01)
-            os.kill(os.getpid(), signal.SIGTERM)
-            await session.wait_going_away()
-            session.go_away(final=False)
-            await stream.send_eof()
-            assert await receive_all(stream) == b"busy"
 
 
 @shows("Closing")
