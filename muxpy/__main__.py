@@ -1,10 +1,11 @@
-"""`python -m muxpy` is the program `muxpy`, where that is installed."""
+"""`python -m muxpy` is the program `muxpy`. Without what its extra brings, that says so itself."""
 
 import sys
 from importlib.util import find_spec
 
-if find_spec("muxpy_cli") is None or find_spec("click") is None:
-    sys.exit("muxpy: the program needs the extra `cli`: pip install 'muxpy-trio[cli]', or '.[cli]' in a clone")
+if find_spec("muxpy_cli") is None:
+    hint = "install muxpy-trio with the extra `cli`; in a clone: pip install '.[cli]'"
+    sys.exit(f"muxpy: the program is not here: {hint}")
 
 from muxpy_cli import main
 
