@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fuzz chaos kills bench soak restarts lint format clean
+.PHONY: help demo test fuzz chaos kills bench soak restarts package lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ soak: $(VENV)/.installed-bench ## sessions and streams that come and go, 10 minu
 restarts: $(VENV)/.installed-dev ## restart a server under wrk and curl 100 times, and no connection may fail; fewer with COUNT=10
 	@$(BIN)/python -m tests.cli.real.rolling $(or $(COUNT),100)
 
+package: $(VENV)/.installed-dev ## build it into dist/, check that, and try it in fresh environments of all Pythons that are here
+	@rm -rf dist && $(BIN)/python -m build && $(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python -m tests.distribution.environments dist/*.whl
+
 lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,7 +64,7 @@ define install
 @$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 @rm -f $(VENV)/.installed-*
-@echo "Installing muxpy[$(1)] into $(VENV) ..."
+@echo "Installing muxpy-trio[$(1)] into $(VENV) ..."
 @$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 @$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
 endef

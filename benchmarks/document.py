@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,8 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
 FOLDER: Final = PAGE.with_suffix("")
 """Where the page's plots and samples are."""
 
+WIDTH: Final = 120
+"""Columns of the page's paragraphs; tables cannot be broken."""
 PLACE: Final = re.compile(r"(<!-- results: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -73,10 +76,11 @@ def load(results: dict[str, Any]) -> list[Outcome]:
 def _machine(results: dict[str, Any]) -> Iterator[str]:
     yield from _table(("", ""), ((key, str(value)) for key, value in results["machine"].items() if value is not None))
     yield ""
-    yield (
+    medians = (
         "Medians of {rounds} rounds of {seconds:g} s; of one round where each takes longer, which is so for the links "
         "(10 s at 100 ms, 5 s else) and for the memory of streams."
     ).format(**results["options"])
+    yield textwrap.fill(medians, WIDTH)
 
 
 def _group(outcomes: list[Outcome]) -> Iterator[str]:

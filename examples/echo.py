@@ -1,4 +1,4 @@
-"""Echo: the smallest server and client, with many conversations over one TCP connection.
+"""Echo: a server and a client, with many conversations over one TCP connection.
 
     python examples/echo.py serve [PORT]     in one terminal
     python examples/echo.py client [PORT]    in another
@@ -71,9 +71,27 @@ async def demo() -> None:
         await client(port)
 
 
+def port_from(text: str) -> int:
+    """A port of the command line."""
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        sys.exit(f"{text} is no port: that is a number from 1 to 65535")
+    return int(text)
+
+
+def one_line(error: BaseException) -> str:
+    """The first error in the groups of the nurseries, for a person."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, muxpy.SessionClosed):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot listen: {error.strerror}; another PORT may be free"
+    return f"{error}: run it with `serve` first"
+
+
 async def main(args: list[str]) -> None:
     """Do what the command line says."""
-    port = int(args[1]) if len(args) > 1 else PORT
+    port = port_from(args[1]) if len(args) > 1 else PORT
     match args[:1]:
         case ["serve"]:
             async with server(port):
@@ -88,7 +106,11 @@ async def main(args: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    problem = None
     try:
         trio.run(main, sys.argv[1:])
     except* KeyboardInterrupt:  # in the group of a nursery, or bare
         print("stopped")
+    except* (OSError, muxpy.SessionClosed) as errors:  # nobody is there, or somebody else is
+        problem = one_line(errors)
+    sys.exit(problem)

@@ -1,8 +1,11 @@
 """HTTP from a device that nobody can connect to, because it is behind NAT or a firewall.
 
-    python examples/http_over_mux.py public [PORT]    on a machine that can be reached
-    python examples/http_over_mux.py device [PORT]    on the one that cannot
+    python examples/http_over_mux.py public [PORT]    the machine that can be reached
+    python examples/http_over_mux.py device [PORT]    the one that cannot: here, in another terminal
     python examples/http_over_mux.py                  both at once, on a free port
+
+Here both are on one machine, at HOST. Between two, HOST is the public one's address, and TLS belongs between them
+(`ssl_context`, which both ends take).
 
 The device dials out: one TCP connection, one session. Then the roles turn round. The device accepts streams from
 that session as if it were a listening socket, and the public side opens one for each request:
@@ -165,9 +168,27 @@ async def demo() -> None:
         await device(port)
 
 
+def port_from(text: str) -> int:
+    """A port of the command line."""
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        sys.exit(f"{text} is no port: that is a number from 1 to 65535")
+    return int(text)
+
+
+def one_line(error: BaseException) -> str:
+    """The first error in the groups of the nurseries, for a person."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, muxpy.SessionClosed):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot listen: {error.strerror}; another PORT may be free"
+    return f"{error}: run it with `public` first"
+
+
 async def main(args: list[str]) -> None:
     """Do what the command line says."""
-    port = int(args[1]) if len(args) > 1 else PORT
+    port = port_from(args[1]) if len(args) > 1 else PORT
     match args[:1]:
         case ["public"]:
             async with public(port):
@@ -182,7 +203,11 @@ async def main(args: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    problem = None
     try:
         trio.run(main, sys.argv[1:])
     except* KeyboardInterrupt:  # in the group of a nursery, or bare
         print("stopped")
+    except* (OSError, muxpy.SessionClosed) as errors:  # nobody is there, or somebody else is
+        problem = one_line(errors)
+    sys.exit(problem)

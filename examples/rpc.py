@@ -2,17 +2,19 @@
 
     python examples/rpc.py
 
-A stream of type CALL carries JSON, a value a line. The caller sends the request and keeps its direction open for as
-long as it wants the answer; the answer is a line for each result, then the end of the stream:
+A stream of type CALL carries JSON, a value a line. The caller sends the request and ends its direction; the answer is
+a line for each result, then the end of the stream:
 
     caller                                              handler
     {"method": "count", "args": {...}, "timeout": 5} ─►
+                                                 FIN ─►
                                                      ◄─ {"result": 1}
                                                      ◄─ {"result": 2}
                                                      ◄─ FIN, or {"error": "ValueError", "message": "..."} and FIN
 
-The rest is what streams do anyway. A call that is cancelled, by its deadline or by the program, resets its stream; the
-other side sees the reset and cancels the handler. A slow caller holds a fast handler up, by the stream's window.
+The rest is what streams do anyway. A call that is given up, by its deadline, by the program or because enough results
+came, resets its stream; at the other side `serve_streams` cancels the handler, whatever it is busy with. So does the
+end of the session. A slow caller holds a fast handler up, by the stream's window.
 A hundred calls at once are a hundred streams, none in the way of another.
 """
 
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -69,11 +71,14 @@ async def calling(
 ) -> AsyncIterator[AsyncIterator[Any]]:
     """Call a method and iterate over its results as they come. Leaving the block ends the call. Raises like `call`."""
     with trio.fail_after(timeout):
-        # If we are cancelled in this block, closing the stream resets it.
-        async with await session.open_stream(stream_type=CALL) as stream:
+        stream = await session.open_stream(stream_type=CALL)
+        try:
             await _send(stream, {"method": method, "args": args, "timeout": timeout})
+            await stream.send_eof()
             async with aclosing(_results(stream)) as results:
                 yield results
+        finally:
+            stream.reset()  # tells the handler that nobody wants the rest; nothing, if the answer came to its end
 
 
 async def _results(stream: muxpy.Stream) -> AsyncGenerator[Any, None]:
@@ -102,7 +107,7 @@ class Service:
 
     async def serve(self, session: muxpy.Session) -> None:
         """Answer calls until the session ends. Either side of a session may serve, or both."""
-        await session.serve_streams(self._answer)
+        await session.serve_streams(self._answer, cancel_handlers=True)
 
     async def _answer(self, stream: muxpy.Stream) -> None:
         if stream.stream_type != CALL:
@@ -110,20 +115,8 @@ class Service:
             return
         async with aclosing(_receive(stream)) as requests:
             request = await anext(requests, None)
-            if request is None:  # the caller thought better of it
-                return
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, requests, nursery.cancel_scope)
-                with suppress(trio.BrokenResourceError):  # nobody is there to hear the answer
-                    await self._run(stream, **request)
-                nursery.cancel_scope.cancel()
-
-    async def _watch(self, requests: AsyncIterator[Any], handler: trio.CancelScope) -> None:
-        """The caller sends nothing more: what ends its direction, FIN or reset, says that it wants no answer."""
-        with suppress(trio.BrokenResourceError):
-            async for _ in requests:
-                pass
-        handler.cancel()
+        if request is not None:  # else the caller thought better of it
+            await self._run(stream, **request)
 
     async def _run(self, stream: muxpy.Stream, method: str, args: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109
         try:

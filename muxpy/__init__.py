@@ -13,6 +13,8 @@ from ._stream import Stream
 from ._trace import TraceEvent, TraceFile
 from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
 
+__version__ = "0.1.0"
+
 __all__ = [
     "MIN_EXTENSION_TYPE",
     "Accept",

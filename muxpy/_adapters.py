@@ -7,19 +7,41 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._backlog import Backlog
     from ._session import Session
     from ._stream import Stream
+    from ._transport import Address
 
 __all__ = ["SessionListener"]
 
 
 class SessionListener(trio.abc.Listener["Stream"]):
-    """Accepts a session's incoming streams. Closing it stops accepting here; the session goes on."""
+    """Accepts a session's incoming streams. Made by `Session.listener`."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, backlog: Backlog, check: Callable[[], None]) -> None:
+        self._session = session
+        self._backlog = backlog
+        self._check = check
         self._scopes: set[trio.CancelScope] = set()
         self._closed = False
+        backlog.add_listener()
+
+    @property
+    def session(self) -> Session:
+        """Whose streams it accepts."""
+        return self._session
+
+    @property
+    def local_address(self) -> Address:
+        """This end's address of the session's transport; None if it has none."""
+        return self._session.local_address
+
+    @property
+    def remote_address(self) -> Address:
+        """The peer's address of the session's transport, from which all streams come; None if it has none."""
+        return self._session.remote_address
 
     async def accept(self) -> Stream:
         """Wait for the next stream. Raises like `Session.accept_stream`, and trio.ClosedResourceError if closed."""
@@ -27,14 +49,20 @@ class SessionListener(trio.abc.Listener["Stream"]):
             with trio.CancelScope() as scope:
                 self._scopes.add(scope)
                 try:
-                    return await self.session.accept_stream()
+                    return await self._backlog.accept(self._check)
                 finally:
                     self._scopes.discard(scope)
         raise trio.ClosedResourceError("this listener was closed")
 
     async def aclose(self) -> None:
-        """Stop accepting; a task that waits in `accept` gets trio.ClosedResourceError."""
-        self._closed = True
-        for scope in self._scopes:
-            scope.cancel()
+        """Stop accepting; a task that waits in `accept` gets trio.ClosedResourceError. The session goes on.
+
+        The peer's streams are refused from then on (REFUSED_STREAM, safe to retry), those that wait among them, until
+        something else takes them: another listener, `serve_streams` or `accept_stream`.
+        """
+        if not self._closed:
+            self._closed = True
+            for scope in self._scopes:
+                scope.cancel()
+            self._backlog.drop_listener()
         await trio.lowlevel.checkpoint()

@@ -31,6 +31,8 @@ class Backlog:
         self._streams: deque[Stream] = deque()
         self._takers = trio.lowlevel.ParkingLot()
         self._serve: Callable[[Stream], None] | None = None
+        self._listeners = 0
+        self._accepting = 0  # tasks that wait for a stream without a listener
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -59,9 +61,46 @@ class Backlog:
                 return stream
         return None
 
+    async def accept(self, check: Callable[[], None]) -> Stream:
+        """Wait for a stream and take it. `check` raises if none can come any more."""
+        if self.served:
+            raise trio.BusyResourceError("serve_streams takes this session's streams")
+        if len(self) > 1:
+            # Taking one of many costs no pass through the scheduler; the last one does.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        elif self:
+            await trio.lowlevel.checkpoint()
+        # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
+        while (stream := self.take()) is None:
+            check()
+            await self.wait()
+        return stream
+
+    async def accept_directly(self, check: Callable[[], None]) -> Stream:
+        """`accept`, for those who do it without a listener."""
+        self._core.refusing = False
+        self._accepting += 1
+        try:
+            return await self.accept(check)
+        finally:
+            self._accepting -= 1
+
+    def add_listener(self) -> None:
+        """A listener takes streams."""
+        self._listeners += 1
+        self._core.refusing = False
+
+    def drop_listener(self) -> None:
+        """A listener was closed. If nobody else takes streams, the peer is told, rather than left to wait."""
+        self._listeners -= 1
+        if not self._listeners and not self._accepting and not self.served:
+            self._core.refusing = True
+            self.refuse_all()
+
     @contextmanager
     def serving(self, serve: Callable[[Stream], None]) -> Iterator[None]:
         """Hand streams to `serve`, those that wait and those that come, as long as the block runs."""
+        self._core.refusing = False
         while (stream := self.take(hold=True)) is not None:
             serve(stream)
         self._serve = serve

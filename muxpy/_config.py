@@ -1,10 +1,12 @@
-"""What a session may use and how long it waits. Imports nothing of muxpy."""
+"""What a session may use and how long it waits. Imports nothing of muxpy but `_help`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
+
+from ._help import document_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ _KIB = 1024
 _MIB = 1024 * _KIB
 
 
+@document_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionConfig:
     """Limits and times of a session. Sizes are bytes, times are seconds; the defaults suit most programs.

@@ -17,35 +17,43 @@ from dataclasses import dataclass
 import trio
 
 from ._codes import ErrorCode, code_name, printable
+from ._help import document_fields
 
 __all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
     """How a session ended; what `Session.wait` returns."""
 
     code: int
-    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end."""
+    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end, CANCEL for
+    `kill`."""
     error: BaseException | None
-    """What went wrong; None for a clean end."""
+    """What went wrong, or what was given to `kill` (without that, a trio.ClosedResourceError that says so); None for a
+    clean end."""
     remote_code: int | None
     """The code of the peer's GOAWAY; None if it had sent none when the session ended."""
     remote_debug: bytes
     """The debug text of the peer's GOAWAY, at most 1 KiB."""
+    by_peer: bool = False
+    """Whether the peer ended it, by GOAWAY or by closing the connection; and not this side, for whatever reason, or an
+    error of the network. Who asked first counts: a peer that closes because this side did is not meant."""
 
     def __str__(self) -> str:
         if self.error is not None:
             return printable(str(self.error) or repr(self.error))
-        if self.code == ErrorCode.CANCEL:
-            return "it was killed by this side"
-        return "it was closed" if self.code == ErrorCode.NO_ERROR else f"it ended with {code_name(self.code)}"
+        if self.code != ErrorCode.NO_ERROR:
+            return f"it ended with {code_name(self.code)}"
+        return "the peer closed it" if self.by_peer else "this side closed it"
 
 
 class StreamReset(trio.BrokenResourceError):
     """The stream was reset: both directions are over and unread data is lost.
 
-    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST.
+    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST, `stream_id` the stream's
+    id. `retryable`: whether the peer cannot have acted on the stream, so that the same may be tried on another one.
     """
 
     def __init__(self, stream_id: int, code: int, *, by_peer: bool, retryable: bool) -> None:
@@ -62,7 +70,10 @@ class StreamReset(trio.BrokenResourceError):
 
 
 class SessionClosed(trio.BrokenResourceError):
-    """The session has ended; `end` says how, and its error is this exception's cause."""
+    """The session has ended; `end` says how (None for SessionGoingAway), and its error is this exception's cause.
+
+    `retryable`: whether nothing was sent, so that the same may be tried on another session.
+    """
 
     def __init__(self, end: SessionEnd | None, message: str = "", *, retryable: bool = False) -> None:
         super().__init__(message or f"the session has ended: {end}")

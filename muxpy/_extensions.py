@@ -27,7 +27,8 @@ def register(extensions: Iterable[Extension]) -> dict[int, ExtensionSlot]:
     for extension in extensions:
         kind = extension.stream_type
         if not MIN_EXTENSION_TYPE <= kind <= MAX_STREAM_TYPE:
-            raise ValueError(f"an extension's stream_type must be {MIN_EXTENSION_TYPE:#x} or more, it is {kind:#x}")
+            bounds = f"between {MIN_EXTENSION_TYPE:#x} and {MAX_STREAM_TYPE:#x}"
+            raise ValueError(f"an extension's stream_type must lie {bounds}, it is {kind:#x}")
         if kind in slots:
             raise ValueError(f"two extensions have the stream_type {kind:#x}")
         slots[kind] = ExtensionSlot(extension)

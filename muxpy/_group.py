@@ -13,7 +13,9 @@ from .proto import reset_buckets
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SessionGroup"]
+    from .proto import TokenBucket
+
+__all__ = ["SessionGroup", "Turns", "endings", "resets_of", "turns_of"]
 
 FEW_ENDINGS: Final = 8
 """Sessions that may end in the same pass: each takes half a millisecond and more, with all that it sets off."""
@@ -83,7 +85,7 @@ class Turns:
         return True
 
 
-class SessionGroup(Turns):
+class SessionGroup:
     """Sessions that count as one party, such as all of one user, or all strangers who have not logged in yet.
 
     In each pass of Trio's scheduler at most one session of a group receives and acts on what it received, so a party
@@ -94,9 +96,19 @@ class SessionGroup(Turns):
     """
 
     def __init__(self, config: SessionConfig | None = None) -> None:
-        super().__init__()
         config = config or SessionConfig()
-        self.resets, self.provoked = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
+        self._turns = Turns()
+        self._resets = reset_buckets(config.reset_burst, config.reset_rate, trio.current_time)
+
+
+def turns_of(group: SessionGroup) -> Turns:
+    """Of the group's sessions, to receive and act on it. A function, since users have nothing to do with them."""
+    return group._turns
+
+
+def resets_of(group: SessionGroup) -> tuple[TokenBucket, TokenBucket]:
+    """What limits the peer's resets, and those that it provokes."""
+    return group._resets
 
 
 def endings() -> Turns:

@@ -139,10 +139,10 @@ class Reader:
         return rest
 
     def _turn(self) -> int:
-        group = self._transport.group
-        if group is None:
+        turns = self._transport.turns
+        if turns is None:
             return TURN
-        return SHARED_TURN if group.contended else PARTY_TURN
+        return SHARED_TURN if turns.contended else PARTY_TURN
 
     async def _take_rest(self) -> None:
         """Go on in turns with a read that was more than one turn has room for."""

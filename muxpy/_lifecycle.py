@@ -19,7 +19,7 @@ from ._backlog import Backlog
 from ._codes import ErrorCode, ProtocolError, code_name, printable
 from ._errors import SessionClosed, SessionEnd, only_lost, without_cancelled
 from ._extensions import register
-from ._group import endings
+from ._group import endings, resets_of, turns_of
 from ._io import TRANSPORT_ERRORS, Reader, Writer
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
@@ -39,6 +39,9 @@ log = logging.getLogger("muxpy.session")
 
 WOKEN_A_TURN: Final = 64
 """Tasks that are woken at once because their streams have ended; each takes some tens of microseconds to end itself."""
+
+NAMED_STREAMS: Final = 8
+"""Streams that a line of the log names."""
 
 
 class Lifecycle:
@@ -103,7 +106,7 @@ class Lifecycle:
                         await endings().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
-            self.finish(ErrorCode.CANCEL, None)
+            self._finish_killed(None)
             self._membership.close()
             try:
                 with trio.CancelScope(shield=True):
@@ -127,9 +130,9 @@ class Lifecycle:
     def join(self, group: SessionGroup) -> None:
         """Count as one of the sessions of `group`, and of no other one."""
         self._membership.close()
-        self._transport.group = group
-        self._membership.enter_context(group.member())
-        self.core.share_resets(group.resets, group.provoked)
+        self._transport.turns = turns_of(group)
+        self._membership.enter_context(turns_of(group).member())
+        self.core.share_resets(*resets_of(group))
 
     def admit(self) -> None:
         """See Session.admit."""
@@ -228,14 +231,14 @@ class Lifecycle:
                 stream._on_arrived()
         for state in changes.readable:
             if (stream := state.handle()) is not None:
-                stream._wake_receiver()
+                stream._on_readable()
         for state in changes.writable:
             if (stream := state.handle()) is not None:
                 stream._on_writable()
         if len(changes.reset) <= WOKEN_A_TURN:
             for state in changes.reset:
                 if (stream := state.handle()) is not None:
-                    stream._wake_all()
+                    stream._on_over()
         elif self._tasks is not None:
             self._unwoken += changes.reset
             self._tasks.start_soon(self._guard, self._wake)
@@ -264,14 +267,14 @@ class Lifecycle:
         if self._finish_if_broken():
             pass
         elif in_order or (remote is not None and remote.code != ErrorCode.NO_ERROR):
-            self._finish_in_order()
+            self._finish_in_order(by_peer=not self.closing)
         elif error is not None:
             self.finish(ErrorCode.INTERNAL_ERROR, error)
         else:
             wordless = self._session.client and not self.reader.bytes_received and self._session.tls is None
             hint = "; does it expect TLS?" if wordless else ""
             reason = f"the peer closed the connection without saying GOAWAY{hint}"
-            self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason))
+            self.finish(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason), by_peer=True)
 
     def on_transport_output(self) -> None:
         """TLS wants to say something."""
@@ -299,7 +302,7 @@ class Lifecycle:
 
     # ---- ending ----
 
-    def finish(self, code: int, error: BaseException | None) -> None:
+    def finish(self, code: int, error: BaseException | None, *, by_peer: bool = False) -> None:
         """Decide how the session ends. Only the first call counts. Streams are woken by `run`: they may be many."""
         if self.end is not None:
             return
@@ -309,6 +312,7 @@ class Lifecycle:
             error=error,
             remote_code=remote.code if remote is not None else None,
             remote_debug=remote.debug if remote is not None else b"",
+            by_peer=by_peer,
         )
         log.info("%r: %s", self._session, self.end)
         self.going_away.set()
@@ -328,7 +332,7 @@ class Lifecycle:
         number = 0
         while self._unwoken:
             if (stream := self._unwoken.popleft().handle()) is not None:
-                stream._wake_all()
+                stream._on_over()
             number += 1
             if number % WOKEN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()
@@ -340,15 +344,15 @@ class Lifecycle:
             self.finish(error.code, error)
         return error is not None
 
-    def _finish_in_order(self) -> None:
+    def _finish_in_order(self, *, by_peer: bool) -> None:
         """The session is over, with what the peer's GOAWAY says about it, if that came."""
         remote = self.core.remote_goaway
         if remote is None or remote.code == ErrorCode.NO_ERROR:
-            self.finish(ErrorCode.NO_ERROR, None)
+            self.finish(ErrorCode.NO_ERROR, None, by_peer=by_peer)
             return
         debug = printable(remote.debug.decode(errors="backslashreplace"))
         reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
-        self.finish(remote.code, trio.BrokenResourceError(reason))
+        self.finish(remote.code, trio.BrokenResourceError(reason), by_peer=True)
 
     async def aclose(self, *, announce: bool = False) -> None:
         """See Session.aclose."""
@@ -363,14 +367,25 @@ class Lifecycle:
                 self.going_away.set()
                 self._session.go_away()
                 self.backlog.refuse_all()
-                with trio.CancelScope(deadline=self._drain_until):
-                    while self.end is None and self._unfinished():
-                        await self._progress.park()
-                self._finish_in_order()
+                await self._drain()
+                self._finish_in_order(by_peer=False)
             await self._closed.wait()
         except BaseException:
             self.kill(None)
             raise
+
+    async def _drain(self) -> None:
+        """Let open streams finish, for as long as there is time."""
+        if self.end is not None or not self._unfinished():
+            return
+        limit = f"{self._config.drain_timeout:g} s"
+        log.info("%r: closing, waits up to %s for %s", self._session, limit, self._names_of_unfinished())
+        with trio.CancelScope(deadline=self._drain_until) as patience:
+            while self.end is None and self._unfinished():
+                await self._progress.park()
+        if patience.cancelled_caught and self.end is None:
+            names = self._names_of_unfinished()
+            log.warning("%r: closed after %s without the end of %s", self._session, limit, names)
 
     def check_alive(self) -> None:
         """Raise SessionClosed if the session has ended."""
@@ -379,8 +394,12 @@ class Lifecycle:
 
     def kill(self, error: BaseException | None) -> None:
         """See Session.kill."""
-        self.finish(ErrorCode.CANCEL, error)
+        self._finish_killed(error)
         self._scope.cancel()
+
+    def _finish_killed(self, error: BaseException | None) -> None:
+        """Without an error it would pass for a clean end, and what was cut off for whole."""
+        self.finish(ErrorCode.CANCEL, error or trio.ClosedResourceError("this side killed it"))
 
     async def wait(self) -> SessionEnd:
         """See Session.wait."""
@@ -390,12 +409,27 @@ class Lifecycle:
 
     def _unfinished(self) -> bool:
         """Whether a stream is still of use to the application. One that it has closed is not waited for."""
-        return any(state.wanted and not state.extension for state in self.core.streams.values())
+        return any(map(_is_unfinished, self.core.streams.values()))
+
+    def _names_of_unfinished(self) -> str:
+        """Enough of them for whoever looks for a stream that was forgotten."""
+        states = list(filter(_is_unfinished, self.core.streams.values()))
+        names = [self._name_of(state) for state in states[:NAMED_STREAMS]]
+        more = f", and {len(states) - len(names)} more" if len(states) > len(names) else ""
+        return ", ".join(names) + more
+
+    def _name_of(self, state: StreamState) -> str:
+        opener = "this side" if self.core.is_local(state.id) else "the peer"
+        return f"stream {state.id} (type {state.stream_type}, priority {state.priority}, opened by {opener})"
 
     def statistics(self) -> SessionStatistics:
         """See Session.statistics."""
         beating = any(getattr(slot.extension, "beating", False) for slot in self._extensions.values())
         return of_session(self.core, self._transport, self.reader, self.writer, self.backlog, heartbeat=beating)
+
+
+def _is_unfinished(state: StreamState) -> bool:
+    return state.wanted and not state.extension
 
 
 def _on_sent(state: StreamState) -> None:

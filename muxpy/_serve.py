@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,16 @@ import trio
 from ._codes import ProtocolError
 from ._config import SessionConfig
 from ._errors import only_lost, without_cancelled
-from ._group import SessionGroup
+from ._group import SessionGroup, turns_of
 from ._session import Session
-from ._sockets import SocketTransport, bound_local_queue, peer_name
+from ._sockets import SocketTransport, bound_local_queue
 from ._tls import TlsTransport
-from ._transport import LOGIN_BYTES, StreamTransport, Transport
+from ._transport import LOGIN_BYTES, StreamTransport, Transport, peer_name
 from .ext import Heartbeat
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from .ext import Extension
 
@@ -99,14 +99,21 @@ async def serve_tcp_sessions(
     ssl_context: ssl.SSLContext | None = None,
     config: SessionConfig | None = None,
     extensions: Callable[[], Iterable[Extension]] | None = None,
+    stop: trio.Event | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen on `port` and run `handler(session)` in a task of its own for each connection, until cancelled.
+    """Listen on `port` and run `handler(session)` in a task of its own for each connection, until `stop` or cancelled.
 
     The session is closed when its handler returns. An error in one session (a peer that vanishes, a handler
     that raises) is logged and does not touch the others. `extensions` makes the extensions for each session.
     With `config.wants_login`, sessions that were not admitted yet count as one `SessionGroup`.
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
+
+    Setting `stop` shuts the server down gracefully: it listens no more, has each peer open no more streams (GOAWAY),
+    and returns when the last handler has. `Session.serve_streams` and iteration end once the streams that are open
+    have been handled. No stream is refused that a peer opened before it could know, if the peer answers with its own
+    `Session.go_away`, or hears of it within `config.linger_timeout`. How long all of it may take is up to the caller:
+    cancelling kills what is left.
     """
     config = config or SessionConfig()
     arriving = SessionGroup(config)  # handshakes are dear, and whoever wants may begin any number: they take turns
@@ -122,7 +129,8 @@ async def serve_tcp_sessions(
             wanted = extensions() if extensions is not None else None
             group = arriving if config.wants_login else None
             async with _run_session(transport, False, config, wanted, group) as session:
-                await handler(session)
+                with sessions.member(session):
+                    await handler(session)
         except Exception as error:
             if only_lost(error):
                 log.info("session with %s: %s", peer, error)
@@ -130,7 +138,54 @@ async def serve_tcp_sessions(
                 log.exception("session with %s: handler failed", peer)
 
     listeners = await trio.open_tcp_listeners(port, host=host)
-    await trio.serve_listeners(serve, listeners, task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        sessions = _Sessions(nursery)
+        with trio.CancelScope() as listening:
+            if stop is not None:
+                nursery.start_soon(_cancel_at, stop, listening)
+            await trio.serve_listeners(serve, listeners, handler_nursery=nursery, task_status=task_status)
+        sessions.retire()
+
+
+async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+class _Sessions:
+    """The sessions of a server, which can be asked to end."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._members: set[Session] = set()
+        self._retiring = False
+
+    @contextmanager
+    def member(self, session: Session) -> Iterator[None]:
+        """Count as one of them while the block runs."""
+        self._members.add(session)
+        try:
+            if self._retiring:  # its connection was accepted before, and took its time for the handshake
+                self._nursery.start_soon(_retire, session)
+            yield
+        finally:
+            self._members.discard(session)
+
+    def retire(self) -> None:
+        """Have all of them take no more streams, also those that are yet to begin."""
+        self._retiring = True
+        for session in self._members:
+            self._nursery.start_soon(_retire, session)
+
+
+async def _retire(session: Session) -> None:
+    """Have the peer open no more streams, and take those that are on its way until it knows."""
+    # A peer that has said GOAWAY before has nothing left to answer with.
+    answered = session.wait if session.going_away else session.wait_going_away
+    session.go_away(final=False)
+    with trio.move_on_after(session.config.linger_timeout):
+        await answered()
+    session.go_away()
 
 
 def _handshake_scope(config: SessionConfig) -> trio.CancelScope:
@@ -169,10 +224,10 @@ async def _secure(
         if group is None:
             await transport.handshake()
         else:
-            transport.group = group
-            with group.member():
+            transport.turns = turns_of(group)
+            with transport.turns.member():
                 await transport.handshake()
-            transport.group = None
+            transport.turns = None
     except BaseException as error:
         await trio.aclose_forcefully(stream)
         if isinstance(error, ProtocolError):

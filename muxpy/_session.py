@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Self
 
 import trio
 
 from ._adapters import SessionListener
-from ._codes import ErrorCode, check_code
+from ._codes import ErrorCode, check_code, printable
 from ._config import check_number
-from ._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
+from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset, only_lost
 from ._lifecycle import Lifecycle
 from ._stream import Stream
 from .frame import MAX_PRIORITY, MAX_STREAM_TYPE
@@ -37,26 +38,50 @@ class Session:
     """One side of a session. Made by `open_session` and its relatives, which also close it.
 
     Both sides may open streams and accept the other's. Iterating over a session accepts streams until the
-    session ends; it raises SessionClosed if it ended with an error.
+    session ends; it raises SessionClosed if it ended with an error or was killed.
     """
 
     def __init__(
         self, transport: Transport, *, client: bool, config: SessionConfig, extensions: Iterable[Extension]
     ) -> None:
-        self.config = config
-        self.client = client
-        self.local_address: Address = transport.local_address
-        self.remote_address: Address = transport.remote_address
-        self.tls: ssl.SSLObject | None = transport.tls
-        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
+        self._config = config
+        self._client = client
+        self._local_address = transport.local_address
+        self._remote_address = transport.remote_address
+        self._tls = transport.tls
         self._life = Lifecycle(self, transport, extensions)
         self._core = self._life.core
         self._writer = self._life.writer
         self._backlog = self._life.backlog
 
+    @property
+    def config(self) -> SessionConfig:
+        """The limits and times that it was opened with."""
+        return self._config
+
+    @property
+    def client(self) -> bool:
+        """Whether this side is the client, which opens the streams of odd ids."""
+        return self._client
+
+    @property
+    def local_address(self) -> Address:
+        """This end's address of the transport, as sockets have it; None if it has none."""
+        return self._local_address
+
+    @property
+    def remote_address(self) -> Address:
+        """The peer's address of the transport; None if it has none."""
+        return self._remote_address
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
+        return self._tls
+
     def __repr__(self) -> str:
-        role = "client" if self.client else "server"
-        return f"<muxpy.Session {role} {self.remote_address or id(self)}>"
+        role = "client" if self._client else "server"
+        return f"<muxpy.Session {role} {printable(str(self._remote_address or id(self)))}>"
 
     # ---- streams ----
 
@@ -76,7 +101,7 @@ class Session:
             raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
         await trio.lowlevel.checkpoint()
         self._check_openable()
-        while self._core.control_frames > self.config.max_control_frames // 2:
+        while self._core.control_frames > self._config.max_control_frames // 2:
             await self._writer.turn()
             self._check_openable()
         stream = Stream(self, self._core.open(priority, stream_type, fin=fin))
@@ -91,18 +116,7 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
         this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        if self._backlog.served:
-            raise trio.BusyResourceError("serve_streams takes this session's streams")
-        if len(self._backlog) > 1:
-            # Taking one of many costs no pass through the scheduler; the last one does.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        elif self._backlog:
-            await trio.lowlevel.checkpoint()
-        # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
-        while (stream := self._backlog.take()) is None:
-            self._check_acceptable()
-            await self._backlog.wait()
-        return stream
+        return await self._backlog.accept_directly(self._check_acceptable)
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self
@@ -117,20 +131,27 @@ class Session:
                 raise StopAsyncIteration from None
             raise
 
-    async def serve_streams(self, handler: Handler) -> None:
+    async def serve_streams(self, handler: Handler, *, cancel_handlers: bool = False) -> None:
         """Run `handler(stream)` in a task of its own for each stream that the peer opens, until the session ends
         or goes away, and all handlers have returned.
 
         A stream is closed when its handler returns. A handler that raises has its stream reset with
-        INTERNAL_ERROR and logged; the session and the other handlers go on. No handler is cancelled when the
-        session ends: what it does on its stream fails then. Raises SessionClosed if the session ended with an error.
+        INTERNAL_ERROR and logged; the session and the other handlers go on.
+
+        What a handler does on its stream fails when the peer resets it, or the session ends; a handler that is busy
+        with something else goes on. With `cancel_handlers` it is cancelled then, so that nothing is worked out for
+        nobody: also what it has received and not read is lost. The peer's EOF cancels nothing, nor does a stream that
+        ended in order in both directions, or that the handler closed or reset itself: see `Stream.wait_ended`.
+
+        Raises SessionClosed if the session ended with an error, or was killed.
         """
         if self._backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
+        run = partial(_run_while_wanted, handler) if cancel_handlers else handler
         async with trio.open_nursery() as nursery:
 
             def serve(stream: Stream) -> None:
-                nursery.start_soon(self._handle, handler, stream)
+                nursery.start_soon(self._handle, run, stream)
 
             with self._backlog.serving(serve):
                 while self._life.end is None and not self._core.goaway_sent:
@@ -157,11 +178,24 @@ class Session:
             self._core.let_go(stream._state)
 
     def listener(self) -> SessionListener:
-        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like."""
-        return SessionListener(self)
+        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like; see
+        docs/guide.md for how those end.
 
-    async def dial(self, host: str | bytes | None = None, port: int | None = None) -> Stream:
-        """`open_stream` with the signature of `trio.open_tcp_stream`; both arguments are ignored."""
+        Once it was closed, streams of the peer are refused, if nothing else takes them.
+        """
+        return SessionListener(self, self._backlog, self._check_acceptable)
+
+    async def dial(
+        self,
+        host: str | bytes | None = None,
+        port: int | None = None,
+        *,
+        happy_eyeballs_delay: float | None = None,
+        local_address: str | None = None,
+    ) -> Stream:
+        """`open_stream` with the signature of `trio.open_tcp_stream`, for clients that take such a function. All
+        arguments are ignored: there is one place to go, the peer, and a stream has no address of its own.
+        """
         return await self.open_stream()
 
     def admit(self, group: SessionGroup | None = None) -> None:
@@ -185,17 +219,20 @@ class Session:
 
     # ---- ending ----
 
-    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> None:
+    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> bool:
         """Tell the peer to open no more streams; open ones go on, and this side may still open its own.
 
         `code` and `debug` (at most 1 KiB) tell it why. With `final=False`, streams that the peer opened before it could
-        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word. Only the first call
-        of each kind says anything.
+        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word.
+
+        Returns whether it was said: False if that was done before, or the session has ended.
         """
         check_code(code)
-        if self._life.end is None and self._core.go_away(code, debug, final=final):
-            self._writer.poke()
-            self._backlog.wake()
+        if self._life.end is not None or not self._core.go_away(code, debug, final=final):
+            return False
+        self._writer.poke()
+        self._backlog.wake()
+        return True
 
     @property
     def going_away(self) -> bool:
@@ -219,7 +256,8 @@ class Session:
         await self._life.aclose(announce=announce)
 
     def kill(self, error: BaseException | None = None) -> None:
-        """End the session at once. Waiting tasks get SessionClosed; `error`, if given, as its cause."""
+        """End the session immediately, without a word to the peer. Whoever waits, or serves or iterates over streams,
+        gets SessionClosed; its cause is `error`, or a trio.ClosedResourceError that says who did it."""
         self._life.kill(error)
 
     @property
@@ -267,3 +305,20 @@ class Session:
         self._life.check_alive()
         if self._core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+async def _run_while_wanted(handler: Handler, stream: Stream) -> None:
+    """Run a handler, and cancel it when something cuts its stream short."""
+    scope = trio.CancelScope()
+    cut: StreamReset | SessionClosed | None = None
+
+    def on_over(by: StreamReset | SessionClosed | None) -> None:
+        nonlocal cut
+        cut = by
+        if by is not None:
+            scope.cancel()
+
+    with scope, stream._watched(on_over):
+        await handler(stream)
+    if scope.cancelled_caught:
+        log.info("%r: handler cancelled: %s", stream, cut)

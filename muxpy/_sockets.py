@@ -16,11 +16,11 @@ from typing import Final
 import trio
 
 from ._readiness import Readiness
-from ._transport import Address, Transport
+from ._transport import Transport, addresses_of, peer_name
 from .frame import Buffer
 from .proto import Batch
 
-__all__ = ["READ_SIZE", "SocketTransport", "bound_local_queue", "peer_name"]
+__all__ = ["READ_SIZE", "SocketTransport", "bound_local_queue"]
 
 READ_SIZE: Final = 256 * 1024
 """Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
@@ -74,8 +74,7 @@ class SocketTransport(Transport):
         self._readiness = Readiness.current()
         self._filled = False  # by the last read
         self.read_limit = READ_SIZE
-        self.local_address = stream.socket.getsockname()
-        self.remote_address = peer_name(stream.socket)
+        self.local_address, self.remote_address = addresses_of(stream)
 
     def set_user_timeout(self, seconds: float) -> None:
         if TCP_USER_TIMEOUT is not None and self._socket.family in (AF_INET, AF_INET6):
@@ -95,7 +94,7 @@ class SocketTransport(Transport):
             else:
                 self._check_open()
                 await self._readiness.readable(self._fd)
-            if self.group is not None:
+            if self.turns is not None:
                 await self.take_turn()
             self._check_open()
             self.reads += 1
@@ -139,14 +138,6 @@ class SocketTransport(Transport):
             raise trio.ClosedResourceError("the socket was closed")
 
 
-def peer_name(socket: trio.socket.SocketType) -> Address:
-    """The address of the other end; None if the connection is gone already."""
-    try:
-        return socket.getpeername()
-    except OSError:
-        return None
-
-
 def bound_local_queue(socket: trio.socket.SocketType) -> None:
     """Between two processes of one host, let no more wait in the kernel than keeps the reader busy.
 
@@ -155,7 +146,7 @@ def bound_local_queue(socket: trio.socket.SocketType) -> None:
     bulk streams: 0.8 instead of 1.7 ms for an echo beside them (99 of 100), and bulk itself a twentieth faster.
     """
     peer = peer_name(socket)
-    if socket.family not in (AF_INET, AF_INET6) or peer is None or not _is_loopback(peer[0]):
+    if socket.family not in (AF_INET, AF_INET6) or not isinstance(peer, tuple) or not _is_loopback(peer[0]):
         return
     if _largest_receive_buffer() >= LOCAL_QUEUE:  # else the kernel would take much less, and that is too little
         socket.setsockopt(SOL_SOCKET, SO_RCVBUF, LOCAL_QUEUE)

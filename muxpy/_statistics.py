@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._help import document_fields
 from .proto import Phase
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SessionStatistics", "StreamStatistics", "of_session", "of_stream"]
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
     """A session's figures at one moment. Sizes are bytes, times are seconds, counters run from the start."""
@@ -70,6 +72,7 @@ class SessionStatistics:
     """Whether heartbeats are sent and answered. False if switched off, or if the peer has none."""
 
 
+@document_fields
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
     """A stream's figures at one moment; after its end, its last ones, but for the window, which it has given back.

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from ._codes import ErrorCode, check_code
-from ._errors import StreamReset
+from ._errors import SessionClosed, StreamReset
 from ._poller import has_poller
 from ._splice import Splice, copy_both_ways
 from ._statistics import StreamStatistics, of_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ._pacer import Pacer
     from ._session import Session
     from ._transport import Address
     from .proto import StreamState
+
+    Watcher: TypeAlias = Callable[[StreamReset | SessionClosed | None], object]
 
 __all__ = ["Stream"]
 
@@ -39,14 +42,15 @@ class Stream(trio.abc.HalfCloseableStream):
         "_receiving",
         "_sender",
         "_sending",
+        "_session",
         "_splice",
         "_state",
         "_unsent",
-        "session",
+        "_watchers",
     )
 
     def __init__(self, session: Session, state: StreamState) -> None:
-        self.session = session
+        self._session = session
         self._state = state
         self._closed = False
         self._sending = False
@@ -56,10 +60,16 @@ class Stream(trio.abc.HalfCloseableStream):
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
         self._splice: Splice | None = None
+        self._watchers: set[Watcher] | None = None  # to be told when the stream is over
         state.handle = weakref.ref(self)  # whoever waits holds the stream, and no stream is left to the cycle collector
 
     def __repr__(self) -> str:
-        return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self.session!r}>"
+        return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self._session!r}>"
+
+    @property
+    def session(self) -> Session:
+        """The session that it belongs to."""
+        return self._session
 
     @property
     def id(self) -> int:
@@ -79,12 +89,12 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def local_address(self) -> Address:
         """This end's address of the session's transport; None if it has none."""
-        return self.session.local_address
+        return self._session.local_address
 
     @property
     def remote_address(self) -> Address:
         """The peer's address of the session's transport; None if it has none."""
-        return self.session.remote_address
+        return self._session.remote_address
 
     # ---- sending ----
 
@@ -108,7 +118,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 # Released on the way out: a traceback that is kept would else keep the caller's buffer from resizing.
                 with _as_bytes(data) as view:
                     await self._send(view)
-            elif data and self.session._writer.send_small(self._state, data):
+            elif data and self._session._writer.send_small(self._state, data):
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
@@ -123,7 +133,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._sending = False
 
     async def _send(self, view: memoryview) -> None:
-        writer = self.session._writer
+        writer = self._session._writer
         self._unsent = bool(view)
         try:
             if view:
@@ -176,9 +186,10 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _finish(self) -> None:
         """`send_eof` without the checkpoint."""
-        if self.session._core.finish(self._state):
-            self.session._writer.poke()
-            self.session._life.streams_changed()
+        if self._session._core.finish(self._state):
+            self._session._writer.poke()
+            self._session._life.streams_changed()
+            self._tell_if_over()
 
     def _ended_sending(self) -> bool:
         state = self._state
@@ -186,7 +197,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _check_sendable(self) -> None:
         state = self._state
-        if state.phase.sends and not state.cut_short and self.session._life.end is None:
+        if state.phase.sends and not state.cut_short and self._session._life.end is None:
             return  # not closed and not reset either: those end the phase
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed")
@@ -194,7 +205,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._reset_error(state.reset_code)
         if not state.may_send:
             raise trio.ClosedResourceError("send_eof was called on this stream")
-        self.session._life.check_alive()
+        self._session._life.check_alive()
         raise trio.BrokenResourceError("an earlier send_all or splice was cancelled: the stream can only be closed")
 
     # ---- receiving ----
@@ -220,9 +231,9 @@ class Stream(trio.abc.HalfCloseableStream):
             state = self._state
             if not state.chunks or self._closed:  # not `buffered`: an internal error may have lost what that counts
                 return self._receive_end()
-            data = self.session._core.take(state, max_bytes)
+            data = self._session._core.take(state, max_bytes)
             if state.grant:
-                self.session._writer.grant()
+                self._session._writer.grant()
             return data
         finally:
             self._receiving = False
@@ -230,7 +241,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _must_wait(self) -> bool:
         state = self._state
         # While the phase reads, the peer has not ended its direction and the stream is neither closed nor reset.
-        return not state.buffered and state.phase.reads and self.session._life.end is None
+        return not state.buffered and state.phase.reads and self._session._life.end is None
 
     async def _wait_as_receiver(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -248,7 +259,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if state.reset_code is not None:
             raise self._reset_error(state.reset_code)
         if not state.received_fin:
-            self.session._life.check_alive()
+            self._session._life.check_alive()
         return b""
 
     # ---- relaying ----
@@ -336,7 +347,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._end(None)
 
     def _end(self, code: int | None) -> None:
-        session = self.session
+        session = self._session
         self._closed = True
         if self._unsent:
             session._writer.withdraw(self._state)
@@ -348,9 +359,58 @@ class Stream(trio.abc.HalfCloseableStream):
             session._core.close(self._state)
         else:
             session._core.reset(self._state, code)
-        self._wake_all()
+        self._on_over()
         session._writer.poke()
         session._life.streams_changed()
+
+    async def wait_ended(self) -> StreamReset | SessionClosed | None:
+        """Wait until the stream is over, and return why: the StreamReset or SessionClosed that cut it short, or None if
+        both directions ended in order, or if this side closed or reset it.
+
+        For a task that computes, and would not learn otherwise that nobody waits for the result. The peer's EOF alone
+        is no end: this side may still answer. Any number of tasks may wait, and others may use the stream meanwhile.
+        Never raises but for cancellation.
+        """
+        over = trio.Event()
+        cut: StreamReset | SessionClosed | None = None
+
+        def tell(by: StreamReset | SessionClosed | None) -> None:
+            nonlocal cut
+            cut = by
+            over.set()
+
+        with self._watched(tell):
+            await over.wait()
+        return cut
+
+    def _cut_by(self) -> StreamReset | SessionClosed | None:
+        """Of a stream that is over: what cut it short, if anything but this side's own close or reset did."""
+        state, end = self._state, self._session._life.end
+        if self._closed:
+            return None
+        if state.reset_code is not None:
+            return self._reset_error(state.reset_code)
+        return None if state.ended or end is None else SessionClosed(end)
+
+    @contextmanager
+    def _watched(self, tell: Watcher) -> Iterator[None]:
+        """Call `tell` once the stream is over, with what cut it short, if that is before the block is left."""
+        if self._watchers is None:  # made only for those who watch: idle streams must cost little
+            self._watchers = set()
+        self._watchers.add(tell)
+        self._tell_if_over()
+        try:
+            yield
+        finally:
+            if self._watchers is not None:
+                self._watchers.discard(tell)
+
+    def _tell_if_over(self) -> None:
+        if self._watchers and (self._closed or self._state.ended or self._session._life.end is not None):
+            watchers, self._watchers = self._watchers, None
+            cut = self._cut_by()
+            for tell in watchers:
+                tell(cut)
 
     def _reset_error(self, code: int) -> StreamReset:
         state = self._state
@@ -358,7 +418,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def statistics(self) -> StreamStatistics:
         """Counters, windows and sizes now; cheap."""
-        return of_stream(self._state, self.session._life.clock())
+        return of_stream(self._state, self._session._life.clock())
 
     # ---- called by the session ----
 
@@ -370,9 +430,16 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._unsent:  # else the scheduler has its data in line again, and nothing is done yet
             self._wake_sender()
 
+    def _on_readable(self) -> None:
+        self._wake_receiver()
+        if self._watchers:
+            self._tell_if_over()
+
     def _on_arrived(self) -> None:
         assert self._splice is not None
         self._splice.on_arrived()
+        if self._watchers:
+            self._tell_if_over()
 
     def _wake_receiver(self) -> None:
         task = self._receiver
@@ -390,9 +457,11 @@ class Stream(trio.abc.HalfCloseableStream):
         elif self._splice is not None:
             self._splice.on_sendable()
 
-    def _wake_all(self) -> None:
+    def _on_over(self) -> None:
+        """The stream was reset or closed, or the session has ended."""
         self._wake_receiver()
         self._wake_sender()
+        self._tell_if_over()
 
 
 def _check_max_bytes(max_bytes: int) -> None:

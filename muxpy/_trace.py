@@ -20,6 +20,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._codes import ProtocolError, code_name, printable
+from ._help import document_fields
 from .frame import (
     FIN,
     GOAWAY,
@@ -54,6 +55,7 @@ START: Final = b'{"time":'
 """How each line begins."""
 
 
+@document_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEvent:
     """A frame that passed, or the begin or end of a session. What does not apply is None."""
@@ -121,10 +123,15 @@ class TraceFile:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self._path = Path(path)
         self._lock = Lock()  # sessions of several threads may share it
         # Unbuffered; a file object all the same, which closes itself if nobody does.
-        self._file = os.fdopen(_opened(self.path), "ab", buffering=0)
+        self._file = os.fdopen(_opened(self._path), "ab", buffering=0)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
 
     def __call__(self, event: TraceEvent) -> None:
         """Write one event."""
@@ -135,7 +142,7 @@ class TraceFile:
             try:
                 self._file.write(line)
             except OSError as error:
-                log.warning("%s: the trace ends here: %s", self.path, error)
+                log.warning("%s: the trace ends here: %s", self._path, error)
                 self._file.close()
 
     def close(self) -> None:

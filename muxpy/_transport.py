@@ -4,20 +4,23 @@ A transport reads for one task and writes for one task at a time. `try_send` wri
 waiting, so that a task with something to send need not wake another one to have it sent.
 """
 
+import os
 import ssl
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import trio
 
-from ._group import SessionGroup
+from ._group import Turns
 from .frame import Buffer
 from .proto import Batch, too_much_before_login
 
-__all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport"]
+__all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport", "addresses_of", "peer_name"]
 
-Address: TypeAlias = Any
-"""A socket address as Python's socket module has it, by family: a tuple, a path; None where there is none."""
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
+"""A socket address as Python's socket module has it: host and port, with flow and scope for IPv6; the path of a Unix
+socket, with a NUL before it if it is abstract; None where there is none."""
 
 STREAM_READ = 65536
 """Bytes asked of a stream at once: four full frames."""
@@ -47,8 +50,8 @@ class Transport(trio.abc.AsyncResource):
     """Send calls to what lies below."""
     allowance: int | None = None
     """Bytes that the peer may still send before it is admitted; None if it is, or need not be."""
-    group: SessionGroup | None = None
-    """With whom it takes turns to receive."""
+    turns: Turns | None = None
+    """Those of its group, with which it takes turns to receive."""
 
     @property
     def has_output(self) -> bool:
@@ -72,8 +75,8 @@ class Transport(trio.abc.AsyncResource):
 
     async def take_turn(self) -> None:
         """Wait until no other session of the group has received in this pass of the scheduler."""
-        if self.group is not None:
-            await self.group.in_turn()
+        if self.turns is not None:
+            await self.turns.in_turn()
 
     @abstractmethod
     async def receive(self) -> Buffer:
@@ -103,6 +106,7 @@ class StreamTransport(Transport):
         self._stream = stream
         self._received: bytes | bytearray = b""  # while a turn is waited for: who is cancelled then loses nothing
         self.half_closeable = isinstance(stream, trio.abc.HalfCloseableStream)
+        self.local_address, self.remote_address = addresses_of(stream)
 
     async def receive(self) -> Buffer:
         if not self._received:
@@ -129,3 +133,30 @@ class StreamTransport(Transport):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def addresses_of(stream: object) -> tuple[Address, Address]:
+    """This end's address and the peer's, of what lies beneath TLS and two streams that were put together; None each
+    where there is none."""
+    if isinstance(stream, trio.SSLStream):
+        return addresses_of(stream.transport_stream)
+    if isinstance(stream, trio.StapledStream):
+        found = addresses_of(stream.send_stream)
+        return found if found != (None, None) else addresses_of(stream.receive_stream)
+    if isinstance(stream, trio.SocketStream):
+        return _address(stream.socket.getsockname), peer_name(stream.socket)
+    # Such as a stream of another session.
+    return getattr(stream, "local_address", None), getattr(stream, "remote_address", None)
+
+
+def peer_name(socket: trio.socket.SocketType) -> Address:
+    """The address of the other end; None if the connection is gone already."""
+    return _address(socket.getpeername)
+
+
+def _address(ask: Callable[[], Any]) -> Address:
+    try:
+        address: Address | bytes = ask()
+    except OSError:
+        return None
+    return os.fsdecode(address) if isinstance(address, bytes) else address

@@ -12,6 +12,7 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ RUNS: Final = {
 """What makes each table."""
 PLOT: Final = "soak.svg"
 
+WIDTH: Final = 120
+"""Columns of the pages' paragraphs; tables cannot be broken."""
 PLACE: Final = re.compile(r"(<!-- results: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -60,16 +63,18 @@ def kept() -> dict[str, dict[str, Any]]:
 def filled(page: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     """The page with all its places filled."""
 
-    def fill(place: re.Match[str]) -> str:
+    def put(place: re.Match[str]) -> str:
         return f"{place[1]}\n{_table(tables[place['name']])}\n{place[3]}"
 
-    return PLACE.sub(fill, page)
+    return PLACE.sub(put, page)
 
 
 def _table(table: Mapping[str, Any]) -> str:
     head = ["", *table["head"]]
     rows = [head, ["---", *("---:" for _ in table["head"])], *([name, *row] for name, row in table["rows"].items())]
-    return f"{table['what']}:\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{fill(table['what'] + ':', WIDTH, break_on_hyphens=False)}\n\n" + "".join(
+        f"| {' | '.join(row)} |\n" for row in rows
+    )
 
 
 def main() -> int:

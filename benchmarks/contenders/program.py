@@ -27,7 +27,7 @@ FORWARDING: Final = re.compile(rf"{re.escape(HOST)}:(\d+) ->")
 
 class Program(Forwarding):
     def forwarder_missing(self) -> str | None:
-        return None if importlib.util.find_spec("muxpy_cli") else "muxpy_cli not found (pip install 'muxpy[cli]')"
+        return None if importlib.util.find_spec("muxpy_cli") else "muxpy_cli not found (pip install '.[cli]')"
 
     async def forward(self, target: int, task_status: trio.TaskStatus[Ports]) -> None:
         await self._forward(target, (), (), task_status)

@@ -35,5 +35,6 @@ def _run() -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRA:
             raise
-        print(f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]", file=sys.stderr)
+        hint = "install the extra `cli`; in a clone of muxpy: pip install '.[cli]'"
+        print(f"muxpy: the program needs {missing}: {hint}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ __all__ = [
     "cut_text",
     "describe",
     "draining_text",
+    "innermost",
     "the_cause",
     "unexpected",
 ]
@@ -58,10 +59,10 @@ class Interrupted(Exception):
         self.exit_code = 128 + signal_number  # as a shell reports a process that a signal ended
 
 
-def draining_text(count: int) -> str:
-    """What is said when connections are still open at the end."""
+def draining_text(count: int, seconds: float) -> str:
+    """What is said when connections are still open at the end, and for how long they may be."""
     what = "an open connection" if count == 1 else f"{count:,} open connections"
-    return f"finishing {what} (Ctrl-C again ends at once)"
+    return f"finishing {what}, for up to {seconds:,.10g} s (Ctrl-C again ends immediately)"
 
 
 def cut_text(count: int, drain: float) -> str:
@@ -77,7 +78,7 @@ def counted(error: object, times: int) -> str:
 
 def describe(error: BaseException) -> str:
     """The error in a few words, without class names, error numbers or source positions."""
-    error = _innermost(error)
+    error = innermost(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):
@@ -106,7 +107,7 @@ def unexpected(error: BaseException) -> str:
     return describe(error) if lacking else f"internal error: {error!r}"
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """Trio wraps the errors of a failed connection: one, or a group of them, is the cause of an OSError."""
     while True:
         if isinstance(error, BaseExceptionGroup):

@@ -10,8 +10,12 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
-__all__ = ["client_id", "process_id", "program_version"]
+__all__ = ["DISTRIBUTION", "client_id", "process_id", "program_version"]
+
+DISTRIBUTION: Final = "muxpy-trio"
+"""What pip knows this program as: `muxpy` on PyPI is another project."""
 
 process_id = secrets.token_hex(8)
 """A number for this run of the program, which nobody can guess."""
@@ -22,7 +26,7 @@ def program_version() -> str:
     """The installed version; "unknown" in a checkout that is not installed. Found once: each login tells it, and to
     find it is to parse a file."""
     try:
-        return version("muxpy")
+        return version(DISTRIBUTION)
     except PackageNotFoundError:
         return "unknown"
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import click
 
 from ._errors import Failure
 from ._identity import program_version
-from .commands import COMMANDS
+from .commands import COMMANDS, Group, usage_line
 from .view import discard_output, fail, output_problem
 
 __all__ = ["cli", "run"]
+
+_NO_ARGUMENTS: Final[Any] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""There is one since click 8.2. Before, it shows the help by itself."""
 
 
 def run() -> int:
     """Run the command line; the exit code. Errors in it are one line, exit code 2."""
     try:
         code = cli.main(prog_name="muxpy", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
     except click.ClickException as error:
-        fail(" ".join(error.format_message().split()))
+        if isinstance(error, _NO_ARGUMENTS):
+            error.show()
+        else:
+            fail(usage_line(error))
         return error.exit_code
     except Failure as failure:
         fail(str(failure))
@@ -34,7 +39,7 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(program_version(), message="muxpy %(version)s")
 def cli() -> None:
     """Forward ports over one connection.

@@ -53,8 +53,12 @@ class Heartbeat:
 
     def __init__(self) -> None:
         self._answering = 0
-        self.beating = False
+        self._beating = False
+
+    @property
+    def beating(self) -> bool:
         """Whether heartbeats are sent and answered."""
+        return self._beating
 
     async def run(self, session: Session, accept: Accept) -> None:
         """Beat, watch and answer until the session ends."""
@@ -103,8 +107,8 @@ class Heartbeat:
             stream = await session.open_stream(PRIORITY, self.stream_type)
             number = 0
             while True:
-                self.beating = await self._exchange(session, stream, number.to_bytes(BEAT_SIZE, "big"))
-                if not self.beating:
+                self._beating = await self._exchange(session, stream, number.to_bytes(BEAT_SIZE, "big"))
+                if not self._beating:
                     stream.reset()
                     break
                 number = (number + 1) % 2**32
@@ -115,7 +119,7 @@ class Heartbeat:
             if reset.retryable:  # the peer is going away
                 return
         finally:
-            self.beating = False
+            self._beating = False
         log.info("%r: the peer has no heartbeat; going on without", session)
 
     async def _exchange(self, session: Session, stream: Stream, beat: bytes) -> bool:

@@ -6,7 +6,7 @@ each thing that the application does, and asks for the next batch of bytes to wr
 
 from ._changes import Changes, Counters, RemoteGoAway
 from ._connection import Connection
-from ._limits import reset_buckets, too_much_before_login
+from ._limits import TokenBucket, reset_buckets, too_much_before_login
 from ._outbox import Batch
 from ._scheduler import weight
 from ._state import Event, Phase
@@ -21,6 +21,7 @@ __all__ = [
     "Phase",
     "RemoteGoAway",
     "StreamState",
+    "TokenBucket",
     "reset_buckets",
     "too_much_before_login",
     "weight",

@@ -85,6 +85,10 @@ class Connection(Receiving):
             stream.expect_crumbs()
             self._outbox.scheduler.add(stream)
 
+    def is_local(self, stream_id: int) -> bool:
+        """Whether this side opens streams of this id."""
+        return self._table.is_local(stream_id)
+
     @property
     def used_up(self) -> bool:
         """Whether this side has no stream id left."""

@@ -59,6 +59,7 @@ class Receiving:
         self.remote_goaway: RemoteGoAway | None = None
         self.goaway_announced = False
         self.goaway_sent = False  # and no more streams are taken
+        self.refusing = False  # the application takes none for now; extensions do
         self.counters = Counters()
         self._config = config
         self._clock = clock
@@ -181,7 +182,7 @@ class Receiving:
             self._provoked.take()
             self._send_rst(stream_id, ErrorCode.STREAM_CLOSED)
             return
-        if self.goaway_sent or self._full(extension):
+        if self.goaway_sent or (self.refusing and not extension) or self._full(extension):
             self.counters.refused += 1
             self._send_rst(stream_id, ErrorCode.REFUSED_STREAM)
             return

@@ -79,4 +79,4 @@ async def test_a_drain_does_not_wait_for_ever_after_a_sleep(autojump_clock: trio
         nursery.start_soon(session.aclose)
         await wake_after(autojump_clock, HOUR)
         with trio.fail_after(60):
-            assert str(await session.wait()) == "it was closed"
+            assert str(await session.wait()) == "this side closed it"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from muxpy_cli._errors import Failure, describe
 from muxpy_cli._options import ClientTls, ServerTls
@@ -141,6 +146,111 @@ def test_a_self_signed_certificate_vouches_for_no_other(tmp_path: Path) -> None:
     self_signed(tmp_path / "one")
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(self_signed(tmp_path / "other"), ClientTls(ca=tmp_path / "one" / "cert.pem"))
+
+
+# ---- What is asked of CAs, with every version of Python ----
+
+
+class Certificate:
+    """One with no more than it needs: a CA has neither key usage nor key identifiers."""
+
+    def __init__(self, name: str, issuer: Certificate | None = None, *, ca: bool) -> None:
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        issuer = issuer or self
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(issuer.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - timedelta(days=1))
+            .not_valid_after(NOW + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if not ca:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        self.pem = builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def write(self, folder: Path, *chain: Certificate) -> ServerTls:
+        """cert.pem, with the chain behind it, and key.pem."""
+        folder.mkdir()
+        (folder / "cert.pem").write_bytes(self.pem + b"".join(one.pem for one in chain))
+        private = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / "key.pem").write_bytes(private)
+        return ServerTls(cert=folder / "cert.pem", key=folder / "key.pem")
+
+
+@pytest.fixture(params=["as it is", "strict", "lenient"])
+def defaults(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of this Python, of 3.13 and later, and of 3.12 and earlier."""
+    make_default = ssl.create_default_context
+    both = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+
+    def make(*arguments: Any, **options: Any) -> ssl.SSLContext:  # noqa: ANN401
+        context = make_default(*arguments, **options)
+        if request.param == "strict":
+            context.verify_flags |= both
+        elif request.param == "lenient":
+            context.verify_flags &= ~both
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", make)
+
+
+@pytest.mark.usefixtures("defaults")
+def test_the_flags_are_the_same_whatever_python_has_as_default(tmp_path: Path) -> None:
+    server = issue(tmp_path, "localhost")
+    with_client_ca = replace(server, client_ca=tmp_path / "ca.pem")
+    pinned = ClientTls(fingerprint=bytes(32))
+    for context in (
+        server_context(server),
+        server_context(with_client_ca),
+        client_context(ClientTls()),
+        client_context(ClientTls(ca=tmp_path / "ca.pem")),
+        client_context(pinned),
+    ):
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+@pytest.mark.usefixtures("defaults")
+def test_a_private_ca_without_key_usage(tmp_path: Path) -> None:
+    authority = Certificate("a private CA", ca=True)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    server = Certificate("localhost", authority, ca=False).write(tmp_path / "server")
+    client = Certificate("alice", authority, ca=False).write(tmp_path / "client")
+
+    listening, connecting = handshake(
+        replace(server, client_ca=tmp_path / "ca.pem"),
+        ClientTls(ca=tmp_path / "ca.pem", cert=client.cert, key=client.key),
+    )
+    assert certificate_names(connecting) == ["localhost"]
+    assert certificate_names(listening) == ["alice"]
+
+
+@pytest.mark.usefixtures("defaults")
+def test_an_intermediate_ca_is_trusted_without_its_root(tmp_path: Path) -> None:
+    root = Certificate("root", ca=True)
+    between = Certificate("intermediate", root, ca=True)
+    (tmp_path / "ca.pem").write_bytes(between.pem)
+    server = Certificate("localhost", between, ca=False).write(tmp_path / "server", between)
+    handshake(server, ClientTls(ca=tmp_path / "ca.pem"))
+
+    other = Certificate("localhost", Certificate("other", root, ca=True), ca=False).write(tmp_path / "other")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(other, ClientTls(ca=tmp_path / "ca.pem"))
+
+
+@pytest.mark.usefixtures("defaults")
+def test_a_certificate_in_the_file_of_cas_is_trusted_itself_and_is_no_ca(tmp_path: Path) -> None:
+    issued = Certificate("localhost", Certificate("a private CA", ca=True), ca=False)
+    (tmp_path / "ca.pem").write_bytes(issued.pem)
+    handshake(issued.write(tmp_path / "server"), ClientTls(ca=tmp_path / "ca.pem"))
+
+    forged = Certificate("localhost", issued, ca=False).write(tmp_path / "forged", issued)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(forged, ClientTls(ca=tmp_path / "ca.pem"))
 
 
 # ---- Client certificates ----

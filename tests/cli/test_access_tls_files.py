@@ -50,6 +50,24 @@ def test_the_key_of_another_certificate(tmp_path: Path) -> None:
     assert "does not belong" in client_fails(ClientTls(cert=one.cert, key=other.key))
 
 
+@pytest.mark.parametrize("in_one_file", [False, True])
+@pytest.mark.parametrize("kind", [trustme.KeyType.RSA, trustme.KeyType.ECDSA])
+def test_a_chain_in_the_wrong_order(in_one_file: bool, kind: trustme.KeyType, tmp_path: Path) -> None:
+    authority = AUTHORITY.create_child_ca()
+    made = authority.issue_cert("localhost", key_type=kind)
+    chain = [authority.cert_pem.bytes(), AUTHORITY.cert_pem.bytes(), made.cert_chain_pems[0].bytes()]
+    key = made.private_key_pem.bytes()
+    cert, key_file = tmp_path / "chain.pem", tmp_path / "key.pem"
+    cert.write_bytes(b"".join([key, *chain]) if in_one_file else b"".join(chain))
+    key_file.write_bytes(key)
+    assert server_fails(ServerTls(cert=cert, key=None if in_one_file else key_file)).endswith(
+        f": the certificates in {cert} are in the wrong order: that of the key is number 3, and must come first,"
+        " followed by those of the CAs that have signed it"
+    )
+    cert.write_bytes(b"".join(chain[::-1]))
+    server_context(ServerTls(cert=cert, key=key_file))
+
+
 def test_a_key_of_another_kind(tmp_path: Path) -> None:
     files = self_signed(tmp_path)
     made = AUTHORITY.issue_cert("localhost", key_type=trustme.KeyType.RSA)
@@ -85,11 +103,17 @@ def test_files_without_what_they_should_have(tmp_path: Path) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     files = self_signed(tmp_path)
     nothing = tmp_path / "nothing"
-    assert server_fails(ServerTls(cert=nothing)) == f"cannot use {nothing}: no such file or directory"
-    complaint = server_fails(ServerTls(cert=files.cert, key=nothing))
-    assert complaint.endswith(f"{nothing}: no such file or directory")
-    assert "no such file" in server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing))
-    assert client_fails(ClientTls(ca=nothing)) == f"cannot use {nothing}: no such file or directory"
+    missing = f"{nothing}: no such file or directory; "
+    complaint = server_fails(ServerTls(cert=nothing))
+    assert complaint.startswith(f"cannot use {missing}`muxpy keygen DIR` makes a certificate and its key")
+    assert f"{missing}`muxpy keygen DIR` makes" in server_fails(ServerTls(cert=files.cert, key=nothing))
+    key = tmp_path / "new" / "key.pem"
+    assert f"; `muxpy keygen {key.parent}` makes it" in server_fails(ServerTls(cert=files.cert, key=key))
+    for complaint in (
+        server_fails(ServerTls(cert=files.cert, key=files.key, client_ca=nothing)),
+        client_fails(ClientTls(ca=nothing)),
+    ):
+        assert complaint.startswith(f"cannot use {missing}it is a CA's certificate, or the cert.pem that")
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"])

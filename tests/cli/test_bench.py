@@ -24,6 +24,7 @@ from muxpy_cli.bench._pattern import Pattern, WrongData
 from muxpy_cli.bench._plan import MAX_STEP
 from muxpy_cli.bench._request import unpack_span
 from muxpy_cli.commands._bench import bench_command, measure
+from muxpy_cli.relay import serve_streams
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, Refused, pack, receive_message
@@ -60,7 +61,7 @@ async def bench_pair(
             session_pair(kind, client_extensions=(), server_extensions=()) as (client, server),
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(server.serve_streams, serve)
+            nursery.start_soon(serve_streams, server, serve)
             yield client
             nursery.cancel_scope.cancel()
 

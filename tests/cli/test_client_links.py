@@ -254,3 +254,21 @@ async def test_what_nobody_has_thought_of_ends_one_connection_and_not_the_progra
                 client.socket.close()
             local.close()
     assert capsys.readouterr().out.count("internal error: OSError(28") == 2
+
+
+async def test_a_datagram_without_a_session_is_lost_for_that_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with trio.fail_after(LIMIT):
+        links = links_with(options=replace(OPTIONS, connect_wait=0.01))
+        local = LocalForward(parse_local("0:localhost:80/udp"), links, Console())
+        await local.bind()
+        async with trio.open_nursery() as relays:
+            relays.start_soon(local.serve, relays)
+            port = int(local.bound.removesuffix("/udp").rpartition(":")[2])
+            with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
+                await client.sendto(b"anybody?", ("127.0.0.1", port))
+            while not local.account.failed:  # noqa: ASYNC110 - a figure has no event
+                await trio.sleep(0.01)
+            local.close()
+    output = capsys.readouterr().out
+    assert output.endswith("connection to localhost:80: no session with localhost:1 within 0.01 seconds\n")
+    assert "internal error" not in output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -11,6 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import muxpy
 from muxpy_cli._errors import Unreachable
 from muxpy_cli._options import ConnectOptions
+from muxpy_cli.client import _session
+from muxpy_cli.client._progress import PATIENCE, telling_progress
 from muxpy_cli.client._session import Credentials, open_session
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Purpose, pack, receive_message
@@ -66,6 +68,7 @@ async def test_a_server_that_does_not_answer_may_answer_later(
     serve: Callable[[trio.SocketStream], Awaitable[None]], text: str, mock_clock: MockClock
 ) -> None:
     accepted, ended = trio.Event(), trio.Event()
+    told: list[str] = []
 
     async def handle(stream: trio.SocketStream) -> None:
         accepted.set()
@@ -74,7 +77,7 @@ async def test_a_server_that_does_not_answer_may_answer_later(
     async def connect(port: int) -> None:
         options = ConnectOptions(address=Address("127.0.0.1", port))
         with pytest.raises(Unreachable, match=f"does not answer: {text}.*--tls"):
-            async with open_session(options, Credentials(options)):
+            async with open_session(options, Credentials(options), tell=told.append):
                 pass
         ended.set()
 
@@ -84,3 +87,53 @@ async def test_a_server_that_does_not_answer_may_answer_later(
         while not ended.is_set():
             await wait_all_tasks_blocked(0.01)
             mock_clock.jump(1)
+    assert len(told) == 1  # and long before it fails
+    assert told[0].startswith(f"connected to 127.0.0.1:{server.port}; waiting for its first answer")
+    assert "--tls" in told[0]
+
+
+async def never(*_: object) -> Any:  # noqa: ANN401 - it returns nothing
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        ("resolve", "still looking up the name of there.example:4242"),
+        ("connect_first", "still trying to connect to there.example:4242: nothing has answered at 192.0.2.1"),
+    ],
+)
+async def test_whoever_waits_is_told_what_for_before_it_has_failed(
+    step: str, text: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def found(_: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr(_session, "resolve", found)
+    monkeypatch.setattr(_session, step, never)
+    told: list[tuple[float, str]] = []
+    options = ConnectOptions(address=Address("there.example", 4242), insecure=True)
+    begun = trio.current_time()
+    with pytest.raises(Unreachable, match="no answer within 10 seconds"):
+        async with open_session(
+            options, Credentials(options), tell=lambda line: told.append((trio.current_time() - begun, line))
+        ):
+            pass
+    assert told == [(PATIENCE, text)]
+
+
+async def test_an_attempt_that_is_over_soon_tells_nothing(autojump_clock: MockClock) -> None:
+    told: list[str] = []
+    cause = ValueError("a cause")
+
+    async def attempt() -> None:
+        async with telling_progress(told.append) as progress:
+            progress.step("waiting")
+            progress.done()
+            await trio.sleep(10 * PATIENCE)
+            raise KeyError from cause
+
+    with pytest.raises(KeyError) as caught:
+        await attempt()
+    assert (caught.value.__cause__, told) == (cause, [])

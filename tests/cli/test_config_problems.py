@@ -47,6 +47,11 @@ def _problems(tmp_path: Path, text: str) -> list[str]:
         ),
         (f"{CONNECT}tls = {{ x.y = 2 }}\n", "3:9: connect.tls.x: unknown key; known here: ca, name, fingerprint, cert"),
         ("[connect]\ndrain = 1\n", '1:2: connect: server is missing; for example server = "example.org:4242"'),
+        ("[connect]\nserver = 'root@h:1'\n", '2:10: connect.server: "root@h:1": an address has no user name or passw'),
+        ("[connect]\nserver = 'http://h:1'\n", '2:10: connect.server: "http://h:1": it is a URL: leave http:// out'),
+        ("[connect]\nserver = 'a..b:1'\n", """2:10: connect.server: "a..b:1": 'a..b' has a dot too many"""),
+        ("[connect]\nserver = 'h:0'\n", '2:10: connect.server: "h:0": the port must lie between 1 and 65535, it is 0'),
+        ("[connect]\nserver = '[::g]:1'\n", '2:10: connect.server: "[::g]:1": [::g] is not an IPv6 address'),
         ("[connect]\nserver = 4242\n", "2:10: connect.server: it must be text in quotes, not 4242; for example"),
         ('[connect]\nserver = "host"\n', '2:10: connect.server: "host": it takes HOST:PORT; for example'),
         (f"{CONNECT}sessions = true\n", "3:12: connect.sessions: it must be a whole number, not true; for example 2"),
@@ -65,7 +70,8 @@ def _problems(tmp_path: Path, text: str) -> list[str]:
         (f"{CONNECT}output.metrics = 'x:y'\n", '3:18: connect.output.metrics: "x:y": the port must be a number'),
         (f"{CONNECT}output.control = ''\n", '3:18: connect.output.control: "": that is no path'),
         (f"{CONNECT}tls.fingerprint = 'ab'\n", '3:19: connect.tls.fingerprint: "ab": the fingerprint has 1 byte'),
-        (f"{CONNECT}tls.name = ''\n", '3:12: connect.tls.name: "": it must not be empty; leave it out'),
+        (f"{CONNECT}tls.name = ''\n", '3:12: connect.tls.name: "": the host is missing; for example example.org'),
+        (f"{CONNECT}tls.name = 'a..b'\n", """3:12: connect.tls.name: "a..b": 'a..b' has a dot too many: one stands"""),
         (f"{CONNECT}tls.ca = '.'\n", '3:10: connect.tls.ca: ".": that is a folder, and it must be a file'),
         (f"{CONNECT}tls.ca = 'ca.pem'\n", '3:10: connect.tls.ca: "ca.pem": cannot read it: no such file or directory'),
         (
@@ -82,6 +88,11 @@ def _problems(tmp_path: Path, text: str) -> list[str]:
         (f"{CONNECT}[users.a]\n", "3:2: users: users belong in the file of the listening end, with [listen]"),
         (f"{CONNECT}{FORWARD}b = 3\n", "5:5: forwards.b: it must be text in quotes or a table, not 3; for example"),
         (f"{CONNECT}{FORWARD}b = '-X 1'\n", '5:5: forwards.b: "-X 1": it must be one of -L ..., -R ..., -D'),
+        (f"{CONNECT}{FORWARD}b = '-R 1:a b:1'\n", """5:5: forwards.b: "-R 1:a b:1": 'a b' is no host name; for"""),
+        (
+            f"{CONNECT}[forwards.b]\ntype='local'\nlisten='1'\ntarget='10.0.0.256:1'\n",
+            '6:8: forwards.b.target: "10.0.0.256:1": 10.0.0.256 is not an IPv4 address',
+        ),
         (f"{CONNECT}{FORWARD}b = '-D x'\n", '5:5: forwards.b: "-D x": the port must be a number'),
         (f"{CONNECT}{FORWARD}b = '-L *:8080:h:1'\n", "5:5: forwards.b: *:8080 is bound by forwards.web, too (line 4)"),
         (

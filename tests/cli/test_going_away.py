@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +16,7 @@ import trio.testing
 import muxpy
 from muxpy_cli._errors import Failure, Unreachable
 from muxpy_cli._options import ConnectOptions
-from muxpy_cli.client import _links
+from muxpy_cli.client import _links, _retrying
 from muxpy_cli.client._links import Links, NoSession
 from muxpy_cli.client._remote import RemoteForward
 from muxpy_cli.relay import serve_streams
@@ -40,6 +42,8 @@ class Listening:
         self.asked: list[float] = []
         """When somebody wanted a session."""
         self.gone = False
+        self.patience = 0.0
+        """Seconds that an attempt takes while it is gone."""
         self.on_session: Callable[[muxpy.Session], Awaitable[object]] = self.echo
 
     @asynccontextmanager
@@ -48,6 +52,7 @@ class Listening:
         self.asked.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.gone:
+            await trio.sleep(self.patience)
             raise Unreachable("cannot connect: connection refused")
         config = muxpy.SessionConfig(drain_timeout=DRAIN, first_frame_timeout=None)
         near, far = trio.testing.memory_stream_pair()
@@ -155,10 +160,10 @@ async def test_connections_wait_for_the_next_server_while_the_old_one_drains(
         await trio.sleep(20)
         waits = [time - begun for time in listening.asked[1:]]
         assert waits[0] == 0  # then after 0.5 s, doubling, each less by up to a half; a second at most while they wait
-        assert all(later - earlier <= _links.SOON + 0.01 for earlier, later in pairwise(waits))
+        assert all(later - earlier <= _retrying.SOON + 0.01 for earlier, later in pairwise(waits))
         assert (len(waits) >= 20, came) == (True, [])
         listening.gone = False
-        await trio.sleep(_links.SOON + 0.01)
+        await trio.sleep(_retrying.SOON + 0.01)
         assert len(came) == 5
         for stream in (*came, old):
             await finish(stream)
@@ -272,12 +277,14 @@ class Places:
             self._open.discard(control)
 
     async def give_up(self) -> None:
-        """The first place."""
+        """The first place, without a word."""
         self._open.discard(self.controls[0])
         await self.controls[0].send_eof()
 
 
-@pytest.mark.parametrize("how", ["it gives up the place", "it keeps the place", "the session is cut"])
+@pytest.mark.parametrize(
+    "how", ["it gives up the place", "it says so later", "it keeps the place", "the session is cut"]
+)
 async def test_a_remote_forward_is_bound_again_over_the_next_session(
     how: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,6 +304,12 @@ async def test_a_remote_forward_is_bound_again_over_the_next_session(
             case "it gives up the place":
                 listening.sessions[0].go_away(final=False)
                 await places.give_up()
+            case "it says so later":
+                await places.give_up()
+                await trio.sleep(1)
+                assert (remote.bound, remote.describe().state) == (False, "waiting")
+                listening.sessions[0].go_away(final=False)
+                begun = trio.current_time()
             case "it keeps the place":
                 listening.sessions[0].go_away(final=False)
             case _:
@@ -312,3 +325,157 @@ async def test_a_remote_forward_is_bound_again_over_the_next_session(
         assert not remote.failed_for_good
         nursery.cancel_scope.cancel()
     assert "no longer forwards" not in "".join(capsys.readouterr())
+
+
+class Refusing:
+    """A listening end that refuses every place."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    async def serve(self, session: muxpy.Session) -> None:
+        await serve_streams(session, self._refuse)
+
+    async def _refuse(self, control: muxpy.Stream) -> None:
+        await receive_message(control)
+        self.asked.append(trio.current_time())
+        await control.send_all(pack(Refused("in use", "somebody else has it").message()))
+        await control.send_eof()
+
+
+async def test_a_remote_forward_that_was_refused_waits_while_there_is_no_session_and_is_asked_for_at_the_next(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    listening, refusing = Listening(), Refusing()
+    listening.on_session = refusing.serve
+    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), Console(), nothing_comes)
+    remote = RemoteForward(parse_remote("1:localhost:80"), links, Console(), "there")
+    remote.first_time.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run, links.links[0])
+        nursery.start_soon(remote.run)
+        await trio.sleep(70)  # 1, 2, 4, 8, 16, 30 s: the next one is far away
+        assert (remote.describe().state, len(refusing.asked)) == ("failed", 7)
+        listening.gone = True
+        listening.sessions[0].kill()
+        await trio.sleep(1)
+        assert (remote.describe().state, remote.describe().error) == ("waiting", None)
+        listening.gone = False
+        await links.session()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (remote.describe().state, len(refusing.asked)) == ("failed", 8)
+        nursery.cancel_scope.cancel()
+
+
+class Log(Console):
+    """What was said when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[float, str]] = []
+
+    def complain(self, text: str, /, level: str = "warning", **fields: object) -> None:
+        self.lines.append((trio.current_time(), f"{fields['event']}: {text}"))
+
+    def event(self, text: str, /, style: str = "", **fields: object) -> None:
+        self.lines.append((trio.current_time(), f"{fields['event']}: {text}"))
+
+
+@dataclass
+class Outage:
+    """A client whose server goes away, and what it does."""
+
+    links: Links
+    listening: Listening
+    log: Log
+
+    async def connection(self, after: float) -> None:
+        """Somebody who comes so many seconds later, and gives up when the client does."""
+        await trio.sleep(after)
+        with suppress(NoSession):
+            await self.links.open_stream(Purpose.CONNECT)
+
+    def promised(self) -> list[tuple[float, float]]:
+        """For each delay that was told, when, and how long it was."""
+        found = [(when, re.search(r"trying again in ([\d.]+) s", line)) for when, line in self.log.lines]
+        return [(when, float(match[1])) for when, match in found if match is not None]
+
+
+@asynccontextmanager
+async def outage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outage]:
+    listening, log = Listening(), Log()
+    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), log, nothing_comes)
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(links.run, links.links[0])
+            await links.session()
+            await trio.sleep(_links.STABLE)
+            listening.gone = True
+            listening.sessions[0].kill()
+            yield Outage(links, listening, log)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("down", [3, 11, 29, 61])
+@pytest.mark.parametrize(
+    "clients", [[0.0, 0.0], [0.0, 1.0, 7.0], [2.5], [20.0, 20.5, 21.0], [float(n) for n in range(60)]]
+)
+async def test_a_client_whose_forwards_are_used_is_back_soon_after_its_server(
+    clients: list[float], down: float, monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    async with outage(monkeypatch) as end, trio.open_nursery() as nursery:
+        for after in clients:
+            nursery.start_soon(end.connection, after)
+        await trio.sleep(down)
+        end.listening.gone = False
+        used = any(after <= down + 1 and down - after < 30 for after in clients)
+        with trio.fail_after(2 if used else _retrying.MAX_DELAY):
+            await end.links.session()
+        nursery.cancel_scope.cancel()
+
+
+async def test_connections_that_wait_do_not_lengthen_the_backoff(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    async with outage(monkeypatch) as end, trio.open_nursery() as nursery:
+        for after in range(40):
+            nursery.start_soon(end.connection, after)
+        await trio.sleep(100)
+        assert len(end.listening.asked) > 60
+        # What comes after them is the second delay, and those after it.
+        for number, (_, seconds) in enumerate(end.promised()):
+            assert seconds <= 2**number
+        kinds = [line for _, line in end.log.lines if "every second" in line]
+        assert kinds == [
+            "connect_failed: cannot connect: connection refused; "
+            "trying again every second while connections want the session"
+        ]
+
+
+async def test_delays_that_are_told_are_kept_or_told_to_be_cut_short(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    async with outage(monkeypatch) as end, trio.open_nursery() as nursery:
+        await trio.sleep(60)  # nobody came, and the delays are long
+        nursery.start_soon(end.connection, 0)
+        await trio.sleep(60)
+        early = {when for when, line in end.log.lines if line.startswith("retry_early: trying again now: a connection")}
+        assert len(early) == 1
+        for told, seconds in end.promised():
+            next_one = min((when for when in end.listening.asked if when > told), default=None)
+            assert next_one is None or next_one in early or abs(next_one - told - seconds) < 0.051  # as it is rounded
+
+
+async def test_attempts_that_take_long_and_fail_are_no_sessions_that_lasted(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    async with outage(monkeypatch) as end:
+        end.listening.patience = 2 * _links.STABLE
+        await trio.sleep(200)
+        assert [line.partition(":")[0] for _, line in end.log.lines[1:]] == [
+            "disconnected",
+            *["connect_failed"] * (len(end.log.lines) - 2),
+        ]
+        assert max(seconds for _, seconds in end.promised()) > 8

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import re
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +15,7 @@ import trio
 import trio.testing
 
 from muxpy_cli.net import _accept, allow_all, bind_streams, connect_datagrams
+from muxpy_cli.net._shortage import Shortage
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Refused
 
@@ -120,3 +124,46 @@ async def test_an_address_that_takes_no_datagrams_leaves_no_socket() -> None:
         assert len(os.listdir("/proc/self/fd")) == before
     finally:
         gc.enable()
+
+
+class Exhausted(socket.socket):
+    """A listening socket whose connections cannot be taken."""
+
+    error = errno.EMFILE
+
+    def accept(self) -> tuple[socket.socket, object]:
+        raise OSError(self.error, os.strerror(self.error))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errno.EMFILE, "all file descriptors of this process are used up.*ulimit -n.*LimitNOFILE="),
+        (errno.ENFILE, "all file descriptors of this machine are used up.*fs.file-max"),
+        (errno.ENOBUFS, "no memory left for sockets"),
+    ],
+)
+async def test_connections_that_cannot_be_taken_are_told_once_a_minute_for_all_places(
+    error: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(_accept, "_shortage", Shortage(trio.current_time))
+    waiting = ExitStack()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            bound = await bind_streams(LOOPBACK)
+            listener = Exhausted(fileno=bound.sockets[0].detach())
+            listener.error = error
+            bound.sockets[0] = listener
+            waiting.enter_context(socket.create_connection(("127.0.0.1", bound.port)))
+            nursery.start_soon(serve, bound, trio.CancelScope(), nursery)
+        await trio.sleep(90)
+        nursery.cancel_scope.cancel()
+    waiting.close()
+    assert len(caplog.records) == 2
+    for record in caplog.records:
+        assert record.levelname == "WARNING"
+        assert re.match(f"connections wait until others end: .*{words}", record.getMessage())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,7 +33,9 @@ async def fails(*arguments: str, code: int = 1) -> str:
     """Run what must fail; the one line that says why."""
     with trio.fail_after(LIMIT):
         got, output, errors = await run(*arguments)
-    assert (got, output) == (code, ""), errors
+    # A busy machine may have it say meanwhile what it waits for.
+    lines = [line for line in output.splitlines() if not re.search("waiting for its|still (looking|trying)", line)]
+    assert (got, lines) == (code, []), errors
     assert errors.startswith("muxpy: ")
     assert errors.count("\n") == 1, errors
     return errors
@@ -53,7 +56,10 @@ async def fails(*arguments: str, code: int = 1) -> str:
         (["connect", "localhost:1", "-L", "0:a:1", "-q", "-v"], "contradict"),
         (["listen"], "where to listen?"),
         (["listen", "0", "--client-ca", sys.executable], "--client-ca needs --tls-cert"),
-        (["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""], "--tls-name needs a name"),
+        (
+            ["connect", "localhost:1", "-L", "0:a:1", "--tls", "--tls-name", ""],
+            "--tls-name : the host is missing; for example",
+        ),
         (["demo", "--size", "much"], "not a size"),
         (["demo", "--size", "9" * 330], "too large"),
         (["demo", "--time-limit", "nan"], "must be a number"),
@@ -78,7 +84,10 @@ async def test_help_and_version() -> None:
 async def test_a_refused_connection_is_one_line() -> None:
     with closed_port() as port:
         complaint = await fails("connect", f"localhost:{port}", "-L", "0:localhost:1", "--max-retries", "0")
-    assert complaint == f"muxpy: cannot connect to localhost:{port}: connection refused\n"
+    assert (
+        complaint
+        == f"muxpy: cannot connect to localhost:{port}: connection refused (is `muxpy listen` running there?)\n"
+    )
 
 
 async def test_a_port_in_use_is_one_line() -> None:
@@ -177,7 +186,7 @@ async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
         async with tunnel("-L", "0:localhost:1") as ends:
             assert await ends.listening.end() == 0
             assert "new connections go over a new one" in await ends.connecting.line("is ending the session")
-            assert "connection refused; trying again" in await ends.connecting.line("cannot connect")
+            assert "listen` running there?); trying again" in await ends.connecting.line("cannot connect")
 
 
 async def test_a_second_signal_ends_at_once() -> None:
@@ -427,7 +436,8 @@ async def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
             [COMMAND[0], "-c", script], capture_stdout=True, capture_stderr=True, check=False, env=ENVIRONMENT
         )
     assert done.returncode == 1
-    assert done.stderr.decode() == f"muxpy: the program needs {missing}: install the extra `cli`, muxpy[cli]\n"
+    hint = "install the extra `cli`; in a clone of muxpy: pip install '.[cli]'"
+    assert done.stderr.decode() == f"muxpy: the program needs {missing}: {hint}\n"
 
 
 # ---- a terminal that is closed ----

@@ -114,7 +114,57 @@ def test_a_target_that_is_none(target: bytes, complaint: str) -> None:
     status, text, why = failure(connect(target))
     assert status == 400
     assert complaint in text
-    assert complaint in why
+    assert why.startswith("the client asks for CONNECT")
+    assert "without a proper HOST:PORT" in why
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"CONNECT", b"HEAD"])
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://user:sesame@example.org:8080/private/sesame?token=sesame#sesame", "example.org:8080"),
+        (b"http://user:sesame@se@example.org?sesame", "example.org"),
+        (b"https://[2001:db8::1]:8080/sesame", "[2001:db8::1]:8080"),
+        (b"http:///sesame", ""),
+        (b"user:sesame@example.org", "example.org"),
+        (b"example.org/sesame", "example.org"),
+        (b"example.org:sesame", ""),
+        (b"/private?to=http://user:sesame@example.org/", "x"),
+        (b"/sesame", "x"),
+        (b"//sesame", "x"),
+        (b"*", "x"),
+        (b"http://exa\\mple.org\\@sesame\\", ""),
+    ],
+)
+def test_only_the_client_learns_more_of_its_request_than_method_and_host(
+    target: bytes, host: str, method: bytes
+) -> None:
+    data = method + b" " + target + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Basic sesame\r\n\r\n"
+    _, _, why = failure(data, method.decode())
+    assert "sesame" not in why
+    assert (f" at {host}" in why) if host else (" at " not in why)
+    assert method.decode() in why
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET sesame sesame HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /sesame\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nProxy-Authorization Basic sesame\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: \0sesame'\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n Cookie: sesame\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: sesame\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: sesame\r\n\r\n",
+        b"\x80sesame\r\n\r\n",
+    ],
+)
+def test_a_request_that_is_none_is_quoted_nowhere(head: bytes) -> None:
+    _, _, why = failure(head)
+    assert why.startswith(("not a proper HTTP request: ", "the client asks for GET"))
+    assert "sesame" not in why
+    assert "b'" not in why
+    assert 'b"' not in why
 
 
 @pytest.mark.parametrize(
@@ -138,7 +188,7 @@ def test_other_methods(data: bytes) -> None:
 def test_the_answer_to_head_has_no_body() -> None:
     status, text, why = failure(b"HEAD http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n", "HEAD")
     assert (status, text) == (405, "")
-    assert "HEAD http://example.org/" in why
+    assert why == "the client asks for HEAD at example.org, not for CONNECT"
 
 
 @pytest.mark.parametrize(

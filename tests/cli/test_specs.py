@@ -23,6 +23,7 @@ from muxpy_cli.specs import (
     parse_http_proxy,
     parse_listen,
     parse_local,
+    parse_name,
     parse_remote,
     parse_stdio,
     parse_target,
@@ -87,8 +88,74 @@ def test_wrong_address(text: str) -> None:
     complaint_of(parse_address, text)
 
 
-def test_a_url_is_no_address() -> None:
-    assert "is a URL" in complaint_of(parse_address, "http://example.org:80")
+@pytest.mark.parametrize("text", ["http://example.org:80", "https://example.org", "ssh://root@example.org:22/"])
+def test_a_url_is_no_address(text: str) -> None:
+    scheme = text.partition(":")[0]
+    assert f"it is a URL: leave {scheme}:// out, and all that follows the port" in complaint_of(parse_address, text)
+
+
+LABEL = "a" * 63
+
+
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        ("a..b", "'a..b' has a dot too many"),
+        (".example.org", "has a dot too many"),
+        ("example.org..", "has a dot too many"),
+        (".", "has a dot too many"),
+        (f"a{LABEL}", "a part of more than 63 characters"),
+        (f"www.a{LABEL}.org", "a part of more than 63 characters"),
+        ("ä" * 60, "no host name, not even an international one"),  # more than 63 as xn--...
+        (".".join([LABEL] * 3 + ["a" * 62]), "longer than 253 characters"),
+        ("a b", "'a b' is no host name"),
+        (" example.org", "is no host name"),
+        ("a,b", "'a,b' is no host name, which has letters, digits, hyphens and dots"),
+        ("10.0.0.256", "10.0.0.256 is not an IPv4 address"),
+        ("1.2.3.4.5", "1.2.3.4.5 is not an IPv4 address"),
+        ("[1.2.3.4]", "[1.2.3.4] is not an IPv6 address"),
+        ("[fe80::g]", "[fe80::g] is not an IPv6 address"),
+        ("root@example.org", "no user name or password: leave out what stands before the @"),
+        ("root:secret@example.org", "leave out what stands before the @"),
+    ],
+)
+def test_a_name_that_can_never_be(host: str, complaint: str) -> None:
+    assert complaint in complaint_of(parse_address, f"{host}:4242")
+    assert complaint in complaint_of(parse_stdio, f"{host}:4242")
+    assert complaint in complaint_of(parse_target, f"{host}:4242")
+    assert complaint in complaint_of(parse_local, f"8080:{host}:4242")
+    assert complaint in complaint_of(parse_remote, f"8080:{host}:4242")
+    assert complaint in complaint_of(parse_listen, f"{host}:4242")
+    assert complaint in complaint_of(parse_dynamic, f"{host}:4242")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.org.",
+        f"{LABEL}.org",
+        ".".join([LABEL] * 3 + ["a" * 61]),
+        "bücher.example",
+        "my_host-1",
+        "1.2.3.4",
+        "010.0.0.1",
+        "127.1",
+        "node.1",
+    ],
+)
+def test_a_name_that_may_be(host: str) -> None:
+    assert parse_address(f"{host}:4242") == Address(host, 4242)
+    assert parse_name(host) == host
+
+
+def test_a_name_by_itself() -> None:
+    assert parse_name("::1") == parse_name("[::1]") == "::1"
+    for wrong in ("", "a..b", "*", "example.org:443", "root@example.org"):
+        complaint_of(parse_name, wrong)
+
+
+def test_a_path_may_have_an_at_sign() -> None:
+    assert parse_target("/run/user@host.sock") == UnixPath("/run/user@host.sock")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +329,7 @@ def test_forwards_are_shown_by_name_or_by_their_ends() -> None:
 HOSTS = st.one_of(
     st.ip_addresses(v=4).map(str),
     st.ip_addresses(v=6).map(str),
-    st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?", fullmatch=True),
+    st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9][a-z0-9-]{0,20}){0,3}", fullmatch=True),
 )
 PATHS = st.text(st.characters(exclude_characters=":", categories=["L", "N", "P", "S"]), min_size=1, max_size=20).map(
     lambda name: UnixPath("./" + name.strip("/") + ".sock")

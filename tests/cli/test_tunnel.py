@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -476,3 +477,20 @@ async def test_a_client_that_reads_nothing_does_not_outlive_the_session() -> Non
             ends.listening.process.kill()
             with pytest.raises(trio.BrokenResourceError):
                 await receive_all(client)
+
+
+async def test_a_client_that_gives_up_ends_its_session_in_order_and_a_target_that_is_not_there_is_no_refusal() -> None:
+    with trio.fail_after(LIMIT), closed_port() as nowhere:
+        async with running("listen", "0", "--log-format", "json") as listening:
+            port = await listening.port("listening on")
+            for option, spec, event in (
+                ("-W", f"localhost:{nowhere}", "connection_failed"),
+                ("-R", f"{port}:localhost:1", "refused"),  # which is in use
+            ):
+                code, _, errors = await run("connect", f"localhost:{port}", option, spec)
+                assert code == 1, errors
+                failed = json.loads(await listening.line(f"localhost:{nowhere}" if option == "-W" else "in use"))
+                assert failed["event"] == event
+                assert ("cannot reach" in failed["message"]) == (option == "-W")
+                ended = json.loads(await listening.line("session_closed"))
+                assert ended["message"].endswith("has ended")  # and was not lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -15,7 +16,7 @@ import trio
 
 import muxpy
 from examples import echo, http_over_mux, rpc
-from tests.cli.program import free_port
+from tests.cli.program import closed_port, free_port
 from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
@@ -125,6 +126,38 @@ async def collect(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
 async def test_a_wrong_word_shows_how_to_run_it(name: str) -> None:
     with trio.fail_after(LIMIT):
         assert await run(name, "sing", expect=1) == ""
+
+
+@pytest.mark.parametrize(("name", "part"), [("echo", "client"), ("http_over_mux", "device")])
+async def test_without_a_server_it_ends_with_one_line(name: str, part: str) -> None:
+    with trio.fail_after(LIMIT), closed_port() as port:
+        first = {"echo": "serve", "http_over_mux": "public"}[name]
+        expected = f"all attempts to connect to 127.0.0.1:{port} failed: run it with `{first}` first\n"
+        assert await complaint(name, part, str(port)) == expected
+
+
+@pytest.mark.parametrize(("name", "part"), [("echo", "serve"), ("http_over_mux", "public")])
+async def test_with_the_port_taken_it_ends_with_one_line(name: str, part: str) -> None:
+    with trio.fail_after(LIMIT), socket.create_server(("127.0.0.1", 0)) as taken:
+        line = await complaint(name, part, str(taken.getsockname()[1]))
+    assert line == "cannot listen: Address already in use; another PORT may be free\n"
+
+
+@pytest.mark.parametrize("name", ["echo", "http_over_mux"])
+@pytest.mark.parametrize("port", ["x", "0", "70000"])
+async def test_a_port_that_is_none_is_one_line(name: str, port: str) -> None:
+    with trio.fail_after(LIMIT):
+        line = await complaint(name, "serve", port)
+    assert line == f"{port} is no port: that is a number from 1 to 65535\n"
+
+
+async def complaint(name: str, *args: str) -> str:
+    """What an example that fails says on standard error."""
+    done = await trio.run_process(
+        command(name, *args), env=ENVIRONMENT, capture_stdout=True, capture_stderr=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, b""), done.stderr.decode()
+    return done.stderr.decode()
 
 
 # ---- HTTP over a session ----

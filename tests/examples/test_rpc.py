@@ -214,9 +214,9 @@ async def test_a_cancelled_call_resets_its_stream(autojump_clock: trio.testing.M
         nursery.start_soon(give_up)
         stream = await handler.accept_stream()
         assert await stream.receive_some()
-        with pytest.raises(muxpy.StreamReset) as caught:
-            await stream.receive_some()
-        assert caught.value.code is muxpy.ErrorCode.CANCEL
+        cut = await stream.wait_ended()
+        assert isinstance(cut, muxpy.StreamReset)
+        assert cut.code is muxpy.ErrorCode.CANCEL
 
 
 async def test_leaving_the_block_early_cancels_the_handler(autojump_clock: trio.testing.MockClock) -> None:
@@ -225,6 +225,33 @@ async def test_leaving_the_block_early_cancels_the_handler(autojump_clock: trio.
             assert await anext(results) == 0
         await until_cancelled()
         assert len(made) < 5
+
+
+async def test_leaving_the_block_early_cancels_a_handler_that_is_busy_with_something_else(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with sessions() as (caller, _):
+        start = trio.current_time()
+        async with calling(caller, "sleep", seconds=100):
+            await trio.sleep(1)
+        await until_cancelled()
+        assert trio.current_time() - start == pytest.approx(1, abs=0.1)
+
+
+async def test_a_call_that_came_to_its_end_resets_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """Here the test is the handler."""
+    async with sessions() as (handler, caller), trio.open_nursery() as nursery:
+
+        async def call_it() -> None:
+            async with calling(caller, "anything") as results:
+                assert [result async for result in results] == [1]
+
+        nursery.start_soon(call_it)
+        stream = await handler.accept_stream()
+        assert await stream.receive_some()
+        await stream.send_all(b'{"result": 1}\n')
+        await stream.send_eof()
+        assert await stream.wait_ended() is None
 
 
 async def test_an_exception_of_the_caller_cancels_the_handler(autojump_clock: trio.testing.MockClock) -> None:
@@ -248,6 +275,7 @@ async def test_the_end_of_the_session_ends_calls_and_handlers(autojump_clock: tr
         caller.kill()
         with pytest.raises(muxpy.SessionClosed):
             await call(caller, "add", a=2, b=3)
+        await until_cancelled()
 
 
 async def test_a_hundred_calls_at_once_wait_for_nobody(autojump_clock: trio.testing.MockClock) -> None:

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import muxpy
+from muxpy._group import turns_of
 from muxpy._poller import Poller, has_poller
 
 from .pairs import stream_pair
@@ -58,7 +59,7 @@ async def nothing_left() -> AsyncIterator[None]:
     """What the block takes of tasks and descriptors it gives back."""
     if has_poller:
         Poller.current()  # its task and its epoll are the run's
-    await muxpy.SessionGroup().turn()  # so is this one's task
+    await turns_of(muxpy.SessionGroup()).turn()  # so is this one's task
     before = held()
     yield
     await until(lambda: no_more_than(before))

@@ -58,6 +58,14 @@ def _go_path() -> Path | None:
     return None
 
 
+def go_package() -> Path:
+    """The folder of the reference package. Raises GoPeerError if it is not installed."""
+    workspace = _go_path()
+    if workspace is None:
+        raise GoPeerError(why_missing() or "the Go package is not there")
+    return workspace / MUXADO
+
+
 def why_missing() -> str | None:
     """Say what must be installed before the Go peer can be built; None if nothing is missing."""
     missing = [

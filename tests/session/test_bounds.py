@@ -75,7 +75,6 @@ async def test_opening_and_resetting_runs_no_more_handlers_than_streams_are_allo
             await refused(peer, 100 - LIMIT)
             await workers.finish()  # their places are free again
             assert workers.running == 0
-        session.kill()
         nursery.cancel_scope.cancel()
 
 
@@ -96,7 +95,6 @@ async def test_streams_that_waited_hold_their_places_once_they_are_served(autoju
         await peer.send(encode_syn(25))
         await wait_all_tasks_blocked()
         assert workers.started == LIMIT + 1
-        session.kill()
         nursery.cancel_scope.cancel()
 
 
@@ -123,7 +121,6 @@ async def test_a_stream_that_ended_with_unread_data_holds_its_place_while_it_is_
         await peer.send(encode_syn(63))
         await wait_all_tasks_blocked()
         assert len(held) == LIMIT + 1
-        session.kill()
         nursery.cancel_scope.cancel()
 
 
@@ -143,7 +140,6 @@ async def test_a_handler_that_fails_gives_its_place_back(autojump_clock: Clock) 
             await peer.send(encode_syn(stream_id), encode_rst(stream_id, 7))
             await wait_all_tasks_blocked()
             assert handled == count
-        session.kill()
         nursery.cancel_scope.cancel()
 
 

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -583,3 +584,31 @@ async def test_what_a_read_brings_for_a_stream_is_copied_once(
                 assert part is chunk
                 received += part
             assert received == data
+
+
+class Spawned(trio.abc.Instrument):
+    """Counts the tasks that are started."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize("cancel_handlers", [False, True])
+@bounded()
+async def test_a_stream_that_is_served_costs_one_task_also_if_its_handler_is_cancelled(
+    cancel_handlers: bool, mock_clock: Clock
+) -> None:
+    async with quiet() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(server.serve_streams, answer, cancel_handlers=cancel_handlers))
+        await wait_all_tasks_blocked()
+        spawned = Spawned()
+        trio.lowlevel.add_instrument(spawned)
+        streams = [await client.open_stream() for _ in range(100)]
+        for stream in streams:
+            await ask(stream, 2)
+        trio.lowlevel.remove_instrument(spawned)
+        assert spawned.count == 100
+        nursery.cancel_scope.cancel()

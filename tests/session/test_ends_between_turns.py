@@ -10,6 +10,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import _io, _lifecycle
+from muxpy._group import turns_of
 from muxpy._transport import StreamTransport
 from tests.frame import wire
 from tests.helpers.load import until
@@ -65,10 +66,10 @@ async def test_a_first_frame_in_the_last_moment_takes_nothing_of_what_came_with_
 @bounded()
 async def test_who_is_cancelled_before_its_turn_has_what_came_in_the_next_one() -> None:
     """Over a transport that has the bytes before it has the turn."""
-    group = muxpy.SessionGroup()
+    group = turns_of(muxpy.SessionGroup())
     near, far = memory_stream_pair()
     transport = StreamTransport(near)
-    transport.group = group
+    transport.turns = group
 
     async def take_turns() -> None:
         while True:

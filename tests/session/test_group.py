@@ -14,7 +14,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import _io
-from muxpy._group import FEW_ENDINGS
+from muxpy._group import FEW_ENDINGS, turns_of
 from muxpy.frame import encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
@@ -93,7 +93,7 @@ async def test_a_lone_session_and_one_of_another_group_need_not_wait() -> None:
 
 @bounded()
 async def test_who_is_cancelled_while_waiting_for_a_turn_takes_none() -> None:
-    group = muxpy.SessionGroup()
+    group = turns_of(muxpy.SessionGroup())
     came: list[int] = []
     order: list[int] = []
     scopes = [trio.CancelScope() for _ in range(10)]
@@ -118,11 +118,11 @@ async def test_who_is_cancelled_while_waiting_for_a_turn_takes_none() -> None:
 @bounded()
 async def test_a_group_that_nobody_has_any_more_is_freed() -> None:
     group = muxpy.SessionGroup()
-    await group.turn()
-    living = weakref.ref(group)
+    await turns_of(group).turn()
+    living = weakref.ref(group), weakref.ref(turns_of(group))
     del group
     await wait_all_tasks_blocked()
-    assert living() is None
+    assert [one() for one in living] == [None, None]
 
 
 @bounded()

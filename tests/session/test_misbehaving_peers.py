@@ -101,7 +101,7 @@ async def test_a_peer_that_says_goaway_and_ends(autojump_clock: Clock) -> None:
             await wait_all_tasks_blocked()
             await peer.stream.send_eof()
         end = waiters.check("")
-        assert end == muxpy.SessionEnd(0, None, 0, b"bye")
+        assert end == muxpy.SessionEnd(0, None, 0, b"bye", by_peer=True)
 
 
 @bounded()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+import tomllib
 import types
+from pathlib import Path
 
 import pytest
 import trio
@@ -47,6 +51,30 @@ def test_exported_names() -> None:
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
     assert public == NAMES
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert muxpy.__version__ == project["version"]
+
+
+def test_the_module_is_the_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "muxpy", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"muxpy {muxpy.__version__}\n"
+
+
+@pytest.mark.parametrize("missing", ["click", "muxpy_cli"])
+def test_without_the_program_the_module_says_how_to_install_it(missing: str) -> None:
+    code = (
+        "import importlib.util, runpy; find = importlib.util.find_spec;"
+        f"importlib.util.find_spec = lambda name: None if name == {missing!r} else find(name);"
+        "runpy.run_module('muxpy', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "muxpy: the program needs the extra `cli`: pip install 'muxpy-trio[cli]', or '.[cli]' in a clone\n"
+    )
 
 
 def test_the_constants_of_the_protocol() -> None:
@@ -150,8 +178,8 @@ def test_settings_of_a_wrong_type_are_named(name: str, wrong: object, words: str
 
 
 def test_texts_of_ends() -> None:
-    assert str(muxpy.SessionEnd(0, None, None, b"")) == "it was closed"
-    assert str(muxpy.SessionEnd(7, None, None, b"")) == "it was killed by this side"
+    assert str(muxpy.SessionEnd(0, None, None, b"")) == "this side closed it"
+    assert str(muxpy.SessionEnd(0, None, 0, b"", by_peer=True)) == "the peer closed it"
     assert str(muxpy.SessionEnd(99, None, None, b"")) == "it ended with error 99"
     assert str(muxpy.SessionEnd(2, OSError("cable cut"), None, b"")) == "cable cut"
     closed = muxpy.SessionClosed(muxpy.SessionEnd(2, OSError("cable cut"), None, b""))

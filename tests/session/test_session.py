@@ -636,11 +636,25 @@ async def test_a_listener_raises_like_accept_stream(autojump_clock: Clock) -> No
 
 
 @bounded()
+async def test_go_away_tells_whether_it_was_said(autojump_clock: Clock) -> None:
+    async with session_pair() as (client, server):
+        assert client.go_away(final=False)
+        assert not client.go_away(final=False)
+        assert client.go_away()
+        assert not client.go_away()
+        assert not client.go_away(final=False)
+        await client.aclose()
+        await server.wait()
+        assert not server.go_away()
+        assert server.end is not None
+
+
+@bounded()
 async def test_after_go_away_the_peer_opens_no_more(autojump_clock: Clock) -> None:
     async with session_pair() as (client, server):
         near, far = await stream_pair(client, server)
-        server.go_away(muxpy.ErrorCode.NO_ERROR, b"maintenance")
-        server.go_away(muxpy.ErrorCode.INTERNAL_ERROR, b"only the first counts")
+        assert server.go_away(muxpy.ErrorCode.NO_ERROR, b"maintenance")
+        assert not server.go_away(muxpy.ErrorCode.INTERNAL_ERROR, b"only the first counts")
         await wait_all_tasks_blocked()
         with pytest.raises(muxpy.SessionGoingAway) as caught:
             await client.open_stream()
@@ -655,7 +669,7 @@ async def test_after_go_away_the_peer_opens_no_more(autojump_clock: Clock) -> No
         await far.aclose()
         await server.aclose()
         end = await client.wait()
-        assert end == muxpy.SessionEnd(0, None, 0, b"maintenance")
+        assert end == muxpy.SessionEnd(0, None, 0, b"maintenance", by_peer=True)
 
 
 @bounded()
@@ -1083,11 +1097,13 @@ async def test_statistics_count_what_passes(autojump_clock: Clock) -> None:
         near.reset()
 
 
+@pytest.mark.parametrize("kind", ["tcp", "tls", "ssl_stream_tcp"])
 @bounded()
-async def test_addresses_are_those_of_the_transport() -> None:
-    async with session_pair("tcp") as (client, server):
+async def test_addresses_are_those_of_the_transport(kind: str) -> None:
+    async with session_pair(kind) as (client, server):
         assert client.local_address == server.remote_address
         assert client.remote_address == server.local_address
+        assert isinstance(client.remote_address, tuple)
         assert client.remote_address[0] == "127.0.0.1"
         near, far = await stream_pair(client, server)
         assert near.local_address == far.remote_address == client.local_address

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import encode_goaway, encode_rst
+from muxpy.frame import encode_goaway, encode_rst, encode_syn
 from tests.helpers.pairs import session_pair
 from tests.helpers.raw_peer import raw_session
 from tests.helpers.tasks import bounded
@@ -69,8 +70,8 @@ async def fall_silent(_: muxpy.Session, __: RawPeer) -> None:
 @pytest.mark.parametrize(
     ("ending", "why"),
     [
-        (close, "it was closed"),
-        (kill, "it was killed by this side"),
+        (close, "this side closed it"),
+        (kill, "this side killed it"),
         (kill_for, r"no\nuse"),
         (vanish, "the peer closed the connection without saying GOAWAY"),
         (break_a_rule, "PROTOCOL_ERROR: STREAM_RST for stream 99, which was never opened"),
@@ -90,6 +91,50 @@ async def test_the_log_says_in_one_line_why_a_session_ended(
     assert ended.startswith(f"{session!r}: ")
     assert why in ended
     assert ended.isprintable()
+
+
+@bounded()
+async def test_a_stream_that_was_forgotten_is_named(
+    lines: Callable[[], list[str]], autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with raw_session() as (session, peer):
+        await session.open_stream(priority=7, stream_type=42)
+        (await session.open_stream()).reset()
+        async with await session.open_stream():
+            pass  # the peer has not ended it, but nobody here wants anything of it
+        await peer.send(encode_syn(2))
+        await wait_all_tasks_blocked()
+    _, waits, gives_up, _ = lines()
+    left = "stream 3 (type 42, priority 7, opened by this side)"
+    assert waits == f"{session!r}: closing, waits up to 5 s for {left}"
+    assert gives_up == f"{session!r}: closed after 5 s without the end of {left}"
+    assert [record.levelno for record in caplog.records if left in record.getMessage()] == [
+        logging.INFO,
+        logging.WARNING,
+    ]
+
+
+@bounded()
+async def test_of_many_forgotten_streams_some_are_named(
+    lines: Callable[[], list[str]], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with raw_session(client=False) as (session, peer):
+        await peer.send(*(encode_syn(stream_id, 1, 2) for stream_id in range(3, 23, 2)))
+        accepted = [await session.accept_stream() for _ in range(10)]
+        accepted[0].reset()
+        await session.aclose()
+    waits = lines()[1]
+    assert "waits up to 5 s for stream 5 (type 2, priority 1, opened by the peer), stream 7 (" in waits
+    assert waits.endswith("stream 19 (type 2, priority 1, opened by the peer), and 1 more")
+
+
+@bounded()
+async def test_a_close_that_waits_for_nothing_says_nothing_of_it(
+    lines: Callable[[], list[str]], autojump_clock: trio.testing.MockClock
+) -> None:
+    async with raw_session() as (session, _):
+        (await session.open_stream()).reset()
+    assert len(lines()) == 2
 
 
 @bounded()

@@ -126,7 +126,8 @@ async def test_both_ends_see_the_same_frames_between_a_begin_and_an_end(kind: st
     for seen, role in ((here, "client"), (there, "server")):
         begin, *_, end = seen
         assert (begin.event, begin.role, begin.tls) == ("begin", role, "TLSv1.3" if kind == "tls" else None)
-        assert (end.event, end.code, end.text) == ("end", "NO_ERROR", "it was closed")
+        who = "this side" if role == "client" else "the peer"
+        assert (end.event, end.code, end.text) == ("end", "NO_ERROR", f"{who} closed it")
         assert {event.session for event in seen} == {begin.session}
         assert [event.time for event in seen] == sorted(event.time for event in seen)
         assert all(event.event == "frame" for event in seen[1:-1])

@@ -19,6 +19,7 @@ from ._checks import (
     check_target_path,
 )
 from ._keys import default_names, make_keys
+from ._makers import makes_authority, makes_certificate, makes_token, makes_users
 from ._model import Grants, Limits, User
 from ._own import is_own
 from ._rules import (
@@ -81,6 +82,10 @@ __all__ = [
     "list_users",
     "listen_warnings",
     "make_keys",
+    "makes_authority",
+    "makes_certificate",
+    "makes_token",
+    "makes_users",
     "name_problem",
     "negotiated",
     "network_of",

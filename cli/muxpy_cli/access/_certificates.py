@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -23,12 +24,15 @@ __all__ = [
     "check_fingerprint",
     "fingerprint_of",
     "format_fingerprint",
+    "place_of_key",
 ]
 
 WARN_BEFORE: Final = timedelta(days=14)
 """Time for a person to react. Programs that renew certificates do so a third of their life before the end, so those
 of a few days are only worth a word in the last third."""
 
+
+_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 
 Peer: TypeAlias = "ssl.SSLObject | ssl.SSLSocket | trio.SSLStream[Any]"
 
@@ -106,3 +110,18 @@ def _first_certificate(path: Path) -> Certificate:
         raise Failure(f"cannot read {path}: {describe(error)}") from error
     except ValueError:
         raise Failure(f"cannot use {path}: no certificate in PEM format in it") from None
+
+
+def place_of_key(certificates: Path, key: Path) -> int | None:
+    """Which certificate of a PEM file a private key belongs to, counted from 0; None if to none, or who knows."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        block = _PRIVATE_KEY.search(key.read_bytes())
+        public = load_pem_private_key(block[0], None).public_key() if block is not None else None
+        found = [one.public_key() for one in x509.load_pem_x509_certificates(certificates.read_bytes())]
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # a key with a passphrase is a TypeError
+        return None
+    return next((place for place, one in enumerate(found) if one == public), None)

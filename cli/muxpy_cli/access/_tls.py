@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
+from ._certificates import place_of_key
+from ._makers import makes_authority, makes_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,12 +93,18 @@ def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # costs the answering side much more than the asking one
     context.set_alpn_protocols([ALPN])
+    # Python 3.13 has made both its defaults. Strictness refuses private CAs that lack an extension which RFC 5280 wants
+    # of them, and that OpenSSL and all other programs take. A partial chain may end in any certificate of the file: who
+    # names an intermediate CA trusts that one, and need not trust its root.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
 def _bad_ca(ca: Path | None, error: OSError) -> Failure:
     if isinstance(error, ssl.SSLError) and error.reason in (None, "NO_CERTIFICATE_OR_CRL_FOUND"):
         return Failure(f"cannot use {ca}: no certificate in PEM format in it", 2)
-    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}", 2)
+    hint = f"; {makes_authority(ca)}" if ca is not None and isinstance(error, FileNotFoundError) else ""
+    return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}{hint}", 2)
 
 
 def _load_chain(context: ssl.SSLContext, cert: Path, key: Path | None, option: str) -> None:
@@ -119,8 +127,18 @@ def _chain_reason(cert: Path, key: Path | None, option: str, error: OSError) -> 
     if "PRIVATE KEY-----" not in _text(key or cert):
         return f"no private key in {key}" if key else f"no private key in it: give {option}"
     if error.reason in _MISMATCH:
-        return "the key does not belong to the certificate"
+        return _mismatch(cert, key or cert)
     return _reason(error)
+
+
+def _mismatch(cert: Path, key: Path) -> str:
+    place = place_of_key(cert, key)
+    if not place:  # OpenSSL has compared it with the first
+        return "the key does not belong to the certificate"
+    return (
+        f"the certificates in {cert} are in the wrong order: that of the key is number {place + 1}, and must come"
+        " first, followed by those of the CAs that have signed it"
+    )
 
 
 def _unreadable(cert: Path, key: Path | None) -> str | None:
@@ -129,7 +147,8 @@ def _unreadable(cert: Path, key: Path | None) -> str | None:
         try:
             file.open("rb").close()
         except OSError as error:
-            return f"{file}: {_reason(error)}" if key else _reason(error)
+            hint = f"; {makes_certificate(file)}" if isinstance(error, FileNotFoundError) else ""
+            return (f"{file}: {_reason(error)}" if key else _reason(error)) + hint
     return None
 
 

@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure, describe
+from ._makers import makes_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,8 @@ def _read(path: Path) -> str:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             return file.read(MAX_TOKEN + 2)  # a wrong file may be huge, or endless like /dev/zero
     except OSError as error:
-        raise Failure(f"cannot read the token from {path}: {describe(error)}", 2) from error
+        hint = f"; {makes_token(path)}" if isinstance(error, FileNotFoundError) else ""
+        raise Failure(f"cannot read the token from {path}: {describe(error)}{hint}", 2) from error
 
 
 def _ask(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -21,7 +22,7 @@ from ._local import LocalForward
 from ._remote import RemoteForward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .._options import ConnectOptions
     from .._tracing import Trace
@@ -66,7 +67,7 @@ class Client:
                     else:
                         self._forwards[forward] = self._remote(forward)
                 for link in self.links.links:
-                    self._work.start_soon(self.links.run, link)
+                    self._work.start_soon(self._or_leave, partial(self.links.run, link))
                 self._linked = True
                 # Those that a reload adds from now on, it starts itself.
                 local_ones, remote_ones = self._locals, self._remotes
@@ -78,7 +79,7 @@ class Client:
                 for local in filter(self._is_there, local_ones):
                     self._tell(local)
                 for remote in remote_ones:
-                    self._work.start_soon(self._run_remote, remote)
+                    self._work.start_soon(self._or_leave, partial(self._run_remote, remote))
                     await remote.first_time.wait()
             self._relays.cancel_scope.deadline = trio.current_time() + GRACE
         self._ended.set()
@@ -116,6 +117,14 @@ class Client:
 
     def _remote(self, forward: Forward) -> RemoteForward:
         return RemoteForward(forward, self.links, self._console, str(self._options.address))
+
+    async def _or_leave(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Whatever cannot go on ends all, and the other end is told."""
+        try:
+            await work()
+        except Failure:
+            await self.links.leave()
+            raise
 
     async def _run_remote(self, remote: RemoteForward) -> None:
         await remote.run()
@@ -182,7 +191,7 @@ class Client:
             remote = self._remote(forward)
             remote.first_time.set()  # a failure must not end what goes on beside it
             self._forwards[forward] = remote
-            self._work.start_soon(self._run_remote, remote)
+            self._work.start_soon(self._or_leave, partial(self._run_remote, remote))
             return
         try:
             local = await self._bind(forward)
@@ -202,7 +211,7 @@ class Client:
         count = sum(len(account.open) for account in accounts)
         cut_before = sum(account.cut for account in accounts)
         if count:
-            self._console.event(draining_text(count), event="draining")
+            self._console.event(draining_text(count, self._options.drain), event="draining")
         self.draining = True
         for forward in self._forwards.values():
             forward.close()

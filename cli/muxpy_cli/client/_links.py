@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,10 +17,11 @@ from ..access import negotiated
 from ..entrances import Places
 from ..relay import used_up
 from ..view import SessionState
-from ._session import Credentials, open_session
+from ._retrying import Backoff, Demand, not_allowed_delay, soon
+from ._session import Credentials, leave, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from .._options import ConnectOptions
     from .._tracing import Trace
@@ -29,20 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "Links", "NoSession"]
 
-FIRST_DELAY: Final = 1.0
-"""Seconds within which the first new attempt is made, at a random time: after a restart of the server all its clients
-come back, and this spreads them evenly. Each failure doubles it."""
-MAX_DELAY: Final = 30.0
-"""Seconds between attempts at most: a server that comes back is found within this."""
-SOON: Final = 1.0
-"""Seconds between attempts while a connection waits for a session: whoever is there should not wait half a minute for
-a network that has come back."""
-NOT_ALLOWED_DELAY: Final = 60.0
-"""Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back, but
-only if somebody mends it there."""
 STABLE: Final = 10.0
 """Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
-and drops them would be asked twice a second."""
+and drops them would be asked twice a second. An attempt that takes as long and fails was no session."""
 
 
 class NoSession(Exception):
@@ -67,6 +57,8 @@ class Link:
         self.since: float | None = None
         self.attempts = 0
         self.error: str | None = None
+        self.hurry: str | None = None
+        """What was said when the attempts began that connections wait for."""
         self.received = 0
         """By sessions that have ended."""
         self.sent = 0
@@ -92,7 +84,7 @@ class Link:
         """A session is there."""
         self.session, self.state, self.since = session, "connected", time.time()
         self.used_up = False
-        self.attempts, self.error = 0, None
+        self.attempts, self.error, self.hurry = 0, None, None
 
     def leave(self) -> None:
         """Its session lets its streams finish; the next one takes its place meanwhile."""
@@ -177,9 +169,7 @@ class Links:
         self._serve = serve
         self._trace = trace
         self._changed = trio.lowlevel.ParkingLot()
-        self._asked = trio.lowlevel.ParkingLot()
-        self._wanted = 0  # connections that wait for a session
-        self._reloads = 0
+        self._demand = Demand()
         self.links = [Link(slot) for slot in range(options.sessions)]
         self.flows = Places()
         """For UDP, over all sessions together."""
@@ -192,8 +182,7 @@ class Links:
         """Connect with these from the next time on. Raises Failure."""
         self._credentials = Credentials(options, self._credentials)
         self._options = options
-        self._reloads += 1
-        self._asked.unpark_all()
+        self._demand.reloaded()
 
     @property
     def live(self) -> list[Link]:
@@ -220,7 +209,7 @@ class Links:
                 pass  # it ends just now
         if self.draining:
             raise NoSession(_ENDING)
-        with self._wanting(), trio.move_on_after(self._options.connect_wait):
+        with self._demand.waiting(), trio.move_on_after(self._options.connect_wait):
             return await self.open_stream_some_time(purpose)
         raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
 
@@ -234,16 +223,6 @@ class Links:
                 raise NoSession(_ENDING)
             else:
                 await self._changed.park()
-
-    @contextmanager
-    def _wanting(self) -> Iterator[None]:
-        """Somebody waits for a session: the next attempt is made soon."""
-        self._wanted += 1
-        self._asked.unpark_all()
-        try:
-            yield
-        finally:
-            self._wanted -= 1
 
     async def run(self, link: Link) -> None:
         """Keep one link connected. Raises Failure if that can never work, or was tried often enough."""
@@ -260,37 +239,38 @@ class Links:
         """Sessions run in `nursery`: one that is left goes on beside the next."""
         ever = False
         prompt = True
-        delay = FIRST_DELAY
+        backoff = Backoff()
         while True:
-            begun = trio.current_time()
-            not_allowed = left = False
+            allowed, up_at, left = True, None, False
             link.state = "connecting"
             try:
                 session = await nursery.start(self._have_session, link)
-                ever = True
+                ever, up_at = True, trio.current_time()
                 left, reason = await self._until_left(link, session, nursery)
             except Failure as failure:
                 if not ever and not isinstance(failure, Unreachable):
                     raise
-                reason, not_allowed = str(failure), failure.exit_code == NOT_ALLOWED
+                reason, allowed = str(failure), failure.exit_code != NOT_ALLOWED
             if self.draining:
                 return
-            if trio.current_time() - begun >= STABLE:
-                delay, prompt = FIRST_DELAY, True
+            if up_at is not None and trio.current_time() - up_at >= STABLE:
+                backoff.reset()
+                prompt = True
             if left and prompt and self._options.max_retries != 0:
                 prompt = False  # or one that takes sessions and ends them would be asked without a pause
                 continue
             link.down(reason)
-            if not_allowed:
-                await self._wait(link, reason, random.uniform(1, 1.5) * NOT_ALLOWED_DELAY, hurry=False)
-            else:
-                await self._wait(link, reason, _jittered(delay), hurry=True)
-            delay = min(2 * delay, MAX_DELAY)
+            await self._check_retries(link, reason)
+            event = "connect_failed" if up_at is None else "disconnected"
+            await self._wait(link, f"{reason}; trying again", event, backoff if allowed else None)
 
     async def _have_session(self, link: Link, task_status: trio.TaskStatus[muxpy.Session]) -> None:
         """One session, from connecting until it has ended. Raises Failure if it cannot be had."""
         address = self._options.address
-        async with open_session(self._options, self._credentials, slot=link.slot, trace=self._trace) as session:
+        tell = partial(self._tell_progress, link)
+        async with open_session(
+            self._options, self._credentials, slot=link.slot, trace=self._trace, tell=tell
+        ) as session:
             link.up(session)
             self.sessions += 1
             self._console.event(
@@ -302,6 +282,11 @@ class Links:
                 nursery.start_soon(self._serve, session)
                 end = await session.wait()
                 self._gone(link, session, end)
+
+    def _tell_progress(self, link: Link, text: str) -> None:
+        """To whoever watches; but not at each of the attempts that fail one after the other."""
+        tell = self._console.detail if link.attempts else self._console.event
+        tell(text, slot=link.slot, event="connecting")
 
     def _gone(self, link: Link, session: muxpy.Session, end: muxpy.SessionEnd) -> None:
         if session in link.leaving:
@@ -332,20 +317,42 @@ class Links:
             session.go_away(final=False)
         return True, reason
 
-    async def _wait(self, link: Link, reason: str, seconds: float, *, hurry: bool) -> None:
-        """With `hurry`, less if somebody waits for a session."""
+    async def _check_retries(self, link: Link, reason: str) -> None:
+        """An attempt more has failed. Raises Failure if that is one too many."""
         link.attempts += 1
         most = self._options.max_retries
         if most is not None and link.attempts > most:
             await link.all_left()
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
-        when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
-        self._console.complain(f"{reason}; trying again in {when}", attempt=link.attempts, event="disconnected")
-        reloads = self._reloads
-        await trio.sleep(min(seconds, SOON))
-        with trio.move_on_after(max(0.0, seconds - SOON)):
-            while self._reloads == reloads and not (hurry and self._wanted):
-                await self._asked.park()
+
+    async def _wait(self, link: Link, text: str, event: str, backoff: Backoff | None) -> None:
+        """Until the next attempt. Without a `backoff`, as somebody who is not let in."""
+        wanted = backoff is not None and backoff.begun and self._demand.wanted
+        if wanted:
+            seconds = soon()
+            self._tell_hurry(link, f"{text} every second while connections want the session", event)
+        else:
+            seconds = backoff.take() if backoff is not None else not_allowed_delay()
+            link.hurry = None
+            when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
+            self._console.complain(f"{text} in {when}", attempt=link.attempts, event=event)
+        why = await self._demand.sleep(seconds, hurry=backoff is not None)
+        if why is not None:
+            self._console.event(f"trying again now: {why}", attempt=link.attempts, event="retry_early")
+
+    def _tell_hurry(self, link: Link, text: str, event: str) -> None:
+        """Once: an outage may last for hours, and it would be a line a second."""
+        tell = self._console.detail if text == link.hurry else self._console.complain
+        link.hurry = text
+        tell(text, attempt=link.attempts, event=event)
+
+    async def leave(self) -> None:
+        """Make no more sessions, and end those that there are for a reason for which nothing can go on."""
+        self.draining = True
+        async with trio.open_nursery() as nursery:
+            for link in self.links:
+                for session in link.sessions:
+                    nursery.start_soon(leave, session)
 
     async def drain(self) -> None:
         """Make no more sessions, let the streams of those that there are finish, and have all their data delivered."""
@@ -360,8 +367,3 @@ class Links:
                     nursery.start_soon(session.aclose)
         for link in self.links:
             await link.over.wait()
-
-
-def _jittered(delay: float) -> float:
-    """Exponential backoff with jitter, or all clients of a server that comes back would come back together."""
-    return delay * random.uniform(0 if delay == FIRST_DELAY else 0.5, 1)

@@ -41,6 +41,9 @@ __all__ = ["RemoteForward", "TakenOver"]
 FIRST_DELAY: Final = 1.0
 MAX_DELAY: Final = 30.0
 """Seconds between attempts to bind a place that was refused: its owner may go, or a rule may come."""
+LAST_WORD: Final = 2.0
+"""Seconds for which a forward that has ended without a reason waits for the end of its session, which is one. Whoever
+ends everything in order may get to its forwards before its sessions."""
 
 _numbers = count()
 
@@ -66,6 +69,8 @@ class RemoteForward:
         self._error: str | None = None
         self._delay = FIRST_DELAY
         self._scope = trio.CancelScope()
+        self._session: muxpy.Session | None = None
+        """By which it was asked for last."""
         self._before: muxpy.Stream | None = None
         """By which it was bound over a session that is going away; until it is bound again, it may be so yet."""
         self.failed_for_good = False
@@ -94,8 +99,7 @@ class RemoteForward:
                     raise
                 self._error = str(failure)
                 self._console.complain(f"{failure}; trying again in {self._delay:g} s", event="forward_failed")
-                await trio.sleep(self._delay)
-                self._delay = min(2 * self._delay, MAX_DELAY)
+                await self._wait()
             except TakenOver as error:
                 self._error = str(error)
                 self.failed_for_good = True
@@ -106,6 +110,15 @@ class RemoteForward:
             except trio.BrokenResourceError:  # the session has ended; the next one is waited for
                 await trio.sleep(0.1)
 
+    async def _wait(self) -> None:
+        """Until it is worth while to ask again. The next session begins anew: it may be another server's."""
+        assert self._session is not None
+        with trio.move_on_after(self._delay):
+            await self._session.wait_going_away()
+            self._delay = FIRST_DELAY
+            return
+        self._delay = min(2 * self._delay, MAX_DELAY)
+
     async def _hold(self) -> None:
         try:
             await self._hold_until_over()
@@ -113,7 +126,10 @@ class RemoteForward:
             self._bound = False
 
     async def _hold_until_over(self) -> None:
+        if not self._links.live:
+            self._error = None  # it waits for a session, whatever the last one said
         control = await self._links.open_stream_some_time(Purpose.LISTEN)
+        self._session = control.session
         try:
             bound, early = await self._ask(control)
             self._forget_before()  # what it had bound is taken over, if it had not been given up
@@ -148,6 +164,8 @@ class RemoteForward:
                 # The same port when it is bound again, so that who uses it finds it.
                 self._bind = Address(self._bind.host, unpack_integer(answer, "port", most=65535))
         except (trio.TooSlowError, WireError, Refused) as error:
+            if isinstance(error, WireError) and await _is_ending(control.session):
+                raise trio.BrokenResourceError("the session is ending") from error
             code = NOT_ALLOWED if isinstance(error, Refused) and error.error == "forbidden" else 1
             if code == NOT_ALLOWED:  # the rules may allow "any port", and not the one that it was before
                 self._bind = self.forward.bind
@@ -168,7 +186,8 @@ class RemoteForward:
             answer, _ = await receive_message(control, early)
             check_answer(answer)
         except WireError:
-            if control.session.going_away:  # and nothing needs to be said
+            self._bound = False
+            if await _is_ending(control.session):  # and nothing needs to be said
                 return
             raise Failure(f"{self._server} no longer forwards {bound}, and did not say why") from None
         except Refused as refused:
@@ -251,6 +270,13 @@ class RemoteForward:
     def bound(self) -> bool:
         """Whether it is bound now."""
         return self._bound
+
+
+async def _is_ending(session: muxpy.Session) -> bool:
+    """Whether a session is about to end: what ends on it without a word needs none then."""
+    with trio.move_on_after(LAST_WORD):
+        await session.wait_going_away()
+    return session.going_away
 
 
 async def _cancel_when_going_away(session: muxpy.Session, scope: trio.CancelScope) -> None:

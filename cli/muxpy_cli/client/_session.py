@@ -11,26 +11,34 @@ import trio
 
 import muxpy
 
-from .._errors import NOT_ALLOWED, Failure, Unreachable, describe
+from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token
 from ..net import connect_first, is_loopback, resolve
 from ..relay import RESET_RATE, ask, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
+from ._progress import telling_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._options import ConnectOptions
     from .._tracing import Trace
+    from ._progress import Progress, Tell
 
-__all__ = ["Credentials", "open_session", "refusal_verb"]
+__all__ = ["Credentials", "leave", "open_session", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
 
 HELLO_TIMEOUT: Final = 15.0
 """Seconds for the answer to HELLO: the listening end answers or hangs up within ten, however crowded it is."""
+
+LEAVING: Final = 1.0
+"""Seconds to say that we leave, and for the other end to close."""
+
+OTHER_PIN: Final = "the certificate here is not the one that it was told to expect (--fingerprint)"
+"""What the listening end is told, as what the client has to say."""
 
 MOST_STREAMS: Final = 65_536
 """Connections over one session to what the listening end has bound for us, whatever it says: each may hold memory."""
@@ -62,20 +70,58 @@ class Credentials:
 
 @asynccontextmanager
 async def open_session(
-    options: ConnectOptions, credentials: Credentials | None = None, *, slot: int = 0, trace: Trace | None = None
+    options: ConnectOptions,
+    credentials: Credentials | None = None,
+    *,
+    slot: int = 0,
+    trace: Trace | None = None,
+    tell: Tell | None = None,
 ) -> AsyncIterator[muxpy.Session]:
-    """Connect, check who is there, and say who we are. Raises Unreachable if it may work later, else Failure."""
+    """Connect, check who is there, and say who we are. `tell` is given a sentence if that takes long. Raises
+    Unreachable if it may work later, else Failure."""
     credentials = credentials or Credentials(options)
-    async with _connected(options, credentials.context, trace) as session:
-        if options.tls is not None and options.tls.fingerprint is not None and session.tls is not None:
-            check_fingerprint(session.tls, options.tls.fingerprint)
-        await _say_hello(session, options, credentials, slot)
-        yield session
+    async with (
+        telling_progress(tell) as progress,
+        _connected(options, credentials.context, trace, progress) as session,
+    ):
+        await _check_pin(session, options)
+        progress.step(_waits_for_answer(options))
+        async with _left_in_order(session):
+            await _say_hello(session, options, credentials, slot)
+            progress.done()
+            yield session
+
+
+async def _check_pin(session: muxpy.Session, options: ConnectOptions) -> None:
+    if options.tls is None or options.tls.fingerprint is None or session.tls is None:
+        return
+    try:
+        check_fingerprint(session.tls, options.tls.fingerprint)
+    except Failure:
+        await leave(session, OTHER_PIN)  # or whoever runs it would see somebody come and go
+        raise
+
+
+@asynccontextmanager
+async def _left_in_order(session: muxpy.Session) -> AsyncIterator[None]:
+    """A failure in this block ends the session in order: to the other end it was lost otherwise."""
+    try:
+        yield
+    except Failure:
+        await leave(session)
+        raise
+
+
+async def leave(session: muxpy.Session, why: str = "") -> None:
+    """Say GOAWAY, and why, to an end that may not listen any more."""
+    session.go_away(debug=why.encode())
+    with trio.move_on_after(LEAVING):
+        await session.aclose()
 
 
 @asynccontextmanager
 async def _connected(
-    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None
+    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, progress: Progress
 ) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
@@ -83,7 +129,8 @@ async def _connected(
     is_open = False
     try:
         with trio.CancelScope(deadline=deadline) as limit:
-            stream = await _reach(options, deadline)
+            stream = await _reach(options, deadline, progress)
+            progress.step(f"connected to {address}; waiting for its answer to the TLS handshake")
             async with muxpy.open_session(
                 stream,
                 client=True,
@@ -102,8 +149,9 @@ async def _connected(
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
 
 
-async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
+async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -> trio.SocketStream:
     """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
+    progress.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
     if options.tls is None and not options.insecure and not all(map(is_loopback, addresses)):
         raise Failure(
@@ -111,6 +159,7 @@ async def _reach(options: ConnectOptions, deadline: float) -> trio.SocketStream:
             " way read along",
             2,
         )
+    progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 
 
@@ -123,7 +172,14 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
         return Failure(f"{message} ({hint})", NOT_ALLOWED)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
+    if isinstance(innermost(error), ConnectionRefusedError):
+        message += " (is `muxpy listen` running there?)"
     return Unreachable(message)
+
+
+def _waits_for_answer(options: ConnectOptions) -> str:
+    others = "it is no muxpy listen" + (", or it wants --tls" if options.tls is None else "")
+    return f"connected to {options.address}; waiting for its first answer: it has too much to do, or {others}"
 
 
 async def _say_hello(session: muxpy.Session, options: ConnectOptions, credentials: Credentials, slot: int) -> None:

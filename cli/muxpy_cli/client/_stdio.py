@@ -25,20 +25,23 @@ if TYPE_CHECKING:
     from .._options import ConnectOptions
     from .._tracing import Trace
     from ..specs import Address
+    from ._progress import Tell
     from ._session import Credentials
 
 __all__ = ["carry_stdio"]
 
 
-async def carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None = None) -> None:
-    """Carry them until both directions have ended. Raises Failure if the target cannot be reached, or if anything is
-    cut on the way."""
+async def carry_stdio(
+    options: ConnectOptions, credentials: Credentials, trace: Trace | None = None, tell: Tell | None = None
+) -> None:
+    """Carry them until both directions have ended; `tell` is given a sentence if the session takes long. Raises Failure
+    if the target cannot be reached, or if anything is cut on the way."""
     target = options.stdio
     assert target is not None
     _check_open()
     near = _Stdio()
     try:
-        async with open_session(options, credentials, trace=trace) as session:
+        async with open_session(options, credentials, trace=trace, tell=tell) as session:
             await _carry(near, session, target)
     finally:
         await trio.aclose_forcefully(near)

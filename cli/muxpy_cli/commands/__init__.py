@@ -10,8 +10,9 @@ from ._listen import listen_command
 from ._status import status_command
 from ._token import token_group
 from ._trace import trace_command
+from ._usage import Group, usage_line
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "Group", "usage_line"]
 
 COMMANDS = (
     listen_command,

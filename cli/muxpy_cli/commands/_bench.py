@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,7 +103,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
 
     async def main(_: Lifetime) -> None:
         nonlocal result
-        result = await measure(options, plan, console, open_session)
+        result = await measure(options, plan, console, partial(open_session, tell=console.event))
 
     code = run_trio(main, cuts=True)  # there is nothing to finish, and nothing to show
     if result is None:

@@ -17,6 +17,7 @@ from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
 from ..specs import Kind
 from ..view import Console
+from ._habits import extra_advice
 from ._shared import client_tls, connection_options, given, output_options, take_output
 from ._types import ADDRESS, DURATION, DYNAMIC, FILE, HTTP_PROXY, LOCAL, REMOTE, STDIO
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["connect_command"]
 
 
-@click.command("connect")
+@click.command("connect", context_settings={"allow_extra_args": True})
 @click.argument("address", metavar="[HOST:PORT]", type=ADDRESS, required=False)
 @click.option("-L", "local", metavar="SPEC", type=LOCAL, multiple=True, help="Forward a port of this end.")
 @click.option("-R", "remote", metavar="SPEC", type=REMOTE, multiple=True, help="Forward a port of the other end.")
@@ -82,12 +83,14 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
     Ctrl-C or SIGTERM lets open connections finish; a second one ends at once. SIGHUP reads the configuration again.
     With -W any of them ends it at once, and the exit code is 0 only if the connection came to its end both ways.
     """
+    if extra := click.get_current_context().args:
+        raise click.UsageError(extra_advice(extra[0]))
     options = _options(dict(parameters))
     if options.stdio is not None:
         console = Console(options.output, to_stderr=True)
         console.log_to_lines()
         with tracing(options.output, console) as trace:
-            return run_trio(partial(_carry_stdio, options, _credentials(options, console), trace), cuts=True)
+            return run_trio(partial(_carry_stdio, options, _credentials(options, console), console, trace), cuts=True)
     console = Console(options.output)
     console.log_to_lines()
     with tracing(options.output, console) as trace:
@@ -134,7 +137,10 @@ def _check(options: ConnectOptions) -> None:
     if options.stdio is not None and options.forwards:
         raise click.UsageError("-W takes standard input and output for one connection: no forwards beside it")
     if options.stdio is None and not options.forwards:
-        raise click.UsageError("nothing to forward: give -L, -R, -D or -W, for example -L 8080:localhost:80")
+        place = f", or [forwards] in {options.source}" if options.source is not None else ""
+        raise click.UsageError(
+            f"nothing to forward: give -L, -R, -D, --http-proxy or -W, for example -L 8080:localhost:80{place}"
+        )
     seen: set[str] = set()
     for forward in options.forwards:
         place = f"{forward.direction} {forward.kind is Kind.UDP} {forward.bind}"
@@ -152,8 +158,10 @@ def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     return Credentials(options)
 
 
-async def _carry_stdio(options: ConnectOptions, credentials: Credentials, trace: Trace | None, _: Lifetime) -> None:
-    await carry_stdio(options, credentials, trace)
+async def _carry_stdio(
+    options: ConnectOptions, credentials: Credentials, console: Console, trace: Trace | None, _: Lifetime
+) -> None:
+    await carry_stdio(options, credentials, trace, partial(console.event, event="connecting"))
 
 
 async def _connect(

@@ -19,7 +19,7 @@ from ..net import Bound
 from ..server import Server
 from ..view import Console
 from ._shared import given, output_options, take_output
-from ._types import BIND_RULE, DURATION, FILE, LISTEN, RATE, TARGET_RULE
+from ._types import AUTHORITY, BIND_RULE, CERTIFICATE, DURATION, FILE, LISTEN, RATE, TARGET_RULE, USERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,12 @@ __all__ = ["listen_command"]
 @click.command("listen")
 @click.argument("address", metavar="[[HOST:]PORT]", type=LISTEN, required=False)
 @click.option("--config", metavar="FILE", type=FILE, help="Take everything from a TOML file; options go over it.")
-@click.option("--tls-cert", metavar="FILE", type=FILE, help="Certificate chain (PEM) to show; turns TLS on.")
-@click.option("--tls-key", metavar="FILE", type=FILE, help="Its private key, if not in the same file.")
-@click.option("--client-ca", metavar="FILE", type=FILE, help="Clients must show a certificate of these CAs (mTLS).")
-@click.option("--tokens", metavar="FILE", type=FILE, help="Users and the hashes of their tokens: see muxpy token.")
+@click.option("--tls-cert", metavar="FILE", type=CERTIFICATE, help="Certificate chain (PEM) to show; turns TLS on.")
+@click.option("--tls-key", metavar="FILE", type=CERTIFICATE, help="Its private key, if not in the same file.")
+@click.option(
+    "--client-ca", metavar="FILE", type=AUTHORITY, help="Clients must show a certificate of these CAs (mTLS)."
+)
+@click.option("--tokens", metavar="FILE", type=USERS, help="Users and the hashes of their tokens: see muxpy token.")
 @click.option(
     "--allow",
     "targets",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .._options import ClientTls, Output
-from ._types import FILE, FINGERPRINT, LISTEN, PATH
+from ._types import AUTHORITY, CERTIFICATE, FINGERPRINT, LISTEN, NAME, PATH, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,16 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
 
 connection_options = _together(
     click.option("--tls", is_flag=True, help="Use TLS, and check the certificate with the system's CAs."),
-    click.option("--tls-ca", metavar="FILE", type=FILE, help="Trust these CAs (PEM) instead of the system's."),
-    click.option("--tls-name", metavar="NAME", help="The name that the certificate must have, if not HOST."),
+    click.option("--tls-ca", metavar="FILE", type=AUTHORITY, help="Trust these CAs (PEM) instead of the system's."),
+    click.option("--tls-name", metavar="NAME", type=NAME, help="The name that the certificate must have, if not HOST."),
     click.option(
         "--fingerprint", metavar="sha256:...", type=FINGERPRINT, help="Trust the one certificate with this fingerprint."
     ),
-    click.option("--tls-cert", metavar="FILE", type=FILE, help="A certificate of our own, if --client-ca wants one."),
-    click.option("--tls-key", metavar="FILE", type=FILE, help="Its private key, if not in the same file."),
-    click.option("--token-file", metavar="FILE", type=FILE, help="Where the token stands, if not in MUXPY_TOKEN."),
+    click.option(
+        "--tls-cert", metavar="FILE", type=CERTIFICATE, help="A certificate of our own, if --client-ca wants one."
+    ),
+    click.option("--tls-key", metavar="FILE", type=CERTIFICATE, help="Its private key, if not in the same file."),
+    click.option("--token-file", metavar="FILE", type=TOKEN, help="Where the token stands, if not in MUXPY_TOKEN."),
     click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
     click.option("--insecure", is_flag=True, help="Without TLS, even to another machine."),
 )
@@ -72,8 +74,6 @@ def given(**values: object) -> dict[str, Any]:
 def client_tls(base: ClientTls | None, parameters: dict[str, Any]) -> ClientTls | None:
     """The TLS options of `connection_options`, taken out of the parameters, over those of a file."""
     tls = parameters.pop("tls")
-    if parameters["tls_name"] == "":
-        raise click.UsageError("--tls-name needs a name")
     values = given(
         ca=parameters.pop("tls_ca"),
         name=parameters.pop("tls_name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ from .._errors import Failure
 from ..access import add_user, list_users, parse_bind_rule, parse_target_rule, remove_user
 from ..specs import parse_rate
 from ..view import discard_output, output_problem
+from ._usage import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,7 @@ def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.P
     return callback
 
 
-@click.group("token")
+@click.group("token", cls=Group)
 def token_group() -> None:
     """Say who may connect, in the token file that `muxpy listen --tokens` reads.
 
@@ -98,9 +100,10 @@ def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa:
     """
     settings = {key.replace("_", "-"): _plain(value) for key, value in options.items() if value not in (None, ())}
     add_user(path, name, settings, partial(_show_token, name, path), replace=replace)
+    listen = f"`muxpy listen ... --tokens {shlex.quote(str(path))}`"
     click.echo(
-        "next: `muxpy listen --tokens` with that file (one that runs reads it on SIGHUP), and the token in MUXPY_TOKEN "
-        "where it connects",
+        f"next: {listen} here (one that runs reads the file again on SIGHUP), and the token in a --token-file or "
+        "MUXPY_TOKEN where it connects",
         err=True,
     )
 

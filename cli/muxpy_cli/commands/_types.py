@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..access import RuleError, parse_bind_rule, parse_target_rule
+from .._errors import Failure
+from ..access import (
+    RuleError,
+    makes_authority,
+    makes_certificate,
+    makes_token,
+    makes_users,
+    parse_bind_rule,
+    parse_target_rule,
+)
 from ..specs import (
     SpecError,
     parse_address,
@@ -17,6 +27,7 @@ from ..specs import (
     parse_http_proxy,
     parse_listen,
     parse_local,
+    parse_name,
     parse_rate,
     parse_remote,
     parse_size,
@@ -32,7 +43,9 @@ else:  # it takes a type argument since click 8.2
 
 __all__ = [
     "ADDRESS",
+    "AUTHORITY",
     "BIND_RULE",
+    "CERTIFICATE",
     "DURATION",
     "DYNAMIC",
     "FILE",
@@ -40,13 +53,16 @@ __all__ = [
     "HTTP_PROXY",
     "LISTEN",
     "LOCAL",
+    "NAME",
     "PATH",
     "RATE",
     "REMOTE",
     "SIZE",
     "STDIO",
     "TARGET_RULE",
+    "TOKEN",
     "TRACE_FILE",
+    "USERS",
 ]
 
 
@@ -67,9 +83,29 @@ class _Parsed(_ParamType):
             raise click.UsageError(f"{where}{value}: {error}") from None
 
 
+class _File(click.Path):
+    """A file that is read. If it is not there, `made_by` says what makes it."""
+
+    def __init__(self, made_by: Callable[[Path], str] | None = None, *, allow_dash: bool = False) -> None:
+        super().__init__(exists=True, dir_okay=False, allow_dash=allow_dash, path_type=Path)
+        self._made_by = made_by
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        if not os.path.lexists(value) and not (self.allow_dash and value == "-"):
+            where = param.opts[0] + " " if isinstance(param, click.Option) else ""
+            hint = f"; {self._made_by(Path(value))}" if self._made_by is not None else ""
+            raise Failure(f"{where}{value}: there is no such file{hint}", 2)
+        return super().convert(value, param, ctx)
+
+
+def _makes_trace(_: Path) -> str:
+    return "--trace FILE of `muxpy listen` and `muxpy connect` writes one"
+
+
 LISTEN: Final = _Parsed("[HOST:]PORT", parse_listen)
 ADDRESS: Final = _Parsed("HOST:PORT", parse_address)
 LOCAL: Final = _Parsed("SPEC", parse_local)
+NAME: Final = _Parsed("NAME", parse_name)
 REMOTE: Final = _Parsed("SPEC", parse_remote)
 DYNAMIC: Final = _Parsed("[BIND:]PORT", parse_dynamic)
 HTTP_PROXY: Final = _Parsed("[BIND:]PORT", parse_http_proxy)
@@ -80,6 +116,10 @@ DURATION: Final = _Parsed("TIME", parse_duration)
 FINGERPRINT: Final = _Parsed("sha256:...", parse_fingerprint)
 TARGET_RULE: Final = _Parsed("RULE", parse_target_rule)
 BIND_RULE: Final = _Parsed("RULE", parse_bind_rule)
-FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-TRACE_FILE: Final = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+FILE: Final = _File()
+AUTHORITY: Final = _File(makes_authority)
+CERTIFICATE: Final = _File(makes_certificate)
+TOKEN: Final = _File(makes_token)
+USERS: Final = _File(makes_users)
+TRACE_FILE: Final = _File(_makes_trace, allow_dash=True)
 PATH: Final = click.Path(path_type=Path)

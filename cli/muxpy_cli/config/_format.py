@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..access import parse_bind_rule, parse_target_rule
-from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_rate
+from ..access import (
+    makes_authority,
+    makes_certificate,
+    makes_token,
+    makes_users,
+    parse_bind_rule,
+    parse_target_rule,
+)
+from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_name, parse_rate
 from ._forwards import ForwardNode, forward_name_problem
 from ._schema import Array, Named, Node, Table
 from ._users import token, user_name_problem
-from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text, word
+from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text
 
 __all__ = ["ROOT"]
 
@@ -43,7 +50,7 @@ _LISTEN: Final = Table(
     {
         "address": text(parse_listen, "0.0.0.0:4242"),
         "insecure": boolean(),
-        "tokens": existing_file("users.toml"),
+        "tokens": existing_file("users.toml", makes_users),
         "allow": _TARGETS,
         "allow-bind": _BINDS,
         "idle-timeout": duration(parse_duration, "1h", above_zero=True),
@@ -51,9 +58,9 @@ _LISTEN: Final = Table(
         "drain": duration(parse_duration, "5s"),
         "tls": Table(
             {
-                "cert": existing_file("cert.pem"),
-                "key": existing_file("key.pem"),
-                "client-ca": existing_file("clients.pem"),
+                "cert": existing_file("cert.pem", makes_certificate),
+                "key": existing_file("key.pem", makes_certificate),
+                "client-ca": existing_file("clients.pem", makes_authority),
             },
             required=("cert",),
         ),
@@ -69,18 +76,18 @@ _CONNECT: Final = Table(
     {
         "server": text(parse_address, "example.org:4242"),
         "insecure": boolean(),
-        "token-file": existing_file("token"),
+        "token-file": existing_file("token", makes_token),
         "sessions": number(1, MAX_SESSIONS, 2),
         "max-retries": number(0, MAX_COUNT, 10),
         "connect-wait": duration(parse_duration, "5s"),
         "drain": duration(parse_duration, "5s"),
         "tls": Table(
             {
-                "ca": existing_file("ca.pem"),
-                "name": word("example.org"),
+                "ca": existing_file("ca.pem", makes_authority),
+                "name": text(parse_name, "example.org"),
                 "fingerprint": text(parse_fingerprint, "sha256:..."),
-                "cert": existing_file("client.pem"),
-                "key": existing_file("client-key.pem"),
+                "cert": existing_file("client.pem", makes_certificate),
+                "key": existing_file("client-key.pem", makes_certificate),
             },
         ),
         "output": _OUTPUT,

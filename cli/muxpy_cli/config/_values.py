@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._document import Document
 
-__all__ = ["boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text", "word"]
+__all__ = ["boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text"]
 
 _TEXT: Final = (str,)
 _TEXT_OR_NUMBER: Final = (str, int, float)
@@ -23,17 +23,6 @@ _TEXT_OR_NUMBER: Final = (str, int, float)
 def text(parse: Callable[[str], Any], example: str) -> Value:
     """Text that a parser reads, which raises ValueError."""
     return Value(_TEXT, f'"{example}"', lambda raw, _: parse(raw))
-
-
-def word(example: str) -> Value:
-    """Text that must not be empty."""
-
-    def convert(raw: str, _: Document) -> str:
-        if not raw.strip():
-            raise ValueError(f'it must not be empty; leave it out, or for example "{example}"')
-        return raw
-
-    return Value(_TEXT, f'"{example}"', convert)
 
 
 def boolean() -> Value:
@@ -85,9 +74,9 @@ def some_path(example: str) -> Value:
     return Value(_TEXT, f'"{example}"', _path)
 
 
-def existing_file(example: str) -> Value:
-    """A file that can be read."""
-    return Value(_TEXT, f'"{example}"', _file)
+def existing_file(example: str, made_by: Callable[[Path], str]) -> Value:
+    """A file that can be read. If it is not there, `made_by` says what makes it."""
+    return Value(_TEXT, f'"{example}"', lambda raw, document: _file(raw, document, made_by))
 
 
 def _written(raw: str | float) -> str:
@@ -106,13 +95,14 @@ def _path(raw: str, document: Document) -> Path:
         raise ValueError("there is no such home folder; give the whole path") from None
 
 
-def _file(raw: str, document: Document) -> Path:
+def _file(raw: str, document: Document, made_by: Callable[[Path], str]) -> Path:
     path = _path(raw, document)
     place = "" if str(path) == raw else f" (looked for at {path})"
     try:
         path.stat()
     except OSError as error:
-        raise ValueError(f"cannot read it: {describe(error)}{place}") from None
+        hint = f"; {made_by(path)}" if isinstance(error, FileNotFoundError) else ""
+        raise ValueError(f"cannot read it: {describe(error)}{place}{hint}") from None
     if path.is_dir():
         raise ValueError(f"that is a folder, and it must be a file{place}")
     if not os.access(path, os.R_OK):

@@ -15,6 +15,7 @@ import trio
 from .._errors import EXHAUSTED, Failure, describe
 from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
+from ._shortage import Shortage
 from ._sockets import prepare_forwarded
 from ._unix import inode, is_abandoned, private_files
 
@@ -48,6 +49,9 @@ SKIPPED: Final = {
 }
 """The connection has gone already, or a firewall rule did not like it: accept(2). Linux passes on what the network has
 reported for a connection that waits, too."""
+
+_shortage: Final = Shortage()
+"""Of all places that are bound: they share the descriptors."""
 
 Taken: TypeAlias = "Callable[[socket.socket, Any], None]"
 """What is called for a connection, with its address."""
@@ -136,6 +140,7 @@ async def _accept(listener: socket.socket, taken: Taken) -> None:
                 connection, address = listener.accept()
             except OSError as error:
                 if error.errno in EXHAUSTED:
+                    _shortage.met(error)
                     await trio.sleep(PAUSE)
                 elif error.errno not in SKIPPED and listener.fileno() >= 0:
                     raise

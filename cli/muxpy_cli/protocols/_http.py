@@ -6,6 +6,7 @@ success, by the client's version, where clients expect none.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -21,7 +22,15 @@ MAX_HEAD: Final = 16 * 1024
 MAX_METHOD: Final = 20
 """Characters to show of a method; the longest that are registered have fewer."""
 MAX_REASON: Final = 300
-"""Characters to say why a request is wrong: the client's own bytes are quoted in it, and may be a whole head."""
+"""Characters to tell the client why its request is wrong: its own bytes are quoted there, and may be a whole head."""
+
+# What is told to others than the client, such as the log, has of a request its method and the host. Everything else may
+# be a secret: passwords and tokens in its target and in its headers, and what somebody reads.
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:[^/?#]*@)?([^/?#@]*)")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
+
+_QUOTE: Final = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
+"""The client's bytes at the end of a message of h11."""
 
 CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -49,12 +58,12 @@ class ProxyRequest:
 
 
 class _Failed(Exception):
-    """The request is not one that this proxy answers with a tunnel."""
+    """The request is not one that this proxy answers with a tunnel: why, for everybody, and in a `text` of its own for
+    the client."""
 
     def __init__(self, status: HTTPStatus, why: str, text: str | None = None, *, body: bool = True) -> None:
-        why = why[:MAX_REASON]
         super().__init__(why)
-        self.reply = _error(status, why if text is None else text, body=body)
+        self.reply = _error(status, (why if text is None else text)[:MAX_REASON], body=body)
 
 
 class HttpProxy:
@@ -111,7 +120,9 @@ class HttpProxy:
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
             # h11's hint tells a request that it does not implement (501) from a bad one (400).
-            raise _Failed(HTTPStatus(error.error_status_hint), f"not a proper HTTP request: {error}") from None
+            raise _Failed(
+                HTTPStatus(error.error_status_hint), f"not a proper HTTP request: {_QUOTE.sub('', str(error))}"
+            ) from None
         return event if isinstance(event, h11.Request) else None
 
 
@@ -121,7 +132,7 @@ def _target(request: h11.Request) -> ProxyRequest:
     if request.method != b"CONNECT":
         method = request.method.decode("ascii")
         text = f"This proxy only opens tunnels, with CONNECT. It does not know {method[:MAX_METHOD]}."
-        why = f"the client asks for {method} {target}, not for CONNECT"
+        why = f"the client asks for {method[:MAX_METHOD]}{_host_of(request)}, not for CONNECT"
         raise _Failed(HTTPStatus.METHOD_NOT_ALLOWED, why, text, body=method != "HEAD")
     # A CONNECT has no content. What another proxy on the way would take for it, this one would take for the tunnel's
     # first bytes, so such a request is not let through.
@@ -132,8 +143,19 @@ def _target(request: h11.Request) -> ProxyRequest:
     try:
         address = parse_address(target.replace("%25", "%", 1))  # how a URI has the zone of an address: RFC 6874
     except SpecError as error:
-        raise _Failed(HTTPStatus.BAD_REQUEST, f"CONNECT {target}: {error}") from None
+        why = f"the client asks for CONNECT{_host_of(request)} without a proper HOST:PORT"
+        raise _Failed(HTTPStatus.BAD_REQUEST, why, f"CONNECT {target}: {error}") from None
     return ProxyRequest(address.host, address.port)
+
+
+def _host_of(request: h11.Request) -> str:
+    """Which host a request is about, for people; "" if it does not say so in a way that can be told."""
+    target = request.target.decode("ascii")
+    if target.startswith(("/", "*")):
+        target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")
+    match = _AUTHORITY.match(target)
+    host = match[1] if match is not None else ""
+    return f" at {host}" if _HOST.fullmatch(host) else ""
 
 
 def _error(status: HTTPStatus, text: str, *, body: bool = True) -> bytes:

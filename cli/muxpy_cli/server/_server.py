@@ -242,7 +242,7 @@ class Server:
         cut_before = self._ended_totals["cut"]
         count = len(self._open_streams())
         if count:
-            self._console.event(draining_text(count), event="draining")
+            self._console.event(draining_text(count, self._options.drain), event="draining")
         # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
         self._accepting.cancel()
         turns = Turns()
@@ -255,7 +255,6 @@ class Server:
             peer.draining = True
         async with trio.open_nursery() as nursery:
             for peer in self._peers:
-                peer.ending.set()  # or their streams would be waited for like a connection
                 nursery.start_soon(_end_in_order, peer)
                 self._garbage.session_ends()
                 await turns.done(ENDING)
@@ -313,6 +312,9 @@ async def _end_in_order(peer: Peer) -> None:
     heard of this. Its answer is that nothing more may be opened from here either."""
     with trio.move_on_after(OPENING_TIME):
         await peer.all_opened()
+    # The end of the session first, then those of its remote forwards: or the client would have to guess why they end.
+    peer.session.go_away(final=False)
+    peer.ending.set()  # or their streams would be waited for like a connection
     await peer.session.aclose(announce=True)
 
 

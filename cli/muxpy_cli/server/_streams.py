@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ._peer import Peer
 
 __all__ = ["Streams"]
+
+UNREACHED: Final = {"refused", "unreachable", "unresolved", "timeout"}
+"""Of the wire's reasons, those of targets. The others are of this end: by a rule, a limit, or what is bound already."""
 
 
 class Streams:
@@ -50,14 +53,21 @@ class Streams:
                 await refuse(stream, unknown, early, peer.rate)
         except Refused as refused:
             self.refused += refused.error in {"forbidden", "failed", "in use", "limit"}
-            self._console.complain(
-                f"refused {peer.name}: {refused}", peer=peer.address, user=peer.usage.name, event="refused"
-            )
+            self._tell_refused(peer, refused)
         except WireError as error:
             self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address, event="protocol_error")
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
         except trio.ClosedResourceError:
             pass  # reset from here while its target was being reached: it was idle for too long, or rules have changed
+
+    def _tell_refused(self, peer: Peer, refused: Refused) -> None:
+        unreached = refused.error in UNREACHED
+        self._console.complain(
+            f"{peer.name}: cannot reach {refused}" if unreached else f"refused {peer.name}: {refused}",
+            peer=peer.address,
+            user=peer.usage.name,
+            event="connection_failed" if unreached else "refused",
+        )
 
     async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         target = unpack_endpoint(message)

@@ -17,13 +17,15 @@ __all__ = ["Kind", "Tally"]
 EVERY: Final = 60.0
 """Seconds between lines."""
 
-Kind: TypeAlias = Literal["left", "silent", "strange", "dropped", "refused"]
+Kind: TypeAlias = Literal["left", "silent", "strange", "untrusted", "gave_up", "dropped", "refused"]
 """The last one has said who it is, and may not come in: each has a line of its own, for whoever mends or watches it."""
 
 _KINDS: Final[dict[Kind, str]] = {
     "left": "left without a word",
     "silent": "did not say in time who they are",
     "strange": "did not speak as a client does",
+    "untrusted": "did not take the certificate here, or had none that is taken here",
+    "gave_up": "left, and said why",
     "dropped": "had to make room",
 }
 

@@ -16,6 +16,7 @@ from ..relay import GRACE, refuse
 from ..wire import Refused, pack
 from ._door import NotWelcome
 from ._entrance import CROWDED, TOO_LATE
+from ._handshakes import is_about_trust, why_no_handshake
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
@@ -30,6 +31,9 @@ __all__ = ["Visit"]
 
 LAST_WORDS: Final = 0.25
 """Seconds for whoever is not let in to read why, and close: less than for a peer, since a place is held meanwhile."""
+
+MAX_GOODBYE: Final = 200
+"""Characters of what a stranger says when it leaves."""
 
 
 class Visit:
@@ -116,9 +120,20 @@ class Visit:
         except muxpy.SessionClosed as closed:
             error = closed.__cause__
         if self._peer is None:
-            self._turn_away(_why(error))
             limit = self._arrival.limit
             limit.deadline = min(limit.deadline, trio.current_time() + LAST_WORDS)
+            if error is not None or not await self._hear_goodbye():
+                self._turn_away(_why(error))
+
+    async def _hear_goodbye(self) -> bool:
+        """Whether a client that is not let in has said itself why it leaves, in its GOAWAY."""
+        with trio.move_on_after(LAST_WORDS / 2):
+            end = await self._session.wait()
+            word = end.remote_debug.decode(errors="replace")[:MAX_GOODBYE]
+            if word:
+                self._turn_away(NotWelcome(f"it left: {word}", "gave_up"))
+                return True
+        return False
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         if self._peer is not None:
@@ -168,5 +183,5 @@ def _why(error: BaseException | None) -> NotWelcome:
     if isinstance(error, muxpy.ProtocolError):
         return NotWelcome(error.reason)
     if isinstance(error, ssl.SSLError):
-        return NotWelcome(describe(error))
+        return NotWelcome(why_no_handshake(error), "untrusted" if is_about_trust(error) else "strange")
     return NotWelcome("it went away" if error is None else f"it went away: {describe(error)}", "left")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ._fields import bind_host, host, ipv6, port, split, wrong_count
+from ._fields import port, split, wrong_count
+from ._hosts import bind_host, host, ipv6
 from ._model import Address
 
 __all__ = ["listen_address", "parse_address", "parse_listen", "parse_stdio", "target_address"]

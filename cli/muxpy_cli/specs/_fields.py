@@ -1,22 +1,17 @@
-"""The parts that specs are made of: fields between colons, hosts, ports and paths."""
+"""The parts that specs are made of: fields between colons, ports and paths. Hosts are in `_hosts`."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from typing import Final
 
-from ._model import ALL_INTERFACES, UnixPath
+from ._model import UnixPath
 
 __all__ = [
     "MAX_PATH",
     "SpecError",
-    "bind_host",
     "check_endings",
-    "check_host",
-    "host",
-    "ipv6",
     "is_path",
     "port",
     "split",
@@ -24,8 +19,6 @@ __all__ = [
     "wrong_count",
 ]
 
-MAX_HOST: Final = 255
-"""The longest name that DNS has."""
 MAX_PATH: Final = 107
 """Bytes of a Unix socket's path: Linux's sun_path has 108, with the zero byte at the end (unix(7))."""
 
@@ -43,9 +36,17 @@ _ENDING = re.compile(r"(\d+)/([A-Za-z][A-Za-z0-9]*)")
 
 
 def split(text: str, example: str) -> list[str]:
-    """The fields between the colons. SpecError if brackets do not fit, or if it is a URL."""
+    """The fields between the colons. SpecError if brackets do not fit, if it is a URL, or if it names a user."""
     if "://" in text:
-        raise SpecError(f"{text!r} is a URL, not an address; {example}")
+        scheme = text.partition("://")[0].rpartition(":")[2]
+        raise SpecError(f"it is a URL: leave {scheme}:// out, and all that follows the port; {example}")
+    fields = _between_colons(text, example)
+    if any("@" in field and not is_path(field) for field in fields):
+        raise SpecError(f"an address has no user name or password: leave out what stands before the @; {example}")
+    return fields
+
+
+def _between_colons(text: str, example: str) -> list[str]:
     fields = []
     position = 0
     while True:
@@ -94,48 +95,6 @@ def port(text: str, example: str, least: int = 1) -> int:
     if not least <= number <= 65535:
         raise SpecError(f"the port must lie between {least} and 65535, it is {text}; {example}")
     return number
-
-
-def bind_host(text: str, example: str) -> str:
-    """A host to bind; it may be ALL_INTERFACES."""
-    if not text:
-        # OpenSSH takes this for all interfaces. Who exposes a port should have meant it.
-        raise SpecError(f"the address before the colon is missing (* means all); {example}")
-    return text if text == ALL_INTERFACES else host(text, example)
-
-
-def host(text: str, example: str) -> str:
-    """A host to connect to, without brackets."""
-    if text.startswith("["):
-        address = ipv6(text[1:-1])
-        if address is None:
-            raise SpecError(f"{text} is not an IPv6 address; {example}")
-        return address
-    if problem := check_host(text):
-        raise SpecError(f"{problem}; {example}")
-    if text == ALL_INTERFACES:
-        raise SpecError(f"{text} is an address to bind, not one to connect to; {example}")
-    return text
-
-
-def ipv6(text: str) -> str | None:
-    """An IPv6 address as it is shown; None if it is none. Its zone, after a %, may be anything that a name may be."""
-    try:
-        address = str(ipaddress.IPv6Address(text))
-    except ValueError:
-        return None
-    return address if check_host(address) is None else None
-
-
-def check_host(text: str) -> str | None:
-    """What is wrong with it as a host name or address; None if nothing is."""
-    if not text:
-        return "the host is missing"
-    if len(text) > MAX_HOST:
-        return f"the host is longer than {MAX_HOST} characters"
-    if not text.isprintable() or " " in text or "/" in text:
-        return f"{text!r} is no host name"
-    return None
 
 
 def is_path(field: str) -> bool:

@@ -26,6 +26,8 @@ def show_logs(console: Console) -> None:
     root.addHandler(_LogLines(console))
     everything = console.output.verbosity >= EVERYTHING
     logging.getLogger("muxpy").setLevel(logging.DEBUG if everything else logging.WARNING)
+    # Streams that were open when draining ended. People have connections, and know that they were cut off.
+    logging.getLogger("muxpy.session").setLevel(logging.NOTSET if everything else logging.ERROR)
     # Connections that never became sessions: what goes wrong, though not for this program.
     logging.getLogger("muxpy.serve").setLevel(logging.NOTSET if everything else logging.INFO)
 

@@ -68,7 +68,7 @@ async def test_connections_wait_for_a_session_only_so_long() -> None:
                 client.socket.close()
         async with started("connect", f"127.0.0.1:{nobody}", "--max-retries", "1", "-L", "0:localhost:1") as connecting:
             assert await connecting.code() == 1
-            assert "connection refused (tried 2 times)" in connecting.text
+            assert "connection refused (is `muxpy listen` running there?) (tried 2 times)" in connecting.text
 
 
 async def test_thousands_of_connections_may_wait_for_a_session() -> None:

@@ -163,6 +163,9 @@ def spare(end: End, number: int) -> None:
     resource.prlimit(end.process.pid, resource.RLIMIT_NOFILE, (end.descriptors + number, 20_000))
 
 
+USED_UP = "connections wait until others end", "all file descriptors of this process are used up", "LimitNOFILE="
+
+
 async def exhaust(ends: Ends, end: End) -> None:
     """Open more connections than one end has descriptors for; those that work go on, and it recovers."""
     first = await connected(ends.ports[0])
@@ -205,10 +208,12 @@ async def test_an_end_without_descriptors_recovers() -> None:
     async def connecting(forward: str) -> None:
         async with tunnel("-L", forward) as ends:
             await exhaust(ends, ends.connecting)
+            await ends.connecting.said(*USED_UP)
 
     async def remote(forward: str) -> None:
         async with tunnel("-R", forward) as ends:
             await exhaust(ends, ends.listening)
+            await ends.listening.said(*USED_UP)
 
     with trio.fail_after(LIMIT):
         async with Server(echo) as target, trio.open_nursery() as nursery:

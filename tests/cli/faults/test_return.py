@@ -10,7 +10,7 @@ from muxpy_cli.wire import Purpose
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import Way, admitted, connected, ping, started, tell, tunnel
+from .ends import Way, admitted, connected, how_it_ends, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +89,34 @@ async def test_a_stranger_without_a_name_takes_nothing_over() -> None:
                 async with admitted(port, client="one", process="2") as again:
                     _, answer = await tell(again, Purpose.LISTEN, place)
                     assert answer == {"port": place["port"]}
+
+
+async def test_what_a_client_says_of_a_restart_of_its_server_is_what_happened() -> None:
+    with trio.fail_after(LIMIT):
+        async with Server(echo) as target:
+            both = "-L", f"0:localhost:{target.port}", "-R", f"0:localhost:{target.port}"
+            async with tunnel(*both, connect=("--connect-wait", "0.2")) as ends:
+                client = ends.connecting
+                assert await ends.listening.stop() == 0
+                await client.said("is ending the session")
+                await client.said("cannot connect", "connection refused", "trying again in")
+                mark = 0
+                for _ in range(8):
+                    waiting = await trio.open_tcp_stream("127.0.0.1", ends.ports[0])
+                    assert await how_it_ends(waiting) == "reset"
+                    waiting.socket.close()
+                    mark = mark or len(client.text)
+                await client.said("connection refused", "trying again every second while connections want the session")
+                found = await client.snapshot()
+                assert [one["state"] for one in found["sessions"] + found["forwards"]] == [
+                    "waiting",
+                    "bound",
+                    "waiting",
+                ]
+                async with started("listen", f"127.0.0.1:{ends.port}"):
+                    assert await client.port("forwarding", "again") == ends.ports[1]
+                    for port in ends.ports:
+                        await ping(again := await connected(port))
+                        again.socket.close()
+                    assert "trying again in" not in client.text[mark:]  # as it was before anybody came
+                    assert "no longer forwards" not in client.text

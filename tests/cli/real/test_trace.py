@@ -35,7 +35,7 @@ async def test_what_curl_has_done_can_be_read_from_a_trace(nginx: Nginx, folder:
     assert " SYN 3 type 1 " in ladder[0]  # who it is
     assert len([line for line in ladder if " type 2 " in line]) == 2  # the two connections
     assert "GOAWAY last " in "".join(ladder)
-    assert any("session 1 ended: it was closed (NO_ERROR)" in line for line in lines)
+    assert any("session 1 ended: this side closed it (NO_ERROR)" in line for line in lines)
     payload = next(line for line in lines if line.startswith("payload"))
     assert int(payload.split()[3].replace(",", "")) > size
     only = (await muxpy("trace", str(trace), "--stream", "3", "--all")).out
