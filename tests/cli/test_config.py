@@ -61,7 +61,7 @@ def _write_certificate(folder: Path, *, end: datetime | None = None, name: str =
 @pytest.mark.parametrize(("name", "count"), [("listen.toml", 4), ("connect.toml", 4)])
 def test_the_examples_say_first_what_has_to_be_made(name: str, count: int) -> None:
     text = (EXAMPLES / name).read_text()
-    header = text[: text.index("[")]
+    header = text[: text.index("\n[")]
     missing = [problem.message.split('"')[1] for problem in check(EXAMPLES / name)]
     assert len(missing) == count
     for file in missing:

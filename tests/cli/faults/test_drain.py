@@ -76,6 +76,7 @@ async def test_connections_that_do_not_finish_are_cut_when_the_time_is_over(opti
                 assert trio.current_time() - begun >= 0.4
                 for client in clients:
                     assert await how_it_ends(client) == "reset"
+                assert "muxpy.Session" not in end.text  # that is for who uses the library
                 await end.said("cut 2 connections that were still open after 0.5 s (--drain gives them more)")
                 assert "muxpy.Session" not in end.text  # that is for who uses the library
                 for client in (finished, *clients):
