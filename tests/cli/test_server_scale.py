@@ -60,8 +60,9 @@ class QuietSession:
     def allow_streams(self, _most: int) -> None:
         pass
 
-    def go_away(self, _code: int, debug: bytes) -> None:
-        self.said.append(debug.decode())
+    def go_away(self, _code: int = 0, debug: bytes = b"", *, final: bool = True) -> None:
+        if final:
+            self.said.append(debug.decode())
 
     def kill(self, error: BaseException | None = None) -> None:
         self.said.append(str(error))
