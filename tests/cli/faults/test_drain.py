@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import trio
 
 import muxpy
 from muxpy_cli.wire import Purpose, pack, receive_message
+from tests.helpers.load import until
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
 from .ends import End, Ends, admitted, connected, how_it_ends, ping, started, tell, tunnel
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DRAIN = "--drain", "3600"
 """Longer than a test may take: what ends earlier has not waited for that."""
@@ -30,6 +28,15 @@ def the_end(ends: Ends, who: str) -> End:
 async def until_draining(ends: Ends, who: str) -> None:
     """Wait until it has begun."""
     await the_end(ends, who).until(lambda found: found["draining"])
+
+
+def unread(port: int, session: muxpy.Session) -> int:
+    """Bytes of a session that the end which listens at `port` has not read yet (proc_net_tcp, `rx_queue`)."""
+    here = session.local_address
+    assert isinstance(here, tuple)
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    [queues] = [row[4] for row in rows if [int(row[end].partition(":")[2], 16) for end in (1, 2)] == [port, here[1]]]
+    return int(queues.partition(":")[2], 16)
 
 
 @pytest.mark.parametrize("who", ["listening", "connecting"])
@@ -106,6 +113,7 @@ async def test_a_session_is_told_that_it_ends_and_one_that_comes_too_late_is_tur
             async with muxpy.open_tcp_session("127.0.0.1", ends.port) as late:
                 greeting = await late.open_stream(stream_type=Purpose.HELLO)
                 await greeting.send_all(pack({})[:1])
+                await until(lambda: not unread(ends.port, late))  # it has a place, and waits in no line
                 ends.listening.process.send_signal(signal.SIGTERM)
                 await until_draining(ends, "listening")
                 await greeting.send_all(pack({})[1:])
