@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from contextlib import asynccontextmanager, contextmanager
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["open_session", "open_tcp_session", "serve_tcp_sessions"]
 
 log = logging.getLogger("muxpy.serve")
+
+MOST_WAITING: Final = 4096
+"""Connections that a server which stops takes yet: more than wait at once, unless somebody has raised the system's
+limit (net.core.somaxconn)."""
 
 
 @asynccontextmanager
@@ -109,11 +114,11 @@ async def serve_tcp_sessions(
     With `config.wants_login`, sessions that were not admitted yet count as one `SessionGroup`.
     `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
 
-    Setting `stop` shuts the server down gracefully: it listens no more, has each peer open no more streams (GOAWAY),
-    and returns when the last handler has. `Session.serve_streams` and iteration end once the streams that are open
-    have been handled. No stream is refused that a peer opened before it could know, if the peer answers with its own
-    `Session.go_away`, or hears of it within `config.linger_timeout`. How long all of it may take is up to the caller:
-    cancelling kills what is left.
+    Setting `stop` shuts the server down gracefully: it takes the connections that wait to be accepted, listens no more,
+    has each peer open no more streams (GOAWAY), and returns when the last handler has. `Session.serve_streams` and
+    iteration end once the streams that are open have been handled. No stream is refused that a peer opened before it
+    could know, if the peer answers with its own `Session.go_away`, or hears of it within `config.linger_timeout`. How
+    long all of it may take is up to the caller: cancelling kills what is left.
     """
     config = config or SessionConfig()
     arriving = SessionGroup(config)  # handshakes are dear, and whoever wants may begin any number: they take turns
@@ -142,14 +147,29 @@ async def serve_tcp_sessions(
         sessions = _Sessions(nursery)
         with trio.CancelScope() as listening:
             if stop is not None:
-                nursery.start_soon(_cancel_at, stop, listening)
+                nursery.start_soon(_end_listening, stop, listeners, listening)
             await trio.serve_listeners(serve, listeners, handler_nursery=nursery, task_status=task_status)
         sessions.retire()
 
 
-async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+async def _end_listening(stop: trio.Event, listeners: list[trio.SocketListener], listening: trio.CancelScope) -> None:
+    await stop.wait()
+    # Whoever waits to be accepted has a connection, and perhaps opened streams on it. Closing the sockets would reset
+    # them all. One is accepted in each pass, and whoever keeps on coming must not keep the server.
+    for _ in range(MOST_WAITING):
+        if not any(_has_connection(listener.socket.fileno()) for listener in listeners):
+            break
+        await trio.lowlevel.checkpoint()
+    listening.cancel()
+
+
+def _has_connection(listener: int) -> bool:
+    """Whether a connection waits to be accepted there."""
+    if listener < 0:  # whoever started the server has closed it
+        return False
+    poll = select.poll()  # takes no descriptor of its own, and descriptors of any number
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Sessions:

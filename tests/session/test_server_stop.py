@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import socket
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 BUSY_SESSIONS = 100
 BUSY_TASKS = 3
+WAITING = 20
 MESSAGE = bytes(range(256)) * 20
 PATIENT = muxpy.SessionConfig(linger_timeout=LIMIT, drain_timeout=LIMIT)
 """However slow the machine: nothing here depends on time, since the clients answer."""
@@ -208,3 +210,44 @@ async def test_a_connection_that_was_accepted_before_and_is_a_session_only_after
             await ask(session)
             await session.wait_going_away()
         await ended.wait()
+
+
+@bounded()
+async def test_connections_that_wait_to_be_accepted_are_served() -> None:
+    """They are connections to their clients already, with streams on their way."""
+    async with serving() as (port, stop, ended):
+        # As many sockets at once as take several passes to accept; the server has had no turn yet when it is stopped.
+        sockets = [socket.create_connection((HOST, port)) for _ in range(WAITING)]
+        stop.set()
+        async with trio.open_nursery() as nursery:
+            for connection in sockets:
+                connection.setblocking(False)
+                nursery.start_soon(ask_over, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+        await ended.wait()
+
+
+async def ask_over(connection: trio.SocketStream) -> None:
+    async with muxpy.open_session(connection, client=True, config=PATIENT) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(answer_goaway, session)
+        await ask(session)
+
+
+@bounded()
+async def test_whoever_keeps_on_connecting_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muxpy._serve.MOST_WAITING", 5)
+    async with serving(config=HASTY) as (port, stop, ended):
+        with ExitStack() as sockets:
+            stop.set()
+            while connect_twice(port, sockets):  # more than it accepts in a pass
+                await trio.lowlevel.checkpoint()
+        await ended.wait()
+
+
+def connect_twice(port: int, sockets: ExitStack) -> bool:
+    """Whether somebody listens there."""
+    try:
+        for _ in range(2):
+            sockets.enter_context(socket.create_connection((HOST, port)))
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -192,7 +192,7 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
         answer = await ask(stream, hello, HELLO_TIMEOUT)
         await stream.aclose()
         if "streams" in answer:  # connections that we may have, those to what is bound for us among them
-            count = min(unpack_integer(answer, "streams", most=2**31), MOST_STREAMS)
+            count = min(unpack_integer(answer, "streams"), MOST_STREAMS)
             session.allow_streams(session_streams(count))
     except Refused as refused:
         kind = Unreachable if refused.error == "in use" else Failure

@@ -8,8 +8,8 @@ with one message. A message is a JSON object in UTF-8 after its length as two by
     +--------+--------+-----------------------------+
 
     purpose       opened by        first message                        answer
-    HELLO      1  connecting end   {"program": "muxpy 0.1.0",           {"program": "muxpy 0.1.0", "user": "alice"},
-                                    "token": "...", "client": "...",     and no more
+    HELLO      1  connecting end   {"program": "muxpy 0.1.0",           {"program": "muxpy 0.1.0", "user": "alice",
+                                    "token": "...", "client": "...",     "streams": 100}, and no more
                                     "process": "...", "slot": 0}
     CONNECT    2  connecting end   {"host": "localhost", "port": 80}    {}, then the connection's bytes both ways
                                    or {"unix": "/path"}
@@ -31,7 +31,8 @@ bound, even if the session that it was bound for has not been found dead yet.
 
 With "net": "udp" beside a host or in LISTEN, the stream carries datagrams, each after its length as two bytes,
 big-endian; there is one stream for each pair of addresses that talk. `forward` is the connecting end's number for a
-forward; `peer` and `local` are the two addresses of the connection, null where it has none.
+forward; `peer` and `local` are the two addresses of the connection, null where it has none. `streams` is how many
+connections the user may have, if that is limited: as many may come over the session for what is bound.
 
 The opener of CONNECT and FORWARDED sends the connection's bytes right behind its message, without waiting for the
 answer, so a forwarded connection costs no round trip more. The connection's half-close is the stream's half-close, its
@@ -44,6 +45,7 @@ the meaning gets a purpose of its own. An end answers a purpose that it does not
 from __future__ import annotations
 
 import json
+import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -206,7 +208,7 @@ def unpack_text(message: Message, key: str, most: int) -> str | None:
     return value
 
 
-def unpack_integer(message: Message, key: str, most: int) -> int:
+def unpack_integer(message: Message, key: str, most: float = math.inf) -> int:
     """A number from 0 to `most`."""
     value = message.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
