@@ -38,8 +38,10 @@ class SessionEnd:
     remote_debug: bytes
     """The debug text of the peer's GOAWAY, at most 1 KiB."""
     by_peer: bool = False
-    """Whether the peer ended it, by GOAWAY or by closing the connection; and not this side, for whatever reason, or an
-    error of the network. Who asked first counts: a peer that closes because this side did is not meant."""
+    """Whether the peer ended it, by a GOAWAY that says why or by closing the connection; and not this side, for
+    whatever reason, or an error of the network. Who closed first counts, as seen from here: a peer that closes because
+    this side did is not meant. A GOAWAY without an error asks for no more streams, and the peer may go on: this side
+    has ended the session itself if it closes it then, before the end of the connection has come."""
 
     def __str__(self) -> str:
         if self.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, Refused, pack, receive_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 Clock = trio.testing.MockClock
 DRAIN = 60.0
@@ -44,6 +45,8 @@ class Listening:
         self.gone = False
         self.patience = 0.0
         """Seconds that an attempt takes while it is gone."""
+        self.reasons: Iterator[str] = itertools.repeat("connection refused")
+        """Why attempts fail, one after the other."""
         self.on_session: Callable[[muxpy.Session], Awaitable[object]] = self.echo
 
     @asynccontextmanager
@@ -53,7 +56,7 @@ class Listening:
         await trio.lowlevel.checkpoint()
         if self.gone:
             await trio.sleep(self.patience)
-            raise Unreachable("cannot connect: connection refused")
+            raise Unreachable(f"cannot connect: {next(self.reasons)}")
         config = muxpy.SessionConfig(drain_timeout=DRAIN, first_frame_timeout=None)
         near, far = trio.testing.memory_stream_pair()
         async with (
@@ -452,6 +455,19 @@ async def test_connections_that_wait_do_not_lengthen_the_backoff(
             "connect_failed: cannot connect: connection refused; "
             "trying again every second while connections want the session"
         ]
+
+
+@pytest.mark.parametrize(("reasons", "told"), [(["this", "that"], 2), ([str(number) for number in range(1000)], 5)])
+async def test_why_attempts_fail_that_connections_wait_for_is_told_a_few_times_however_it_alternates(
+    reasons: list[str], told: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    async with outage(monkeypatch) as end, trio.open_nursery() as nursery:
+        end.listening.reasons = itertools.cycle(reasons)
+        for after in range(100):
+            nursery.start_soon(end.connection, after)
+        await trio.sleep(100)
+        lines = [line for _, line in end.log.lines if "every second" in line]
+        assert len(lines) == len(set(lines)) == told
 
 
 async def test_delays_that_are_told_are_kept_or_told_to_be_cut_short(

@@ -142,6 +142,18 @@ async def test_whoever_closes_without_a_word_costs_no_visit(mock_clock: trio.tes
         assert line.endswith("was not let in: it left without a word")
 
 
+async def test_an_end_within_the_minute_tells_what_was_counted_in_it(mock_clock: trio.testing.MockClock) -> None:
+    tally = Tally(console := Console(Output(format="json")))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tally.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            tally.add("left", "somebody", "it left without a word")
+        nursery.cancel_scope.cancel()
+    lines = [event.text for event in console.events]
+    assert lines[1:] == ["connections of the last minute that were not let in: 2 left without a word"]
+
+
 async def test_one_visit_begins_in_each_turn_of_the_loop(mock_clock: trio.testing.MockClock) -> None:
     counts = [0]
 

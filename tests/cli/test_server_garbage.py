@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import ExitStack
 
 import pytest
 import trio
@@ -44,6 +45,31 @@ def not_left_out() -> int:
 async def test_what_was_there_before_is_left_out_until_the_end() -> None:
     with Garbage():
         assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("ends_first", ["the first", "the second"])
+async def test_two_servers_in_one_process_leave_nothing_behind(ends_first: str) -> None:
+    before, callbacks = gc.get_threshold(), list(gc.callbacks)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(Garbage())
+        second.enter_context(Garbage())
+        ending, other = (first, second) if ends_first == "the first" else (second, first)
+        ending.close()
+        assert gc.get_threshold() != before
+        assert gc.get_freeze_count() > 0
+        other.close()
+    assert gc.get_threshold() == before
+    assert gc.callbacks == callbacks
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
+
+
+async def test_one_that_trio_has_removed_for_an_error_leaves_nothing_behind() -> None:
+    before = gc.get_threshold()
+    with Garbage() as garbage:
+        trio.lowlevel.remove_instrument(garbage)
+    assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
 
 

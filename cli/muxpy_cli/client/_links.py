@@ -34,6 +34,9 @@ STABLE: Final = 10.0
 """Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
 and drops them would be asked twice a second. An attempt that takes as long and fails was no session."""
 
+MOST_HURRIES: Final = 5
+"""Reasons that are told for which attempts fail that connections wait for, in one outage."""
+
 
 class NoSession(Exception):
     """There was no session to open a stream on, and none came in time, or none will come."""
@@ -57,8 +60,8 @@ class Link:
         self.since: float | None = None
         self.attempts = 0
         self.error: str | None = None
-        self.hurry: str | None = None
-        """What was said when the attempts began that connections wait for."""
+        self.hurries: set[str] = set()
+        """What was said of the attempts that connections wait for, since they began."""
         self.received = 0
         """By sessions that have ended."""
         self.sent = 0
@@ -84,7 +87,8 @@ class Link:
         """A session is there."""
         self.session, self.state, self.since = session, "connected", time.time()
         self.used_up = False
-        self.attempts, self.error, self.hurry = 0, None, None
+        self.attempts, self.error = 0, None
+        self.hurries.clear()
 
     def leave(self) -> None:
         """Its session lets its streams finish; the next one takes its place meanwhile."""
@@ -333,7 +337,7 @@ class Links:
             self._tell_hurry(link, f"{text} every second while connections want the session", event)
         else:
             seconds = backoff.take() if backoff is not None else not_allowed_delay()
-            link.hurry = None
+            link.hurries.clear()
             when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
             self._console.complain(f"{text} in {when}", attempt=link.attempts, event=event)
         why = await self._demand.sleep(seconds, hurry=backoff is not None)
@@ -341,10 +345,13 @@ class Links:
             self._console.event(f"trying again now: {why}", attempt=link.attempts, event="retry_early")
 
     def _tell_hurry(self, link: Link, text: str, event: str) -> None:
-        """Once: an outage may last for hours, and it would be a line a second."""
-        tell = self._console.detail if text == link.hurry else self._console.complain
-        link.hurry = text
-        tell(text, attempt=link.attempts, event=event)
+        """Each once, and few: an outage may last for hours, its attempts may fail in turns for this reason and for that
+        one, and it would be a line a second."""
+        if text in link.hurries or len(link.hurries) >= MOST_HURRIES:
+            self._console.detail(text, attempt=link.attempts, event=event)
+            return
+        link.hurries.add(text)
+        self._console.complain(text, attempt=link.attempts, event=event)
 
     async def leave(self) -> None:
         """Make no more sessions, and end those that there are for a reason for which nothing can go on."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import gc
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import trio
 
@@ -53,8 +53,11 @@ class Garbage(trio.abc.Instrument):
     any: tests/cli/test_server_freed.py and tests/session/test_freed.py see to it.
     """
 
+    _before: ClassVar[tuple[int, int, int]]
+    _entered: ClassVar = 0
+    """How many are: the collector is the process's. The first one changes it, and the last one puts it back."""
+
     def __init__(self) -> None:
-        self._before = gc.get_threshold()
         self._ending = 0  # sessions, in this interval
         self._until = self._last = time.perf_counter()
         self._collections = 0
@@ -63,15 +66,21 @@ class Garbage(trio.abc.Instrument):
         gc.collect()
         gc.freeze()
         gc.callbacks.append(self._on_collection)
-        gc.set_threshold(*self._before[:2], COLLECTIONS)
+        if not Garbage._entered:
+            Garbage._before = gc.get_threshold()
+            gc.set_threshold(*Garbage._before[:2], COLLECTIONS)
+        Garbage._entered += 1
         trio.lowlevel.add_instrument(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        trio.lowlevel.remove_instrument(self)
-        gc.set_threshold(*self._before)
         gc.callbacks.remove(self._on_collection)
-        gc.unfreeze()
+        Garbage._entered -= 1
+        if not Garbage._entered:
+            gc.set_threshold(*Garbage._before)
+            gc.unfreeze()
+        with suppress(KeyError):  # Trio has removed it, if it ever failed
+            trio.lowlevel.remove_instrument(self)
 
     def session_ends(self) -> None:
         """One begins to end, or has ended."""

@@ -48,9 +48,12 @@ class Tally:
         self._console.complain(f"{peer} was not let in: {reason}", peer=peer, event="not_admitted")
 
     async def run(self) -> None:
-        """Tell the counts of each minute."""
-        while True:
-            await trio.sleep(EVERY)
+        """Tell the counts of each minute, and at the end those of the minute that it cuts short."""
+        try:
+            while True:
+                await trio.sleep(EVERY)
+                self._tell()
+        finally:
             self._tell()
 
     def _tell(self) -> None:
