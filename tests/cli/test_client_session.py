@@ -88,6 +88,7 @@ async def test_a_server_that_does_not_answer_may_answer_later(
             mock_clock.jump(1)
     assert len(told) == 1  # and long before it fails
     assert told[0].startswith(f"connected to 127.0.0.1:{server.port}; waiting for its first answer")
+    assert "the token is wrong or missing" in told[0]  # which a listening end says after two seconds only
     assert "--tls" in told[0]
 
 

@@ -179,7 +179,10 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
 
 def _waits_for_answer(options: ConnectOptions) -> str:
     others = "it is no muxpy listen" + (", or it wants --tls" if options.tls is None else "")
-    return f"connected to {options.address}; waiting for its first answer: it has too much to do, or {others}"
+    return (
+        f"connected to {options.address}; waiting for its first answer: the token is wrong or missing (it says so after"
+        f" 2 s), it has too much to do, or {others}"
+    )
 
 
 async def _say_hello(session: muxpy.Session, options: ConnectOptions, credentials: Credentials, slot: int) -> None:

@@ -53,15 +53,15 @@ class Streams:
                 await refuse(stream, unknown, early, peer.rate)
         except Refused as refused:
             self.refused += refused.error in {"forbidden", "failed", "in use", "limit"}
-            self._tell_refused(peer, refused)
+            self._tell_refused(peer, refused, of_target=stream.stream_type != Purpose.LISTEN)
         except WireError as error:
             self._console.complain(f"stream from {peer.name}: {error}", peer=peer.address, event="protocol_error")
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
         except trio.ClosedResourceError:
             pass  # reset from here while its target was being reached: it was idle for too long, or rules have changed
 
-    def _tell_refused(self, peer: Peer, refused: Refused) -> None:
-        unreached = refused.error in UNREACHED
+    def _tell_refused(self, peer: Peer, refused: Refused, *, of_target: bool) -> None:
+        unreached = of_target and refused.error in UNREACHED
         self._console.complain(
             f"{peer.name}: cannot reach {refused}" if unreached else f"refused {peer.name}: {refused}",
             peer=peer.address,
