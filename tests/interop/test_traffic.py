@@ -158,6 +158,20 @@ async def test_what_muxpy_has_no_room_for_is_refused_and_may_be_tried_again(
         await check_usable(session, peer)
 
 
+async def test_fewer_streams_than_are_open_refuses_new_ones_and_leaves_those(role: Role) -> None:
+    async with linked(role, "-no-heartbeat") as (session, peer):
+        ids = [(await peer.call("open"))["stream"] for _ in range(6)]
+        streams = [await session.accept_stream() for _ in ids]
+        session.allow_streams(4)
+        refused = (await peer.call("open"))["stream"]
+        with pytest.raises(GoPeerError, match=r"^Stream reset by peer with error 6$"):
+            await peer.call("read", stream=refused, max=1)
+        for stream in streams:
+            await check_stream(stream, peer)
+        session.allow_streams(7)
+        await check_usable(session, peer)
+
+
 async def test_the_full_backlog_of_go_holds_up_nothing_but_what_goes_to_go(role: Role) -> None:
     """Go's reader waits while 100 streams are not accepted. Meanwhile muxpy opens, sends and receives."""
     finished: list[int] = []
