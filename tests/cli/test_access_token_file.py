@@ -190,7 +190,7 @@ def test_a_name_may_have_what_a_certificates_name_has(file: Path) -> None:
 
 
 def test_who_runs_already_is_thought_of(file: Path) -> None:
-    assert "(one that runs reads it on SIGHUP)" in token(file, "new", "alice")[1]
+    assert "(one that runs reads the file again on SIGHUP)" in token(file, "new", "alice")[1]
 
 
 def test_a_byte_order_mark_is_none_of_the_text(file: Path) -> None:
