@@ -31,6 +31,8 @@ def tracing(output: Output, console: Console) -> Iterator[Trace | None]:
         return
     try:
         file = muxpy.TraceFile(output.trace)
+    except FileExistsError as error:  # what is there is no trace, and the library says what then
+        raise Failure(f"cannot write the trace to {output.trace}: {error.strerror}", 2) from error
     except (OSError, ValueError) as error:
         raise Failure(f"cannot write the trace to {output.trace}: {describe(error)}", 2) from error
     try:

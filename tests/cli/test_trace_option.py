@@ -64,9 +64,17 @@ async def test_a_trace_that_cannot_be_written_is_a_mistake_before_anything_is_do
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     place = tmp_path / "nowhere" / "trace"
-    for path, why in ((place, "no such file or directory"), (tmp_path, "is a directory")):
+    notes = tmp_path / "notes"
+    notes.write_text("somebody's own")
+    reasons = {
+        place: "no such file or directory",
+        tmp_path: "is a directory",
+        notes: "it is there already, and is no trace",
+    }
+    for path, why in reasons.items():
         code, out, errors = await run(*command, "--trace", str(path))
         assert (code, out, errors) == (2, "", f"muxpy: cannot write the trace to {path}: {why}\n")
+    assert notes.read_text() == "somebody's own"
 
 
 async def test_a_full_disk_ends_the_trace_with_a_warning_and_nothing_else() -> None:

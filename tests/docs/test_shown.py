@@ -66,7 +66,7 @@ SETTINGS: Final = {
         NAMES + LISTEN, needs=("dnsmasq-base bind9-dnsutils", "dnsmasq", "dig")
     ),
     "client$ muxpy keygen bob": Setting("server$ muxpy keygen tls --name server.example\n"),
-    "server$ muxpy token new ci": Setting(
+    "server$ (umask 077 && muxpy token new ci": Setting(
         "server$ muxpy token new alice > alice.token\nserver$ muxpy listen 4242 --tokens tokens.toml\n"
     ),
     "$ muxpy check connect.toml": Setting(
