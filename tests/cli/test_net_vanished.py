@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +16,7 @@ from muxpy_cli.net import _sockets, prepare_forwarded, unanswered_for
 from muxpy_cli.relay import _vanished, relay
 from tests.helpers.machines import another_machine
 from tests.helpers.pairs import session_pair, stream_pair, tcp_pair, unix_pair
+from tests.helpers.sockets import tcp_sockets_of
 from tests.helpers.tasks import LIMIT
 
 from .program import Server, echo, tunnel
@@ -61,23 +60,9 @@ async def test_what_a_forwarded_socket_is_given() -> None:
 # ---- every socket of both ends ----
 
 
-def asks(pid: int) -> dict[int, bool]:
-    """The local ports of a process's TCP connections, and whether its keepalive timer runs (proc_net_tcp, `tr`)."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    established = [row for row in rows if row[3] == "01" and row[9] in inodes]
-    return {_key(row): row[5].startswith("02:") for row in established}
-
-
-def _key(row: list[str]) -> int:
-    """Both ports as one number: one alone is that of many connections."""
-    local, remote = (int(row[column].partition(":")[2], 16) for column in (1, 2))
-    return local << 16 | remote
+def asks(pid: int) -> dict[tuple[int, int], bool]:
+    """A process's TCP connections by both ports, and whether their keepalive timer runs."""
+    return {one.ports: one.asks for one in tcp_sockets_of(pid) if one.established}
 
 
 @pytest.mark.parametrize("rate", [(), ("--rate", "1GiB")])

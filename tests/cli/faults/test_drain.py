@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -11,10 +11,14 @@ import trio
 import muxpy
 from muxpy_cli.wire import Purpose, pack, receive_message
 from tests.helpers.load import until
+from tests.helpers.sockets import tcp_sockets
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
 from .ends import End, Ends, admitted, connected, how_it_ends, ping, started, tell, tunnel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DRAIN = "--drain", "3600"
 """Longer than a test may take: what ends earlier has not waited for that."""
@@ -31,12 +35,11 @@ async def until_draining(ends: Ends, who: str) -> None:
 
 
 def unread(port: int, session: muxpy.Session) -> int:
-    """Bytes of a session that the end which listens at `port` has not read yet (proc_net_tcp, `rx_queue`)."""
+    """Bytes of a session that the end which listens at `port` has not read yet."""
     here = session.local_address
     assert isinstance(here, tuple)
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    [queues] = [row[4] for row in rows if [int(row[end].partition(":")[2], 16) for end in (1, 2)] == [port, here[1]]]
-    return int(queues.partition(":")[2], 16)
+    [found] = [one.unread for one in tcp_sockets() if one.ports == (port, here[1])]
+    return found
 
 
 @pytest.mark.parametrize("who", ["listening", "connecting"])

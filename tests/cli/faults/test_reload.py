@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import ssl
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from muxpy_cli.wire import Purpose, pack, receive_message
+from tests.helpers.sockets import tcp_sockets_of
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, free_port, run
 from .ends import admitted, connected, how_it_ends, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .ends import End
 
 
@@ -31,14 +32,6 @@ async def reload(end: End, *words: str) -> None:
 
 AGAIN = "read the configuration again"
 BEFORE = "going on with what was read before"
-
-
-def listening_ports(pid: int) -> set[int]:
-    """Where a process takes TCP connections over IPv4. To ask by connecting could find somebody else's new port there
-    (proc_net_tcp)."""
-    inodes = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
 
 
 async def new_user(file: Path, name: str, *options: str) -> str:
@@ -223,7 +216,9 @@ async def test_forwards_of_a_configuration(tmp_path: Path) -> None:
                 for port in found.values():
                     (await connected(port)).socket.close()
                 assert set(found) == {"one", "three"}
-                assert listening_ports(connecting.process.pid) == set(found.values())
+                # To ask by connecting could find somebody else's new port there.
+                bound = {one.ports[0] for one in tcp_sockets_of(connecting.process.pid) if one.listens}
+                assert bound == set(found.values())
 
 
 async def test_forwards_that_change_before_there_is_a_session(tmp_path: Path) -> None:
