@@ -11,7 +11,6 @@ from typing import Final
 import trio
 
 __all__ = [
-    "EXHAUSTED",
     "NOT_ALLOWED",
     "Failure",
     "Interrupted",
@@ -21,6 +20,7 @@ __all__ = [
     "describe",
     "draining_text",
     "innermost",
+    "is_exhausted",
     "the_cause",
     "unexpected",
 ]
@@ -28,8 +28,7 @@ __all__ = [
 NOT_ALLOWED: Final = 3
 """The exit code if somebody may not do what was asked, or cannot be trusted."""
 
-
-EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """What the system has too little of: it may have more soon."""
 
 _MORE_FILES: Final = " (ulimit -n, or LimitNOFILE= of a unit, allows more)"
@@ -103,8 +102,12 @@ def unexpected(error: BaseException) -> str:
     """What to say to an exception that nobody has foreseen where it comes from: what the system lacks in its words, and
     anything else as a mistake of this program."""
     error = the_cause(error)
-    lacking = isinstance(error, OSError) and error.errno in EXHAUSTED
-    return describe(error) if lacking else f"internal error: {error!r}"
+    return describe(error) if is_exhausted(error) else f"internal error: {error!r}"
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether the system had too little of something, such as file descriptors or memory."""
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
 def innermost(error: BaseException) -> BaseException:

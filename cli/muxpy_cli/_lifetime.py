@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ._errors import EXHAUSTED, Failure, Interrupted, describe, the_cause
+from ._errors import Failure, Interrupted, describe, is_exhausted, the_cause
 from .view import fail
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, Failure):
         fail(str(error))
         return error.exit_code
-    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+    if is_exhausted(error):
         fail(describe(error))
         return 1
     fail(f"internal error: {type(error).__name__}: {describe(error)} (MUXPY_TRACEBACK=1 shows where)")

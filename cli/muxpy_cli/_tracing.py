@@ -31,10 +31,10 @@ def tracing(output: Output, console: Console) -> Iterator[Trace | None]:
         return
     try:
         file = muxpy.TraceFile(output.trace)
-    except FileExistsError as error:  # what is there is no trace, and the library says what then
-        raise Failure(f"cannot write the trace to {output.trace}: {error.strerror}", 2) from error
     except (OSError, ValueError) as error:
-        raise Failure(f"cannot write the trace to {output.trace}: {describe(error)}", 2) from error
+        # Of what is there already, and is no trace, the library says more than the system does.
+        why = error.strerror if isinstance(error, FileExistsError) else describe(error)
+        raise Failure(f"cannot write the trace to {output.trace}: {why}", 2) from error
     try:
         yield file
     finally:

@@ -19,7 +19,7 @@ from ._checks import (
     check_target_path,
 )
 from ._keys import default_names, make_keys
-from ._makers import makes_authority, makes_certificate, makes_token, makes_users
+from ._makers import if_missing, makes_authority, makes_certificate, makes_token, makes_users
 from ._model import Grants, Limits, User
 from ._own import is_own
 from ._rules import (
@@ -75,6 +75,7 @@ __all__ = [
     "default_target_rules",
     "fingerprint_of",
     "format_fingerprint",
+    "if_missing",
     "is_hash",
     "is_own",
     "is_token",

@@ -6,12 +6,18 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["makes_authority", "makes_certificate", "makes_token", "makes_users"]
+__all__ = ["if_missing", "makes_authority", "makes_certificate", "makes_token", "makes_users"]
 
 _MADE: Final = {"cert.pem", "key.pem"}
 """By `muxpy keygen`."""
+
+
+def if_missing(error: Exception, path: Path, makes: Callable[[Path], str]) -> str:
+    """What to add to an error about a file: what makes it, if it is that there is none."""
+    return f"; {makes(path)}" if isinstance(error, FileNotFoundError) else ""
 
 
 def makes_certificate(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from .._errors import EXHAUSTED
+from .._errors import is_exhausted
 from ..specs import family_of, socket_address
 from ._addresses import parse_ip
 
@@ -27,4 +27,4 @@ def is_own(address: str) -> bool:
             return parse_ip(str(probe.getsockname()[0])) == parse_ip(address)
     except OSError as error:
         # Without a way there it is none of ours. Where it cannot be asked, the safe answer is that it is.
-        return error.errno in EXHAUSTED
+        return is_exhausted(error)

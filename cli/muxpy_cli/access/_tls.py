@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
 from ._certificates import place_of_key
-from ._makers import makes_authority, makes_certificate
+from ._makers import if_missing, makes_authority, makes_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ def _harden(context: ssl.SSLContext) -> None:
 def _bad_ca(ca: Path | None, error: OSError) -> Failure:
     if isinstance(error, ssl.SSLError) and error.reason in (None, "NO_CERTIFICATE_OR_CRL_FOUND"):
         return Failure(f"cannot use {ca}: no certificate in PEM format in it", 2)
-    hint = f"; {makes_authority(ca)}" if ca is not None and isinstance(error, FileNotFoundError) else ""
+    hint = if_missing(error, ca, makes_authority) if ca is not None else ""
     return Failure(f"cannot use {ca or 'the CAs of the system'}: {_reason(error)}{hint}", 2)
 
 
@@ -147,7 +147,7 @@ def _unreadable(cert: Path, key: Path | None) -> str | None:
         try:
             file.open("rb").close()
         except OSError as error:
-            hint = f"; {makes_certificate(file)}" if isinstance(error, FileNotFoundError) else ""
+            hint = if_missing(error, file, makes_certificate)
             return (f"{file}: {_reason(error)}" if key else _reason(error)) + hint
     return None
 

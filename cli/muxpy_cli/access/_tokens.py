@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure, describe
-from ._makers import makes_token
+from ._makers import if_missing, makes_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def _read(path: Path) -> str:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             return file.read(MAX_TOKEN + 2)  # a wrong file may be huge, or endless like /dev/zero
     except OSError as error:
-        hint = f"; {makes_token(path)}" if isinstance(error, FileNotFoundError) else ""
+        hint = if_missing(error, path, makes_token)
         raise Failure(f"cannot read the token from {path}: {describe(error)}{hint}", 2) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import Failure, describe
 from ._lines import find_line
-from ._makers import makes_users
+from ._makers import if_missing, makes_users
 from ._tokens import token_hash
 from ._user_table import UserTableError, user_from_table
 
@@ -98,7 +98,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
-        hint = f"; {makes_users(path)}" if isinstance(error, FileNotFoundError) else ""
+        hint = if_missing(error, path, makes_users)
         raise Failure(f"cannot read {path}: {describe(error)}{hint}", 2) from error
     except UnicodeDecodeError:
         raise Failure(f"cannot read {path}: it is not UTF-8 text", 2) from None

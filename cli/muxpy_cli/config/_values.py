@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import describe
+from ..access import if_missing
 from ._schema import Value
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _file(raw: str, document: Document, made_by: Callable[[Path], str]) -> Path:
     try:
         path.stat()
     except OSError as error:
-        hint = f"; {made_by(path)}" if isinstance(error, FileNotFoundError) else ""
+        hint = if_missing(error, path, made_by)
         raise ValueError(f"cannot read it: {describe(error)}{place}{hint}") from None
     if path.is_dir():
         raise ValueError(f"that is a folder, and it must be a file{place}")

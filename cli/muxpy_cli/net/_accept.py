@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from .._errors import EXHAUSTED, Failure, describe
+from .._errors import Failure, describe, is_exhausted
 from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
 from ._resolve import resolve
 from ._shortage import Shortage
@@ -139,7 +139,7 @@ async def _accept(listener: socket.socket, taken: Taken) -> None:
             try:
                 connection, address = listener.accept()
             except OSError as error:
-                if error.errno in EXHAUSTED:
+                if is_exhausted(error):
                     _shortage.met(error)
                     await trio.sleep(PAUSE)
                 elif error.errno not in SKIPPED and listener.fileno() >= 0:

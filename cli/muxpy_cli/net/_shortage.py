@@ -28,7 +28,7 @@ class Shortage:
         self._told_at = -math.inf
 
     def met(self, error: OSError) -> None:
-        """A connection could not be taken for this reason, one of `EXHAUSTED`. It stays in the kernel's queue, and its
+        """A connection could not be taken for this reason (see `is_exhausted`). It stays in the kernel's queue, and its
         client waits."""
         if self._clock() - self._told_at >= EVERY:
             self._told_at = self._clock()
