@@ -379,7 +379,8 @@ class Lifecycle:
         if self.end is not None or not self._unfinished():
             return
         limit = f"{self._config.drain_timeout:g} s"
-        log.info("%r: closing, waits up to %s for %s", self._session, limit, self._names_of_unfinished())
+        if log.isEnabledFor(logging.INFO):  # the names take a look at every stream
+            log.info("%r: closing, waits up to %s for %s", self._session, limit, self._names_of_unfinished())
         with trio.CancelScope(deadline=self._drain_until) as patience:
             while self.end is None and self._unfinished():
                 await self._progress.park()
