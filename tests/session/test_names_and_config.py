@@ -31,6 +31,7 @@ NAMES = {
     "SessionGoingAway",
     "SessionGroup",
     "SessionListener",
+    "SessionOfStream",
     "SessionStatistics",
     "Stream",
     "StreamReset",
@@ -47,8 +48,8 @@ def test_exported_names() -> None:
     assert set(muxpy.__all__) == NAMES
     public = {
         name
-        for name, value in vars(muxpy).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        for name in dir(muxpy)
+        if not name.startswith("_") and not isinstance(getattr(muxpy, name), types.ModuleType)
     }
     assert public == NAMES
 
