@@ -119,19 +119,16 @@ class Outbox:
             f"more than {too_much} wait to be written: the peer does not read its answers",
         )
 
-    def empty(self, chunks: list[Buffer]) -> int:
-        """Move all to `chunks`; how many frames that is."""
+    def empty(self) -> tuple[Buffer, int]:
+        """All that is framed, and how many frames that is."""
         if self.updates:
             self._frame_updates()
-        if not self.framed:
-            return 0
-        chunks.append(self.framed)
-        frames = self._control_frames + self.small_frames
+        framed, frames = self.framed, self.small_frames + self._control_frames
         self.framed = bytearray()
         self._control_frames = self._counted = self._counted_bytes = self.small_frames = 0
         if self._resetting:
             self._resetting.clear()
-        return frames
+        return framed, frames
 
     def _frame_updates(self) -> None:
         for stream in self.updates:

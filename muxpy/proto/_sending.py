@@ -128,9 +128,13 @@ class Sending:
         done: list[StreamState] = []
         if self._crumbs:
             self._send_crumbs()
-        frames = self.outbox.empty(chunks)
-        size = len(chunks[0]) if chunks else 0
-        scheduler = self.scheduler
+        frames = size = 0
+        outbox, scheduler = self.outbox, self.scheduler
+        if outbox.framed or outbox.updates:
+            framed, frames = outbox.empty()
+            if framed:
+                chunks.append(framed)
+                size = len(framed)
         if scheduler.waiting:
             before = len(chunks)
             data_size = scheduler.fill(chunks, limit, done, self._clock, turn=turn, exact=exact)
