@@ -81,7 +81,7 @@ class Recorder:
 
 
 async def one_message(first: str, last: str) -> Way:
-    """The way of an answer of 100 bytes, from the call of one function to that of another."""
+    """The way of an answer of 100 bytes, between the calls of two functions."""
     config = muxpy.SessionConfig(heartbeat_interval=None)
     near, far = await tcp_pair()
     async with (

@@ -1,4 +1,4 @@
-"""The walls of the house, as docs/architecture.md has them: who may import what, and what nobody reaches for."""
+"""The walls of the house: who may import what, and what nobody reaches for. docs/architecture.md says them."""
 
 from __future__ import annotations
 
