@@ -270,13 +270,15 @@ def test_other_warnings(config: Callable[[str], Path]) -> None:
 def test_the_users_of_the_token_file(tmp_path: Path, config: Callable[[str], Path]) -> None:
     path = config(f'{LISTEN}tokens = "users.toml"\n[users.a]\ntoken = "{HASH}"\nallow = []\n')
     users = tmp_path / "users.toml"
-    users.write_text("[users.b]\nallo = 3\n")
-    (problem,) = _found(path)
-    assert problem.startswith("3:10: listen.tokens: users.toml:2: users.b.allo: ")
+    users.write_text("[users.b]\nallo = 3\nrate = 0\n")
+    lone, first, second = _found(path)
+    assert lone.startswith("users.toml:1:8: users.b: this user has no token, and certificates are not asked for")
+    assert first == "users.toml:2:1: users.b.allo: unknown key; did you mean allow?"
+    assert second.startswith("users.toml:3:8: users.b.rate: 0: a rate of 0")
     users.write_text(f'[users.a]\ntoken = "{OTHER_HASH}"\n')
-    assert _found(path) == ["3:10: listen.tokens: users.toml: there are two users a"]
+    assert _found(path) == ["users.toml:1:8: users.a: the configuration has a user of that name, too: take another one"]
     users.write_text(f'[users.b]\ntoken = "{HASH}"\n')
-    assert _found(path) == ["3:10: listen.tokens: users.toml: b and a have the same token"]
+    assert _found(path) == ["users.toml:2:9: users.b.token: a has the same token: make each their own"]
     users.write_text("")
     assert _found(path) == []
     path = config(f'{LISTEN}tokens = "users.toml"\n')
@@ -288,7 +290,7 @@ def test_the_users_of_the_token_file(tmp_path: Path, config: Callable[[str], Pat
 
 def test_two_users_with_one_token(config: Callable[[str], Path]) -> None:
     text = f'{LISTEN}[users.a]\ntoken = "{HASH}"\n[users.b]\ntoken = "{HASH}"\n'
-    assert _found(config(text)) == ["3:2: users: a and b have the same token"]
+    assert _found(config(text)) == ["6:9: users.b.token: a has the same token: make each their own"]
 
 
 def test_relative_paths_count_from_the_folder_of_the_file(

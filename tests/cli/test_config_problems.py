@@ -189,7 +189,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
         assert problem.startswith("4:9: users.a.token: ")
         assert secret not in problem
     (problem,) = _problems(tmp_path, f"{LISTEN}[users.a]\ntoken = 1234\n")
-    assert problem.startswith("4:9: users.a.token: it must be text in quotes, not that")
+    assert problem.startswith('4:9: users.a.token: it must be "sha256:" and 64 hex digits')
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.0.2.1", "example.org"])

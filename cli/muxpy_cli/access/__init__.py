@@ -18,9 +18,10 @@ from ._checks import (
     check_target_name,
     check_target_path,
 )
+from ._files import locked_folder, replace_file
 from ._keys import default_names, make_keys
 from ._makers import if_missing, makes_authority, makes_certificate, makes_token, makes_users
-from ._model import Grants, Limits, User
+from ._model import Grants, Limits, User, name_problem
 from ._own import is_own
 from ._rules import (
     BindRule,
@@ -32,9 +33,7 @@ from ._rules import (
     parse_target_rule,
 )
 from ._tls import ALPN, client_context, negotiated, server_context
-from ._token_file import add_user, list_users, remove_user
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
-from ._user_table import UserTableError, name_problem, user_from_table
 from ._users import Users
 from ._warnings import (
     connect_warnings,
@@ -56,9 +55,7 @@ __all__ = [
     "TargetRule",
     "TokenBucket",
     "User",
-    "UserTableError",
     "Users",
-    "add_user",
     "certificate_names",
     "certificate_warning",
     "check_bind",
@@ -80,8 +77,8 @@ __all__ = [
     "is_own",
     "is_token",
     "key_file_warning",
-    "list_users",
     "listen_warnings",
+    "locked_folder",
     "make_keys",
     "makes_authority",
     "makes_certificate",
@@ -95,10 +92,9 @@ __all__ = [
     "parse_ip",
     "parse_target_rule",
     "read_token",
-    "remove_user",
+    "replace_file",
     "server_context",
     "token_file_warning",
     "token_hash",
-    "user_from_table",
     "users_file_warning",
 ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure
 from .._options import ClientTls, ServerTls
 from ..access import (
-    Users,
     certificate_warning,
     client_context,
     key_file_warning,
@@ -16,13 +15,17 @@ from ..access import (
     users_file_warning,
 )
 from ._bindings import check_bindings, is_loopback
+from ._document import ConfigError, Document
 from ._schema import Section
+from ._users import read_token_file
 
 if TYPE_CHECKING:
-    from ..access import User
-    from ._document import Document
+    from collections.abc import Iterable
+    from pathlib import Path
 
-__all__ = ["check_connect", "check_listen", "client_tls", "server_tls"]
+    from ..access import User
+
+__all__ = ["asks_for_certificates", "check_connect", "check_listen", "client_tls", "server_tls"]
 
 _WRONG_KEY: Final = "the key does not belong to the certificate"
 
@@ -37,8 +40,9 @@ def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> 
     if isinstance(tls := listen.get("tls"), Section):
         _check_pair(document, tls)
         _check_ca(document, tls, "client-ca")
-    _check_users(document, root, users)
-    _check_token_file(document, listen, users)
+    _warn_without_rules(document, listen, users)
+    if "tokens" in listen:
+        _check_token_file(document, listen, users)
 
 
 def check_connect(document: Document, root: Section) -> None:
@@ -55,6 +59,11 @@ def check_connect(document: Document, root: Section) -> None:
         document.warn(connect.way("token-file"), warning)
     if not document.data.get("forwards"):
         document.warn(connect.where, "there are no forwards; add a table such as [forwards.web]")
+
+
+def asks_for_certificates(listen: Section) -> bool:
+    """Whether clients may show a certificate, in place of a token."""
+    return "client-ca" in getattr(listen.get("tls"), "given", ())
 
 
 def server_tls(section: Section) -> ServerTls:
@@ -76,8 +85,7 @@ def _check_reach(document: Document, listen: Section) -> None:
         document.wrong(
             listen.way("address"), f"{reach}, and there is no TLS; add [listen.tls] with cert, or insecure = true"
         )
-    by_certificate = "client-ca" in getattr(listen.get("tls"), "given", ())
-    if not by_certificate and "tokens" not in listen.given and not document.data.get("users"):
+    if not asks_for_certificates(listen) and "tokens" not in listen.given and not document.data.get("users"):
         document.wrong(
             listen.way("address"),
             f"{reach}, and there are no users; add tokens, tables such as [users.alice], or insecure = true",
@@ -135,34 +143,30 @@ def _check_ca(document: Document, tls: Section, name: str) -> None:
             document.wrong(tls.way(name), str(failure))
 
 
-def _check_users(document: Document, root: Section, users: tuple[User, ...]) -> None:
-    listen: Section = root["listen"]
-    tls: Any = listen.get("tls")
-    for user in users:
-        section: Section = root["users"][user.name]
-        if "token" not in section.given and "client-ca" not in getattr(tls, "given", ()):
-            document.wrong(
-                section.where,
-                "this user has no token, and certificates are not asked for; add token, or client-ca in [listen.tls]",
-            )
-        if not {"allow", "allow-bind"} & (section.given | listen.given):
-            document.warn(
-                section.where, "no rules, here or in [listen]: only loopback addresses of the listening end are allowed"
-            )
-
-
-def _check_token_file(document: Document, listen: Section, users: tuple[User, ...]) -> None:
-    """The users of both files: their names and tokens must differ.
-
-    A token file without users is an error: without any users, whoever connects would be let in.
-    """
+def _check_token_file(document: Document, listen: Section, users: Iterable[User]) -> None:
+    """The token file that this file names is judged with it."""
+    path: Path = listen["tokens"]
     try:
-        everybody = Users.load(listen["tokens"], users) if "tokens" in listen else Users(users)
-    except (Failure, ValueError) as error:
-        document.wrong(listen.way("tokens") if "tokens" in listen.given else ("users",), str(error))
+        tokens = Document.read(path)
+    except ConfigError as error:
+        document.include(error.problems)
         return
-    if "tokens" in listen and (warning := users_file_warning(listen["tokens"])):
+    found = read_token_file(tokens, beside=users, by_certificate=asks_for_certificates(listen))
+    _warn_without_rules(tokens, listen, found)
+    document.include(tokens.problems, tokens.warnings)
+    if warning := users_file_warning(path):
         document.warn(listen.way("tokens"), warning)
-    if "tokens" in listen and not everybody:
+    if not (users or found or tokens.problems):
         # No mistake: when the last one was revoked, a reload must not go on with the users that were.
         document.warn(listen.way("tokens"), "there are no users in it, so nobody may connect: `muxpy token new NAME`")
+
+
+def _warn_without_rules(document: Document, listen: Section, users: Iterable[User]) -> None:
+    if {"allow", "allow-bind"} & listen.given:
+        return
+    for user in users:
+        if not {"allow", "allow-bind"} & document.data["users"][user.name].keys():
+            document.warn(
+                ("users", user.name),
+                "no rules, here or in [listen]: only loopback addresses of the listening end are allowed",
+            )

@@ -10,7 +10,8 @@ import trio
 import muxpy
 
 from .._errors import describe
-from ..access import User, Users, certificate_names, server_context
+from ..access import User, certificate_names, server_context
+from ..config import load_users
 from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer, unpack_text
 from ._refusals import Refusals
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .._options import ListenOptions
+    from ..access import Users
     from ..wire import Message
     from ._tally import Kind
 
@@ -58,7 +60,7 @@ class Welcome:
 def read_door(options: ListenOptions) -> Welcome:
     """Read users and certificates. Raises Failure if a file is not as it should be."""
     context = server_context(options.tls) if options.tls is not None else None
-    users = _users(options)
+    users = load_users(options)
     return Welcome(
         context=context,
         users=users,
@@ -137,9 +139,3 @@ class Door:
 def _named_by_certificate(names: list[str]) -> User | None:
     """Nobody is listed, so everybody whose certificate the CA has signed may come in, with what all may do."""
     return User(name=names[0]) if names else None
-
-
-def _users(options: ListenOptions) -> Users:
-    if options.tokens is None:
-        return Users(options.users)
-    return Users.load(options.tokens, options.users, options.grants, options.limits)
