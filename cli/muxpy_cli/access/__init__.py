@@ -1,6 +1,6 @@
 """Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
 
-from ._addresses import UNSPECIFIED, Ip, network_of, parse_ip
+from ._addresses import UNSPECIFIED, Ip, is_loopback, known_addresses, network_of, parse_ip
 from ._bucket import TokenBucket
 from ._certificates import (
     certificate_names,
@@ -18,10 +18,16 @@ from ._checks import (
     check_target_name,
     check_target_path,
 )
+from ._exposure import (
+    Protection,
+    missing_protection,
+    require_connect_protection,
+    require_listen_protection,
+)
 from ._files import locked_folder, replace_file
 from ._keys import default_names, make_keys
 from ._makers import if_missing, makes_authority, makes_certificate, makes_token, makes_users
-from ._model import Grants, Limits, User, name_problem
+from ._model import Grants, Limits, User, user_name_problem
 from ._own import is_own
 from ._rules import (
     BindRule,
@@ -51,6 +57,7 @@ __all__ = [
     "Grants",
     "Ip",
     "Limits",
+    "Protection",
     "RuleError",
     "TargetRule",
     "TokenBucket",
@@ -74,9 +81,11 @@ __all__ = [
     "format_fingerprint",
     "if_missing",
     "is_hash",
+    "is_loopback",
     "is_own",
     "is_token",
     "key_file_warning",
+    "known_addresses",
     "listen_warnings",
     "locked_folder",
     "make_keys",
@@ -84,7 +93,7 @@ __all__ = [
     "makes_certificate",
     "makes_token",
     "makes_users",
-    "name_problem",
+    "missing_protection",
     "negotiated",
     "network_of",
     "new_token",
@@ -93,8 +102,11 @@ __all__ = [
     "parse_target_rule",
     "read_token",
     "replace_file",
+    "require_connect_protection",
+    "require_listen_protection",
     "server_context",
     "token_file_warning",
     "token_hash",
+    "user_name_problem",
     "users_file_warning",
 ]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
-    "LOOPBACK",
     "UNSPECIFIED",
     "Ip",
     "IpNetwork",
     "carried_by",
+    "is_loopback",
     "is_mapped",
     "is_numeric",
     "is_special",
+    "known_addresses",
     "network_of",
     "parse_ip",
     "parse_network",
@@ -23,9 +27,11 @@ __all__ = [
 Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-LOOPBACK: Final[tuple[IpNetwork, ...]] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 UNSPECIFIED: Final[frozenset[Ip]] = frozenset({ipaddress.IPv4Address("0.0.0.0"), ipaddress.IPv6Address("::")})
 """To bind, every address of the machine; to connect to, Linux takes them for loopback."""
+
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+"""What localhost and the names below it mean, whatever a hosts file says (RFC 6761, section 6.3)."""
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 # They carry an IPv4 address in their last 32 bits, and a gateway or an old stack may send what goes there to it:
@@ -64,6 +70,24 @@ def parse_ip(text: str) -> Ip | None:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         return ip.ipv4_mapped
     return ip
+
+
+@lru_cache(maxsize=1024)  # asked for each connection
+def known_addresses(host: str) -> Sequence[str] | None:
+    """The numeric addresses of a host that need no lookup: of an address, and of localhost. None: it takes one."""
+    if f".{host.lower().removesuffix('.')}".endswith(".localhost"):
+        return _LOCALHOST
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host,)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can be at a numeric address. 0.0.0.0 is no such one: it is every address."""
+    ip = parse_ip(address)
+    return ip is not None and ip.is_loopback
 
 
 def is_mapped(text: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..specs import name_problem
 from ._rules import BindRule, TargetRule, default_bind_rules, default_target_rules
 
-__all__ = ["Grants", "Limits", "User", "name_problem"]
+__all__ = ["Grants", "Limits", "User", "user_name_problem"]
 
 MAX_NAME: Final = 253
 """Characters of a user's name: the longest DNS name, which a client certificate may have."""
@@ -51,11 +52,6 @@ class User:
     limits: Limits | None = None
 
 
-def name_problem(name: str) -> str | None:
-    """What is wrong with it as the name of a user, which goes into logs and metrics; None if nothing is.
-
-    Spaces and signs inside are fine: the common name of a certificate is a user's name, too, and often has them.
-    """
-    if not name or len(name) > MAX_NAME or name != name.strip() or not name.isprintable():
-        return f"a user's name is 1 to {MAX_NAME} printable characters, without spaces around it"
-    return None
+def user_name_problem(name: str) -> str | None:
+    """What is wrong with it as the name of a user; None if nothing is."""
+    return name_problem("a user's", name, MAX_NAME)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ._addresses import LOOPBACK, UNSPECIFIED, carried_by, is_numeric, is_special
+from ._addresses import UNSPECIFIED, carried_by, is_numeric, is_special
 from ._own import is_own
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Localhost:
     """`localhost`: the loopback addresses, which RFC 6761 makes it mean, whatever a hosts file says."""
 
     def matches(self, host: str, ip: Ip) -> bool:
-        return any(ip in network for network in LOOPBACK)
+        return ip.is_loopback
 
     def may_match(self, host: str) -> bool:
         return True

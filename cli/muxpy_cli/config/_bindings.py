@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
+from ..access import known_addresses
 from ..specs import ALL_INTERFACES, Address, Direction, Kind
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._positions import Where
     from ._schema import Section
 
-__all__ = ["check_bindings", "is_loopback"]
+__all__ = ["check_bindings"]
 
 _ALL: Final = {"4": "0.0.0.0", "6": "::"}
 
@@ -40,17 +40,6 @@ def check_bindings(document: Document, root: Section) -> None:
                 second.where,
                 f"{second.endpoint} is bound by {other}, too ({document.place(first.where)}); take another",
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host can only be this machine; a name is not looked up, so only localhost is known."""
-    name = host.lower().removesuffix(".")
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _forwards(document: Document, root: Section) -> list[_Binding]:
@@ -88,9 +77,6 @@ def _overlap(one: Endpoint, other: Endpoint) -> bool:
 
 def _covers(one: str, other: str) -> bool:
     """Whether who binds `one` has bound `other` with it."""
-    if one == ALL_INTERFACES or one.lower() == other.lower():
-        return True
-    versions = {"4", "6"} if other.lower() == "localhost" else {"6" if ":" in other else "4"}
-    if one.lower() == "localhost":
-        return other in ("127.0.0.1", "::1")
-    return any(one == _ALL[version] for version in versions)
+    ones, others = (known_addresses(host) or (host.lower(),) for host in (one, other))
+    everywhere = {_ALL["6" if ":" in host else "4"] for host in others}
+    return one == ALL_INTERFACES or one in everywhere or not set(ones).isdisjoint(others)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Final
 from .._errors import Failure
 from .._options import ClientTls, ServerTls
 from ..access import (
+    Protection,
     certificate_warning,
     client_context,
     key_file_warning,
+    known_addresses,
+    missing_protection,
     server_context,
     token_file_warning,
     users_file_warning,
 )
-from ._bindings import check_bindings, is_loopback
+from ._bindings import check_bindings
 from ._document import ConfigError, Document
 from ._schema import Section
 from ._users import read_token_file
@@ -51,7 +54,7 @@ def check_connect(document: Document, root: Section) -> None:
     if "users" in root.given:
         document.wrong(("users",), "users belong in the file of the listening end, with [listen]", at_key=True)
     check_bindings(document, root)
-    if "server" in connect and "tls" not in connect.given and not _is_insecure(connect):
+    if "server" in connect:
         _check_server(document, connect)
     if isinstance(tls := connect.get("tls"), Section):
         _check_client_tls(document, tls)
@@ -78,14 +81,20 @@ def client_tls(section: Section) -> ClientTls:
 
 def _check_reach(document: Document, listen: Section) -> None:
     """Off loopback, TLS and users are required unless it is said that they are not wanted."""
-    if "address" not in listen or is_loopback(listen["address"].host) or _is_insecure(listen):
+    if "address" not in listen:
         return
+    missing = missing_protection(
+        known_addresses(listen["address"].host),
+        tls="tls" in listen.given,
+        users=asks_for_certificates(listen) or "tokens" in listen.given or bool(document.data.get("users")),
+        insecure=_is_insecure(listen),
+    )
     reach = f"other machines can reach {listen['address']}"
-    if "tls" not in listen.given:
+    if Protection.TLS in missing:
         document.wrong(
             listen.way("address"), f"{reach}, and there is no TLS; add [listen.tls] with cert, or insecure = true"
         )
-    if not asks_for_certificates(listen) and "tokens" not in listen.given and not document.data.get("users"):
+    if Protection.USERS in missing:
         document.wrong(
             listen.way("address"),
             f"{reach}, and there are no users; add tokens, tables such as [users.alice], or insecure = true",
@@ -99,7 +108,7 @@ def _is_insecure(section: Section) -> bool:
 
 def _check_server(document: Document, connect: Section) -> None:
     server = connect["server"]
-    if not is_loopback(server.host):
+    if missing_protection(known_addresses(server.host), tls="tls" in connect.given, insecure=_is_insecure(connect)):
         document.wrong(
             connect.way("server"),
             f"{server} is another machine, and there is no TLS; add [connect.tls], or insecure = true",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure, describe
 from ..access import if_missing
+from ..specs import printable
 from ._positions import Positions
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._positions import Where
 
-__all__ = ["ConfigError", "Document", "Problem", "printable"]
+__all__ = ["ConfigError", "Document", "Problem"]
 
 # tomllib tells the place in words only, before Python 3.14.
 _TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -155,11 +156,6 @@ def _read(path: Path, made_by: Callable[[Path], str] | None) -> str:
 
 def _failed(path: Path, message: str, line: int = 0, column: int = 0) -> ConfigError:
     return ConfigError([Problem(file=str(path), line=line, column=column, message=message)])
-
-
-def printable(text: str) -> str:
-    """On one line, and without what a terminal would obey."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _shown(name: str) -> str:

@@ -9,9 +9,9 @@ from ..access import (
     makes_certificate,
     makes_token,
     makes_users,
-    name_problem,
     parse_bind_rule,
     parse_target_rule,
+    user_name_problem,
 )
 from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_name, parse_rate
 from ._forwards import ForwardNode, forward_name_problem
@@ -71,7 +71,9 @@ _LISTEN: Final = Table(
 )
 
 _USERS: Final = Named(
-    Table({"token": TokenHash(), "allow": _TARGETS, "allow-bind": _BINDS, **_LIMITS}), name_problem, "[users.alice]"
+    Table({"token": TokenHash(), "allow": _TARGETS, "allow-bind": _BINDS, **_LIMITS}),
+    user_name_problem,
+    "[users.alice]",
 )
 
 _CONNECT: Final = Table(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ._document import printable
+from ..specs import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

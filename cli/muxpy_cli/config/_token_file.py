@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._errors import Failure, describe
-from ..access import locked_folder, makes_users, name_problem, new_token, replace_file, token_hash
+from ..access import locked_folder, makes_users, new_token, replace_file, token_hash, user_name_problem
 from ._document import ConfigError, Document
 from ._users import read_token_file
 
@@ -33,7 +33,7 @@ def add_user(
     could use a token that was not shown. `settings` are the keys of a user's table without the token. With `replace` a
     user who is there gets a new token and these settings, and keeps the other ones.
     """
-    if problem := name_problem(name):
+    if problem := user_name_problem(name):
         raise Failure(problem, 2)
     token = new_token()
     table = {"token": token_hash(token), **settings}

@@ -5,7 +5,7 @@ from ._attempts import connect_first
 from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
 from ._guard import guard
 from ._policy import Policy, all_but_ourselves, allow_all
-from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
+from ._resolve import Lookups, lookups_of, resolve
 from ._sockets import close_in_order, close_with_reset, end_in_order, prepare_forwarded, reset_on_close, unanswered_for
 from ._udp import Sender, UdpSocket
 from ._unix import inode, is_abandoned, private_files
@@ -30,10 +30,7 @@ __all__ = [
     "guard",
     "inode",
     "is_abandoned",
-    "is_loopback",
-    "known_addresses",
     "lookups_of",
-    "on_loopback",
     "peer_of",
     "prepare_forwarded",
     "private_files",

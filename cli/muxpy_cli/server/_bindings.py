@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._errors import Failure, counted, describe, unexpected
-from ..access import Forbidden
+from ..access import Forbidden, known_addresses
 from ..entrances import Flows, Route
 from ..net import (
     CONNECT_TIMEOUT,
     Bound,
     bind_datagrams,
     bind_streams,
-    known_addresses,
     peer_of,
     resolve,
 )

@@ -14,7 +14,7 @@ import trio
 
 from ..access import network_of
 from ..net import close_with_reset, reset_on_close
-from ..specs import Address
+from ..specs import format_address
 from ._waiting import LINE, Caller, Waiting
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Entrance:
         self._news.set()
 
     def _take(self, connection: socket.socket, address: Any) -> None:  # noqa: ANN401 - as accept(2) has it
-        host = address[0] if isinstance(address, tuple) else "a local socket"
-        name = str(Address(host, address[1])) if isinstance(address, tuple) else host
+        name = format_address(address) if isinstance(address, tuple) else "a local socket"
+        host = address[0] if isinstance(address, tuple) else name
         arrival = Arrival(network_of(host), trio.current_time() + GREETING_TIMEOUT, connection=connection, name=name)
         dropped = self._waiting.arrive(arrival)
         if dropped is not arrival:

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import cut_text, describe, draining_text
+from .._errors import Failure, cut_text, describe, draining_text
 from .._identity import program_version
 from .._statistics import write_statistics
 from .._turns import ENDING, Turns
-from ..net import bind_streams, guard
+from ..access import require_listen_protection
+from ..net import bind_streams, guard, resolve
+from ..specs import ALL_INTERFACES
 from ..view import Snapshot
 from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door, read_door
 from ._entrance import Entrance
-from ._exposure import check_address, check_bound
 from ._garbage import Garbage
 from ._idle import watch_idle
 from ._peer import Peer, Usage, limit_reached, what_holds_for
@@ -84,9 +85,9 @@ class Server:
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until drained; calls `started` when it listens. Raises Failure if the address cannot be bound."""
         if self._bound is None:
-            await check_address(self._options)
+            await _check_address(self._options)
             self._bound = await bind_streams(self._options.address)
-        check_bound(self._options, self._bound)
+        _check_bound(self._options, self._bound)
         for one in self._bound.sockets:
             guard(one)
         with self._garbage:
@@ -212,7 +213,7 @@ class Server:
     async def reload(self, options: ListenOptions) -> None:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
         if self._bound is not None:
-            check_bound(options, self._bound)
+            _check_bound(options, self._bound)
         with self._garbage.paused():
             # In a thread: to parse a file with ten thousand users takes most of a second.
             who = await trio.to_thread.run_sync(read_door, options)
@@ -305,6 +306,21 @@ class Server:
             totals=survey.totals(refused=self.streams.refused, auth_failures=self._door.refusals.count),
             events=self._console.events,
         )
+
+
+async def _check_address(options: ListenOptions) -> None:
+    """Before anything is bound: raises Failure if the address must not be listened on like this."""
+    host = options.address.host
+    try:
+        addresses = None if host == ALL_INTERFACES else await resolve(host)
+    except OSError as error:
+        raise Failure(f"cannot listen on {options.address}: {describe(error)}") from error
+    require_listen_protection(options, addresses, str(options.address))
+
+
+def _check_bound(options: ListenOptions, bound: Bound) -> None:
+    """What is really bound, which a service manager may have chosen, and new options, too: raises Failure likewise."""
+    require_listen_protection(options, bound.hosts, str(bound))
 
 
 async def _end_in_order(peer: Peer) -> None:

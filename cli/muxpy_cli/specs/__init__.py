@@ -7,11 +7,13 @@ from ._forwards import parse_bind, parse_dynamic, parse_http_proxy, parse_local,
 from ._hosts import check_host, ipv6, parse_name
 from ._model import ALL_INTERFACES, Address, Direction, Endpoint, Forward, Kind, UnixPath
 from ._system import family_of, format_address, host_of, socket_address
+from ._text import MAX_TEXT, excerpt, name_problem, printable
 from ._units import parse_duration, parse_rate, parse_size
 
 __all__ = [
     "ALL_INTERFACES",
     "MAX_PATH",
+    "MAX_TEXT",
     "Address",
     "Direction",
     "Endpoint",
@@ -20,10 +22,12 @@ __all__ = [
     "SpecError",
     "UnixPath",
     "check_host",
+    "excerpt",
     "family_of",
     "format_address",
     "host_of",
     "ipv6",
+    "name_problem",
     "parse_address",
     "parse_bind",
     "parse_duration",
@@ -38,5 +42,6 @@ __all__ = [
     "parse_size",
     "parse_stdio",
     "parse_target",
+    "printable",
     "socket_address",
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..view import Console
 
-__all__ = ["Line", "Page", "Signs", "cells", "cut", "escaped"]
+__all__ = ["Line", "Page", "Signs", "cells", "cut"]
 
 Line: TypeAlias = "Sequence[tuple[str, str]]"
 """Pieces of text with rich's name of their style."""
@@ -74,17 +74,6 @@ class Page:
 @cache
 def _style(name: str) -> Style:
     return Style.parse(name)
-
-
-def escaped(text: str) -> str:
-    """With control characters and the like made visible: what a peer says must not command a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode()
 
 
 def cells(text: str) -> int:

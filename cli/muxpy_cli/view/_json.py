@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from ._format import MAX_TEXT
+from ..specs import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
