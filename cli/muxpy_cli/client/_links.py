@@ -12,7 +12,6 @@ import trio
 import muxpy
 
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, the_cause
-from .._statistics import write_statistics
 from ..access import negotiated
 from ..entrances import Places
 from ..relay import used_up
@@ -297,7 +296,6 @@ class Links:
             why = f": {describe(end.error)}" if end.error is not None else ""
             self._console.event(f"the old session with {self._options.address} has ended{why}", event="drained")
         link.gone(session)
-        write_statistics(self._options.statistics, session)
 
     async def _until_left(self, link: Link, session: muxpy.Session, nursery: trio.Nursery) -> tuple[bool, str]:
         """Wait until a session takes no more streams: whether it goes on with those that it has, and why it ended or

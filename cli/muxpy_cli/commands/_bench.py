@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
@@ -14,7 +14,7 @@ from .._options import ConnectOptions
 from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
 from ..client import open_session
 from ..view import Console
-from ._shared import client_tls, connection_options
+from ._shared import ConnectionParameters, client_tls, connection_options
 from ._types import ADDRESS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def bench_command(
     streams: int,
     tests: tuple[str, ...],
     as_json: bool,
-    **connection: Any,  # noqa: ANN401
+    **given: Unpack[ConnectionParameters],
 ) -> int:
     """Measure the session to a listening end: throughput, latency, new streams.
 
@@ -87,8 +87,13 @@ def bench_command(
     """
     if math.isnan(seconds):
         raise click.UsageError("--seconds must be a number")
-    tls = client_tls(None, connection)
-    options = ConnectOptions(address=address, tls=tls, **connection)
+    options = ConnectOptions(
+        address=address,
+        tls=client_tls(None, given),
+        insecure=given["insecure"],
+        token_file=given["token_file"],
+        ask_token=given["ask_token"],
+    )
     plan = Plan(seconds=seconds, streams=streams, measures=_measures(tests))
     return _run(options, plan, as_json)
 

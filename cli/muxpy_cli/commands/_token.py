@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
@@ -17,8 +17,11 @@ from ._usage import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-__all__ = ["token_group"]
+    _Texts: TypeAlias = str | tuple[str, ...] | None
+
+__all__ = ["UserParameters", "token_group"]
 
 _file: Final = click.option(
     "--file",
@@ -31,10 +34,22 @@ _file: Final = click.option(
 )
 
 
-def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+class UserParameters(TypedDict):
+    """What click passes for a user's settings, as texts for the file; None and () for what was not given."""
+
+    allow: tuple[str, ...]
+    allow_bind: tuple[str, ...]
+    max_sessions: int | None
+    max_streams: int | None
+    max_forwards: int | None
+    rate: str | None
+    session_rate: str | None
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, _Texts], _Texts]:
     """Texts that a parser takes; they stay as they are, for the file."""
 
-    def callback(_: click.Context, parameter: click.Parameter, value: Any) -> Any:  # noqa: ANN401
+    def callback(_: click.Context, parameter: click.Parameter, value: _Texts) -> _Texts:
         for text in (value,) if isinstance(value, str) else value or ():
             try:
                 parse(text)
@@ -82,7 +97,7 @@ def token_group() -> None:
 @click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of each session.")
 @click.option("--replace", is_flag=True, help="A new token, and these settings, for a user who is there.")
 @_file
-def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa: ANN401
+def _new(name: str, replace: bool, path: Path, **given: Unpack[UserParameters]) -> None:
     """Add a user, and print the token: once, since the file has only its hash. A `muxpy listen` that runs reads the
     file again on SIGHUP.
 
@@ -98,7 +113,7 @@ def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa:
       muxpy token new bob --allow-bind 'localhost:8000-8099' > bob.token
       muxpy token new alice --replace
     """
-    settings = {key.replace("_", "-"): _plain(value) for key, value in options.items() if value not in (None, ())}
+    settings = {key.replace("_", "-"): _plain(value) for key, value in given.items() if value not in (None, ())}
     add_user(path, name, settings, partial(_show_token, name, path), replace=replace)
     listen = f"`muxpy listen ... --tokens {shlex.quote(str(path))}`"
     click.echo(
