@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from muxpy_cli._errors import Failure
 from muxpy_cli.access import Users, is_token, token_hash
-from muxpy_cli.commands._token import token_group
+from muxpy_cli.commands._credentials import token_group
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -133,7 +133,7 @@ async def test_the_first_new_attempt_comes_within_a_second_and_all_are_spread(
         raise Unreachable("crowded")
         yield
 
-    monkeypatch.setattr(_links, "open_session", refused)
+    monkeypatch.setattr(_links, "log_in", refused)
     links = links_with(options=replace(OPTIONS, sessions=count))
     async with trio.open_nursery() as nursery:
         for link in links.links:

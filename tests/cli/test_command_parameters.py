@@ -8,9 +8,9 @@ import pytest
 
 from muxpy_cli.commands._bench import bench_command
 from muxpy_cli.commands._connect import ConnectParameters, connect_command
+from muxpy_cli.commands._credentials import UserParameters, token_group
 from muxpy_cli.commands._listen import ListenParameters, listen_command
 from muxpy_cli.commands._shared import ConnectionParameters
-from muxpy_cli.commands._token import UserParameters, token_group
 
 if TYPE_CHECKING:
     import click

@@ -17,7 +17,6 @@ from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
 from ..specs import Kind
 from ..view import Console
-from ._habits import extra_advice
 from ._shared import (
     ConnectionParameters,
     OutputParameters,
@@ -28,6 +27,7 @@ from ._shared import (
     shown_as,
 )
 from ._types import ADDRESS, DURATION, DYNAMIC, FILE, HTTP_PROXY, LOCAL, REMOTE, STDIO
+from ._usage import extra_advice
 
 if TYPE_CHECKING:
     from pathlib import Path

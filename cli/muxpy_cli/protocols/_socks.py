@@ -104,7 +104,7 @@ class SocksServer:
     # The handshake is written as if reading waited; each step goes on once its bytes are there, however they are cut.
 
     def _handshake(self) -> Generator[None, None, Address]:
-        self._version = version = (yield from self._take(1))[0]
+        self._version = version = (yield from self._read(1))[0]
         if version == 5:
             return (yield from self._version5())
         if version == 4:
@@ -116,18 +116,18 @@ class SocksServer:
         raise _Failed(f"the client does not speak SOCKS: its first byte is 0x{version:02x}")
 
     def _version5(self) -> Generator[None, None, Address]:
-        methods = yield from self._take_counted()
+        methods = yield from self._read_counted()
         method = _choose(methods)
         self._replies += bytes([5, method])
         if method == USER_AND_PASSWORD:
             yield from self._authenticate()
-        version, command, _, kind = yield from self._take(4)
+        version, command, _, kind = yield from self._read(4)
         if version != 5:
             raise _Failed(f"the client changed to SOCKS version {version}", _reply5(GENERAL_FAILURE))
         # The request is read to its end before it is refused: closing with bytes unread would reset the connection,
         # and the client might never see the reply.
-        host = yield from self._take_host(kind)
-        port = int.from_bytes((yield from self._take(2)), "big")
+        host = yield from self._read_host(kind)
+        port = int.from_bytes((yield from self._read(2)), "big")
         if command != CONNECT:
             raise _Failed(f"the client asks for command {command}, not CONNECT", _reply5(COMMAND_NOT_SUPPORTED))
         _check(host, port, _reply5(GENERAL_FAILURE))
@@ -135,36 +135,36 @@ class SocksServer:
 
     def _authenticate(self) -> Generator[None, None, None]:
         """RFC 1929."""
-        version = (yield from self._take(1))[0]
+        version = (yield from self._read(1))[0]
         if version != 1:
             raise _Failed(f"the client authenticates with version {version}, not 1", b"\x01\x01")
-        yield from self._take_counted()
-        yield from self._take_counted()
+        yield from self._read_counted()
+        yield from self._read_counted()
         self._replies += b"\x01\x00"
 
-    def _take_host(self, kind: int) -> Generator[None, None, str]:
+    def _read_host(self, kind: int) -> Generator[None, None, str]:
         if kind == IPV4:
-            return str(ipaddress.IPv4Address((yield from self._take(4))))
+            return str(ipaddress.IPv4Address((yield from self._read(4))))
         if kind == IPV6:
-            return str(ipaddress.IPv6Address((yield from self._take(16))))
+            return str(ipaddress.IPv6Address((yield from self._read(16))))
         if kind == NAME:
-            return _name((yield from self._take_counted()))
+            return _name((yield from self._read_counted()))
         raise _Failed(f"the client gives an address of type {kind}", _reply5(ADDRESS_NOT_SUPPORTED))
 
     def _version4(self) -> Generator[None, None, Address]:
         rejected = _reply4(REJECTED_4)
-        command, *number = yield from self._take(7)
+        command, *number = yield from self._read(7)
         port, address = int.from_bytes(number[:2], "big"), bytes(number[2:])
-        yield from self._take_string("user")
+        yield from self._read_string("user")
         host = str(ipaddress.IPv4Address(address))
         if address[:3] == b"\0\0\0" and address[3]:  # 4a: an address that cannot be one says that a name follows
-            host = _name((yield from self._take_string("host")))
+            host = _name((yield from self._read_string("host")))
         if command != CONNECT:
             raise _Failed(f"the client asks for command {command}, not CONNECT", rejected)
         _check(host, port, rejected)
         return Address(host, port)
 
-    def _take(self, size: int) -> Steps:
+    def _read(self, size: int) -> Steps:
         """The next `size` bytes."""
         while len(self._data) < size:
             yield
@@ -172,19 +172,19 @@ class SocksServer:
         del self._data[:size]
         return taken
 
-    def _take_counted(self) -> Steps:
+    def _read_counted(self) -> Steps:
         """As many bytes as the one before them says."""
-        size = yield from self._take(1)
-        return (yield from self._take(size[0]))
+        size = yield from self._read(1)
+        return (yield from self._read(size[0]))
 
-    def _take_string(self, what: str) -> Steps:
+    def _read_string(self, what: str) -> Steps:
         """The bytes before a zero byte."""
         # What lies beyond the limit is not looked at, so that it does not matter how the bytes are cut.
         while (end := self._data.find(0, 0, MAX_STRING + 1)) < 0:
             if len(self._data) > MAX_STRING:
                 raise _Failed(f"the client's {what} is longer than {MAX_STRING} bytes", _reply4(REJECTED_4))
             yield
-        taken = yield from self._take(end + 1)
+        taken = yield from self._read(end + 1)
         return taken[:-1]
 
 

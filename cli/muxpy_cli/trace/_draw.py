@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import muxpy
 
 from ..view import format_rtt
-from ._fold import NOTABLE_GAP
 from ._page import cells, cut, escaped
+from ._read import NOTABLE_GAP
 
 if TYPE_CHECKING:
-    from ._account import SessionAccount
-    from ._fold import Run
     from ._page import Line, Signs
+    from ._read import Run
+    from ._summary import SessionSummary
 
 __all__ = ["Ladder", "label"]
 
@@ -62,7 +62,7 @@ class Ladder:
         space = " " * max(1, lane + 2 - len(here) - len(peer))
         return [(f"{'seconds':>{TIME}}{'gap':>{GAP}} {' ' * NUMBER * self.numbered}{here}{space}{peer}", "dim")]
 
-    def run(self, run: Run, session: SessionAccount) -> Line:
+    def run(self, run: Run, session: SessionSummary) -> Line:
         """A frame, or several."""
         return [
             *self._margin(run.first.time - session.began, run.gap, session.number),
@@ -71,7 +71,7 @@ class Ladder:
             (self._signs.wall, "dim"),
         ]
 
-    def end(self, event: muxpy.TraceEvent, session: SessionAccount) -> Line:
+    def end(self, event: muxpy.TraceEvent, session: SessionSummary) -> Line:
         """How it ended."""
         code = escaped(event.code or "")
         text = escaped(event.text or "")
@@ -86,7 +86,7 @@ class Ladder:
             ]
         return [*margin, (words, "bold red" if bad else "bold green")]
 
-    def unended(self, session: SessionAccount) -> Line:
+    def unended(self, session: SessionSummary) -> Line:
         """The trace ends before the session does."""
         after = f"{session.last - session.began:.6f}"
         return [(f"session {session.number}: the trace ends {after} s after its beginning, without its end", "yellow")]
