@@ -86,7 +86,6 @@ class ListenOptions:
     output: Output = field(default_factory=Output)
     source: Path | None = None
     """The configuration file that all this comes from, which SIGHUP reads again."""
-    statistics: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,4 +111,3 @@ class ConnectOptions:
     drain: float = 5.0
     output: Output = field(default_factory=Output)
     source: Path | None = None
-    statistics: str | None = None

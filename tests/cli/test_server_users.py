@@ -15,7 +15,7 @@ import muxpy
 from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, User
 from muxpy_cli.relay import refuse
-from muxpy_cli.relay._serving import SPARE_STREAMS
+from muxpy_cli.relay._streams import SPARE_STREAMS
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting

@@ -35,7 +35,7 @@ class Ends:
         self.ends: list[muxpy.SessionEnd] = []
 
     @asynccontextmanager
-    async def open_session(self, options: ConnectOptions, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+    async def log_in(self, options: ConnectOptions, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
         config = muxpy.SessionConfig(drain_timeout=options.drain)
         near, far = trio.testing.memory_stream_pair()
         async with (
@@ -68,7 +68,7 @@ async def serve(session: muxpy.Session) -> None:
 @asynccontextmanager
 async def linked(monkeypatch: pytest.MonkeyPatch, drain: float) -> AsyncIterator[tuple[Links, Ends]]:
     ends = Ends()
-    monkeypatch.setattr(_links, "open_session", ends.open_session)
+    monkeypatch.setattr(_links, "log_in", ends.log_in)
     options = ConnectOptions(address=Address("localhost", 1), drain=drain)
     links = Links(options, cast("Any", None), Console(), serve)
     async with trio.open_nursery() as nursery:

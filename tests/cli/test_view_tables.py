@@ -19,7 +19,7 @@ from muxpy_cli.view import (
     format_size,
     status_tables,
 )
-from muxpy_cli.view._rates import Rate, Rates
+from muxpy_cli.view._display import Rate, Rates
 from muxpy_cli.view._tables import draw
 
 from .view_helpers import NOW, forward, session, snapshot

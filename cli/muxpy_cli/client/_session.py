@@ -17,16 +17,16 @@ from ..access import check_fingerprint, client_context, read_token, require_conn
 from ..net import connect_first, resolve
 from ..relay import RESET_RATE, ask, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
-from ._progress import telling_progress
+from ._retrying import telling_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._options import ConnectOptions
     from .._tracing import Trace
-    from ._progress import Progress, Tell
+    from ._retrying import Progress, Tell
 
-__all__ = ["Credentials", "leave", "open_session", "refusal_verb"]
+__all__ = ["Credentials", "leave", "log_in", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
@@ -69,7 +69,7 @@ class Credentials:
 
 
 @asynccontextmanager
-async def open_session(
+async def log_in(
     options: ConnectOptions,
     credentials: Credentials | None = None,
     *,

@@ -13,7 +13,6 @@ import trio
 
 from .._errors import Failure, cut_text, describe, draining_text
 from .._identity import program_version
-from .._statistics import write_statistics
 from .._turns import ENDING, Turns
 from ..access import require_listen_protection
 from ..net import bind_streams, guard, resolve
@@ -147,7 +146,6 @@ class Server:
         if not self._peers.has(peer.usage):
             self._resting[peer.usage.name] = peer.usage
             self._forget_rested()
-        write_statistics(self._options.statistics, peer.session)
         figures = peer.session.statistics()
         self._ended_totals["received"] += figures.bytes_received
         self._ended_totals["sent"] += figures.bytes_sent

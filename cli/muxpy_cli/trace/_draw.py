@@ -9,13 +9,13 @@ import muxpy
 
 from ..specs import printable
 from ..view import format_rtt
-from ._fold import NOTABLE_GAP
 from ._page import cells, cut
+from ._read import NOTABLE_GAP
 
 if TYPE_CHECKING:
-    from ._account import SessionAccount
-    from ._fold import Run
     from ._page import Line, Signs
+    from ._read import Run
+    from ._summary import SessionSummary
 
 __all__ = ["Ladder", "label"]
 
@@ -63,7 +63,7 @@ class Ladder:
         space = " " * max(1, lane + 2 - len(here) - len(peer))
         return [(f"{'seconds':>{TIME}}{'gap':>{GAP}} {' ' * NUMBER * self.numbered}{here}{space}{peer}", "dim")]
 
-    def run(self, run: Run, session: SessionAccount) -> Line:
+    def run(self, run: Run, session: SessionSummary) -> Line:
         """A frame, or several."""
         return [
             *self._margin(run.first.time - session.began, run.gap, session.number),
@@ -72,7 +72,7 @@ class Ladder:
             (self._signs.wall, "dim"),
         ]
 
-    def end(self, event: muxpy.TraceEvent, session: SessionAccount) -> Line:
+    def end(self, event: muxpy.TraceEvent, session: SessionSummary) -> Line:
         """How it ended."""
         code = printable(event.code or "")
         text = printable(event.text or "")
@@ -87,7 +87,7 @@ class Ladder:
             ]
         return [*margin, (words, "bold red" if bad else "bold green")]
 
-    def unended(self, session: SessionAccount) -> Line:
+    def unended(self, session: SessionSummary) -> Line:
         """The trace ends before the session does."""
         after = f"{session.last - session.began:.6f}"
         return [(f"session {session.number}: the trace ends {after} s after its beginning, without its end", "yellow")]

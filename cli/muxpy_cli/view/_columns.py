@@ -10,7 +10,7 @@ from ._grid import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._rates import Rate
+    from ._display import Rate
     from ._snapshot import ForwardState, SessionState
 
 __all__ = ["forward_columns", "session_columns"]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from ._display import Rate, Rates
     from ._grid import Column
-    from ._rates import Rate, Rates
     from ._snapshot import ForwardState, SessionState, Snapshot, Totals
 
 __all__ = ["draw", "status_tables"]

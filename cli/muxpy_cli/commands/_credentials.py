@@ -1,16 +1,16 @@
-"""`muxpy token`: the users of a token file."""
+"""`muxpy keygen` and `muxpy token`: what each end shows the other."""
 
 from __future__ import annotations
 
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
 from .._errors import Failure
-from ..access import parse_bind_rule, parse_target_rule
+from ..access import default_names, make_keys, parse_bind_rule, parse_target_rule
 from ..config import add_user, list_users, remove_user
 from ..specs import parse_rate
 from ..view import discard_output, output_problem
@@ -18,8 +18,54 @@ from ._usage import Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-__all__ = ["token_group"]
+    _Texts: TypeAlias = str | tuple[str, ...] | None
+
+__all__ = ["UserParameters", "keygen_command", "token_group"]
+
+
+# ---- keygen ----
+
+
+@click.command("keygen")
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Name or address to put into the certificate; any number. Default: localhost, 127.0.0.1, ::1, this machine's.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the files that are there.")
+def keygen_command(directory: Path, names: tuple[str, ...], force: bool) -> None:
+    """Make a certificate and its key for TLS, without a CA.
+
+    Writes DIR/cert.pem, which the other end may have, and DIR/key.pem, which nobody else may. The certificate is
+    self-signed, so the other end must be told about it: by its fingerprint, which this prints, or by the file.
+
+    \b
+    Examples:
+      muxpy keygen tls
+      muxpy keygen tls --name example.org --name 10.0.0.5
+      muxpy keygen alice --name alice
+          For the connecting end; the listening end takes alice/cert.pem as --client-ca.
+    """
+    names = names or tuple(default_names())
+    fingerprint = make_keys(directory, names, force=force)
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    click.echo(f"wrote {cert} and {key}, valid for 10 years as {', '.join(names)}")
+    click.echo(f"fingerprint: {fingerprint}")
+    click.echo("next, at this end, and at the other one:")
+    click.echo("  muxpy token new NAME")  # without users, `listen` refuses to let other machines in
+    click.echo(f"  muxpy listen 0.0.0.0:4242 --tls-cert {cert} --tls-key {key} --tokens tokens.toml")
+    click.echo(f"  muxpy connect HOST:4242 --fingerprint {fingerprint} --token-file FILE -L 8080:localhost:80")
+    click.echo("or, if it is the certificate of a connecting end, at the other end and at this one:")
+    click.echo(f"  muxpy listen ... --client-ca {cert}")
+    click.echo(f"  muxpy connect ... --tls-cert {cert} --tls-key {key}")
+
+
+# ---- token ----
 
 _file: Final = click.option(
     "--file",
@@ -32,10 +78,22 @@ _file: Final = click.option(
 )
 
 
-def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+class UserParameters(TypedDict):
+    """What click passes for a user's settings, as texts for the file; None and () for what was not given."""
+
+    allow: tuple[str, ...]
+    allow_bind: tuple[str, ...]
+    max_sessions: int | None
+    max_streams: int | None
+    max_forwards: int | None
+    rate: str | None
+    session_rate: str | None
+
+
+def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, _Texts], _Texts]:
     """Texts that a parser takes; they stay as they are, for the file."""
 
-    def callback(_: click.Context, parameter: click.Parameter, value: Any) -> Any:  # noqa: ANN401
+    def callback(_: click.Context, parameter: click.Parameter, value: _Texts) -> _Texts:
         for text in (value,) if isinstance(value, str) else value or ():
             try:
                 parse(text)
@@ -83,7 +141,7 @@ def token_group() -> None:
 @click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of each session.")
 @click.option("--replace", is_flag=True, help="A new token, and these settings, for a user who is there.")
 @_file
-def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa: ANN401
+def _new(name: str, replace: bool, path: Path, **given: Unpack[UserParameters]) -> None:
     """Add a user, and print the token: once, since the file has only its hash. A `muxpy listen` that runs reads the
     file again on SIGHUP.
 
@@ -99,7 +157,7 @@ def _new(name: str, replace: bool, path: Path, **options: Any) -> None:  # noqa:
       muxpy token new bob --allow-bind 'localhost:8000-8099' > bob.token
       muxpy token new alice --replace
     """
-    settings = {key.replace("_", "-"): _plain(value) for key, value in options.items() if value not in (None, ())}
+    settings = {key.replace("_", "-"): _plain(value) for key, value in given.items() if value not in (None, ())}
     add_user(path, name, settings, partial(_show_token, name, path), replace=replace)
     listen = f"`muxpy listen ... --tokens {shlex.quote(str(path))}`"
     click.echo(
