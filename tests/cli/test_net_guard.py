@@ -11,7 +11,7 @@ import trio
 
 from muxpy_cli.access import Grants, parse_target_rule
 from muxpy_cli.net import _policy, allow_all, connect_stream, guard
-from muxpy_cli.server._policy import UserPolicy
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Purpose, Refused
 from tests.helpers.tasks import LIMIT

@@ -17,7 +17,7 @@ from muxpy_cli._options import ConnectOptions
 from muxpy_cli.access import Grants, is_own, parse_bind_rule, parse_target_rule
 from muxpy_cli.client._session import Credentials, log_in
 from muxpy_cli.net import _resolve, all_but_ourselves, allow_all, connect_datagrams, connect_stream, lookups_of, resolve
-from muxpy_cli.server._policy import UserPolicy
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused
 from tests.helpers.tasks import LIMIT, read_all

@@ -27,7 +27,7 @@ async def test_a_reload_cannot_take_the_protection_away() -> None:
     for one in everywhere.sockets:
         one.setblocking(False)
     server = Server(replace(PLAIN, insecure=True), Console())
-    server.take(everywhere)
+    server.listen_on(everywhere)
     started = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.run, started.set)
@@ -40,7 +40,7 @@ async def test_a_reload_cannot_take_the_protection_away() -> None:
 async def test_sockets_of_a_service_manager_are_looked_at() -> None:
     server = Server(PLAIN, Console())
     everywhere = bound("0.0.0.0")
-    server.take(everywhere)
+    server.listen_on(everywhere)
     with pytest.raises(Failure, match="other machines can reach"):
         await server.run(lambda: None)
     everywhere.close()

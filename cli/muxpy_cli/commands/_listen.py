@@ -185,7 +185,7 @@ async def _listen(
     if passed:
         for one in passed:
             one.setblocking(False)
-        server.take(Bound(passed))
+        server.listen_on(Bound(passed))
 
     async def reload() -> None:
         await server.reload(_options(given))

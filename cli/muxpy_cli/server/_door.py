@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,7 +13,7 @@ from .._errors import describe
 from ..access import User, certificate_names, server_context
 from ..config import load_users
 from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer, unpack_text
-from ._refusals import Refusals
+from ._turned_away import NotWelcome, Refusals
 
 if TYPE_CHECKING:
     import ssl
@@ -21,18 +21,8 @@ if TYPE_CHECKING:
     from .._options import ListenOptions
     from ..access import Users
     from ..wire import Message
-    from ._tally import Kind
 
-__all__ = ["Door", "Greeting", "NotWelcome", "Welcome", "read_door"]
-
-
-class NotWelcome(Exception):
-    """The connection ends here; `reason` says why, and `kind` how it is counted, for the log."""
-
-    def __init__(self, reason: str, kind: Kind = "strange") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.kind: Final = kind
+__all__ = ["Door", "Greeting", "Welcome", "read_door"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..net import Bound
-    from ._tally import Tally
+    from ._turned_away import Tally
 
 __all__ = ["CROWDED", "GREETING_TIMEOUT", "TOO_LATE", "Arrival", "Entrance"]
 
@@ -78,7 +78,7 @@ class Entrance:
                 tasks.start_soon(self._usher, nursery)
                 if self._epoll is not None:
                     tasks.start_soon(self._listen, self._epoll)
-                await bound.take_all(self._take)
+                await bound.take_all(self._arrive)
         finally:
             for arrival in self._waiting:
                 self._close(arrival)
@@ -90,7 +90,7 @@ class Entrance:
         self._waiting.leave(arrival)
         self._news.set()
 
-    def _take(self, connection: socket.socket, address: Any) -> None:  # noqa: ANN401 - as accept(2) has it
+    def _arrive(self, connection: socket.socket, address: Any) -> None:  # noqa: ANN401 - as accept(2) has it
         name = format_address(address) if isinstance(address, tuple) else "a local socket"
         host = address[0] if isinstance(address, tuple) else name
         arrival = Arrival(network_of(host), trio.current_time() + GREETING_TIMEOUT, connection=connection, name=name)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._turns import Turns
 from ..specs import format_address
+from ._pauses import Slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,9 +40,9 @@ async def watch_idle(
             continue
         now = trio.current_time()
         before, seen = seen, {}
-        turns = Turns()
+        slices = Slices()
         for stream in list(streams()):
-            await turns.done()
+            await slices.done()
             carried = _carried(stream)
             last, since = before.get(stream, (carried, now))
             if last != carried:

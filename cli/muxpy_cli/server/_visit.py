@@ -14,9 +14,8 @@ from .._errors import Failure, describe, the_cause
 from .._identity import program_version
 from ..relay import GRACE, refuse
 from ..wire import Refused, pack
-from ._door import NotWelcome
 from ._entrance import CROWDED, TOO_LATE
-from ._handshakes import is_about_trust, why_no_handshake
+from ._turned_away import NotWelcome, is_about_trust, why_no_handshake
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
@@ -159,7 +158,7 @@ class Visit:
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             self._leave_place()  # what is left takes some time, and no work
-            await self._door.refusals.hold_back(self._arrival.deadline)
+            await self._door.refusals.delay(self._arrival.deadline)
             await refuse(stream, refused)
             return
         try:
