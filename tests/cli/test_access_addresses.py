@@ -1,10 +1,10 @@
-"""What hosts are without asking anybody: addresses, localhost, this machine alone."""
+"""What hosts are without asking anybody: addresses, localhost, this machine alone, and whose network."""
 
 from __future__ import annotations
 
 import pytest
 
-from muxpy_cli.access import is_loopback, known_addresses
+from muxpy_cli.access import is_loopback, known_addresses, network_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "10.0.0.5", "::1", "::", "fe80::1%eth0", "::ffff:127.0.0.1"])
@@ -36,3 +36,18 @@ def test_loopback(address: str) -> None:
 )
 def test_what_is_not_loopback(address: str) -> None:
     assert not is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1:2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("/run/muxpy.sock", "/run/muxpy.sock", True),
+    ],
+)
+def test_whose_connections_count_together(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same

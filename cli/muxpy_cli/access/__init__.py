@@ -1,7 +1,6 @@
 """Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
 
-from ._addresses import UNSPECIFIED, Ip, is_loopback, known_addresses, network_of, parse_ip
-from ._bucket import TokenBucket
+from ._addresses import UNSPECIFIED, Ip, is_loopback, is_own, known_addresses, network_of, parse_ip
 from ._certificates import (
     certificate_names,
     certificate_warning,
@@ -24,11 +23,21 @@ from ._exposure import (
     require_connect_protection,
     require_listen_protection,
 )
-from ._files import locked_folder, replace_file
+from ._files import (
+    connect_warnings,
+    if_missing,
+    key_file_warning,
+    listen_warnings,
+    locked_folder,
+    makes_authority,
+    makes_certificate,
+    makes_token,
+    makes_users,
+    replace_file,
+    token_file_warning,
+    users_file_warning,
+)
 from ._keys import default_names, make_keys
-from ._makers import if_missing, makes_authority, makes_certificate, makes_token, makes_users
-from ._model import Grants, Limits, User, user_name_problem
-from ._own import is_own
 from ._rules import (
     BindRule,
     RuleError,
@@ -40,14 +49,7 @@ from ._rules import (
 )
 from ._tls import ALPN, client_context, negotiated, server_context
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
-from ._users import Users
-from ._warnings import (
-    connect_warnings,
-    key_file_warning,
-    listen_warnings,
-    token_file_warning,
-    users_file_warning,
-)
+from ._users import Grants, Limits, User, Users, user_name_problem
 
 __all__ = [
     "ALPN",
@@ -60,7 +62,6 @@ __all__ = [
     "Protection",
     "RuleError",
     "TargetRule",
-    "TokenBucket",
     "User",
     "Users",
     "certificate_names",

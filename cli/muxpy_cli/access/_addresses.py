@@ -1,10 +1,14 @@
-"""Numeric addresses, in the one form in which rules and tables compare them."""
+"""Numeric addresses, in the one form in which rules and tables compare them: which are special, and which our own."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .._errors import is_exhausted
+from ..specs import family_of, socket_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +21,7 @@ __all__ = [
     "is_loopback",
     "is_mapped",
     "is_numeric",
+    "is_own",
     "is_special",
     "known_addresses",
     "network_of",
@@ -58,6 +63,9 @@ _METADATA: Final = frozenset(
         ),
     )
 )
+
+_DISCARD: Final = 9
+"""Any port will do (RFC 863)."""
 
 
 @lru_cache(maxsize=1024)  # each connection asks for its address once for each rule
@@ -152,3 +160,18 @@ def carried_by(ip: Ip) -> ipaddress.IPv4Address | None:
     if any(ip in network for network in _CARRIERS):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.sixtofour
+
+
+def is_own(address: str) -> bool:
+    """Whether an interface of this machine has the numeric address.
+
+    The kernel is asked, so the answer is up to date: the way to an own address begins at that very address. Nothing
+    is sent. Of the loopback addresses, that is so for 127.0.0.1 and ::1 only.
+    """
+    try:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
+            probe.connect(socket_address(address, _DISCARD))
+            return parse_ip(str(probe.getsockname()[0])) == parse_ip(address)
+    except OSError as error:
+        # Without a way there it is none of ours. Where it cannot be asked, the safe answer is that it is.
+        return is_exhausted(error)

@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ._addresses import UNSPECIFIED, carried_by, is_numeric, is_special
-from ._own import is_own
+from ._addresses import UNSPECIFIED, carried_by, is_numeric, is_own, is_special
 
 if TYPE_CHECKING:
     from ._addresses import Ip, IpNetwork

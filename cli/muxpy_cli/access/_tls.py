@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
 from ._certificates import place_of_key
-from ._makers import if_missing, makes_authority, makes_certificate
+from ._files import if_missing, makes_authority, makes_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path

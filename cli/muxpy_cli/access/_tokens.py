@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure, describe
-from ._makers import if_missing, makes_token
+from ._files import if_missing, makes_token
 
 if TYPE_CHECKING:
     from pathlib import Path

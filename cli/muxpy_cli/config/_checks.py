@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure
 from .._options import ClientTls, ServerTls
@@ -17,7 +19,7 @@ from ..access import (
     token_file_warning,
     users_file_warning,
 )
-from ._bindings import check_bindings
+from ..specs import ALL_INTERFACES, Address, Direction, Kind
 from ._document import ConfigError, Document
 from ._schema import Section
 from ._users import read_token_file
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..access import User
+    from ..specs import Endpoint, Forward
+    from ._positions import Where
 
 __all__ = ["asks_for_certificates", "check_connect", "check_listen", "client_tls", "server_tls"]
 
 _WRONG_KEY: Final = "the key does not belong to the certificate"
+
+_ALL: Final = {"4": "0.0.0.0", "6": "::"}
 
 
 def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> None:
@@ -38,7 +44,7 @@ def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> 
     listen: Section = root["listen"]
     if "forwards" in root.given:
         document.wrong(("forwards",), "forwards belong in the file of the connecting end, with [connect]", at_key=True)
-    check_bindings(document, root)
+    _check_bindings(document, root)
     _check_reach(document, listen)
     if isinstance(tls := listen.get("tls"), Section):
         _check_pair(document, tls)
@@ -53,7 +59,7 @@ def check_connect(document: Document, root: Section) -> None:
     connect: Section = root["connect"]
     if "users" in root.given:
         document.wrong(("users",), "users belong in the file of the listening end, with [listen]", at_key=True)
-    check_bindings(document, root)
+    _check_bindings(document, root)
     if "server" in connect:
         _check_server(document, connect)
     if isinstance(tls := connect.get("tls"), Section):
@@ -179,3 +185,65 @@ def _warn_without_rules(document: Document, listen: Section, users: Iterable[Use
                 ("users", user.name),
                 "no rules, here or in [listen]: only loopback addresses of the listening end are allowed",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    where: Where
+    """The value that says it."""
+    end: Direction
+    """LOCAL: this end."""
+    udp: bool
+    endpoint: Endpoint
+
+
+def _check_bindings(document: Document, root: Section) -> None:
+    """Note each address that is bound a second time, at the second place."""
+    bindings = [*_forwards(document, root), *_others(root)]
+    for first, second in combinations(bindings, 2):
+        if (first.end, first.udp) == (second.end, second.udp) and _overlap(first.endpoint, second.endpoint):
+            other = ".".join(map(str, first.where))
+            document.wrong(
+                second.where,
+                f"{second.endpoint} is bound by {other}, too ({document.place(first.where)}); take another",
+            )
+
+
+def _forwards(document: Document, root: Section) -> list[_Binding]:
+    forwards: dict[str, Forward] = root.get("forwards", {})
+    return [
+        _Binding(_bind_way(document, name), forward.direction, forward.kind is Kind.UDP, forward.bind)
+        for name, forward in forwards.items()
+    ]
+
+
+def _bind_way(document: Document, name: str) -> Where:
+    raw: Any = document.data["forwards"][name]
+    return ("forwards", name, "listen") if isinstance(raw, dict) else ("forwards", name)
+
+
+def _others(root: Section) -> list[_Binding]:
+    ways = [(table, *rest) for table in ("listen", "connect") for rest in (("address",), ("output", "metrics"))]
+    found = []
+    for way in ways:
+        value: Any = root
+        for name in way:
+            value = value.get(name, {})
+        if isinstance(value, Address):
+            found.append(_Binding(way, Direction.LOCAL, False, value))
+    return found
+
+
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    if not isinstance(one, Address) or not isinstance(other, Address):
+        return one == other
+    if one.port != other.port or one.port == 0:  # 0 is any free port
+        return False
+    return _covers(one.host, other.host) or _covers(other.host, one.host)
+
+
+def _covers(one: str, other: str) -> bool:
+    """Whether who binds `one` has bound `other` with it."""
+    ones, others = (known_addresses(host) or (host.lower(),) for host in (one, other))
+    everywhere = {_ALL["6" if ":" in host else "4"] for host in others}
+    return one == ALL_INTERFACES or one in everywhere or not set(ones).isdisjoint(others)
