@@ -19,10 +19,9 @@ from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
 from muxpy_cli.server._binding import Binding
 from muxpy_cli.server._door import Greeting
-from muxpy_cli.server._idle import watch_idle
+from muxpy_cli.server._ending import LAST_WORDS, end_after_last_words, follow_rules, watch_idle
 from muxpy_cli.server._pauses import ENDING, SLICE, Garbage
 from muxpy_cli.server._peer import NOT_WELCOME
-from muxpy_cli.server._reload import LAST_WORDS, end_after_last_words, follow_rules
 from muxpy_cli.server._streams import Streams
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console

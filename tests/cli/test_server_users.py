@@ -19,8 +19,8 @@ from muxpy_cli.relay._streams import SPARE_STREAMS
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
+from muxpy_cli.server._ending import follow_rules
 from muxpy_cli.server._pauses import Garbage
-from muxpy_cli.server._reload import follow_rules
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Refused

@@ -5,8 +5,10 @@ from ._certificates import (
     certificate_names,
     certificate_warning,
     check_fingerprint,
+    default_names,
     fingerprint_of,
     format_fingerprint,
+    make_keys,
 )
 from ._checks import (
     Forbidden,
@@ -37,7 +39,6 @@ from ._files import (
     token_file_warning,
     users_file_warning,
 )
-from ._keys import default_names, make_keys
 from ._rules import (
     BindRule,
     RuleError,

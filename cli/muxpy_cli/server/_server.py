@@ -19,11 +19,10 @@ from ..view import Snapshot
 from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door, read_door
+from ._ending import end_after_last_words, follow_rules, watch_idle
 from ._entrance import Entrance
-from ._idle import watch_idle
 from ._pauses import ENDING, Garbage, Slices
 from ._peers import Peers, Survey
-from ._reload import end_after_last_words, follow_rules
 from ._streams import Streams
 from ._turned_away import Tally
 from ._visit import Visit

@@ -49,7 +49,7 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from ..specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
+from .specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
 
 if TYPE_CHECKING:
     import trio

@@ -1,4 +1,4 @@
-"""New users and rules while sessions are open: what they do not allow any more ends, everything else goes on."""
+"""What ends while all else goes on: what new rules do not allow any more, and connections that carry nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import trio
 import muxpy
 
 from ..access import Forbidden
+from ..specs import format_address
 from ..wire import Refused
 from ._pauses import ENDING, Slices
 from ._peer import NOT_WELCOME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..view import Console
     from ._binding import Binding
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
     from ._pauses import Garbage
     from ._peer import Peer
 
-__all__ = ["end_after_last_words", "follow_rules"]
+__all__ = [
+    "end_after_last_words",
+    "follow_rules",
+    "watch_idle",
+]
 
 LAST_WORDS: Final = 1.0
 """Seconds for whoever is cut off to read why."""
+LOOKS: Final = 4
+"""Times that each connection is looked at in the idle time-out: it may last a quarter longer than that."""
+NO_LIMIT_PAUSE: Final = 5.0
+"""Seconds between looks at whether a reload has set a time-out."""
 
 
 async def follow_rules(peers: Iterable[Peer], bindings: Bindings, console: Console, garbage: Garbage) -> deque[Peer]:
@@ -100,3 +109,41 @@ async def end_after_last_words(leaving: deque[Peer]) -> None:
             peer.session.kill()
             await slices.done(ENDING)
         await slices.done()
+
+
+async def watch_idle(
+    limit: Callable[[], float | None],
+    streams: Callable[[], Iterable[muxpy.Stream]],
+    tell: Callable[[str], None],
+) -> None:
+    """Reset streams that have carried nothing for `limit()` seconds; None is no limit. `tell` is told of each.
+
+    A look now and then, and no timer for each connection: that would cost each of its messages something.
+    """
+    seen: dict[muxpy.Stream, tuple[int, float]] = {}
+    while True:
+        seconds = limit()
+        await trio.sleep(seconds / LOOKS if seconds else NO_LIMIT_PAUSE)
+        if not seconds:
+            seen.clear()
+            continue
+        now = trio.current_time()
+        before, seen = seen, {}
+        slices = Slices()
+        for stream in list(streams()):
+            await slices.done()
+            carried = _carried(stream)
+            last, since = before.get(stream, (carried, now))
+            if last != carried:
+                since = now
+            elif now - since >= seconds:
+                stream.reset()
+                client = format_address(stream.remote_address)
+                tell(f"closed a connection of {client} that carried nothing for {seconds:g} s")
+                continue
+            seen[stream] = carried, since
+
+
+def _carried(stream: muxpy.Stream) -> int:
+    figures = stream.statistics()
+    return figures.data_received + figures.data_sent
