@@ -23,7 +23,6 @@ __all__ = [
     "notify",
     "notify_ready",
     "notify_reloading",
-    "notify_status",
     "notify_stopping",
     "run_watchdog",
     "watchdog_interval",
@@ -59,29 +58,20 @@ def notify(state: str) -> bool:
     return False
 
 
-def notify_ready(status: str = "") -> bool:
-    """Started, or done with reloading."""
-    return notify(_with_status("READY=1", status))
+def notify_ready(status: str) -> bool:
+    """Started, or done with reloading; `status` is what `systemctl status` shows in one line."""
+    return notify(f"READY=1\nSTATUS={_one_line(status)}")
 
 
-def notify_status(status: str) -> bool:
-    """What `systemctl status` shows in one line."""
-    return notify(f"STATUS={_one_line(status)}")
-
-
-def notify_stopping(status: str = "") -> bool:
+def notify_stopping() -> bool:
     """About to end; open connections may still be finishing."""
-    return notify(_with_status("STOPPING=1", status))
+    return notify("STOPPING=1")
 
 
 def notify_reloading() -> bool:
     """Reading the configuration again; `notify_ready` ends it, also if the old configuration stays in force."""
     # The time tells systemd which reload this is about, with Type=notify-reload.
     return notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-
-def _with_status(state: str, status: str) -> str:
-    return f"{state}\nSTATUS={_one_line(status)}" if status else state
 
 
 def _one_line(status: str) -> str:

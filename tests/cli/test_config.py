@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
 from muxpy_cli.access import Grants, Limits, User, make_keys, parse_bind_rule, parse_target_rule
 from muxpy_cli.commands._check import check_command
-from muxpy_cli.config import ConfigError, check, inspect, load_connect, load_listen
+from muxpy_cli.config import ConfigError, inspect, load_connect, load_listen
 from muxpy_cli.specs import Address, Direction, Forward, Kind, UnixPath
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _write_certificate(folder: Path, *, end: datetime | None = None, name: str =
 def test_the_examples_say_first_what_has_to_be_made(name: str, count: int) -> None:
     text = (EXAMPLES / name).read_text()
     header = text[: text.index("\n[")]
-    missing = [problem.message.split('"')[1] for problem in check(EXAMPLES / name)]
+    missing = [problem.message.split('"')[1] for problem in inspect(EXAMPLES / name).problems]
     assert len(missing) == count
     for file in missing:
         assert file in header
@@ -108,7 +108,7 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
         ),
         source=path,
     )
-    assert check(path) == []
+    assert inspect(path).problems == ()
 
 
 def test_the_example_for_the_connecting_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_the_error_has_the_first_problem_and_the_number_of_others(config: Callab
     assert str(caught.value).startswith(f"{path}:2:10: connect.server: it must be")
     assert str(caught.value).endswith(f" (and 2 more: muxpy check {path})")
     assert caught.value.exit_code == 2
-    assert list(caught.value.problems) == check(path)
+    assert caught.value.problems == inspect(path).problems
 
 
 def test_certificate_and_key_that_do_not_belong_together(tmp_path: Path, config: Callable[[str], Path]) -> None:

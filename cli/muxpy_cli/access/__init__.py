@@ -7,7 +7,6 @@ from ._certificates import (
     check_fingerprint,
     default_names,
     fingerprint_of,
-    format_fingerprint,
     make_keys,
 )
 from ._checks import (
@@ -48,12 +47,11 @@ from ._rules import (
     parse_bind_rule,
     parse_target_rule,
 )
-from ._tls import ALPN, client_context, negotiated, server_context
+from ._tls import client_context, negotiated, server_context
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
 from ._users import Grants, Limits, User, Users, user_name_problem
 
 __all__ = [
-    "ALPN",
     "UNSPECIFIED",
     "BindRule",
     "Forbidden",
@@ -80,7 +78,6 @@ __all__ = [
     "default_names",
     "default_target_rules",
     "fingerprint_of",
-    "format_fingerprint",
     "if_missing",
     "is_hash",
     "is_loopback",

@@ -27,17 +27,14 @@ Reading also looks at the files that are named: they must be there, certificate 
 certificate must be valid now. Files are not kept, so whoever uses the options reads them again.
 """
 
-from ._document import ConfigError, Problem
-from ._load import Inspection, check, inspect, load_connect, load_listen
+from ._document import ConfigError
+from ._load import inspect, load_connect, load_listen
 from ._token_file import add_user, list_users, remove_user
 from ._users import load_users
 
 __all__ = [
     "ConfigError",
-    "Inspection",
-    "Problem",
     "add_user",
-    "check",
     "inspect",
     "list_users",
     "load_connect",

@@ -17,7 +17,7 @@ from ._users import grants_of, limits_of, read_users
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Inspection", "check", "inspect", "load_connect", "load_listen"]
+__all__ = ["Inspection", "inspect", "load_connect", "load_listen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,6 @@ def load_connect(path: str | os.PathLike[str]) -> ConnectOptions:
     if not isinstance(options, ConnectOptions):
         raise _other_end(path, "listen", "connect")
     return options
-
-
-def check(path: str | os.PathLike[str]) -> list[Problem]:
-    """What is wrong with a file for either end, in the order of its lines; empty if nothing is."""
-    return list(inspect(path).problems)
 
 
 def inspect(path: str | os.PathLike[str]) -> Inspection:
