@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
-from muxpy_cli.access import Grants, Limits, User, make_keys, parse_bind_rule, parse_target_rule
+from muxpy_cli.access import Limits, Rules, User, make_keys, parse_bind_rule, parse_target_rule
 from muxpy_cli.commands._check import check_command
 from muxpy_cli.config import ConfigError, inspect, load_connect, load_listen
 from muxpy_cli.specs import Address, Direction, Forward, Kind, UnixPath
@@ -83,7 +83,7 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
             User(
                 name="alice",
                 token=HASH,
-                grants=Grants(
+                rules=Rules(
                     targets=(parse_target_rule("db.internal:5432"), parse_target_rule("10.0.0.0/8:*")),
                     binds=(parse_bind_rule("127.0.0.1:8000-8099"),),
                 ),
@@ -91,10 +91,10 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
             ),
             User(
                 name="backup.example.org",
-                grants=Grants(targets=(parse_target_rule("localhost:22"),), binds=()),
+                rules=Rules(targets=(parse_target_rule("localhost:22"),), binds=()),
             ),
         ),
-        grants=Grants(
+        rules=Rules(
             targets=tuple(
                 map(parse_target_rule, ("localhost:*", "*.internal:443", "10.0.0.0/8:5432", "unix:/run/app/*.sock"))
             ),
@@ -175,7 +175,7 @@ def test_numbers_are_seconds_and_bytes(config: Callable[[str], Path]) -> None:
 def test_users_have_what_the_listening_end_has_and_their_own_keys(config: Callable[[str], Path]) -> None:
     text = f'{LISTEN}allow = ["*:80"]\nlimits.max-streams = 7\n[users.a]\ntoken = "{HASH}"\nallow-bind = []\nrate = 5\n'
     (user,) = load_listen(config(text)).users
-    assert user.grants == Grants(targets=(parse_target_rule("*:80"),), binds=())
+    assert user.rules == Rules(targets=(parse_target_rule("*:80"),), binds=())
     assert user.limits == Limits(streams=7, rate=5)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from muxpy_cli._errors import Failure
 from muxpy_cli._options import ListenOptions, ServerTls
-from muxpy_cli.access import Grants, Limits, User, Users, parse_bind_rule, parse_target_rule, token_hash
+from muxpy_cli.access import Limits, Rules, User, Users, parse_bind_rule, parse_target_rule, token_hash
 from muxpy_cli.config import inspect, load_users
 from muxpy_cli.specs import Address
 
@@ -38,12 +38,12 @@ token = "sha256:{"0" * 64}"
 
 
 def load(
-    tmp_path: Path, text: str, *more: User, grants: Grants = OPTIONS.grants, limits: Limits = OPTIONS.limits
+    tmp_path: Path, text: str, *more: User, rules: Rules = OPTIONS.rules, limits: Limits = OPTIONS.limits
 ) -> Users:
     """The users of a token file with that text."""
     path = tmp_path / "tokens.toml"
     path.write_text(text)
-    return load_users(ListenOptions(address=OPTIONS.address, tokens=path, users=more, grants=grants, limits=limits))
+    return load_users(ListenOptions(address=OPTIONS.address, tokens=path, users=more, rules=rules, limits=limits))
 
 
 def test_a_full_file(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_full_file(tmp_path: Path) -> None:
     assert alice == User(
         name="alice",
         token=HASH,
-        grants=Grants(
+        rules=Rules(
             targets=(parse_target_rule("db.internal:5432"), parse_target_rule("10.0.0.0/8:*")),
             binds=(parse_bind_rule("127.0.0.1:8000-8099"),),
         ),
@@ -66,18 +66,18 @@ def test_a_full_file(tmp_path: Path) -> None:
 
 
 def test_what_a_table_leaves_out_is_the_listening_ends(tmp_path: Path) -> None:
-    grants = Grants(targets=(parse_target_rule("*:443"),), binds=())
+    rules = Rules(targets=(parse_target_rule("*:443"),), binds=())
     limits = Limits(sessions=9, streams=8, rate=7)
     tokens = [f'token = "sha256:{digit * 64}"' for digit in "123"]
     text = (
         f"[users.a]\n{tokens[0]}\nallow = []\nmax-sessions = 1\n"
         f'[users.b]\n{tokens[1]}\nallow-bind = ["*:80"]\n[users.c]\n{tokens[2]}\n'
     )
-    a, b, c = load(tmp_path, text, grants=grants, limits=limits)
-    assert a.grants == Grants(targets=(), binds=())
+    a, b, c = load(tmp_path, text, rules=rules, limits=limits)
+    assert a.rules == Rules(targets=(), binds=())
     assert a.limits == Limits(sessions=1, streams=8, rate=7)
-    assert b.grants == Grants(targets=grants.targets, binds=(parse_bind_rule("*:80"),))
-    assert (b.limits, c.grants, c.limits) == (None, None, None)
+    assert b.rules == Rules(targets=rules.targets, binds=(parse_bind_rule("*:80"),))
+    assert (b.limits, c.rules, c.limits) == (None, None, None)
 
 
 def test_an_empty_file_has_no_users(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from muxpy_cli._options import ListenOptions
-from muxpy_cli.access import Grants, Limits, User, parse_bind_rule
+from muxpy_cli.access import Limits, Rules, User, parse_bind_rule
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
 from muxpy_cli.server._binding import Binding
@@ -313,7 +313,7 @@ async def test_rules_that_change_while_a_place_is_being_bound(monkeypatch: pytes
 
         async def slowly(place: Any, *, forwarded: bool) -> Any:  # noqa: ANN401
             bound.append(await bind_streams(place, forwarded=forwarded))
-            peer.usage.change(Grants(binds=(parse_bind_rule("127.0.0.1:1"),)), NO_LIMITS)
+            peer.usage.change(Rules(binds=(parse_bind_rule("127.0.0.1:1"),)), NO_LIMITS)
             return bound[0]
 
         monkeypatch.setattr("muxpy_cli.server._bindings.bind_streams", slowly)

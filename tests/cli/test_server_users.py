@@ -65,7 +65,7 @@ async def test_what_a_session_takes_follows_the_users_limits() -> None:
     allowed = cast("Mock", peer.session.allow_streams)
     allowed.assert_called_once_with(4096 + 64 + SPARE_STREAMS)  # connections, forwards, and those refused in words
     for streams, expected in ((10_000, 10_000 + 64 + SPARE_STREAMS), (5, 1024)):
-        peer.usage.change(peer.usage.grants, replace(peer.usage.limits, streams=streams))
+        peer.usage.change(peer.usage.rules, replace(peer.usage.limits, streams=streams))
         await follow_rules([peer], Bindings(lambda one: one, Console()), Console(), Garbage())
         assert allowed.call_args.args == (expected,)
 

@@ -49,17 +49,17 @@ from ._rules import (
 )
 from ._tls import client_context, negotiated, server_context
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
-from ._users import Grants, Limits, User, Users, user_name_problem
+from ._users import Limits, Rules, User, Users, user_name_problem
 
 __all__ = [
     "UNSPECIFIED",
     "BindRule",
     "Forbidden",
-    "Grants",
     "Ip",
     "Limits",
     "Protection",
     "RuleError",
+    "Rules",
     "TargetRule",
     "User",
     "Users",

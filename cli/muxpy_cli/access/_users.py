@@ -12,14 +12,14 @@ from ._tokens import token_hash
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Grants", "Limits", "User", "Users", "user_name_problem"]
+__all__ = ["Limits", "Rules", "User", "Users", "user_name_problem"]
 
 MAX_NAME: Final = 253
 """Characters of a user's name: the longest DNS name, which a client certificate may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grants:
+class Rules:
     """What may be reached through the listening end, and bound on it. What no rule allows is refused."""
 
     targets: tuple[TargetRule, ...] = field(default_factory=default_target_rules)
@@ -51,7 +51,7 @@ class User:
     name: str
     token: str | None = None
     """`sha256:` and the hex digest of the token. None: known by the name in a client certificate."""
-    grants: Grants | None = None
+    rules: Rules | None = None
     """None: what the listening end says for all."""
     limits: Limits | None = None
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._options import ConnectOptions, ListenOptions, Output
-from ..access import Grants, Limits
+from ..access import Limits, Rules
 from ._checks import asks_for_certificates, check_connect, check_listen, client_tls, server_tls
 from ._document import ConfigError, Document, Problem
 from ._format import ROOT
 from ._schema import Section
-from ._users import grants_of, limits_of, read_users
+from ._users import limits_of, read_users, rules_of
 
 if TYPE_CHECKING:
     import os
@@ -91,17 +91,17 @@ def _read(document: Document) -> ListenOptions | ConnectOptions | None:
 
 def _listen(document: Document, root: Section) -> ListenOptions | None:
     listen: Section = root["listen"]
-    grants = Grants(**grants_of(listen))
+    rules = Rules(**rules_of(listen))
     limits = Limits(**limits_of(listen.get("limits", Section((), frozenset()))))
     by_certificate = asks_for_certificates(listen)
-    users = tuple(read_users(document, root, grants, limits, by_certificate=by_certificate))
+    users = tuple(read_users(document, root, rules, limits, by_certificate=by_certificate))
     check_listen(document, root, users)
     if document.problems:
         return None
     return ListenOptions(
         tls=server_tls(listen["tls"]) if "tls" in listen else None,
         users=users,
-        grants=grants,
+        rules=rules,
         limits=limits,
         output=_output(listen),
         source=document.path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..access import Grants, Limits, User, Users, makes_users
+from ..access import Limits, Rules, User, Users, makes_users
 from ._document import ConfigError, Document
 from ._format import TOKEN_FILE
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .._options import ListenOptions
     from ._schema import Section
 
-__all__ = ["grants_of", "limits_of", "load_users", "read_token_file", "read_users"]
+__all__ = ["limits_of", "load_users", "read_token_file", "read_users", "rules_of"]
 
 _NO_WAY_IN: Final = (
     "this user has no token, and certificates are not asked for; add token, or have the listening end ask for"
@@ -29,7 +29,7 @@ def load_users(options: ListenOptions) -> Users:
         return Users(options.users)
     document = Document.read(options.tokens, makes_users)
     by_certificate = options.tls is not None and options.tls.client_ca is not None
-    users = read_token_file(document, options.grants, options.limits, options.users, by_certificate=by_certificate)
+    users = read_token_file(document, options.rules, options.limits, options.users, by_certificate=by_certificate)
     if document.problems:
         raise ConfigError(document.problems)
     return Users([*users, *options.users])
@@ -37,7 +37,7 @@ def load_users(options: ListenOptions) -> Users:
 
 def read_token_file(
     document: Document,
-    grants: Grants | None = None,
+    rules: Rules | None = None,
     limits: Limits | None = None,
     beside: Iterable[User] = (),
     *,
@@ -45,13 +45,13 @@ def read_token_file(
 ) -> list[User]:
     """The users of a token file; `beside` are those of the configuration that names it. See `read_users`."""
     root: Section = TOKEN_FILE.read(document, (), document.data)
-    return read_users(document, root, grants, limits, beside, by_certificate=by_certificate)
+    return read_users(document, root, rules, limits, beside, by_certificate=by_certificate)
 
 
 def read_users(
     document: Document,
     root: Section,
-    grants: Grants | None = None,
+    rules: Rules | None = None,
     limits: Limits | None = None,
     beside: Iterable[User] = (),
     *,
@@ -59,13 +59,13 @@ def read_users(
 ) -> list[User]:
     """The users of a file, as far as they are right. What is wrong is noted in the document.
 
-    `grants` and `limits` are those of the listening end: where a user's table says only some of them, they fill in the
+    `rules` and `limits` are those of the listening end: where a user's table says only some of them, they fill in the
     others, key by key. One who has none of them keeps None, and follows the listening end's. `by_certificate` says
     whether the listening end asks for certificates, or that this is not known: only then is a user without a token any
     use.
     """
     sections: dict[str, Section] = root.get("users", {})
-    users = [_user(section, grants or Grants(), limits or Limits()) for section in sections.values()]
+    users = [_user(section, rules or Rules(), limits or Limits()) for section in sections.values()]
     _check_differ(document, users, beside)
     for section in sections.values():
         if not by_certificate and "token" not in section.given:
@@ -73,7 +73,7 @@ def read_users(
     return users
 
 
-def grants_of(section: Section) -> dict[str, Any]:
+def rules_of(section: Section) -> dict[str, Any]:
     """The rules that a table has, as keyword arguments."""
     return section.pick(targets="allow", binds="allow-bind")
 
@@ -89,12 +89,12 @@ def limits_of(section: Section) -> dict[str, Any]:
     )
 
 
-def _user(section: Section, grants: Grants, limits: Limits) -> User:
-    own_grants, own_limits = grants_of(section), limits_of(section)
+def _user(section: Section, rules: Rules, limits: Limits) -> User:
+    own_rules, own_limits = rules_of(section), limits_of(section)
     return User(
         name=str(section.where[-1]),
         token=section.get("token"),
-        grants=replace(grants, **own_grants) if own_grants else None,
+        rules=replace(rules, **own_rules) if own_rules else None,
         limits=replace(limits, **own_limits) if own_limits else None,
     )
 

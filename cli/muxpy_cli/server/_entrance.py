@@ -29,7 +29,7 @@ GREETING_TIMEOUT: Final = 10.0
 """Seconds from accept(2) to the end of the greeting: in line, for the TLS handshake, and for a wrong token's answer."""
 TOO_LATE: Final = f"it did not say within {GREETING_TIMEOUT:g} seconds who it is"
 CROWDED: Final = "it had to make room: too many connections have not said who they are"
-TURN: Final = 64
+BATCH: Final = 64
 """Connections that are asked whether they have sent something, or closed, before other tasks get their turn."""
 SHARE: Final = 4
 """The line takes at most one in so many of the descriptors that this process may have: the others are for clients."""
@@ -113,7 +113,7 @@ class Entrance:
         """Find out who has sent something."""
         while True:
             await trio.lowlevel.wait_readable(epoll.fileno())
-            for fd, _ in epoll.poll(0, TURN):
+            for fd, _ in epoll.poll(0, BATCH):
                 arrival = self._silent.pop(fd)
                 epoll.unregister(fd)
                 if _has_left(arrival.connection):
@@ -140,7 +140,7 @@ class Entrance:
 
     def _send_away(self) -> bool:
         """Those whose time is over; whether there were any."""
-        late = list(itertools.islice(iter(self._waiting.late, None), TURN))
+        late = list(itertools.islice(iter(self._waiting.late, None), BATCH))
         for arrival in late:
             self._tally.add("silent", arrival.name, TOO_LATE)
             self._close(arrival)

@@ -19,7 +19,7 @@ from ._usage import limit_reached
 if TYPE_CHECKING:
     import muxpy
 
-    from ..access import Grants, User
+    from ..access import Rules, User
     from ..specs import Endpoint
     from ._usage import Usage
 
@@ -146,14 +146,12 @@ class Peer:
         self.check_room()
         return PeerCarrying(self, stream)
 
-    def note_target(
-        self, grants: Grants, stream: muxpy.Stream, endpoint: Endpoint, near: trio.socket.SocketType
-    ) -> None:
+    def note_target(self, rules: Rules, stream: muxpy.Stream, endpoint: Endpoint, near: trio.socket.SocketType) -> None:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
-        since `grants` let it through, while it was being made, and do not allow it any more."""
+        since `rules` let it through, while it was being made, and do not allow it any more."""
         self.check_welcome()
         target = Target(endpoint, _address_of(near))
-        if grants is not self.usage.grants:
+        if rules is not self.usage.rules:
             try:
                 self.check_target(target)
             except Forbidden as error:

@@ -73,7 +73,7 @@ class Streams:
     async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         target = unpack_endpoint(message)
         datagrams = message.get("net") == DATAGRAMS["net"]
-        grants = peer.usage.grants
+        rules = peer.usage.rules
         try:
             peer.check_room()
         except Refused as refused:
@@ -88,7 +88,7 @@ class Streams:
                     early,
                     datagrams=datagrams,
                     pacer=peer.rate,
-                    reached=partial(peer.note_target, grants, stream, target),
+                    reached=partial(peer.note_target, rules, stream, target),
                 )
             except Refused:
                 peer.account.failed += 1

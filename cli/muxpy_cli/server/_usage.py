@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._options import ListenOptions
-    from ..access import Grants, Limits, User
+    from ..access import Limits, Rules, User
     from ..specs import Endpoint
 
 __all__ = ["Usage", "UserPolicy", "limit_reached", "what_holds_for"]
@@ -36,33 +36,33 @@ MANY: Final = 1_000_000
 class UserPolicy(Policy):
     """Asks the rules that hold now: a reload changes them for connections that come afterwards."""
 
-    def __init__(self, name: str, grants: Grants) -> None:
+    def __init__(self, name: str, rules: Rules) -> None:
         super().__init__(lookups_of(name), ourselves=False)
         self._name = name
-        self.grants = grants
+        self.rules = rules
 
     def name(self, target: Address) -> None:
         try:
-            check_target_name(self.grants.targets, target.host, target.port)
+            check_target_name(self.rules.targets, target.host, target.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
         try:
-            return check_target(self.grants.targets, target.host, addresses, target.port)
+            return check_target(self.rules.targets, target.host, addresses, target.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def path(self, target: UnixPath) -> None:
         try:
-            check_target_path(self.grants.targets, target.path)
+            check_target_path(self.rules.targets, target.path)
         except Forbidden as error:
             raise self._for_user(error) from None
 
     def bind_name(self, place: Address) -> None:
         """Raises Forbidden if a place may not be bound, wherever its name leads."""
         try:
-            check_bind_name(self.grants.binds, place.host, place.port)
+            check_bind_name(self.rules.binds, place.host, place.port)
         except Forbidden as error:
             raise self._for_user(error) from None
 
@@ -70,10 +70,10 @@ class UserPolicy(Policy):
         """Raises Forbidden if it may not be bound; that tells what was `asked` for, if that was a name."""
         try:
             if isinstance(place, UnixPath):
-                check_bind_path(self.grants.binds, place.path)
+                check_bind_path(self.rules.binds, place.path)
             else:
                 name = asked.host if isinstance(asked, Address) else None
-                check_bind(self.grants.binds, place.host, place.port, name)
+                check_bind(self.rules.binds, place.host, place.port, name)
         except Forbidden as error:
             raise self._for_user(error) from None
 
@@ -84,21 +84,21 @@ class UserPolicy(Policy):
 class Usage:
     """What one user has at once, over all sessions; everybody without a name counts as one."""
 
-    def __init__(self, name: str, grants: Grants, limits: Limits) -> None:
+    def __init__(self, name: str, rules: Rules, limits: Limits) -> None:
         self.name = name
         self.limits = limits
         self.sessions = 0
         self.streams = 0
         self.forwards = 0
-        self.policy = UserPolicy(name, grants)
+        self.policy = UserPolicy(name, rules)
         self.rate = Rate(limits.rate) if limits.rate is not None else None
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
 
     @property
-    def grants(self) -> Grants:
+    def rules(self) -> Rules:
         """The rules that hold now."""
-        return self.policy.grants
+        return self.policy.rules
 
     @property
     def rested(self) -> bool:
@@ -114,20 +114,20 @@ class Usage:
         """How many streams one session takes: with one session, too, a user may have what the limits say."""
         return session_streams((self.limits.streams or MANY) + (self.limits.forwards or 0))
 
-    def change(self, grants: Grants, limits: Limits) -> None:
+    def change(self, rules: Rules, limits: Limits) -> None:
         """New rules and limits, for connections that come from now on."""
         if limits.rate is None or self.rate is None:
             self.rate = Rate(limits.rate) if limits.rate is not None else None
         else:
             self.rate.change(limits.rate)
-        self.policy.grants, self.limits = grants, limits
+        self.policy.rules, self.limits = rules, limits
 
 
-def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Grants, Limits]:
+def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Rules, Limits]:
     """What a user may do: what is said for this one, or else for all."""
     if user is None:
-        return options.grants, options.limits
-    return user.grants or options.grants, user.limits or options.limits
+        return options.rules, options.limits
+    return user.rules or options.rules, user.limits or options.limits
 
 
 def limit_reached(what: str, option: str, most: int) -> str:

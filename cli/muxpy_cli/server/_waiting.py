@@ -71,7 +71,7 @@ class Waiting(Generic[C]):
         self._most = most
         self._line: dict[C, None] = {}  # in the order of their deadlines
         self._networks: dict[str, _Network[C]] = {}
-        self._turns: dict[str, None] = {}  # networks with somebody who may have a place as soon as there is one
+        self._ready: dict[str, None] = {}  # networks with somebody who may have a place as soon as there is one
         self._full: dict[str, None] = {}  # networks with somebody who waits for a place of the network's own
         self._inside = 0
 
@@ -107,12 +107,12 @@ class Waiting(Generic[C]):
 
     def admit(self) -> C | None:
         """Give the next one a place; None if nobody waits for one, or there is none."""
-        name = next(iter(self._turns), None)
+        name = next(iter(self._ready), None)
         if name is None or self._inside >= PLACES:
             return None
         network = self._networks[name]
         caller = next(iter(network.ready))
-        del network.ready[caller], network.line[caller], self._line[caller], self._turns[name]
+        del network.ready[caller], network.line[caller], self._line[caller], self._ready[name]
         network.inside[caller] = None
         self._inside += 1
         caller.since = self._clock()
@@ -136,7 +136,7 @@ class Waiting(Generic[C]):
         """See what a network waits for, if it does."""
         network = self._networks[name]
         room = len(network.inside) < PLACES_EACH
-        for waits, those in ((room, self._turns), (not room, self._full)):
+        for waits, those in ((room, self._ready), (not room, self._full)):
             if network.ready and waits:
                 those.setdefault(name)
             else:
@@ -170,11 +170,11 @@ class Waiting(Generic[C]):
         """Those whose places others wait for, and until when each may keep it."""
         for name in self._full:
             yield self._longest(name)
-        if self._turns and self._inside >= PLACES:
+        if self._ready and self._inside >= PLACES:
             count, name = max((len(network.inside), name) for name, network in self._networks.items())
             caller, until = self._longest(name)
             # Places are shared fairly: a network that has none, or few, need not be patient with one that has most.
-            fair = count > len(self._networks[next(iter(self._turns))].inside) + 1
+            fair = count > len(self._networks[next(iter(self._ready))].inside) + 1
             yield caller, caller.since if fair else until
 
     def _longest(self, name: str) -> tuple[C, float]:
