@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 SEND_TIMEOUT: Final = 0.5
-"""Seconds to wait for room in systemd's queue. It reads at once; if it does not, a line less is better than an event
-loop that stands still."""
+"""Seconds to wait for room in systemd's queue. It reads immediately; if it does not, it is better to lose a line
+than to have the event loop stand still."""
 MAX_STATUS: Final = 1000
 """Characters of a status line."""
 FIRST_DESCRIPTOR: Final = 3
@@ -91,7 +91,7 @@ def watchdog_interval() -> float | None:
 
 
 async def run_watchdog() -> None:
-    """Send signs of life until cancelled; returns at once if none are expected.
+    """Send signs of life until cancelled; returns immediately if none are expected.
 
     They come from the event loop, not from a thread: if it hangs they stay away, and systemd starts the program anew.
     """
@@ -107,7 +107,8 @@ async def run_watchdog() -> None:
 
 
 def listen_sockets() -> list[socket.socket]:
-    """The listening sockets that systemd has opened for this process, in the order of the .socket unit; else [].
+    """The listening sockets that systemd has opened for this process, in the order of the .socket unit; [] if
+    there are none.
 
     To be called once: the variables that tell of them are taken out of the environment, so that no child takes them
     for its own. Raises Failure if what was passed is not a listening stream socket.

@@ -1,4 +1,4 @@
-"""Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
+"""Authentication and authorization: users, tokens, rules, limits, TLS."""
 
 from ._addresses import UNSPECIFIED, Ip, is_loopback, is_own, known_addresses, network_of, parse_ip
 from ._certificates import (

@@ -47,7 +47,8 @@ _CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network
 # NAT64 prefix of RFC 8215, Teredo (RFC 4380), and IPv4-translated addresses (RFC 2765, section 2.1).
 _TRANSLATED: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2001::/32", "::ffff:0:0:0/96")))
 
-# What hands out credentials to whoever asks from a virtual machine, outside the link-local addresses.
+# Metadata services, which give credentials to anybody who asks from inside a virtual machine: those whose addresses
+# are not link-local.
 _METADATA: Final = frozenset(
     map(
         ipaddress.ip_address,
@@ -93,13 +94,13 @@ def known_addresses(host: str) -> Sequence[str] | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can be at a numeric address. 0.0.0.0 is no such one: it is every address."""
+    """Whether only this machine can be at a numeric address. 0.0.0.0 is not such an address: it is every one."""
     ip = parse_ip(address)
     return ip is not None and ip.is_loopback
 
 
 def is_mapped(text: str) -> bool:
-    """Whether an address is IPv4-mapped: for programs to have both families in one form, and not for any DNS
+    """Whether an address is IPv4-mapped. Programs have both families in one form with it; no DNS should answer with one
     (RFC 4291, section 2.5.5.2)."""
     ip = parse_ip(text)
     return ":" in text and ip is not None and ip.version == 4
@@ -114,8 +115,8 @@ def parse_network(text: str) -> IpNetwork:
 
 
 def network_of(address: str) -> str:
-    """What counts as one client's address: it itself, or for IPv6 the network of 64 bits that it lies in, all of which
-    a single machine has."""
+    """What counts as one client's address: for IPv6 the network of 64 bits that it lies in, all of which a single
+    machine may have; otherwise the address itself."""
     ip = parse_ip(address)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((ip, 64), strict=False))
@@ -154,7 +155,7 @@ def is_special(ip: Ip) -> bool:
 
 
 def carried_by(ip: Ip) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that may be reached by an IPv6 address; None if there is none."""
+    """The IPv4 address that an IPv6 address may lead to; None if there is none."""
     if not isinstance(ip, ipaddress.IPv6Address):
         return None
     if any(ip in network for network in _CARRIERS):
@@ -165,13 +166,13 @@ def carried_by(ip: Ip) -> ipaddress.IPv4Address | None:
 def is_own(address: str) -> bool:
     """Whether an interface of this machine has the numeric address.
 
-    The kernel is asked, so the answer is up to date: the way to an own address begins at that very address. Nothing
-    is sent. Of the loopback addresses, that is so for 127.0.0.1 and ::1 only.
+    The kernel is asked, so the answer is up to date: the route to one of our own addresses begins at that very address.
+    Nothing is sent. Of the loopback addresses, this finds 127.0.0.1 and ::1 only.
     """
     try:
         with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
             probe.connect(socket_address(address, _DISCARD))
             return parse_ip(str(probe.getsockname()[0])) == parse_ip(address)
     except OSError as error:
-        # Without a way there it is none of ours. Where it cannot be asked, the safe answer is that it is.
+        # An address without a route is none of ours. If the kernel cannot be asked, the safe answer is that it is.
         return is_exhausted(error)

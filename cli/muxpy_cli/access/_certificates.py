@@ -1,4 +1,4 @@
-"""Certificates: what they say, and until when they hold; and making one with its key, for those who have no CA."""
+"""Certificates: what they say and until when they are valid; and making one with its key, for those without a CA."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 WARN_BEFORE: Final = timedelta(days=14)
-"""Time for a person to react. Programs that renew certificates do so a third of their life before the end, so those
-of a few days are only worth a word in the last third."""
+"""Time for a person to react. Programs renew certificates when a third of their life is left, so those that are valid
+for a few days are only worth a word in the last third."""
 
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 
@@ -126,7 +126,8 @@ def _first_certificate(path: Path) -> Certificate:
 
 
 def place_of_key(certificates: Path, key: Path) -> int | None:
-    """Which certificate of a PEM file a private key belongs to, counted from 0; None if to none, or who knows."""
+    """Which certificate of a PEM file a private key belongs to, counted from 0; None if to none, or if that
+    cannot be told."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -29,7 +29,8 @@ class Forbidden(Exception):
 
 def check_target_name(rules: Sequence[TargetRule], host: str, port: int) -> None:
     """Whether `host`, a name that was not looked up yet, may be reached if it leads to the right address; raises
-    Forbidden if not. Whoever may not reach a name has it looked up for nothing, and could learn where it leads."""
+    Forbidden if not. To look up a name for a client that may not reach it would be work for nothing, and could tell
+    where it leads."""
     if not any(rule.may_allow(host, port) for rule in rules):
         raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
 

@@ -1,6 +1,6 @@
 """Off loopback, TLS is required, and at a listening end also a way to know who connects.
 
-TLS alone hides the traffic; whoever reaches the port could still use it. `--insecure` lifts both demands.
+TLS alone hides the traffic; anyone who reaches the port could still use it. `--insecure` lifts both demands.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def replace_file(path: Path, data: bytes, mode: int, ready: Callable[[], object]
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """One process at a time, of those that ask: who reads, changes and writes a file loses nobody else's change."""
+    """One process at a time, of those that ask: nobody's change is lost between reading a file and writing it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -121,7 +121,7 @@ def _quoted(path: Path) -> str:
 
 
 def token_file_warning(path: Path) -> str | None:
-    """What is wrong with who may use the file of the connecting end's token; None if nothing is."""
+    """What is wrong with the permissions of the connecting end's token file; None if nothing is."""
     mode = _mode(path)
     if mode & (_READ | _CHANGE):
         return (
@@ -131,7 +131,7 @@ def token_file_warning(path: Path) -> str | None:
 
 
 def users_file_warning(path: Path) -> str | None:
-    """The same for the listening end's file of users. It has hashes only: who reads it cannot come in."""
+    """The same for the listening end's file of users. It has hashes only: reading it lets nobody in."""
     if _mode(path) & _CHANGE:
         return f"others on this machine can change the users in {path}, and so come in: chmod go-w {path}"
     return None
@@ -148,7 +148,7 @@ def key_file_warning(path: Path) -> str | None:
 
 
 def listen_warnings(options: ListenOptions) -> list[str]:
-    """All of them, of the files that a listening end uses."""
+    """Those about all files that a listening end uses."""
     tls = options.tls
     key = key_file_warning(tls.key or tls.cert) if tls is not None else None
     users = users_file_warning(options.tokens) if options.tokens is not None else None
@@ -156,7 +156,7 @@ def listen_warnings(options: ListenOptions) -> list[str]:
 
 
 def connect_warnings(options: ConnectOptions) -> list[str]:
-    """All of them, of the files that a connecting end uses."""
+    """Those about all files that a connecting end uses."""
     tls = options.tls
     key = key_file_warning(tls.key or tls.cert) if tls is not None and tls.cert is not None else None
     token = token_file_warning(options.token_file) if options.token_file is not None else None
@@ -164,7 +164,7 @@ def connect_warnings(options: ConnectOptions) -> list[str]:
 
 
 def _mode(path: Path) -> int:
-    """The rights of a regular file; none of another one, or of one that cannot be looked at: reading it says why."""
+    """The permission bits of a regular file; 0 of anything else, or if it cannot be looked at: reading it says why."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")  # of systemd, whose access list shows as rights of the group
     if folder and path.is_relative_to(folder):
         return 0

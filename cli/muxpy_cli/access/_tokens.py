@@ -56,7 +56,7 @@ def is_token(text: str) -> bool:
 
 
 def read_token(options: ConnectOptions) -> str | None:
-    """The token from MUXPY_TOKEN, else from the file, else from the terminal; None if none of them was asked for.
+    """The token from MUXPY_TOKEN, otherwise from the file, otherwise from the terminal; None if none was asked for.
 
     Blocks while somebody types. Raises Failure, which never quotes what was read.
     """

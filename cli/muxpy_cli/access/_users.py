@@ -33,11 +33,11 @@ class Limits:
     """What one user may use at the listening end. None: no limit."""
 
     sessions: int | None = 64
-    """Sessions at once."""
+    """Sessions at the same time."""
     streams: int | None = 4096
-    """Connections through them at once."""
+    """Connections through them at the same time."""
     forwards: int | None = 64
-    """Ports bound at once (-R)."""
+    """Ports bound at the same time (-R)."""
     rate: int | None = None
     """Bytes a second, all of the user's sessions together, both directions together."""
     session_rate: int | None = None
@@ -87,7 +87,7 @@ class Users:
         """Whose token it is; None if nobody's.
 
         How long a look-up takes may depend on the hash. That tells nobody anything: a token has 256 random bits, and
-        whoever changes one of them gets another hash, with nothing in common. Comparing all users in constant time
+        a token with one bit changed has another hash, with nothing in common. Comparing all users in constant time
         instead would cost each login, and each wrong token, milliseconds with ten thousand users.
         """
         return self._by_hash.get(token_hash(token))

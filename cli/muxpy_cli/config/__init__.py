@@ -24,7 +24,7 @@ Off loopback, TLS is needed unless `insecure` is true. Names are not looked up f
 addresses count as loopback.
 
 Reading also looks at the files that are named: they must be there, certificate and key must belong together, and the
-certificate must be valid now. Files are not kept, so whoever uses the options reads them again.
+certificate must be valid now. What they hold is not kept: the options name them, and they are read again when used.
 """
 
 from ._document import ConfigError

@@ -243,7 +243,7 @@ def _overlap(one: Endpoint, other: Endpoint) -> bool:
 
 
 def _covers(one: str, other: str) -> bool:
-    """Whether who binds `one` has bound `other` with it."""
+    """Whether to bind `one` is to bind `other` with it."""
     ones, others = (known_addresses(host) or (host.lower(),) for host in (one, other))
     everywhere = {_ALL["6" if ":" in host else "4"] for host in others}
     return one == ALL_INTERFACES or one in everywhere or not set(ones).isdisjoint(others)

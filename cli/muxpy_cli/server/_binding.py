@@ -110,7 +110,7 @@ class Binding:
 
     def _choose(self) -> Peer:
         peer = self._pick(self.holder.peer)
-        peer.opening += 1  # at once: a burst of connections must not all go where there is nothing yet
+        peer.opening += 1  # before it is open: a burst of connections must not all go where there is nothing yet
         return peer
 
     async def _carry_for(self, peer: Peer, near: trio.SocketStream) -> None:

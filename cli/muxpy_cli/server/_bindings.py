@@ -25,7 +25,7 @@ __all__ = ["Bindings"]
 
 
 class Bindings:
-    """All places that are bound, by place and by who holds them: a reload and a login ask for a few of many."""
+    """All places that are bound, by place and by holder: a reload and a login ask for a few of many."""
 
     def __init__(self, pick: Callable[[Peer], Peer], console: Console) -> None:
         """`pick(peer)` says over which of a client's sessions the next connection goes."""

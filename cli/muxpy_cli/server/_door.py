@@ -1,4 +1,4 @@
-"""Who it is that comes: TLS, the greeting, and the users that there are."""
+"""Authentication: TLS, the greeting, and the users that there are."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_door(options: ListenOptions) -> Welcome:
 
 
 class Door:
-    """Lets in who may come in."""
+    """Lets in those who may come in."""
 
     def __init__(self, options: ListenOptions) -> None:
         """Raises Failure if a file is not as it should be."""
@@ -71,7 +71,7 @@ class Door:
         self.use(read_door(options))
 
     def use(self, who: Welcome) -> None:
-        """Users and certificates for who comes from now on."""
+        """Users and certificates for connections that come from now on."""
         self.context, self.users = who.context, who.users
         self.wants_user, self._by_certificate = who.wants_user, who.by_certificate
 
@@ -89,7 +89,7 @@ class Door:
         return message
 
     def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
-        """Who it is that has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is none."""
+        """Who has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is no greeting."""
         try:
             return self._recognise(session, stream, message)
         except WireError as error:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LAST_WORDS: Final = 1.0
-"""Seconds for whoever is cut off to read why."""
+"""Seconds for a client that is cut off to read why."""
 LOOKS: Final = 4
 """Times that each connection is looked at in the idle time-out: it may last a quarter longer than that."""
 NO_LIMIT_PAUSE: Final = 5.0
@@ -86,7 +86,7 @@ async def _look_at_bindings(peer: Peer, held: Iterable[Binding], slices: Slices)
 
 
 def _revoke(peer: Peer, held: Iterable[Binding], console: Console) -> None:
-    """End a session at once, but with words that its client can show."""
+    """End a session immediately, but with words that its client can show."""
     console.complain(f"cut off {peer.name}: {NOT_WELCOME}", peer=peer.address, event="cut_off")
     for binding in held:
         binding.holder.end(Refused("forbidden", NOT_WELCOME))

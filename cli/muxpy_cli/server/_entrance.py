@@ -155,8 +155,8 @@ class Entrance:
         """Start the next visits; whether there were any.
 
         One in each turn of the event loop, since it costs a millisecond or two before the others have their turn again.
-        More if turns are long: else the fewer came in, the more those do who are in already. Long is what takes much
-        work; on a busy machine turns last long anyway.
+        More if turns are long: otherwise, the more those do who are in already, the fewer would come in. A turn is long
+        if it takes much work; on a busy machine all turns last long.
         """
         before, self._worked = self._worked, self._work()
         count = max(1, int((self._worked - before) / PACE))

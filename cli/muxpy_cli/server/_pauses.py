@@ -35,7 +35,7 @@ they all have their next step in the same pass."""
 
 COLLECTIONS: Final = 1
 """Collections of younger objects before a full one, and not ten: some 15,000 objects are new by then, which takes 10 to
-20 ms. It costs no more in all: each object is looked at once before it is left out."""
+20 ms. It costs no more in all: each object is looked at one time before it is left out."""
 
 FEW: Final = 5_000
 """Objects that a full collection may look at, every time: that takes about 2 ms."""

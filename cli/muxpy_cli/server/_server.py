@@ -154,7 +154,7 @@ class Server:
         count = len(self._peers.open_streams())
         if count:
             self._console.event(draining_text(count, self._options.drain), event="draining")
-        # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
+        # The ports are free before anybody hears of it: the next server may listen there, and clients go there.
         self._accepting.cancel()
         slices = Slices()
         if self._bound is not None:

@@ -1,4 +1,4 @@
-"""What the streams are for that a client opens, once it is known who it is."""
+"""The streams that a client opens after its login: each says what it is for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Streams:
         """A stream that the client opened."""
         try:
             message, early = await receive_opening(stream)
-            if peer.rate is not None:  # what comes behind the message is counted by who passes it on
+            if peer.rate is not None:  # what comes behind the message is counted where it is passed on
                 peer.rate.carried(_read_from(stream) - len(early))
             await _check_welcome(peer, stream)
             if stream.stream_type == Purpose.CONNECT:

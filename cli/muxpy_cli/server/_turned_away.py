@@ -21,7 +21,7 @@ EVERY: Final = 60.0
 """Seconds between lines."""
 
 Kind: TypeAlias = Literal["left", "silent", "strange", "untrusted", "gave_up", "dropped", "refused"]
-"""The last one has said who it is, and may not come in: each has a line of its own, for whoever mends or watches it."""
+"""The last one has said who it is, and may not come in: each has a line of its own, for those who mend or watch it."""
 
 _KINDS: Final[dict[Kind, str]] = {
     "left": "left without a word",
@@ -65,8 +65,8 @@ class NotWelcome(Exception):
 class Refusals:
     """Answers to those who could not say who they are: counted, and late.
 
-    That slows whoever tries one token after the other, on the one connection, and nobody else: others come from the
-    same address, behind a NAT or a TLS terminator, and a token of 256 random bits is not found by trying anyway.
+    That slows a client that tries one token after the other, on its own connection, and nobody else: others come from
+    the same address, behind a NAT or a TLS terminator, and a token of 256 random bits is not found by trying anyway.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Refusals:
 
 
 class Tally:
-    """Counts them. The first of a kind is told immediately, so that whoever tries something out sees what happens."""
+    """Counts them. The first of a kind is told immediately, for a person who tries something out."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -82,7 +82,7 @@ class UserPolicy(Policy):
 
 
 class Usage:
-    """What one user has at once, over all sessions; everybody without a name counts as one."""
+    """What one user has open, over all sessions; everybody without a name counts as one user."""
 
     def __init__(self, name: str, rules: Rules, limits: Limits) -> None:
         self.name = name
@@ -124,7 +124,7 @@ class Usage:
 
 
 def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Rules, Limits]:
-    """What a user may do: what is said for this one, or else for all."""
+    """What a user may do: what is said for this one, otherwise what is said for all."""
     if user is None:
         return options.rules, options.limits
     return user.rules or options.rules, user.limits or options.limits

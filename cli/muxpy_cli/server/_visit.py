@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Visit"]
 
 LAST_WORDS: Final = 0.25
-"""Seconds for whoever is not let in to read why, and close: less than for a peer, since a place is held meanwhile."""
+"""Seconds for a client that is not let in to read why, and to close: less than for a peer, since it keeps a place."""
 
 MAX_GOODBYE: Final = 200
 """Characters of what a stranger says when it leaves."""
@@ -138,7 +138,7 @@ class Visit:
         if self._peer is not None:
             await self._server.streams.handle(self._peer, stream)
         elif self._greeted:
-            # Who does not wait for the answer could have us keep what it sends on a thousand streams.
+            # A client that does not wait for the answer could have us keep what it sends on a thousand streams.
             self._turn_away(NotWelcome("it opened streams before it was let in"))
             self._session.kill()
         else:
@@ -148,7 +148,7 @@ class Visit:
             except NotWelcome as error:
                 self._turn_away(error)
             finally:
-                if self._peer is None:  # whatever went wrong: who was not let in must not stay
+                if self._peer is None:  # whatever went wrong: a client that was not let in must not stay
                     self._session.kill()
 
     async def _greet(self, stream: muxpy.Stream) -> None:

@@ -1,10 +1,11 @@
-"""Who waits at the door, and who has a place inside it: the rules, without sockets and without sleeping.
+"""Which connections wait at the door, and which have a place inside it: the rules, without sockets or sleeping.
 
-A connection that has not said who it is stands in line first, which costs its socket and no more. Once it has sent
-something it is in turn for a place: only there is anything read, decrypted or answered. Networks take turns, so that
-none holds up another. Nobody is turned away as long as there is room in line, and then those who have said nothing go
-first, at random: were it always the oldest, a thousand clients that come back together would drive each other out for
-ever, and were it always the newest, whoever says nothing would keep everybody out.
+A connection that has not said who it is first stands in line, which costs its socket and no more. Once it has sent
+something it waits for a place: only there is anything read, decrypted or answered. Networks take turns, so that none
+holds up another (fair queueing). No connection is turned away while there is room in line. When there is none, those
+that have said nothing go first, at random: if it were always the oldest, a thousand clients that come back together
+would drive each other out forever; if it were always the newest, connections that say nothing would keep all others
+out.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ PATIENCE: Final = 2.0
 """Seconds for which a place can be held while others wait for one: the slowest of links need as much for a handshake.
 While nobody waits, the time limit of the connection counts."""
 SAMPLE: Final = 4
-"""Connections among which the one is chosen that goes. More would spare those who have spoken better, and drop whoever
-has just come, and could not speak yet, more often."""
+"""The one that goes is chosen among so many. With more, those that have spoken would be spared more often, and those
+dropped more often that have just come and could not speak yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -83,7 +84,7 @@ class Waiting(Generic[C]):
         return iter(list(self._line))
 
     def arrive(self, caller: C) -> C | None:
-        """Put a newcomer in line. If that is too long now, whoever had to leave it for that: perhaps the newcomer."""
+        """Put a newcomer in line. Returns who has to leave it if it is too long then, which may be the newcomer."""
         network = self._networks.setdefault(caller.network, _Network())
         self._line[caller] = network.line[caller] = None
         if len(network.line) > LINE_EACH:

@@ -40,7 +40,7 @@ DEFAULT_HOST: Final = "127.0.0.1"
 def bind_host(text: str, example: str) -> str:
     """A host to bind; it may be ALL_INTERFACES."""
     if not text:
-        # OpenSSH takes this for all interfaces. Who exposes a port should have meant it.
+        # OpenSSH takes this for all interfaces. A port should not be exposed by accident.
         raise SpecError(f"the address before the colon is missing (* means all); {example}")
     return text if text == ALL_INTERFACES else host(text, example)
 
@@ -88,7 +88,7 @@ def check_host(text: str) -> str | None:
 
 
 def _impossible(name: str) -> str | None:
-    """Why no such name can ever resolve; None if it might. To wait for it would be to wait for ever."""
+    """Why no such name can ever resolve; None if it might. Waiting for it would never end."""
     plain = name.removesuffix(".")
     labels = plain.split(".")
     if not all(labels):
