@@ -1,4 +1,7 @@
-"""Lines with styles, written to standard output in large pieces: a trace may have millions of them."""
+"""Lines with styles, written to standard output in large pieces: a trace may have millions of them.
+
+So a line is no Text of rich's, and is cut here: rich takes 126 us to print one, this takes 2.
+"""
 
 from __future__ import annotations
 
