@@ -16,6 +16,7 @@ import pytest
 
 import muxpy
 from benchmarks import gopeers
+from tests.helpers.ids import word
 from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def run(program: Path, mux: str, job: object) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+@pytest.mark.parametrize("job", JOBS.values(), ids=map(word, JOBS))
 def test_a_workload_gives_its_rate(program: Path, mux: str, job: dict[str, Any]) -> None:
     result = run(program, mux, job)
 

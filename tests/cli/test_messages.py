@@ -18,6 +18,7 @@ import trio
 
 from muxpy_cli._errors import draining_text
 from muxpy_cli._main import run as run_command_line
+from tests.helpers.ids import word
 from tests.helpers.tasks import LIMIT
 
 from .program import Server, closed_port, echo, run, running, tunnel
@@ -267,7 +268,7 @@ def muxpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Runner(tmp_path, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize(("command_line", "code", "line"), MISTAKES, ids=[row[0] for row in MISTAKES])
+@pytest.mark.parametrize(("command_line", "code", "line"), MISTAKES, ids=[word(row[0]) for row in MISTAKES])
 def test_a_mistake_is_one_line_that_says_what_to_write(muxpy: Runner, command_line: str, code: int, line: str) -> None:
     got, output, errors = muxpy(command_line)
     assert (got, output) == (code, "")

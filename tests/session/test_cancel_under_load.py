@@ -339,7 +339,7 @@ async def check(name: str, kind: str, steps: Iterator[int], *, any_task: bool) -
             return
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("kind", ["memory", "wide_pipe"])
 @pytest.mark.parametrize("name", OPERATIONS)
 @bounded()

@@ -44,7 +44,7 @@ async def leave_block(session: muxpy.Session) -> None:
         pass
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("kind", ["memory", "wide_pipe", "tcp", "tls"])
 @pytest.mark.parametrize("close", [aclose, announce, leave_block])
 @bounded()
@@ -153,7 +153,7 @@ def test_no_public_way_to_a_session_is_missing_here() -> None:
     assert waiting == set().union(*(names for _, names in WAYS.values()))
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
 @pytest.mark.parametrize("name", WAYS)
 @bounded()
