@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Clock = trio.testing.MockClock
 
+pytestmark = pytest.mark.no_cover  # bulk
+
 PROTOCOL_ERROR = ErrorCode.PROTOCOL_ERROR
 BURST = 100
 WAVE = 100

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Clock = trio.testing.MockClock
 
+pytestmark = pytest.mark.no_cover  # bulk
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 STREAMS: Final = 64
