@@ -6,6 +6,7 @@ Data goes through it on the way in: the reader feeds the core, and `on_changes` 
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -58,7 +59,7 @@ class Engine:
         self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
         self.wakings = Wakings()
         self.progress = trio.lowlevel.ParkingLot()  # who waits for streams to end, or for room to open one
-        self.first_frame: trio.CancelScope | None = None  # to be cancelled when it has come
+        self.first_frame: trio.CancelScope | None = None  # its time limit, until it has come
         self.unused_since: float | None = clock()  # since when no stream is open, if there is an `idle_timeout`
 
     # ---- news from the reader ----
@@ -67,7 +68,7 @@ class Engine:
         """Wake whom the received bytes concern. Runs in the reader: it waits for nothing."""
         writer = self.writer
         if self.first_frame is not None and self.core.counters.frames_received:
-            self.first_frame.cancel()
+            self.first_frame.deadline = inf
             self.first_frame = None
         writer.pacing.received(
             len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
