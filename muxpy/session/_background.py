@@ -118,6 +118,7 @@ class Background:
 
     async def _guard(self, task: Task) -> None:
         """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
+        bug = None
         try:
             await task()
         except BaseException as error:
@@ -129,6 +130,8 @@ class Background:
             log.exception("%s: internal error", self._engine.name)
             self.bug = bug
             self._engine.fail(bug)
+        finally:
+            del bug  # whose frames are this one, too: a circle
 
     async def _wake_all(self) -> None:
         wakings = self._engine.wakings
