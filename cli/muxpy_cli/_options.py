@@ -13,36 +13,10 @@ from .access import Limits, Rules
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .access import User
+    from .access import ClientTls, ServerTls, User
     from .specs import Address, Forward
 
-__all__ = ["ClientTls", "ConnectOptions", "ListenOptions", "Output", "ServerTls"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTls:
-    """The listening end's side of TLS."""
-
-    cert: Path
-    key: Path | None = None
-    """None: in the same file as the certificate."""
-    client_ca: Path | None = None
-    """Clients must show a certificate that one of these CAs has signed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTls:
-    """The connecting end's side of TLS."""
-
-    ca: Path | None = None
-    """None: the system's CAs."""
-    name: str | None = None
-    """The name that the certificate must have, if not the host's."""
-    fingerprint: bytes | None = None
-    """SHA-256 of the one certificate (DER) that is accepted; then neither CAs nor names count."""
-    cert: Path | None = None
-    """The client's own certificate, for a listening end with --client-ca."""
-    key: Path | None = None
+__all__ = ["ConnectOptions", "ListenOptions", "Output"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,8 @@ class Credentials:
         """May ask on the terminal, unless the answer is there from `before`. Raises Failure if a file is not as it
         should be."""
         self.context = client_context(options.tls) if options.tls is not None else None
-        self.token: str | None = before.token if before is not None and options.ask_token else read_token(options)
+        ask = str(options.address) if options.ask_token else None
+        self.token: str | None = before.token if before is not None and ask else read_token(options.token_file, ask)
         self.client = client_id(str(options.address))
 
 
@@ -153,7 +154,7 @@ async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -
     """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
     progress.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
-    require_connect_protection(options, addresses)
+    require_connect_protection(options.address, addresses, tls=options.tls is not None, insecure=options.insecure)
     progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 

@@ -12,7 +12,7 @@ from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from .._program import attend
 from .._tracing import tracing
-from ..access import connect_warnings
+from ..access import file_warnings
 from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
 from ..specs import Kind
@@ -186,7 +186,7 @@ def _check(options: ConnectOptions) -> None:
 
 def _credentials(options: ConnectOptions, console: Console) -> Credentials:
     """Read before anything runs: it may take somebody who types."""
-    for warning in connect_warnings(options):
+    for warning in file_warnings(key=options.tls.key_file if options.tls else None, token=options.token_file):
         console.complain(warning)
     return Credentials(options)
 

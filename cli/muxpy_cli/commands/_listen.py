@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from .._lifetime import run as run_trio
-from .._options import ListenOptions, ServerTls
+from .._options import ListenOptions
 from .._program import attend
 from .._systemd import listen_sockets
 from .._tracing import tracing
-from ..access import listen_warnings
+from ..access import ServerTls, file_warnings
 from ..config import load_listen
 from ..net import Bound
 from ..server import Server
@@ -179,7 +179,7 @@ async def _listen(
     lifetime: Lifetime,
 ) -> None:
     server = Server(options, console, trace)
-    for warning in listen_warnings(options):
+    for warning in file_warnings(key=options.tls.key_file if options.tls else None, users=options.tokens):
         console.complain(warning)
     passed = listen_sockets()
     if passed:

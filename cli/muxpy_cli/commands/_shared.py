@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import click
 
-from .._options import ClientTls, Output
+from ..access import ClientTls
 from ._types import AUTHORITY, CERTIFICATE, FINGERPRINT, LISTEN, NAME, PATH, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .._options import Output
     from ..specs import Address
 
     _Command: TypeAlias = Callable[..., int]
