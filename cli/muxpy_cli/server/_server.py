@@ -91,7 +91,7 @@ class Server:
             self._nursery.start_soon(watch_idle, self._idle_timeout, self._peers.open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
-            if self._door.wants_user and not self._door.users:
+            if self._door.who.wants_user and not self._door.who.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
@@ -133,7 +133,7 @@ class Server:
         if self._bound is not None:
             check_bound(options, self._bound)
         with self._garbage.paused():
-            # In a thread: to parse a file with ten thousand users takes most of a second.
+            # In a thread: to parse a file with ten thousand users takes half a second.
             who = await trio.to_thread.run_sync(read_door, options)
             if options.address != self._options.address:
                 self._console.complain(f"still listening on {self._bound}: another address takes a restart")

@@ -113,7 +113,7 @@ class Visit:
         async with muxpy.open_session(
             stream,
             client=False,
-            ssl_context=self._door.context,
+            ssl_context=self._door.who.context,
             config=self._config,
             group=self._door.strangers,
         ) as self._session:
@@ -169,9 +169,8 @@ class Visit:
                     self._session.kill()
 
     async def _greet(self, stream: muxpy.Stream) -> None:
-        message = await self._door.read(stream)
         try:
-            greeting = self._door.recognise(self._session, stream, message)
+            greeting = await self._door.greet(self._session, stream)
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             self._leave_place()  # what is left takes some time, and no work
