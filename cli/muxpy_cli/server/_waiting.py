@@ -134,7 +134,7 @@ class Waiting(Generic[C]):
         self._line_up(caller.network)
 
     def _line_up(self, name: str) -> None:
-        """See what a network waits for, if it does."""
+        """Note what a network waits for: its turn, or a place among its own."""
         network = self._networks[name]
         room = len(network.inside) < PLACES_EACH
         for waits, those in ((room, self._ready), (not room, self._full)):
