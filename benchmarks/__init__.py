@@ -1,1 +1,1 @@
-"""What muxpy can do on this machine, beside what else could carry the same bytes: `python -m benchmarks`."""
+"""How fast muxpy is on this machine, beside others that could carry the same bytes: `python -m benchmarks`."""

@@ -94,7 +94,7 @@ def _seconds(text: str) -> float:
 
 
 async def _run_all(measures: Sequence[Measure], options: Options, console: Console) -> list[Outcome] | None:
-    """All outcomes; None if a signal ended it."""
+    """All outcomes; None if a signal ended the run."""
     outcomes: list[Outcome] = []
     async with trio.open_nursery() as nursery:
         interrupted = await nursery.start(_cancel_on_signal, nursery.cancel_scope)

@@ -78,7 +78,7 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     medians = (
         "Medians of {rounds} rounds of {seconds:g} s; of one round where each takes longer, which is so for the links "
-        "(10 s at 100 ms, 5 s else) and for the memory of streams."
+        "(10 s at 100 ms, 5 s otherwise) and for the memory of streams."
     ).format(**results["options"])
     yield textwrap.fill(medians, WIDTH)
 
@@ -89,7 +89,7 @@ def _group(outcomes: list[Outcome]) -> Iterator[str]:
     shared = [outcome for outcome in outcomes if len(_shared(outcome)) == 1]
     if shared or not outcomes:
         entries = list(dict.fromkeys(entry.name for outcome in shared for entry in outcome.measure.entries))
-        heads = ("", *entries, "should be")
+        heads = ("", *entries, "target")
         yield from _table(heads, (_matrix_row(outcome, entries) for outcome in shared))
     own = [(outcome, figures) for outcome in outcomes if (figures := _own(outcome))]
     for place, (outcome, figures) in enumerate(own):
@@ -117,7 +117,7 @@ def _matrix_row(outcome: Outcome, entries: Iterable[str]) -> list[str]:
 
 def _own_table(outcome: Outcome, figures: Sequence[Figure]) -> Iterator[str]:
     """One measure: a line for each entry; without the last column if nothing is asked of these figures."""
-    heads = (outcome.measure.name, *(figure.label for figure in figures), "should be")
+    heads = (outcome.measure.name, *(figure.label for figure in figures), "target")
     lines = [_entry_row(outcome, entry, figures) for entry in outcome.measure.entries]
     width = len(heads) if any(line[-1] for line in lines) else len(heads) - 1
     yield from _table(heads[:width], [line[:width] for line in lines])
@@ -130,7 +130,7 @@ def _entry_row(outcome: Outcome, entry: Entry, figures: Sequence[Figure]) -> lis
 
 
 def _verdicts(outcome: Outcome, figures: Sequence[Figure], entry: str | None = None) -> str:
-    """What should be of these figures and is it, for all entries or one."""
+    """The targets of these figures and whether they are reached, for all entries or one."""
     keys = {figure.key for figure in figures}
     texts = []
     for verdict in outcome.verdicts():

@@ -2,13 +2,14 @@
 
     python -m benchmarks.link TARGET_PORT RTT RATE      seconds, bytes a second; prints {"port": N}
 
-Each chunk gets the time at which its last byte would be there: when the line has carried all before it, and it
-itself, at the given rate, plus half the round trip. What waits for the line is bounded, as a router's buffer is; a
-full one stops the reading, and TCP stops the sender. The kernel's timers are good for a millisecond, which at 1 Gbit/s
-is 125 KB, so whatever is due at a wake-up goes at once: the delay is up to a millisecond more, the rate is the rate.
+Each chunk gets the time at which its last byte arrives: when the line has carried it and everything before it at the
+given rate, plus half the round trip. The queue before the line is bounded, as a router's buffer is; when it is full,
+the link stops reading, and TCP stops the sender. The kernel's timers are good for a millisecond, in which 1 Gbit/s
+carries 125 KB, so everything that is due at a wake-up goes together: the delay is up to a millisecond longer, and the
+rate is exact.
 
-The sockets' buffers are small, so that the link and not the kernel is the queue. Connecting takes no time: what is
-measured begins with the first byte.
+The sockets' buffers are small, so that the link and not the kernel is the queue. Connecting takes no time: a
+measurement begins with the first byte.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["Line", "Link"]
 HOST: Final = "127.0.0.1"
 
 CHUNK: Final = 64 * 1024
-"""Bytes read at once: half a millisecond at 1 Gbit/s, about as fine as the timers."""
+"""Bytes of one read: half a millisecond at 1 Gbit/s, about as fine as the timers."""
 
 SOCKET_BUFFER: Final = 128 * 1024
 """Each socket's buffers: a millisecond at 1 Gbit/s, or the sockets would hold back the link."""
@@ -38,7 +39,7 @@ LEAST_BUFFER: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Both directions alike."""
+    """A round trip in seconds and a rate in bytes a second, the same in both directions."""
 
     rtt: float
     rate: float
@@ -55,14 +56,14 @@ class Link:
 
 
 class Line:
-    """One direction: when what is sent now arrives."""
+    """One direction: when bytes that are sent now arrive."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._free = 0.0  # when the line will have carried all that it was given
 
     def arrival(self, size: int, now: float) -> float:
-        """Put `size` bytes on the line; when the last of them is at the other end."""
+        """Put `size` bytes on the line, and return when the last of them is at the other end."""
         self._free = max(self._free, now) + size / self._link.rate
         return self._free + self._link.rtt / 2
 
@@ -72,7 +73,7 @@ class Line:
 
 
 class Direction:
-    """Carries what `source` sends to `target`, later."""
+    """Carries the bytes of `source` to `target`, later."""
 
     def __init__(self, link: Link, source: trio.SocketStream, target: trio.SocketStream) -> None:
         self._link = link

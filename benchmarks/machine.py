@@ -16,7 +16,7 @@ __all__ = ["describe"]
 
 
 def describe() -> dict[str, str | int | None]:
-    """The machine and the versions of what ran; None for what is not there."""
+    """The machine, and the versions of the programs that ran; None for a program that is missing."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu(),
@@ -51,7 +51,7 @@ def _package(name: str) -> str | None:
 
 
 def _first_line(name: str, *arguments: str, status: int = 0) -> str | None:
-    """What a program says first; wrk tells its version with the `status` of an error."""
+    """The first line that a program prints; wrk prints its version and exits with the `status` of an error."""
     try:
         command = (find_tool(name) or name, *arguments)
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

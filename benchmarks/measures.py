@@ -77,7 +77,7 @@ def opening() -> Iterator[Measure]:
     job = {"workload": "open", "at_once": 100, "size": 100, "seconds": 1, "warmup": 0.2}
     takers = entries(job, "muxpy", "muxpy-accept", "tcp", *GO)
     targets = (at_least(4, "tcp"), at_least(1, *GO))
-    yield Measure("open", "open + 100 B echo + close, 100 at once", takers, RATE, targets)
+    yield Measure("open", "open + 100 B echo + close, 100 in parallel", takers, RATE, targets)
 
 
 def many() -> Iterator[Measure]:
@@ -135,11 +135,11 @@ def settle(samples: Round, measure: Measure) -> None:
 def latency() -> Iterator[Measure]:
     figures = (
         Figure("idle_p50", "alone, median", "s"),
-        Figure("idle_p99", "alone, 99 of 100", "s"),
+        Figure("idle_p99", "alone, p99", "s"),
         Figure("p50", "beside bulk, median", "s"),
-        Figure("p99", "beside bulk, 99 of 100", "s"),
+        Figure("p99", "beside bulk, p99", "s"),
         Figure("tcp_p50", "own TCP beside bulk, median", "s"),
-        Figure("tcp_p99", "own TCP beside bulk, 99 of 100", "s"),
+        Figure("tcp_p99", "own TCP beside bulk, p99", "s"),
     )
     targets = (
         Target("muxpy", "p99", 5, beside_figure="idle_p99", at_most=True),
@@ -210,7 +210,7 @@ def tunnel_bulk() -> Iterator[Measure]:
 
 
 def tunnel_requests() -> Iterator[Measure]:
-    figures = (*RATE, Figure("p50", "median", "s"), Figure("p99", "99 of 100", "s"))
+    figures = (*RATE, Figure("p50", "median", "s"), Figure("p99", "p99", "s"))
     for name, keep, factor in (("50 connections, kept", True, 0.8), ("a connection for each request", False, 0.6)):
         job = {"workload": "wrk", "connections": 50, "keep": keep, "seconds": 1}
         targets = (at_least(factor, "ssh"), *faster_than_asyncssh())

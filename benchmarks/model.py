@@ -1,4 +1,4 @@
-"""What a measure is: who takes part, what they do, which figures come out and what they should be."""
+"""What a measure is: its entries, their jobs, the figures that come out, and the targets of these."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Entry", "Figure", "Job", "Measure", "Round", "Sample", "Target"]
 
 Job: TypeAlias = Mapping[str, Any]
 Sample: TypeAlias = dict[str, Any]
-"""What one run gave."""
+"""The result of one run."""
 
 Round: TypeAlias = dict[str, Sample]
 """The sample of each entry in one round."""
@@ -31,7 +31,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One that takes part: a contender with a job."""
+    """A contender with a job."""
 
     name: str
     contender: str
@@ -40,8 +40,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure of one entry should be: beside the same figure of other entries (the largest of them counts),
-    beside another figure of its own, or in itself."""
+    """A target for a figure of one entry: relative to the same figure of other entries (the largest of them counts),
+    relative to another figure of its own, or absolute."""
 
     entry: str
     figure: str
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One line of what is to be known."""
+    """One line of a report."""
 
     group: str
     name: str
@@ -61,7 +61,7 @@ class Measure:
     figures: Sequence[Figure]
     targets: Sequence[Target] = ()
     rounds: int | None = None
-    """Rounds that do, where each takes long and does not scatter."""
+    """Rounds that are enough, where each takes long and they differ little."""
     link: Link | None = None
     derive: Callable[[Round, Measure], None] | None = field(default=None, compare=False)
-    """Adds figures that take the samples of a whole round."""
+    """Adds figures that are computed from the samples of a whole round."""

@@ -1,4 +1,4 @@
-"""What came out of a measure, and whether it is what it should be."""
+"""The samples of a measure, and which targets they reach."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Outcome", "Verdict", "as_json"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target beside what was measured."""
+    """Whether the samples reach a target."""
 
     target: Target
     beside: str | None
-    """The entry that it was measured against; None if none, or itself."""
+    """The entry that the target is relative to; None for an absolute target, or one relative to the entry itself."""
     text: str
     reached: bool
 
@@ -39,17 +39,17 @@ class Outcome:
     """What went wrong with an entry in at least one round."""
 
     def values(self, entry: str, figure: str) -> list[float]:
-        """A figure of an entry in each round that gave it."""
+        """A figure of an entry, from each round that has it."""
         return [sample[figure] for sample in self.samples.get(entry, ()) if figure in sample]
 
     def median(self, entry: str, figure: str) -> float | None:
-        """What counts: the middle one. None if there is none."""
+        """The median of a figure, which is what counts; None without samples."""
         values = self.values(entry, figure)
         return median(values) if values else None
 
     @property
     def subject(self) -> str:
-        """The entry that the others stand beside."""
+        """The entry that the others are compared with."""
         return self.measure.targets[0].entry if self.measure.targets else self.measure.entries[0].name
 
     def ratio(self, entry: str, figure: str) -> float | None:
@@ -58,11 +58,11 @@ class Outcome:
         return ours / theirs if ours is not None and theirs else None
 
     def whose(self, verdict: Verdict) -> str:
-        """The entry that a target is for, to be said where it is not the subject."""
+        """The entry that a target is for, if that is not the subject."""
         return "" if verdict.target.entry == self.subject else f"{verdict.target.entry} "
 
     def verdicts(self) -> list[Verdict]:
-        """Each target that can be judged: what it stands beside may be missing."""
+        """Each target that can be judged: the entries that it is relative to may be missing."""
         judged = (self._judge(target) for target in self.measure.targets)
         return [verdict for verdict in judged if verdict is not None]
 
@@ -78,7 +78,7 @@ class Outcome:
         )
 
     def _reference(self, target: Target) -> tuple[str | None, float | None]:
-        """What the factor multiplies, and whose it is: the largest of the entries named, or a figure, or one."""
+        """The entry and the figure that the factor multiplies: the largest of the entries named, a figure, or 1."""
         if target.beside:
             figures = {entry: self.median(entry, target.figure) for entry in target.beside}
             known = {entry: figure for entry, figure in figures.items() if figure is not None}
@@ -98,7 +98,7 @@ class Outcome:
 
 
 def as_json(machine: dict[str, Any], options: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """All of a run: every sample, and what it comes to."""
+    """A whole run: every sample, the medians and the verdicts."""
     return {"machine": machine, "options": options, "measures": [_measure_json(outcome) for outcome in outcomes]}
 
 

@@ -1,8 +1,8 @@
 """The bytes that bulk sends, so that the receiver can check each of them.
 
 Block i of 32 bytes is the SHA-256 of i as 8 bytes, big-endian; 2,048 blocks are the pattern, which then repeats. The
-Go program makes the same. A byte that is lost, doubled or moved shows, unless by a multiple of 64 KiB, and that
-shows in the count.
+Go program makes the same. A byte that is lost, doubled or moved is noticed; a shift by a multiple of 64 KiB is noticed
+by the count.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ BLOCK: Final = 65536
 PATTERN: Final = b"".join(sha256(number.to_bytes(8, "big")).digest() for number in range(BLOCK // 32))
 
 WRONG: Final = 2**64 - 1
-"""What a receiver answers instead of its count when a byte was not what it should be."""
+"""What a receiver answers instead of its count if a byte was wrong."""
 
 _REPEATED: Final = PATTERN * 5
-"""From any offset in the pattern as long as one read can be: muxpy hands out up to 256 KiB."""
+"""The pattern from any offset, as long as one read can be: muxpy returns up to 256 KiB."""
 
 
 class Checker:
-    """Compares what arrives with the pattern."""
+    """Compares arriving bytes with the pattern."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,7 +35,7 @@ class Checker:
         self.count += len(data)
 
     def answer(self) -> bytes:
-        """What the sender is told at the end."""
+        """The answer to the sender, at the end."""
         return (self.count if self.intact else WRONG).to_bytes(8, "big")
 
 

@@ -1,4 +1,4 @@
-"""One process of a measurement. The Go program takes the same arguments and says the same.
+"""One process of a measurement. The Go program takes the same arguments and prints the same.
 
 python -m benchmarks.peer serve CONTENDER           prints {"port": N}, serves until its stdin ends
 python -m benchmarks.peer run CONTENDER PORT JOB    does the job, prints its figures as JSON
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 async def serve(contender: str) -> None:
-    """Serve until stdin ends: also when whoever started this process was killed."""
+    """Serve until stdin ends, which it also does when the process that started this one is killed."""
     async with trio.open_nursery() as nursery:
         ports = await nursery.start(CONTENDERS[contender].serve)
         print(json.dumps(ports), flush=True)
@@ -32,7 +32,7 @@ async def serve(contender: str) -> None:
 
 
 async def run(contender: str, port: int, job: dict[str, Any]) -> None:
-    """Do the job and print what came out."""
+    """Do the job and print its figures."""
     workload = WORKLOADS[job["workload"]]
     async with CONTENDERS[contender].connect(port) as client:
         figures = await workload(client, job)

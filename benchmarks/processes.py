@@ -1,7 +1,7 @@
-"""Starts what takes part, each in a process of its own, and ends it again whatever happens.
+"""Starts the ends of a measurement as processes, and ends them whatever happens.
 
-The processes have sessions of their own, so that Ctrl-C reaches only the program that started them; they end when it
-closes their stdin, which it also does by dying.
+Each process has a session (setsid) of its own, so that Ctrl-C reaches only the program that started it. It ends when
+that program closes its stdin, or dies.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = ["RunError", "run", "serving"]
 ROOT: Final = Path(__file__).parent.parent
 
 START_TIMEOUT: Final = 120.0
-"""Seconds until a server says where it listens: a net, for a busy machine starts processes slowly."""
+"""Seconds until a server says where it listens: generous, since a busy machine starts processes slowly."""
 END_TIMEOUT: Final = 5.0
 """Seconds between the end of stdin and a kill. A forwarder ends its own processes in this time."""
 
 
 class RunError(Exception):
-    """A process failed; in its own words."""
+    """A process failed; the message is what it printed."""
 
 
 @asynccontextmanager
 async def serving(command: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
-    """Run a server; gives what it says about itself in its first line."""
+    """Run a server; the value is what it says about itself in its first line."""
     with tempfile.TemporaryFile() as errors:
         process: trio.Process = await _start(command, errors)
         try:
@@ -52,7 +52,7 @@ async def serving(command: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
 
 
 async def run(command: Sequence[str], timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - says whose it is
-    """Run a client to its end; gives its figures."""
+    """Run a client to its end, and return its figures."""
     with tempfile.TemporaryFile() as errors:
         process = await _start(command, errors)
         assert process.stdout is not None
@@ -99,7 +99,7 @@ async def _end(process: trio.Process) -> None:
 
 
 async def _kill(process: trio.Process) -> None:
-    """End it, and what it has started: it has had no time to do that."""
+    """Kill the process and those that it has started: it had no time to end them."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

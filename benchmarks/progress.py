@@ -1,4 +1,4 @@
-"""How a run shows that it goes on: a bar on a terminal; elsewhere only the results, each when it is there."""
+"""The progress of a run: a bar on a terminal; elsewhere only the results, each as soon as it is there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Progress:
         self._bar.stop()
 
     def on_start(self, measure: Measure) -> Callable[[Entry], None]:
-        """What to call when an entry's run starts."""
+        """A function to call when an entry's run starts."""
 
         def show(entry: Entry) -> None:
             self._bar.update(self._task, description=f"{measure.name}: {entry.name}", completed=self._started)
@@ -52,7 +52,7 @@ class Progress:
         return show
 
     def show(self, outcome: Outcome) -> None:
-        """Print what a measure came to."""
+        """Print the results of a measure."""
         if self._console.is_terminal:
             self._console.print(measure_view(outcome))
         else:

@@ -1,4 +1,4 @@
-"""What a run prints: a table for each measure on a terminal, plain lines elsewhere, and what it comes to."""
+"""What a run prints: a table for each measure on a terminal, plain lines elsewhere, and a summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
     spread: str
     ratio: str
     verdicts: Sequence[tuple[str, bool]]
-    """What should be, and whether it is."""
+    """Each target, and whether it is reached."""
 
     def targets(self) -> str:
         return ", ".join(f"{text} {'reached' if reached else 'MISSED'}" for text, reached in self.verdicts)
@@ -60,7 +60,7 @@ def _row(outcome: Outcome, entry: Entry, figure: Figure) -> Row:
 
 
 def _said(outcome: Outcome, verdict: Verdict) -> tuple[str, bool]:
-    whose = outcome.whose(verdict) if verdict.beside else ""  # else it stands at its own entry
+    whose = outcome.whose(verdict) if verdict.beside else ""  # otherwise it stands at its own entry
     return f"{whose}{verdict.text}", verdict.reached
 
 
@@ -121,7 +121,7 @@ def summary(console: Console, outcomes: Sequence[Outcome]) -> None:
         value = outcome.median(verdict.target.entry, verdict.target.figure) or 0
         is_now = show(value, units[verdict.target.figure])
         console.print(
-            f"  missed: {outcome.measure.name}: {outcome.whose(verdict)}{is_now}, should be {verdict.text}{beside}"
+            f"  missed: {outcome.measure.name}: {outcome.whose(verdict)}{is_now}, target {verdict.text}{beside}"
         )
     for reason, names in _skipped(outcomes).items():
         console.print(f"  skipped: {', '.join(names)}: {reason}")

@@ -1,4 +1,4 @@
-"""Rounds in which the contenders take turns: the speed of a machine drifts, and what is compared must drift alike."""
+"""Rounds in which the contenders take turns: the speed of a machine drifts, and must drift alike for all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Programs", "run_measure", "runs_of"]
 
 PATIENCE: Final = 60.0
-"""Seconds that a run may take, and some more for each --seconds of 1."""
+"""Seconds that a run may take; some are added for each of --seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Programs:
         return program if isinstance(program, str) else None
 
     def command(self, contender: str, verb: str, *arguments: str) -> list[str]:
-        """How to start one end."""
+        """The command that starts one end."""
         if contender in CONTENDERS:
             return [sys.executable, "-m", "benchmarks.peer", verb, contender, *arguments]
         return [str(self.go[contender]), verb, contender.removeprefix("go-"), *arguments]
@@ -54,7 +54,7 @@ Started: TypeAlias = Callable[[Entry], None]
 
 
 def runs_of(measures: Sequence[Measure], options: Options) -> int:
-    """How many runs all of it takes, for the progress."""
+    """How many runs the measures take, for the progress."""
     return sum(_rounds(measure, options) * len(measure.entries) for measure in measures)
 
 

@@ -1,4 +1,4 @@
-"""What a server does with a stream. Its first byte says what is wanted.
+"""What a server does with a stream. Its first byte is the request.
 
 s  sink: check and count until the end, answer with the count (8 bytes, big-endian)
 t  timeline: the same, but answer with JSON: when the first and the last byte came, and bytes per interval.
@@ -27,7 +27,7 @@ from .pattern import Checker
 __all__ = ["REPORT", "resident", "serve"]
 
 Buffer: TypeAlias = bytes | bytearray
-"""What Trio's streams hand out."""
+"""What `receive_some` of Trio's streams returns."""
 
 REPORT: Final = 1
 """The stream type of a report, for servers that only hold all other streams."""
@@ -40,7 +40,7 @@ async def serve(stream: trio.abc.Stream) -> None:
         if first:
             await _HANDLERS[bytes(first[:1])](stream, first[1:])
     except trio.BrokenResourceError:
-        pass  # the client has what it wanted, and is gone
+        pass  # the client has its answer, and is gone
 
 
 async def _sink(stream: trio.abc.Stream, data: Buffer) -> None:

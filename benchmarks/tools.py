@@ -13,11 +13,11 @@ SERVER_PLACES: Final = "/usr/sbin:/usr/local/sbin:/sbin"
 
 
 def find_tool(name: str) -> str | None:
-    """The path of a program; None if this machine has it not."""
+    """The path of a program; None if this machine does not have it."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SERVER_PLACES}")
 
 
 def absent_tools(names: tuple[str, ...], packages: str) -> str | None:
-    """Which of the programs are not here, and the Debian packages that bring them; None if all are."""
+    """Which of the programs are missing, and the Debian packages that have them; None if none is."""
     absent = [name for name in names if find_tool(name) is None]
     return f"{', '.join(absent)} not found (Debian: apt install {packages})" if absent else None

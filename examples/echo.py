@@ -2,10 +2,10 @@
 
     python examples/echo.py serve [PORT]     in one terminal
     python examples/echo.py client [PORT]    in another
-    python examples/echo.py                  both at once, on a free port
+    python examples/echo.py                  both in one process, on a free port
 
 The server answers every stream in a task of its own. The client holds five conversations at the same time: five
-streams, one socket. Closing the session at the end of `async with` waits for streams that are still open.
+streams over one socket. The end of `async with` closes the session, which waits for streams that are still open.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ HOST, PORT = "127.0.0.1", 4242
 
 
 async def echo(stream: muxpy.Stream) -> None:
-    """One conversation: send back what comes, until the client ends its direction."""
+    """One conversation: send back everything, until the client ends its direction."""
     async for data in stream:
         await stream.send_all(data)
     # serve_streams closes the stream when this returns.
 
 
 async def serve_session(session: muxpy.Session) -> None:
-    """One client: a task a stream, until its session ends."""
+    """One client: a task for each stream, until its session ends."""
     print(f"server: a session from {session.remote_address}")
     await session.serve_streams(echo)
     print("server: the session is over")
 
 
 async def converse(session: muxpy.Session, name: str) -> None:
-    """Say a few words on a stream of its own and hear them again."""
+    """Send a few words on a stream of its own, and receive them again."""
     async with await session.open_stream() as stream:
         for word in ("hello", "and", "good", "bye"):
             await stream.send_all(f"{name} says {word}; ".encode())
-        await stream.send_eof()  # we have no more to say, but go on listening
+        await stream.send_eof()  # a half-close: nothing more to send, but still receiving
         answer = b"".join([data async for data in stream])
         print(f"client: stream {stream.id} came back: {answer.decode()}")
 
@@ -58,7 +58,7 @@ async def client(port: int) -> None:
 
 @asynccontextmanager
 async def server(port: int) -> AsyncIterator[int]:
-    """Serve for as long as the block runs; the value is the port, which the system chooses for 0."""
+    """Serve while the block runs; the value is the port, which the system picks if `port` is 0."""
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(muxpy.serve_tcp_sessions, serve_session, port, host=HOST))
         yield listener.socket.getsockname()[1]
@@ -72,14 +72,14 @@ async def demo() -> None:
 
 
 def port_from(text: str) -> int:
-    """A port of the command line."""
+    """A port from the command line."""
     if not (text.isdecimal() and 0 < int(text) < 65536):
         sys.exit(f"{text} is no port: that is a number from 1 to 65535")
     return int(text)
 
 
 def one_line(error: BaseException) -> str:
-    """The first error in the groups of the nurseries, for a person."""
+    """The first error in the nurseries' exception groups, as text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, muxpy.SessionClosed):
@@ -109,8 +109,8 @@ if __name__ == "__main__":
     problem = None
     try:
         trio.run(main, sys.argv[1:])
-    except* KeyboardInterrupt:  # in the group of a nursery, or bare
+    except* KeyboardInterrupt:  # in a nursery's exception group, or bare
         print("stopped")
-    except* (OSError, muxpy.SessionClosed) as errors:  # nobody is there, or somebody else is
+    except* (OSError, muxpy.SessionClosed) as errors:  # nothing listens there, or another program does
         problem = one_line(errors)
     sys.exit(problem)

@@ -1,22 +1,22 @@
 """HTTP from a device that nobody can connect to, because it is behind NAT or a firewall.
 
     python examples/http_over_mux.py public [PORT]    the machine that can be reached
-    python examples/http_over_mux.py device [PORT]    the one that cannot: here, in another terminal
-    python examples/http_over_mux.py                  both at once, on a free port
+    python examples/http_over_mux.py device [PORT]    the device that cannot, in another terminal
+    python examples/http_over_mux.py                  both in one process, on a free port
 
-Here both are on one machine, at HOST. Between two, HOST is the public one's address, and TLS belongs between them
-(`ssl_context`, which both ends take).
+Here both are on one machine, at HOST. Between two machines, set HOST to the address of the public one, and use TLS
+(both ends take an `ssl_context`).
 
-The device dials out: one TCP connection, one session. Then the roles turn round. The device accepts streams from
-that session as if it were a listening socket, and the public side opens one for each request:
+The device dials out: one TCP connection, one session. Then the roles are swapped: the device accepts streams from the
+session as if it were a listening socket, and the public side opens a stream for each request:
 
     public                                        device
     http.client ── stream ──┐              ┌── stream ── http.server
     http.client ── stream ──┼─ one socket ─┼── stream ── http.server
     http.client ── stream ──┘              └── stream ── http.server
 
-HTTP itself is the standard library's. That is blocking code, so it runs in threads, on a `BlockingSocket`: the same
-few lines bring other blocking libraries to a stream.
+HTTP itself is the standard library's. That is blocking code, so it runs in threads, on a `BlockingSocket`; the same few
+lines let other blocking libraries use a stream.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ HOST, PORT = "127.0.0.1", 4243
 
 
 class BlockingSocket(io.RawIOBase):
-    """As much of a socket as http.server and http.client use, for a thread that Trio started."""
+    """The part of a socket that http.server and http.client use, for a thread that Trio started."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it. Like every call here, raises trio.Cancelled in the thread if its task is cancelled."""
+        """Send all of it. Like every call here, it raises trio.Cancelled in the thread if its task is cancelled."""
         trio.from_thread.run(self._stream.send_all, data)
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Receive at least one byte, or 0 at the end."""
+        """Receive at least one byte; returns 0 at the end."""
         view = memoryview(buffer)
         data = trio.from_thread.run(self._stream.receive_some, len(view))
         view[: len(data)] = data
@@ -66,11 +66,11 @@ class BlockingSocket(io.RawIOBase):
         return True
 
     def makefile(self, mode: str = "rb", buffering: int = -1) -> io.BufferedReader:
-        """What both libraries read from."""
+        """The file that both libraries read from."""
         return io.BufferedReader(self)
 
     def close(self) -> None:
-        """Whoever opened the stream closes it."""
+        """Does nothing: the task that opened the stream closes it."""
 
 
 class Status(BaseHTTPRequestHandler):
@@ -79,14 +79,14 @@ class Status(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # more than one request on a stream
 
     def do_GET(self) -> None:
-        """/status tells about the machine; there is nothing else."""
+        """/status describes the machine; there is no other page."""
         if self.path == "/status":
             self._answer(200, {"system": platform.system(), "python": platform.python_version(), "pid": os.getpid()})
         else:
             self._answer(404, {"error": f"no page {self.path}"})
 
     def do_POST(self) -> None:
-        """Any path: says how long the body was."""
+        """Any path: answers with the length of the body."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(200, {"path": self.path, "received": len(body)})
 
@@ -99,33 +99,33 @@ class Status(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401 - as http.server has it
-        """To where the example prints."""
+        """Print it like the rest of the example."""
         print("device:", format % args)
 
 
 async def device(port: int) -> None:
     """Dial out, then serve HTTP on the streams that come in."""
-    threads = trio.CapacityLimiter(100)  # requests at once
+    threads = trio.CapacityLimiter(100)  # requests in parallel
 
     async def serve_http(stream: muxpy.Stream) -> None:
         handle = partial(cast("Any", Status), BlockingSocket(stream), ("public", 0), None)
         try:
             async with stream:
                 await trio.to_thread.run_sync(handle, limiter=threads)
-        except trio.BrokenResourceError as error:  # whoever asked has gone: no reason to stop serving others
+        except trio.BrokenResourceError as error:  # its client has gone; the others are still served
             print("device: a request was given up:", error)
 
     async with muxpy.open_tcp_session(HOST, port) as session:
         print(f"device: connected from {session.local_address}")
         try:
-            # The one line that matters: a session in the place of a listening socket.
+            # The line that matters: a session takes the place of a listening socket.
             await trio.serve_listeners(serve_http, [session.listener()])
         except* muxpy.SessionClosed as ended:
             print("device:", ended.exceptions[0])
 
 
 async def fetch(session: muxpy.Session, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-    """One HTTP request to the device at the other end of the session: status and page."""
+    """Make one HTTP request to the device at the other end of the session; returns status and page."""
 
     def request() -> tuple[int, Any]:
         connection = http.client.HTTPConnection("device")
@@ -139,7 +139,7 @@ async def fetch(session: muxpy.Session, method: str, path: str, body: bytes | No
 
 
 async def visit(session: muxpy.Session) -> None:
-    """What the public side does with each device that connects: several requests at the same time."""
+    """Make several requests at the same time to a device that has connected."""
     print(f"public: a device from {session.remote_address}")
 
     async def show(method: str, path: str, body: bytes | None = None) -> None:
@@ -150,12 +150,12 @@ async def visit(session: muxpy.Session) -> None:
         nursery.start_soon(show, "GET", "/status")
         nursery.start_soon(show, "GET", "/nothing-here")
         nursery.start_soon(show, "POST", "/firmware", bytes(1_000_000))
-    # Returning closes the session in order.
+    # Returning closes the session gracefully.
 
 
 @asynccontextmanager
 async def public(port: int) -> AsyncIterator[int]:
-    """Take devices for as long as the block runs; the value is the port, which the system chooses for 0."""
+    """Accept devices while the block runs; the value is the port, which the system picks if `port` is 0."""
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(muxpy.serve_tcp_sessions, visit, port, host=HOST))
         yield listener.socket.getsockname()[1]
@@ -169,14 +169,14 @@ async def demo() -> None:
 
 
 def port_from(text: str) -> int:
-    """A port of the command line."""
+    """A port from the command line."""
     if not (text.isdecimal() and 0 < int(text) < 65536):
         sys.exit(f"{text} is no port: that is a number from 1 to 65535")
     return int(text)
 
 
 def one_line(error: BaseException) -> str:
-    """The first error in the groups of the nurseries, for a person."""
+    """The first error in the nurseries' exception groups, as text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, muxpy.SessionClosed):
@@ -206,8 +206,8 @@ if __name__ == "__main__":
     problem = None
     try:
         trio.run(main, sys.argv[1:])
-    except* KeyboardInterrupt:  # in the group of a nursery, or bare
+    except* KeyboardInterrupt:  # in a nursery's exception group, or bare
         print("stopped")
-    except* (OSError, muxpy.SessionClosed) as errors:  # nobody is there, or somebody else is
+    except* (OSError, muxpy.SessionClosed) as errors:  # nothing listens there, or another program does
         problem = one_line(errors)
     sys.exit(problem)

@@ -1,9 +1,9 @@
-"""A small RPC library on typed streams: one stream a call. Run the demonstration with
+"""A small RPC library on typed streams, with a stream for each call. Run the demonstration with
 
     python examples/rpc.py
 
-A stream of type CALL carries JSON, a value a line. The caller sends the request and ends its direction; the answer is
-a line for each result, then the end of the stream:
+A stream of type CALL carries lines of JSON. The caller sends the request and ends its direction; the answer is a line
+for each result, then the end of the stream:
 
     caller                                              handler
     {"method": "count", "args": {...}, "timeout": 5} ─►
@@ -12,10 +12,10 @@ a line for each result, then the end of the stream:
                                                      ◄─ {"result": 2}
                                                      ◄─ FIN, or {"error": "ValueError", "message": "..."} and FIN
 
-The rest is what streams do anyway. A call that is given up, by its deadline, by the program or because enough results
-came, resets its stream; at the other side `serve_streams` cancels the handler, whatever it is busy with. So does the
-end of the session. A slow caller holds a fast handler up, by the stream's window.
-A hundred calls at once are a hundred streams, none in the way of another.
+Streams do the rest. A call that is given up, by its deadline, by the program or because enough results came, resets its
+stream, and `serve_streams` at the other side cancels the handler, whatever it is busy with. So does the end of the
+session. The stream's window makes a fast handler wait for a slow caller (backpressure). A hundred parallel calls are a
+hundred streams, none of which holds up another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALL: Final = 1
 """The stream type of a call: other types on the same session are free for other uses."""
 
 MAX_LINE: Final = 1 << 20
-"""Bytes of one request or result at most: what comes from the network needs a bound."""
+"""Bytes of one request or result at most: input from the network needs a bound."""
 
 Method = Callable[..., Awaitable[Any] | AsyncGenerator[Any, None]]
 M = TypeVar("M", bound=Method)
@@ -52,10 +52,10 @@ class RemoteError(Exception):
 
 
 async def call(session: muxpy.Session, method: str, timeout: float = 60, **args: Any) -> Any:  # noqa: ANN401, ASYNC109
-    """Call a method and return its result, or its first one.
+    """Call a method and return its result, or the first of several.
 
     Raises RemoteError if the handler raised, trio.TooSlowError after `timeout` seconds, and muxpy.StreamReset or
-    muxpy.SessionClosed, which tell by `retryable` whether the call can be made again without being done twice.
+    muxpy.SessionClosed, whose `retryable` says whether the call can be made again without being carried out twice.
     """
     async with calling(session, method, timeout, **args) as results:
         async for result in results:
@@ -78,7 +78,7 @@ async def calling(
             async with aclosing(_results(stream)) as results:
                 yield results
         finally:
-            stream.reset()  # tells the handler that nobody wants the rest; nothing, if the answer came to its end
+            stream.reset()  # tells the handler that nobody wants the rest; no effect if the answer is complete
 
 
 async def _results(stream: muxpy.Stream) -> AsyncGenerator[Any, None]:
@@ -115,7 +115,7 @@ class Service:
             return
         async with aclosing(_receive(stream)) as requests:
             request = await anext(requests, None)
-        if request is not None:  # else the caller thought better of it
+        if request is not None:  # otherwise the caller ended the stream without a request
             await self._run(stream, **request)
 
     async def _run(self, stream: muxpy.Stream, method: str, args: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109
@@ -134,7 +134,7 @@ class Service:
             await _send(stream, {"error": type(error).__name__, "message": str(error)})
 
 
-# ---- both: JSON, a value a line ----
+# ---- both: lines of JSON ----
 
 
 async def _send(stream: muxpy.Stream, value: dict[str, Any]) -> None:
@@ -175,7 +175,7 @@ async def count(to: int, pause: float = 0.05) -> AsyncGenerator[int, None]:
 
 
 async def show(session: muxpy.Session) -> None:
-    """What can come of a call."""
+    """The ways in which a call can end."""
     print("divide(1, 4):", await call(session, "divide", a=1, b=4))
 
     try:
@@ -191,7 +191,7 @@ async def show(session: muxpy.Session) -> None:
         async for number in numbers:
             if number == 3:
                 break
-    await trio.sleep(0.1)  # so that the handler's word about it comes next
+    await trio.sleep(0.1)  # so that the handler's line about it comes next
 
     print("count(1000) with a deadline of 0.2 s:")
     try:

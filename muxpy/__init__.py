@@ -1,17 +1,24 @@
 """muxpy: many independent, full-duplex streams over one socket, for Trio, in the protocol of Go's muxado."""
 
-from ._adapters import SessionListener
-from ._codes import ErrorCode, ProtocolError
-from ._config import SessionConfig
-from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
-from ._group import SessionGroup
-from ._pacer import Pacer
-from ._serve import open_session, open_tcp_session, serve_tcp_sessions
-from ._session import Session
-from ._statistics import SessionStatistics, StreamStatistics
-from ._stream import Stream
-from ._trace import TraceEvent, TraceFile
-from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._codes import ErrorCode, ProtocolError
+    from ._config import SessionConfig
+    from ._errors import SessionClosed, SessionEnd, SessionGoingAway, StreamReset
+    from ._open import open_session, open_tcp_session, serve_tcp_sessions
+    from .ext import MIN_EXTENSION_TYPE, Accept, Extension, Heartbeat, HeartbeatLost
+    from .session import (
+        Pacer,
+        Session,
+        SessionGroup,
+        SessionListener,
+        SessionOfStream,
+        SessionStatistics,
+        Stream,
+        StreamStatistics,
+    )
+    from .trace import TraceEvent, TraceFile
 
 __version__ = "0.1.0"
 
@@ -31,6 +38,7 @@ __all__ = [
     "SessionGoingAway",
     "SessionGroup",
     "SessionListener",
+    "SessionOfStream",
     "SessionStatistics",
     "Stream",
     "StreamReset",
@@ -41,3 +49,39 @@ __all__ = [
     "open_tcp_session",
     "serve_tcp_sessions",
 ]
+
+
+# Names are looked up when somebody asks: `import muxpy.proto` runs this file, too, and must not load Trio.
+_HOMES = {
+    "muxpy._codes": ("ErrorCode", "ProtocolError"),
+    "muxpy._config": ("SessionConfig",),
+    "muxpy._errors": ("SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset"),
+    "muxpy._open": ("open_session", "open_tcp_session", "serve_tcp_sessions"),
+    "muxpy.ext": ("MIN_EXTENSION_TYPE", "Accept", "Extension", "Heartbeat", "HeartbeatLost"),
+    "muxpy.session": (
+        "Pacer",
+        "Session",
+        "SessionGroup",
+        "SessionListener",
+        "SessionOfStream",
+        "SessionStatistics",
+        "Stream",
+        "StreamStatistics",
+    ),
+    "muxpy.trace": ("TraceEvent", "TraceFile"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -11,7 +11,7 @@ from ._help import document_fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._trace import TraceEvent
+    from .trace._event import TraceEvent
 
 __all__ = ["INITIAL_WINDOW", "SessionConfig", "check_number"]
 

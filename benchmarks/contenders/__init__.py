@@ -1,4 +1,4 @@
-"""Who takes part: each knows how to serve on a free port of 127.0.0.1, and how to open streams to such a server."""
+"""The contenders: each can serve on a free port of 127.0.0.1, and open streams to such a server."""
 
 from __future__ import annotations
 

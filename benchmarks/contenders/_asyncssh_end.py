@@ -19,7 +19,7 @@ from ._base import HOST
 async def _serve() -> None:
     class Server(asyncssh.SSHServer):
         def begin_auth(self, username: str) -> bool:
-            return False  # nobody needs to say who they are
+            return False  # no authentication
 
         def connection_requested(self, *_: object) -> bool:
             return True

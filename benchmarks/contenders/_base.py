@@ -33,13 +33,13 @@ class Client:
     """Where plain TCP reaches the server, for programs that connect by themselves."""
 
     def own_session(self) -> muxpy.Session:
-        """The session, for workloads that only a session can do."""
+        """The session, for workloads that need one."""
         if self.session is None:
             raise ValueError("this workload needs a session")
         return self.session
 
     def own_port(self) -> int:
-        """The port, for workloads that start a program."""
+        """The port, for workloads that start a program of their own."""
         if self.port is None:
             raise ValueError("this workload needs a port")
         return self.port

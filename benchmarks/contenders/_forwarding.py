@@ -52,7 +52,7 @@ class Forwarding(Contender):
 
 
 class NoTunnel(Forwarding):
-    """The server itself, without a forwarder: the most that there can be."""
+    """The server itself, without a forwarder: the upper limit."""
 
     def forwarder_missing(self) -> str | None:
         return None

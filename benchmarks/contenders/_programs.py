@@ -1,4 +1,4 @@
-"""Programs that serve until they are ended: how to start them, and how to know that they listen."""
+"""Programs that serve until they are ended: starting them, and waiting until they listen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_TIMEOUT: Final = 15.0
 """Seconds that a server gets to take its first connection."""
 
 REMEMBERED: Final = 4096
-"""Bytes of output that are kept, to say at the end what a program had to say."""
+"""Bytes of a program's output that are kept, to show them if it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Running:
 
     pid: int
     said: int = 0
-    """The number that it was to print, usually its port."""
+    """The number that the program was expected to print, usually its port."""
 
 
 async def keep_running(
     command: Sequence[str], says: re.Pattern[str] | None = None, *, task_status: trio.TaskStatus[Running]
 ) -> None:
-    """Run a program that only ends when it is told to, or by a failure. It has started once it `says` that number, if
-    given, and its stdin ends with this process."""
+    """Run a program that ends only when it is told to, or by a failure. It has started once it `says` that number, if
+    given. Its stdin ends with this process."""
     process: trio.Process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -76,7 +76,7 @@ def free_port() -> int:
 
 
 async def until_listening(port: int) -> None:
-    """Wait until someone takes connections at `port`; trio.TooSlowError if that takes too long."""
+    """Wait until a server accepts connections at `port`; trio.TooSlowError if that takes too long."""
     with trio.fail_after(START_TIMEOUT):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""muxpy, as its guide tells to use it, and four variations."""
+"""muxpy, used as its guide says, and four variations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Muxpy", "MuxpyAccept", "MuxpyBeside", "MuxpyHeld", "MuxpyTls"]
 
 CONFIG: Final = muxpy.SessionConfig(max_streams=200_000, accept_backlog=200_000)
-"""The defaults, but for the number of streams: 100,000 must be open at once where memory is measured."""
+"""The defaults, except for the number of streams: 100,000 must be open together where memory is measured."""
 
 
 class Muxpy(Contender):
@@ -82,7 +82,7 @@ class MuxpyHeld(Muxpy):
 
 
 class MuxpyBeside(Muxpy):
-    """With a port for plain TCP in the same process, for what only the connection should tell apart."""
+    """With a port for plain TCP in the same process, for comparisons in which only the connection differs."""
 
     async def serve(self, task_status: trio.TaskStatus[Ports]) -> None:
         async with trio.open_nursery() as nursery:

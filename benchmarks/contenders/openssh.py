@@ -20,7 +20,7 @@ from ._programs import free_port, keep_running, until_listening
 __all__ = ["OpenSsh"]
 
 RUN_FOLDER: Final = Path("/run/sshd")
-"""Where an sshd that runs as root locks itself up; the package's service makes it, and so may be missing."""
+"""The folder that an sshd run by root chroots into. The package's service makes it, so it may be missing."""
 
 SERVER_CONFIG: Final = """
 ListenAddress {host}:{port}
@@ -35,7 +35,7 @@ AllowTcpForwarding local
 """
 
 FORWARDING: Final = re.compile(r"^forwarding (\d+)$", re.MULTILINE)
-"""What the client says once it listens: to find out by connecting would also reach the server behind it."""
+"""What the client prints once it listens: a connection to find out would also reach the server behind it."""
 
 
 class OpenSsh(Forwarding):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Tcp"]
 
 BACKLOG: Final = 4096
-"""Connections that wait to be accepted: a thousand at once must not run into a retry of their SYN."""
+"""Connections that wait to be accepted: a thousand together must not run into a retry of their SYN."""
 
 
 async def serve_connection(stream: trio.SocketStream) -> None:

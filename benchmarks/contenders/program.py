@@ -59,8 +59,8 @@ class ProgramTls(Program):
 
 
 def _certificate(folder: Path) -> tuple[Path, Path, Path]:
-    """Files of an authority, a certificate of it and that one's key."""
-    import trustme  # here, so that only who serves TLS needs it
+    """The files of a CA, of a certificate that it signed, and of that certificate's key."""
+    import trustme  # here, so that only serving TLS needs it
 
     authority, certificate, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
     ca = trustme.CA()

@@ -22,8 +22,8 @@ __all__ = ["TARGETS", "Iperf3Server", "Nginx"]
 
 PAGE: Final = "hello\n"
 
-# One process, which needs no other user, leaves nobody behind when it is killed, and is what one worker would be. The
-# folders are where it writes what it never needs to write here, and must be allowed to.
+# One process needs no other user, leaves nothing behind when it is killed, and is as fast as one worker. nginx must be
+# able to write to the folders, though it never has to here.
 NGINX_CONFIG: Final = """
 daemon off;
 master_process off;
@@ -48,7 +48,7 @@ http {{
 
 
 class Iperf3Server(Target):
-    """It takes one test after the other, and any connection for one: so nobody may knock to see whether it listens."""
+    """It takes one test after the other, and any connection for a test: do not connect to see whether it listens."""
 
     def missing(self) -> str | None:
         return absent_tools(("iperf3",), "iperf3")

@@ -48,10 +48,10 @@ async def _serve_connection(context: ssl.SSLContext, socket: trio.SocketStream) 
 
 
 class TlsStream(trio.abc.HalfCloseableStream):
-    """trio.SSLStream with an end of one direction, which it has not got and bulk needs.
+    """trio.SSLStream with a half-close, which it lacks and bulk needs.
 
-    The socket's direction is ended instead, without a word of TLS. TLS is over with that, so what comes back after
-    it, the eight bytes of the count, crosses as plain bytes.
+    The socket's direction is ended instead, without a close_notify. That ends TLS, so the eight bytes of the count
+    that come back afterwards are not encrypted.
     """
 
     def __init__(self, socket: trio.SocketStream, context: ssl.SSLContext, *, server_side: bool) -> None:
@@ -87,7 +87,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
 def server_context() -> ssl.SSLContext:
     """A context with a key of this process alone."""
-    import trustme  # here, so that only who serves TLS needs it
+    import trustme  # here, so that only serving TLS needs it
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert(HOST).configure_cert(context)
@@ -96,7 +96,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """A context that takes any certificate: what is measured comes after the handshake."""
+    """A context that accepts any certificate: the measurement begins after the handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""The benchmark workloads over three multiplexers of the Go world: muxado, hashicorp's yamux and xtaci's smux.
+"""The benchmark workloads over three Go multiplexers: muxado, hashicorp's yamux and xtaci's smux.
 
 `build` makes one program for each; main.go says how they are called and what they send, jobs.go what a job is, and
 each mux's file how it is set and why. The packages are taken from a Go workspace, where Debian's packages put them, so
@@ -39,8 +39,8 @@ _MUXES = {
 def build(folder: Path) -> dict[str, Path | str]:
     """Build "go-muxado", "go-yamux" and "go-smux" into `folder`, each under its name.
 
-    The value of each is the program's path, or else a sentence that says why it is missing. What Go caches is in
-    `folder` too, unless GOCACHE names a place: a second build into the same folder takes no time worth mentioning.
+    The value of each is the program's path, or a sentence that says why it is missing. Go's cache is in `folder` too,
+    unless GOCACHE names a place: a second build into the same folder takes almost no time.
     Builds may run at the same time.
     """
     folder = folder.absolute()

@@ -262,7 +262,7 @@ func roundTrip(st stream, message, buf []byte) error {
 	return nil
 }
 
-// together runs work n times at once, and returns when all have ended or the first one fails.
+// together runs work n times in parallel, and returns when all have ended or the first one fails.
 func together(n int, work func(i int) error) error {
 	failed := make(chan error, n)
 	var group sync.WaitGroup

@@ -1,4 +1,4 @@
-// gopeers runs the benchmark workloads over a stream multiplexer of the Go world, for muxpy to be set beside.
+// gopeers runs the benchmark workloads over a Go multiplexer, to compare muxpy with it.
 //
 //	PROGRAM serve MUX             serves on 127.0.0.1 until stdin ends; prints {"port":N} when ready
 //	PROGRAM run MUX PORT JOB      runs one job (JSON, see jobs.go) and prints its result as one line of JSON

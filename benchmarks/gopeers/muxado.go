@@ -11,7 +11,7 @@ import (
 
 // There is nothing to set: windows of 64 KiB, frames of up to 16 KiB, 100 streams that wait to be accepted and a
 // heartbeat every 3 s are constants. A full accept queue makes the session's reader wait and loses nothing, so that
-// any number of streams can be opened at once as long as the accept loop does no more than start goroutines.
+// any number of streams can be opened together as long as the accept loop does no more than start goroutines.
 func init() {
 	muxes["muxado"] = mux{
 		client: func(conn net.Conn) (session, error) { return muxadoSession{muxado.Client(conn)}, nil },
@@ -46,7 +46,7 @@ func (s muxadoStream) answer(data []byte) error {
 }
 
 // close half-closes: when the other side has done so too, the stream is gone. muxado's Close would forget the stream
-// at once, answer the other side's FIN with a RST, and send a second FIN if it came after a HalfClose.
+// immediately, answer the other side's FIN with a RST, and send a second FIN if it came after a HalfClose.
 func (s muxadoStream) close() error {
 	_, err := s.HalfClose(nil)
 	return err

@@ -129,7 +129,7 @@ func timeline(st stream, buf, data []byte) error {
 }
 
 // check reads to EOF, starting with data, which has been read already. It tells how many bytes came, and whether all
-// were the pattern's; if not, it still reads all, for the sender would otherwise wait for window for ever.
+// were the pattern's; if not, it still reads all, for the sender would otherwise wait for window forever.
 func check(st stream, buf, data []byte, came func(int)) (total int64, same bool, err error) {
 	same = true
 	for {

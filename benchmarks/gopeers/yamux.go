@@ -23,7 +23,7 @@ func init() {
 }
 
 // The defaults, but for a window of 1 MiB, not 256 KiB: it makes bulk faster, most of all on one stream, and more than
-// that adds nothing. The accept backlog of 256 makes open wait, so that any number can be opened at once.
+// that adds nothing. The accept backlog of 256 makes open wait, so that any number can be opened together.
 func yamuxConfig() *yamux.Config {
 	config := yamux.DefaultConfig()
 	config.MaxStreamWindowSize = 1 << 20

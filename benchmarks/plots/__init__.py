@@ -24,7 +24,7 @@ Plot: TypeAlias = Callable[[Sequence[Outcome]], Figure]
 PLOTS: Final[Mapping[str, tuple[str, str, Plot]]] = {
     "bulk": ("bulk", "bulk, 64 KiB", bar_panels("Bulk, one way, 64 KiB writes")),
     "echo": ("echo", "", bar_panels("100 B echoes")),
-    "open": ("open", "", bar_panels("Open, echo 100 B, close: 100 at once")),
+    "open": ("open", "", bar_panels("Open, echo 100 B, close: 100 in parallel")),
     "tls": ("tls", "TLS: bulk", bar_panels("Bulk over TLS 1.3")),
     "many": ("many", "", many_line),
     "link": ("link", "", link_lines),

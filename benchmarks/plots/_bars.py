@@ -1,4 +1,4 @@
-"""Horizontal bars: who reaches how much, a panel for each measure."""
+"""Horizontal bars, a panel for each measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Medians and slow ones of an echo, alone and beside bulk."""
+"""Median and 99th percentile of an echo, alone and beside bulk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINES: Final = (
 
 
 def latency_dots(outcomes: Sequence[Outcome]) -> Figure:
-    """A line from the median to what 99 of 100 stay under, for each case."""
+    """A line from the median to the 99th percentile, for each case."""
     (outcome,) = outcomes
     entry = outcome.subject
     figure = Figure(figsize=(WIDTH, 2.2))
@@ -37,6 +37,6 @@ def latency_dots(outcomes: Sequence[Outcome]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(LINES) - 0.5, -0.5)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.35)  # room for the last text
-    axes.set_xlabel("milliseconds: median, and what 99 of 100 stay under")
+    axes.set_xlabel("milliseconds: median and 99th percentile")
     tidy(axes, "A 100 B echo every 2 ms")
     return figure

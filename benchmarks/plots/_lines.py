@@ -1,4 +1,4 @@
-"""Curves: how a figure goes with the number of streams, and how a stream fills a long link."""
+"""Curves: a figure over the number of streams, and how a stream fills a long link."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def many_line(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def link_lines(outcomes: Sequence[Outcome]) -> Figure:
-    """What the receiver gets in each round trip, for each link."""
+    """What the receiver gets in each round trip, on each link."""
     rows = (len(outcomes) + 1) // 2
     figure = Figure(figsize=(WIDTH, 0.6 + 2.1 * rows))
     figure.suptitle("One stream over 1 Gbit/s, as the receiver sees it", x=0.01, ha="left", fontsize=13)

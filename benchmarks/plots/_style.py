@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["INK", "MUXPY", "WIDTH", "colour", "save", "style", "tidy"]
 
 WIDTH: Final = 7.3
-"""Inches: 700 pixels at 96 to the inch, so that the text has its size where the plot is shown that wide."""
+"""Inches: 700 pixels at 96 to the inch, so that text has its nominal size where the plot is shown that wide."""
 
 INK: Final = "#333333"
 

@@ -23,7 +23,7 @@ Workload: TypeAlias = Callable[[Client, Job], Awaitable[Figures]]
 
 
 class WorkloadError(Exception):
-    """What came back is not what was sent."""
+    """The bytes that came back are not those that were sent."""
 
 
 def message(size: int) -> bytes:
@@ -32,7 +32,7 @@ def message(size: int) -> bytes:
 
 
 async def echo_once(stream: trio.abc.Stream, sent: bytes, *, request: bytes = b"") -> None:
-    """Send, with what the server must know before it, and receive the same."""
+    """Send `request`, which tells the server what to do, and a message, and receive that message."""
     await stream.send_all(request + sent)
     received = await stream.receive_some()
     while len(received) < len(sent):
@@ -45,7 +45,7 @@ async def echo_once(stream: trio.abc.Stream, sent: bytes, *, request: bytes = b"
 
 
 async def receive_rest(stream: trio.abc.ReceiveStream) -> bytes:
-    """All that comes until the end."""
+    """All bytes up to the end."""
     received = b""
     while data := await stream.receive_some():
         received += data
@@ -53,7 +53,7 @@ async def receive_rest(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 async def ask_report(session: muxpy.Session) -> dict[str, Any]:
-    """What the server's process says of itself and of this session."""
+    """The server's report about its process and this session."""
     async with await session.open_stream(stream_type=REPORT) as stream:
         await stream.send_all(b"r")
         await stream.send_eof()

@@ -23,8 +23,8 @@ WINDOW_UPDATE: int = 12
 
 
 async def bulk(client: Client, job: Job) -> Figures:
-    """`streams` at once send `chunk` bytes at a time for `seconds`; the time ends when the receiver has said that all
-    of it is there, and right. Before that the same for `warmup` seconds, not counted."""
+    """`streams` in parallel send `chunk` bytes at a time for `seconds`; the time ends when the receiver has said that
+    all bytes have arrived intact. Before that the same for `warmup` seconds, not counted."""
     chunks = pieces(job["chunk"])
     await _send_for(job["warmup"], client.open, job["streams"], chunks)
     total, elapsed = await _send_for(job["seconds"], client.open, job["streams"], chunks)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["connections"]
 
 SETTLED: Final = 0.5
-"""Seconds after the last exchange, for what an end still has to put away."""
+"""Seconds after the last exchange in which the ends may free what they held for it."""
 
 
 async def connections(client: Client, job: Job) -> Figures:
@@ -32,7 +32,7 @@ async def connections(client: Client, job: Job) -> Figures:
 
 
 def _family(pid: int) -> list[int]:
-    """A process and all that it has started: sshd has one for each client."""
+    """A process and all its children: sshd has one for each client."""
     children = [
         int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
     ]

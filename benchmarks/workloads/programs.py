@@ -1,4 +1,4 @@
-"""Programs of others as clients: iperf3 and wrk, and what they print."""
+"""Other programs as clients: iperf3 and wrk, and what they print."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def iperf3_figures(output: str) -> Figures:
 
 
 async def wrk(client: Client, job: Job) -> Figures:
-    """wrk with `connections` at once for `seconds`, each making one request after the other, over the same connection
-    if they are to `keep` it. Answered requests a second, and seconds for one."""
+    """wrk with `connections` in parallel for `seconds`, each making one request after the other, over the same
+    connection if `keep` is set. Answered requests a second, and seconds for one."""
     header = [] if job["keep"] else ["-H", "Connection: close"]
     load = ["-t", "1", "-c", str(job["connections"]), "-d", f"{_whole(job['seconds'])}s"]
     done = await _run("wrk", "--latency", *load, *header, f"http://{HOST}:{client.own_port()}/")
@@ -77,11 +77,11 @@ def wrk_figures(output: str) -> Figures:
 
 
 async def _run(name: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end; whether it failed is in what it printed."""
+    """Run a program to its end; its output says whether it failed."""
     command = [find_tool(name) or name, *arguments]
     return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
 
 
 def _whole(seconds: float) -> int:
-    """Both take whole seconds only, and 0 for no end."""
+    """Both take whole seconds only, and 0 means no end."""
     return max(1, round(seconds))

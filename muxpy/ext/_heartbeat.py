@@ -19,14 +19,11 @@ import trio
 
 from muxpy._codes import ErrorCode
 from muxpy._errors import SessionClosed, StreamReset
-from muxpy._suspension import sleep_fairly
-from muxpy.frame import MIN_EXTENSION_TYPE
+from muxpy.frame.muxado import MIN_EXTENSION_TYPE
+from muxpy.session import sleep_fairly
 
 if TYPE_CHECKING:
-    from muxpy._session import Session
-    from muxpy._stream import Stream
-
-    from . import Accept
+    from muxpy.session import Accept, Session, Stream
 
 __all__ = ["Heartbeat", "HeartbeatLost"]
 

@@ -1,53 +1,6 @@
-"""Bytes to frames and back. Knows nothing of sessions and nothing of trio (PROTOCOL: docs/protocol.md)."""
+"""Bytes to frames and back, a package for each protocol. Knows nothing of sessions and nothing of trio."""
 
-from ._decoder import Decoder, Piece
-from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc
-from ._frames import Buffer, parse_code, parse_goaway, parse_increment, parse_syn
-from ._header import (
-    DATA,
-    FIN,
-    GOAWAY,
-    HEADER_SIZE,
-    MAX_ID,
-    MAX_PAYLOAD,
-    MAX_PRIORITY,
-    MAX_STREAM_TYPE,
-    MAX_WINDOW,
-    MIN_EXTENSION_TYPE,
-    RST,
-    SYN,
-    TYPE_NAMES,
-    WND_INC,
-)
-from ._strangers import looks_like, looks_like_muxado
+__all__ = ["Buffer"]
 
-__all__ = [
-    "DATA",
-    "FIN",
-    "GOAWAY",
-    "HEADER_SIZE",
-    "MAX_ID",
-    "MAX_PAYLOAD",
-    "MAX_PRIORITY",
-    "MAX_STREAM_TYPE",
-    "MAX_WINDOW",
-    "MIN_EXTENSION_TYPE",
-    "RST",
-    "SYN",
-    "TYPE_NAMES",
-    "WND_INC",
-    "Buffer",
-    "Decoder",
-    "Piece",
-    "encode_data_header",
-    "encode_goaway",
-    "encode_rst",
-    "encode_syn",
-    "encode_wnd_inc",
-    "looks_like",
-    "looks_like_muxado",
-    "parse_code",
-    "parse_goaway",
-    "parse_increment",
-    "parse_syn",
-]
+Buffer = bytes | bytearray | memoryview
+"""What bytes come in."""

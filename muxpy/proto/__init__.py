@@ -1,25 +1,32 @@
-"""The protocol's rules, sans I/O. Nothing here waits, and nothing imports trio.
+"""What any multiplexed connection has, sans I/O: streams, windows, who sends next, limits; and a package with the rules
+of each protocol. Nothing here waits, and nothing imports trio.
 
-The shell above drives a `Connection`: it feeds received bytes and gets back what changed, calls a method for
-each thing that the application does, and asks for the next batch of bytes to write.
+The shell drives a `Core`: see _core.
 """
 
+from ._batch import Batch
 from ._changes import Changes, Counters, RemoteGoAway
-from ._connection import Connection
+from ._core import Core, Fields, Opening
 from ._limits import TokenBucket, reset_buckets, too_much_before_login
-from ._outbox import Batch
+from ._outbox import Framing
 from ._scheduler import weight
+from ._sending import Sending
 from ._state import Event, Phase
-from ._stream import StreamState
+from ._stream import Handle, StreamState
 
 __all__ = [
     "Batch",
     "Changes",
-    "Connection",
+    "Core",
     "Counters",
     "Event",
+    "Fields",
+    "Framing",
+    "Handle",
+    "Opening",
     "Phase",
     "RemoteGoAway",
+    "Sending",
     "StreamState",
     "TokenBucket",
     "reset_buckets",

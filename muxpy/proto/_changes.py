@@ -1,4 +1,4 @@
-"""What a connection tells the shell."""
+"""What a core tells the shell about what it received, and what it counts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ class Changes:
     """What one batch of received bytes changed. A stream stands in a list once, whatever came for it."""
 
     opened: list[StreamState]
-    """Streams that the peer opened, in order. Each holds a place in the backlog until `Connection.accepted`."""
+    """Streams that the peer opened, in order. Each holds a place in the backlog until `Core.accepted`."""
     readable: list[StreamState]
     """Streams with new data or the peer's FIN."""
     direct: list[StreamState]
-    """Streams whose new data is to be passed on without being kept: see `Connection.pass_on`."""
+    """Streams whose new data is to be passed on without being kept: see `Core.pass_on`."""
     writable: list[StreamState]
     """Streams whose send window was used up and is open again."""
     reset: list[StreamState]
     """Streams that ended by a reset, or because the peer goes away without having handled them."""
     rest: Buffer
     """What was not looked at, because the bytes before it were work enough for one turn: to be given again, first."""
+    work: int
+    """What acting on it costs, beyond a unit for each frame: see `_limits`."""
+    streams: bool
+    """Whether a stream began or ended."""
+    may_open: bool
+    """Whether the peer, which had as many streams as it takes, takes more."""
+    ends: bool
+    """Whether the connection comes to its end: a rule was broken, or the peer goes away."""
 
     def __init__(self) -> None:  # one for each read: the generated one takes twice as long
         self.opened = []
@@ -39,6 +47,8 @@ class Changes:
         self.writable = []
         self.reset = []
         self.rest = b""
+        self.work = 0
+        self.streams = self.may_open = self.ends = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,20 +27,16 @@ answered again. As many as a peer may have open by default: all of them may be r
 MAX_REASON: Final = 1024
 """Bytes of a GOAWAY's debug text that are kept or sent. It is for a person to read."""
 
-
 MAX_EXTENSION_STREAMS: Final = 16
 """Streams of extensions that the peer may have open at once. A heartbeat needs one."""
-
 
 MAX_CLOSING: Final = 1024
 """Streams that we closed and the peer has not ended: so many are waited for, or `max_streams` if that is more. Past it
 the oldest is reset, or a peer that never ends a stream would make each one that we open cost for ever."""
 
-
 LOGIN_FRAMES: Final = 64
 """Frames that a peer may send before it is admitted (`SessionConfig.wants_login`): to say who it is takes a stream and
 a message, and some open a heartbeat and send a few beats meanwhile."""
-
 
 # What arrives is cut into turns by the work of acting on it, in units of the cheapest frame: about a microsecond.
 WAKE: Final = 4
@@ -50,7 +46,7 @@ START: Final = 8
 
 
 class TokenBucket:
-    """Allows `burst` of something at once, and `rate` a second for good; then the session ends, with `reason`."""
+    """Allows `burst` of something together, and a sustained `rate` a second; past it the session ends with `reason`."""
 
     __slots__ = ("_burst", "_clock", "_left", "_rate", "_reason", "_since")
 
@@ -61,8 +57,8 @@ class TokenBucket:
         self._since = clock()
         self._reason = reason
 
-    def take(self) -> None:
-        """Take one token. Raises ProtocolError if none is left."""
+    def spend(self) -> None:
+        """Spend one token. Raises ProtocolError if none is left."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._since) * self._rate)
         self._since = now

@@ -18,69 +18,77 @@ An event that a phase does not list is not legal there; whoever asks decides wha
 own side, a reset for the peer's). CLOSED and GONE streams are forgotten by the connection.
 """
 
-from enum import Enum, auto
+from __future__ import annotations
 
-__all__ = ["Event", "Phase", "next_phase"]
+from enum import Enum, IntEnum
+
+__all__ = ["Event", "Phase"]
+
+
+class Event(IntEnum):
+    """What can happen to a stream. Integers, since a look-up by a plain Enum calls Python to hash it."""
+
+    SEND_FIN = 0
+    RECV_FIN = 1
+    CLOSE = 2
+    """The application closed the stream: nothing more is sent and nothing more is read."""
+    RESET = 3
 
 
 class Phase(Enum):
-    """Where a stream is in its life, and what that allows: `sends` if data may be submitted, `reads` if the peer's
-    data is still wanted. Plain attributes of the member, since every message asks for them."""
+    """Where a stream is in its life, and what that allows. Plain attributes of the member, since every message asks."""
 
-    OPEN = "open", True, True
+    OPEN = "open"
     """Both sides may send."""
-    LOCAL_DONE = "local done", False, True
+    LOCAL_DONE = "local done"
     """We sent FIN; the peer may send."""
-    REMOTE_DONE = "remote done", True, False
+    REMOTE_DONE = "remote done"
     """The peer sent FIN; we may send."""
-    CLOSING = "closing", False, False
+    CLOSING = "closing"
     """We sent FIN and do not read any more; the peer has not ended its side yet."""
-    CLOSED = "closed", False, False
+    CLOSED = "closed"
     """Both sides ended in order."""
-    GONE = "gone", False, False
+    GONE = "gone"
     """Reset, by either side."""
 
-    def __init__(self, _: str, sends: bool, reads: bool) -> None:
-        self.sends = sends
-        self.reads = reads
+    def __init__(self, _: str) -> None:
+        self.sends = self.name in ("OPEN", "REMOTE_DONE")
+        """Whether data may be submitted."""
+        self.reads = self.name in ("OPEN", "LOCAL_DONE")
+        """Whether the peer's data is still wanted."""
+        self.peer_done = self.name in ("REMOTE_DONE", "CLOSED")
+        """Whether the peer has ended its direction in order."""
+        self.over = self.name in ("CLOSED", "GONE")
+        """Whether the core has forgotten the stream."""
+        self.after: dict[Event, Phase] = {}
+        """The phase after each event that is legal."""
 
 
-class Event(Enum):
-    """What can happen to a stream."""
-
-    SEND_FIN = auto()
-    RECV_FIN = auto()
-    CLOSE = auto()
-    """The application closed the stream: nothing more is sent and nothing more is read."""
-    RESET = auto()
-
-
-TRANSITIONS: dict[Phase, dict[Event, Phase]] = {
-    Phase.OPEN: {
+Phase.OPEN.after.update(
+    {
         Event.SEND_FIN: Phase.LOCAL_DONE,
         Event.RECV_FIN: Phase.REMOTE_DONE,
         Event.CLOSE: Phase.CLOSING,
         Event.RESET: Phase.GONE,
-    },
-    Phase.LOCAL_DONE: {
+    }
+)
+Phase.LOCAL_DONE.after.update(
+    {
         Event.RECV_FIN: Phase.CLOSED,
         Event.CLOSE: Phase.CLOSING,
         Event.RESET: Phase.GONE,
-    },
-    Phase.REMOTE_DONE: {
+    }
+)
+Phase.REMOTE_DONE.after.update(
+    {
         Event.SEND_FIN: Phase.CLOSED,
         Event.CLOSE: Phase.CLOSED,
         Event.RESET: Phase.GONE,
-    },
-    Phase.CLOSING: {
+    }
+)
+Phase.CLOSING.after.update(
+    {
         Event.RECV_FIN: Phase.CLOSED,
         Event.RESET: Phase.GONE,
-    },
-    Phase.CLOSED: {},
-    Phase.GONE: {},
-}
-
-
-def next_phase(phase: Phase, event: Event) -> Phase | None:
-    """The phase after `event`, or None where the event is not legal."""
-    return TRANSITIONS[phase].get(event)
+    }
+)

@@ -135,13 +135,8 @@ class ReceiveWindow:
         self._base = self.size
         self._consumed = -self.owed  # was consumed before
 
-    def due(self, count: int) -> bool:
-        """Note that the application took `count` bytes; whether it is time to `give` the peer window."""
-        self.owed += count
-        return self.owed >= self.due_at
-
-    def give(self, now: float, budget: Budget) -> int:
-        """The increment to send now: what was taken, and what the window grows by."""
+    def increment(self, now: float, budget: Budget) -> int:
+        """What to tell the peer now: as much more as was taken, and what the window grows by."""
         self._consumed += self.owed
         self.due_at = self._update_size()
         growth = self._growth(now, budget)
@@ -154,6 +149,7 @@ class ReceiveWindow:
         return increment
 
     def _growth(self, now: float, budget: Budget) -> int:
+        """What the measurement since the last growth says, and then what follows from it."""
         best = budget.rtt.best
         if best is None or self._since is None or now <= self._since:
             return 0
@@ -161,14 +157,12 @@ class ReceiveWindow:
         elapsed = now - self._since
         if 0 < self._known_rtt < rtt and elapsed < rtt:
             return 0  # the way has changed, or a queue has filled: that takes the true rate to tell
-        # Else what took less than a round trip counts as if it had taken a whole one: so much is possible at least.
+        # What took less than a round trip counts as if it had taken a whole one: so much is possible at least.
         elapsed = max(elapsed, rtt)
         rate = self._consumed / elapsed
         if self._only_queued(rate, rtt):
             rtt = self._known_rtt
-        kept_up = now - self._unread_since <= max(2 * rtt, KEEPS_UP)
-        needed = rate * rtt if kept_up else 0.0
-        doublings = (2 * needed >= self._base) + (needed >= self._base)
+        doublings = self._doublings(rate, rtt, now)
         growth = self._grow_to(self._base << doublings, budget)
         if growth:
             self.due_at = self._update_size()
@@ -179,6 +173,13 @@ class ReceiveWindow:
             self._since = now
             self._consumed = 0
         return growth
+
+    def _doublings(self, rate: float, rtt: float, now: float) -> int:
+        """0, 1 or 2: how often the window of the measurement must double to hold what comes in a round trip, twice."""
+        if now - self._unread_since > max(2 * rtt, KEEPS_UP):
+            return 0  # it is the reader that is slow
+        needed = rate * rtt
+        return (2 * needed >= self._base) + (needed >= self._base)
 
     def _only_queued(self, rate: float, rtt: float) -> bool:
         """Whether the round trip became longer and the rate stayed: a queue has filled, the way is the same."""
@@ -194,8 +195,8 @@ class ReceiveWindow:
         """Bytes to gather for an update."""
         return max(min(self.size // 2, UPDATE), self.size // 8)
 
-    def release(self, budget: Budget) -> None:
-        """Give what the window grew by back to the budget."""
+    def shrink(self, budget: Budget) -> None:
+        """Nothing more can come: give what the window grew by back to the budget."""
         budget.left += self.size - INITIAL_WINDOW
         self.size = INITIAL_WINDOW
         self.due_at = INITIAL_WINDOW // 2

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from muxpy._serve import _run_session
+from muxpy._open import _run_session
 from tests.documented import keep
 from tests.helpers.passes import Turns, timing_turns
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 import trio
 
 import muxpy
-from muxpy.frame import FIN, GOAWAY, RST, SYN, WND_INC
+from muxpy.frame.muxado import FIN, GOAWAY, RST, SYN, WND_INC
 from tests.frame import wire
 from tests.helpers.load import nothing_left, until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
@@ -137,10 +137,10 @@ class Scene:
         self._unseen.add(plug.id)
         await self.send(wire.wnd_inc(plug.id, PLUG))
         self._nursery.start_soon(self._plug, plug)
-        await until(lambda: self.session._writer._batch is not None)
+        await until(lambda: self.session._engine.writer._batch is not None)
         for _ in range(10):
             await trio.lowlevel.checkpoint()
-        assert self.session._writer._batch is not None
+        assert self.session._engine.writer._batch is not None
 
     async def _plug(self, stream: muxpy.Stream) -> None:
         with suppress(trio.BrokenResourceError):
@@ -155,7 +155,7 @@ class Scene:
     @property
     def over(self) -> bool:
         """Whether the session has ended."""
-        return self.session._life.end is not None
+        return self.session._engine.ending.end is not None
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.kind == SYN and int.from_bytes(frame.body[-4:], "big") == wire.EXTENSION:

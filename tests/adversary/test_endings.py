@@ -11,9 +11,11 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy import ErrorCode, SessionConfig
 from muxpy._errors import without_cancelled
-from muxpy.proto._connection import Connection
 from muxpy.proto._outbox import Outbox
+from muxpy.proto._sending import Sending
+from muxpy.proto.muxado._receiving import Receiving
 from tests.frame import wire
+from tests.helpers.inside import connection_of
 from tests.helpers.load import until
 
 from .scene import ECHOES, READS, Seen, stage
@@ -49,7 +51,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: Cal
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Connection, "receive"), (Connection, "_settle"), (Outbox, "next_batch"), (Outbox, "_frame_grants")],
+    [(Receiving, "receive"), (Receiving, "_settle"), (Sending, "next_batch"), (Outbox, "_frame_updates")],
 )
 @TLS
 async def test_a_bug_ends_the_session_and_comes_out_of_it(
@@ -160,7 +162,7 @@ async def test_a_peer_that_never_ends_is_waited_for_no_longer_than_said(kind: st
         await wait_all_tasks_blocked()
         mock_clock.jump(1.9)
         await wait_all_tasks_blocked()
-        assert not scene.session._life._closed.is_set()
+        assert not scene.session._engine.ending.closed.is_set()
         mock_clock.jump(0.1)
         await scene.session.wait()
 
@@ -174,7 +176,7 @@ async def test_a_session_uses_its_last_stream_id(kind: str, client: bool, mock_c
     async with stage(kind, client=client) as scene:
         session = scene.session
         last = 2**31 - 1 if client else 2**31 - 2
-        session._core._table._next_id = last - 2
+        connection_of(session)._table._next_id = last - 2
         first = await session.open_stream()
         await scene.settle()
         assert scene.goaway is None

@@ -14,6 +14,7 @@ import trio.testing
 import muxpy
 from muxpy.proto._limits import MAX_REASON, RECENT_RESETS
 from tests.frame import wire
+from tests.helpers.inside import connection_of
 from tests.helpers.load import until
 
 from .scene import HOLDS, stage
@@ -157,10 +158,10 @@ async def most_memory(case: Case, kind: str) -> int:
                 await scene.send(wave)
                 await until(lambda due=due: scene.over or scene.session.statistics().bytes_received >= due)  # type: ignore[misc]
         assert scene.over == case.ends
-        assert len(scene.session._core._table.recent_resets) <= RECENT_RESETS
+        assert len(connection_of(scene.session)._table.recent_resets) <= RECENT_RESETS
         statistics = scene.session.statistics()
         assert statistics.streams_open <= STREAMS + 3  # heartbeats, and what made the peer's deafness felt
-        remote = scene.session._core.remote_goaway
+        remote = scene.session._engine.core.remote_goaway
         assert remote is None or len(remote.debug) <= MAX_REASON
         if not case.deaf and not case.ends and case.name != "GOAWAY in parts":
             await scene.exchange()

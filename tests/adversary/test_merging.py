@@ -56,7 +56,12 @@ async def test_window_updates_that_wait_are_merged(kind: str, mock_clock: Clock)
             for _ in range(3):
                 await trio.lowlevel.checkpoint()
         assert (
-            min(state.window.received for state in scene.session._core.streams.values() if state.id in ids) == 195_000
+            min(
+                state.incoming.window.received
+                for state in scene.session._engine.core.streams.values()
+                if state.id in ids
+            )
+            == 195_000
         )
         assert scene.session.statistics().control_frames_waiting <= 50
         scene.seen.clear()

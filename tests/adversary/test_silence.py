@@ -75,9 +75,9 @@ async def test_a_client_that_sends_no_whole_frame(part: str, kind: str, mock_clo
         await peer.send(PARTS[part])
         await until(lambda: session.statistics().bytes_received == len(PARTS[part]))
         await pass_time(mock_clock, 9.5)
-        assert session._life.end is None
+        assert session._engine.ending.end is None
         await pass_time(mock_clock, 0.5)
-        assert session._life.end is not None
+        assert session._engine.ending.end is not None
         assert await last_words(peer) == (ErrorCode.PROTOCOL_ERROR, "no frame was received within 10 s")
         end = await session.wait()
         assert "no frame was received within 10 s" in str(end)
@@ -87,11 +87,11 @@ async def test_a_client_that_sends_no_whole_frame(part: str, kind: str, mock_clo
 async def test_a_client_whose_first_frame_comes_byte_by_byte(kind: str, mock_clock: Clock) -> None:
     async with quiet(kind, config=SessionConfig(first_frame_timeout=3)) as (session, peer):
         for number, byte in enumerate(wire.syn(3, priority=1, stream_type=1)[:6]):
-            assert session._life.end is None
+            assert session._engine.ending.end is None
             await peer.send(bytes([byte]))
             await until(lambda due=number: session.statistics().bytes_received > due)  # type: ignore[misc]
             await pass_time(mock_clock, STEP)
-        assert session._life.end is not None
+        assert session._engine.ending.end is not None
         assert (await last_words(peer))[1] == "no frame was received within 3 s"
 
 
@@ -103,7 +103,7 @@ async def test_a_frame_in_time_lifts_the_limit(kind: str, mock_clock: Clock) -> 
         await peer.send(wire.syn(3), wire.data(3, b"x")[:4])  # and then half of one, for ever
         await session.accept_stream()
         await pass_time(mock_clock, 30)
-        assert session._life.end is None
+        assert session._engine.ending.end is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_where_there_is_no_limit(client: bool, limit: float | None, mock_c
     config = SessionConfig(first_frame_timeout=limit, heartbeat_interval=None)
     async with quiet("tcp", client=client, config=config) as (session, _):
         await pass_time(mock_clock, 60)
-        assert session._life.end is None
+        assert session._engine.ending.end is None
 
 
 @bounded()
@@ -265,7 +265,7 @@ async def check_plain_server(config: SessionConfig, milliseconds: float) -> None
 
 def user_timeout(session: muxpy.Session) -> float:
     """The option as the system has it, in milliseconds."""
-    used: trio.socket.SocketType = session._life._transport._socket  # type: ignore[attr-defined]
+    used: trio.socket.SocketType = session._engine.transport._socket  # type: ignore[attr-defined]
     option: int = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     return option
 
@@ -299,7 +299,7 @@ async def test_a_peer_that_neither_reads_nor_sends_is_found_by_the_heartbeat(moc
 
 @bounded()
 async def test_where_there_is_no_such_option_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muxpy._sockets.TCP_USER_TIMEOUT", None)
+    monkeypatch.setattr("muxpy.transport._socket.TCP_USER_TIMEOUT", None)
     one, two = await tcp_pair()
     async with one, muxpy.open_session(two, client=False) as session:
         assert user_timeout(session) == 0

@@ -14,7 +14,7 @@ import trio.testing
 
 import muxpy
 from muxpy import ErrorCode, SessionConfig
-from muxpy.frame import looks_like, looks_like_muxado
+from muxpy.frame.muxado import looks_like, looks_like_muxado
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
@@ -81,7 +81,7 @@ async def test_a_stranger_is_told_what_it_looks_like(
             await (far.send_eof() if isinstance(far, trio.SocketStream) else far.aclose())
         else:
             received = session.statistics
-            await until(lambda: session._life.end is not None or received().bytes_received == len(opening))
+            await until(lambda: session._engine.ending.end is not None or received().bytes_received == len(opening))
             mock_clock.jump(FIRST_FRAME)
         if isinstance(far, trio.SocketStream):
             goaway = (await RawPeer(far).rest())[-1]

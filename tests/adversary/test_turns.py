@@ -11,9 +11,10 @@ import pytest
 import trio
 
 import muxpy
-from muxpy import _io, _tls
-from muxpy._serve import _run_session
-from muxpy._tls import TlsTransport
+from muxpy._open import _run_session
+from muxpy.session import _reader
+from muxpy.transport import _tls
+from muxpy.transport._tls import TlsTransport
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import server_context, tcp_pair
@@ -77,8 +78,8 @@ async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool)
     async with flooded(flood, kind, client) as (scene, play):
         with counting_passes(lambda: _frames(scene.session)) as passes:
             await play()
-        assert 1 < passes.most_a_step <= _io.TURN
-        assert passes.most_a_pass <= _io.TURN
+        assert 1 < passes.most_a_step <= _reader.TURN
+        assert passes.most_a_pass <= _reader.TURN
         assert passes.most_tasks <= MOST_TASKS
 
 

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 import muxpy
+from muxpy.session._statistics import of_stream
 from tests.frame import wire
 from tests.helpers.load import until
 
@@ -32,8 +33,7 @@ async def open_with_type(scene: Scene, stream_type: int | None) -> int:
 
 
 def state(scene: Scene, stream_id: int) -> muxpy.StreamStatistics:
-    statistics: muxpy.StreamStatistics = scene.session._core.streams[stream_id].handle().statistics()
-    return statistics
+    return of_stream(scene.session._engine.core.streams[stream_id], trio.current_time())
 
 
 @ROLES

@@ -93,7 +93,7 @@ def test_the_summary_counts_and_names() -> None:
 
     assert output.getvalue().splitlines() == [
         "1 of 2 targets reached",
-        "  missed: an echo: 20 /s, should be ≥ 0.9x of tcp",
+        "  missed: an echo: 20 /s, target ≥ 0.9x of tcp",
         "  skipped: ssh: sshd not found",
     ]
 

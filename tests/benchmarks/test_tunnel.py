@@ -1,4 +1,4 @@
-"""The forwarders with iperf3, wrk and nginx: what is missing, what fails, what should be, and one run of each."""
+"""The forwarders with iperf3, wrk and nginx: what is missing, what fails, the targets, and one run of each."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_a_machine_without_programs_skips_and_says_so() -> None:
         assert sum(f": {tool} not found" in line for line in output.getvalue().splitlines()) == 1
 
 
-# ---- what should be ----
+# ---- targets ----
 
 
 def outcome_of(name: str, **figures: dict[str, float]) -> Outcome:
@@ -256,7 +256,7 @@ def test_a_target_of_another_than_the_first_says_whose_it_is() -> None:
     output = io.StringIO()
     summary(Console(file=output, soft_wrap=True), [outcome])
 
-    assert f"  missed: {UPLOAD}: muxpy-tls 1.00 GB/s, should be ≥ 1.2x of ssh" in output.getvalue().splitlines()
+    assert f"  missed: {UPLOAD}: muxpy-tls 1.00 GB/s, target ≥ 1.2x of ssh" in output.getvalue().splitlines()
     expected = "ssh | 1.00 GB/s | muxpy has 2.00x | target ≥ 1.6x reached, muxpy-tls ≥ 1.2x MISSED"
     assert f"{UPLOAD} | {expected}" in line_texts(outcome)
     assert "| ≥ 1.6x ssh: yes, muxpy-tls ≥ 1.2x ssh: **no** |" in page(outcome)
@@ -272,5 +272,5 @@ def test_rates_share_a_table_and_what_else_there_is_has_its_own() -> None:
 
     assert f"| {UPLOAD} | 2.00 GB/s |  |  | 1.00 GB/s (2.00x) |  | ≥ 1.6x ssh: yes |" in lines
     assert f"| {KEPT} | 1,000 /s |  |  | 500 /s (2.00x) |  | ≥ 0.8x ssh: yes |" in lines
-    assert lines[lines.index(f"| {KEPT} | median | 99 of 100 |") + 2] == "| muxpy | 1.00 ms | 2.00 ms |"
+    assert lines[lines.index(f"| {KEPT} | median | p99 |") + 2] == "| muxpy | 1.00 ms | 2.00 ms |"
     assert "| muxpy | 50.0 MB | 70.0 MB | ≤ 62.9 MB: yes, ≤ 62.9 MB: **no** |" in lines

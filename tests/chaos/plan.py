@@ -10,7 +10,7 @@ from itertools import pairwise
 from random import Random
 from typing import Final, Literal, TypeAlias, get_args
 
-from muxpy.frame._header import HEADER_SIZE, LENGTH_MASK
+from muxpy.frame.muxado._header import HEADER_SIZE, LENGTH_MASK
 
 __all__ = ["FAULTS", "Damage", "Fault", "LinkPlan", "Mangler", "WayPlan", "plan_link"]
 

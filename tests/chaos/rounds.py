@@ -218,14 +218,16 @@ class Round:
 
     def _check_memory(self) -> None:
         for name, session in self._sessions.items():
-            live = session._core.streams
-            unread = sum(state.buffered for state in live.values())
+            live = session._engine.core.streams
+            unread = sum(state.incoming.buffered for state in live.values())
             if unread > 65536 * len(live) + self._config.receive_budget:
                 self.tally.violations.append(f"{name}: {unread} bytes are unread on {len(live)} streams")
             if len(live) > self._config.max_streams + self._streams + 16:
                 self.tally.violations.append(f"{name}: {len(live)} streams")
-            if session._core.control_frames > self._config.max_control_frames + self._streams:
-                self.tally.violations.append(f"{name}: {session._core.control_frames} control frames wait")
+            if session._engine.core.sending.outbox.control_frames > self._config.max_control_frames + self._streams:
+                self.tally.violations.append(
+                    f"{name}: {session._engine.core.sending.outbox.control_frames} control frames wait"
+                )
 
     # ---- when it is over ----
 
@@ -246,10 +248,10 @@ class Round:
             self._judge_whole_plays()
 
     @staticmethod
-    def _streams_left(session: muxpy.Session) -> list[muxpy.Stream]:
+    def _streams_left(session: muxpy.Session) -> list[int]:
         """Streams of which the session believes that somebody still wants them. Those that were closed here and not by
         a peer that is gone are of no matter."""
-        return [state.handle() for state in session._core.streams.values() if state.wanted and not state.extension]
+        return [state.id for state in session._engine.unfinished()]
 
     @property
     def _touched(self) -> bool:

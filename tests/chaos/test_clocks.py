@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import muxpy
-from muxpy.frame import DATA, SYN
+from muxpy.frame.muxado import DATA, SYN
 from tests.helpers.pairs import session_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import assert_echo, bounded

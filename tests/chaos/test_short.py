@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import muxpy
-from muxpy.frame import encode_goaway, encode_syn
+from muxpy.frame.muxado import encode_goaway, encode_syn
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import bounded, read_all

@@ -25,6 +25,7 @@ from muxpy_cli.relay import serve_streams
 from muxpy_cli.specs import Address, parse_remote
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, Refused, pack, receive_message
+from tests.helpers.inside import connection_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -183,7 +184,7 @@ async def test_the_other_end_learns_that_no_more_streams_come_and_its_own_are_st
         session = listening.sessions[0]
         session.go_away(final=False)
         await session.wait_going_away()
-        session._core.remote_goaway = None  # what comes now is on its way already
+        connection_of(session)._common.remote_goaway = None  # what comes now is on its way already
         crossing = await session.open_stream(stream_type=Purpose.FORWARDED)
         assert await crossing.receive_some() == b"taken"
         await crossing.aclose()

@@ -53,15 +53,3 @@ def test_imports_go_downwards() -> None:
         if other != room and order.index(other) < order.index(room)
     ]
     assert upwards == []
-
-
-def test_only_the_library_s_public_names_are_used() -> None:
-    private = [
-        f"{file.relative_to(PROGRAM)} imports {name}"
-        for file in PROGRAM.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-        if not getattr(node, "level", 0) and re.match(r"muxpy(\.|$)", name) and name != "muxpy"
-    ]
-    assert private == []

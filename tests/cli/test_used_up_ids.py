@@ -20,6 +20,7 @@ from muxpy_cli.server import _binding
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose
+from tests.helpers.inside import connection_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +45,7 @@ class Ends:
             trio.open_nursery() as nursery,
         ):
             if not self.sessions:
-                client._core._table._next_id = LAST - 2
+                connection_of(client)._table._next_id = LAST - 2
             self.sessions.append(client)
             nursery.start_soon(serve_streams, server, self._echo)
             yield client
@@ -122,12 +123,12 @@ async def test_the_listening_end_leaves_a_session_that_it_has_used_up(stream_id:
         muxpy.open_session(near, client=False, extensions=[]) as server,
         trio.open_nursery() as nursery,
     ):
-        server._core._table._next_id = stream_id
+        connection_of(server)._table._next_id = stream_id
         opened: list[bool] = []
         peer = SimpleNamespace(session=server, nursery=nursery, has_opened=partial(opened.append, True))
         stream = await _binding._open(cast("Any", peer))
         assert (stream.id, opened) == (stream_id, [True])
         await trio.testing.wait_all_tasks_blocked()
-        assert server._life.closing is leaves
+        assert server._engine.ending.draining is leaves
         stream.reset()
         client.kill()

@@ -234,7 +234,7 @@ async def test_a_server_that_is_shut_down() -> None:
             await process.wait()
 
 
-@shows("Windows and memory")
+@shows("Authentication")
 @bounded()
 async def test_login() -> None:
     port = free_port()
@@ -243,7 +243,7 @@ async def test_login() -> None:
         async with stream:
             return (await receive_all(stream)).decode()
 
-    names = await run("Windows and memory", ports={4242: port}, trio=trio, muxpy=muxpy, log_in=log_in, handle=echo)
+    names = await run("Authentication", ports={4242: port}, trio=trio, muxpy=muxpy, log_in=log_in, handle=echo)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(names["server"])
         await (await connect(port)).aclose()

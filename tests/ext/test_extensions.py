@@ -9,7 +9,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import GOAWAY, MIN_EXTENSION_TYPE, RST, encode_syn
+from muxpy.frame.muxado import GOAWAY, MIN_EXTENSION_TYPE, RST, encode_syn
 from tests.helpers.pairs import session_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import assert_echo, bounded, read_all

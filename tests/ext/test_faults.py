@@ -9,8 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._suspension import sleep_fairly
-from muxpy.frame import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from muxpy.session._suspension import sleep_fairly
 from tests.helpers.pipes import PipeStream, pipe_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session
 from tests.helpers.tasks import bounded
@@ -39,7 +39,7 @@ class Slow:
 
 
 def waiting(session: muxpy.Session) -> int:
-    return len(session._life._extensions[KIND]._waiting)
+    return len(session._engine.extension_backlogs[KIND])
 
 
 @pytest.mark.parametrize("reads", [1, 50])
@@ -219,10 +219,10 @@ async def test_a_process_that_was_held_up_does_not_take_its_peer_for_dead(mock_c
             far.outgoing._put(encode_wnd_inc(stream_id, 1))
             mock_clock.jump(20)
             await wait_all_tasks_blocked()
-            assert session._life.end is None
+            assert session._engine.ending.end is None
         mock_clock.jump(20)  # now nothing has come; but it was this process that slept
         await wait_all_tasks_blocked()
-        assert session._life.end is None
+        assert session._engine.ending.end is None
         for _ in range(3):  # the peer has had its whole time again
             mock_clock.jump(1)
             await wait_all_tasks_blocked()

@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn
+from muxpy.frame.muxado import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.pipes import delayed_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from muxpy import ErrorCode
 from muxpy._codes import ProtocolError
-from muxpy.frame import (
+from muxpy.frame.muxado import (
     DATA,
     FIN,
     GOAWAY,

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from muxpy.frame import looks_like, looks_like_muxado
+from muxpy.frame.muxado import looks_like, looks_like_muxado
 from tests.frame import wire
 
 

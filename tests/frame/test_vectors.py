@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import pytest
 
-from muxpy.frame import (
+from muxpy.frame.muxado import (
     DATA,
     FIN,
     GOAWAY,

@@ -7,7 +7,7 @@ with those after it, or one thing that an application does, within what the shel
 from functools import partial
 
 from muxpy import SessionConfig
-from muxpy.proto import StreamState
+from muxpy.proto import Opening, StreamState
 from tests.frame import wire
 from tests.frame.wire import EXTENSION, WINDOW
 from tests.proto.invariants import check
@@ -63,7 +63,7 @@ class Scene:
             self.core._table._next_id = LAST_IDS + (self.side.ours & 1 == 0)
         self.peer = Peer(self.side.theirs)
         self.sent = Sent(self.core._table._next_id)
-        self.known = [self.core.open()]
+        self.known = [self.core.open(Opening())]
         self.unaccepted: list[StreamState] = []
         self.held = b""  # sent by the peer, and not here yet
         self.steps = (
@@ -111,19 +111,23 @@ class Scene:
         self.held = self.held[at:]
 
     def receive(self, data: bytes) -> None:
-        outbox = self.core._outbox
+        outbox = self.core.sending.outbox
         config = self.side.config
-        waiting, size, failed = self.core.control_frames, len(outbox._framed), self.core.error is not None
-        granting = len(outbox._granting)
+        waiting, size, failed = (
+            self.core.sending.outbox.control_frames,
+            len(outbox.framed),
+            self.core.error is not None,
+        )
+        granting = len(outbox.updates)
         too_many = outbox._counted + granting > config.max_control_frames
         too_much = outbox._counted_bytes + 12 * granting > config.max_control_bytes
         changes = self.core.receive(data)
         frames = len(data) // 8 + 1
-        assert self.core.control_frames - waiting <= frames + 1
-        assert len(outbox._framed) - size <= ANSWER * frames + FAREWELL
+        assert self.core.sending.outbox.control_frames - waiting <= frames + 1
+        assert len(outbox.framed) - size <= ANSWER * frames + FAREWELL
         assert self.core.error is not None or not (too_many or too_much)
         if failed:
-            assert len(outbox._framed) == size
+            assert len(outbox.framed) == size
         self.known += changes.opened
         for stream in changes.opened:
             if stream.extension:
@@ -131,7 +135,7 @@ class Scene:
             else:
                 self.unaccepted.append(stream)
         for stream in changes.direct:
-            self.core.pass_on(stream, stream.buffered * self.script.byte() // 255)
+            self.core.pass_on(stream, stream.incoming.buffered * self.script.byte() // 255)
         for listed in (changes.opened, changes.readable, changes.direct, changes.writable, changes.reset):
             assert len(set(map(id, listed))) == len(listed)
 
@@ -140,11 +144,11 @@ class Scene:
         stream = self.stream()
         self.core.sample_rtt(RTT)
         for _ in range(ROUND_TRIPS):
-            if stream.reads:
-                frames = min(stream.window.available, WINDOW) // FULL
+            if stream.phase.reads:
+                frames = min(stream.incoming.window.available, WINDOW) // FULL
                 self.receive(self.held + wire.data(stream.id, bytes(FULL)) * frames)
                 self.held = b""
-            while self.core.take(stream, None):
+            while self.core.read(stream, None):
                 pass
             self.side.now += RTT
 
@@ -157,13 +161,13 @@ class Scene:
         """A stream, if the shell would let the application send on it."""
         stream = self.stream()
         idle = stream.outgoing is None and not stream.cut_short
-        return stream if stream.may_send and idle and self.core.error is None else None
+        return stream if stream.phase.sends and idle and self.core.error is None else None
 
     def open(self) -> None:
         flags, number = self.script.byte(), self.script.pick(NUMBERS)
         if self.core.can_open:
             stream_type = EXTENSION if flags & 2 else flags
-            self.known.append(self.core.open(number & 0x7FFFFFFF, stream_type, fin=bool(flags & 1)))
+            self.known.append(self.core.open(Opening(number & 0x7FFFFFFF, stream_type), fin=bool(flags & 1)))
 
     def accept(self) -> None:
         hold = self.script.flag()
@@ -178,21 +182,21 @@ class Scene:
     def submit(self) -> None:
         size = self.script.pick(SIZES)
         if (stream := self.sendable()) and size:
-            self.core.submit(stream, memoryview(SOURCE)[:size])
+            self.core.sending.submit(stream, memoryview(SOURCE)[:size])
 
     def submit_small(self) -> None:
         data = SOURCE[: 1 + self.script.byte()]
-        if (stream := self.sendable()) and not self.core.submit_small(stream, data):
-            self.core.submit(stream, memoryview(data))
+        if (stream := self.sendable()) and not self.core.sending.submit_small(stream, data):
+            self.core.sending.submit(stream, memoryview(data))
 
     def withdraw(self) -> None:
         stream = self.stream()
         if stream.outgoing is not None:
-            self.core.withdraw(stream)
+            self.core.sending.withdraw(stream)
 
     def take(self) -> None:
         size = self.script.pick(SIZES) or None
-        taken = self.core.take(self.stream(), size)
+        taken = self.core.read(self.stream(), size)
         assert size is None or len(taken) <= size
 
     def finish(self) -> None:
@@ -202,7 +206,7 @@ class Scene:
     def close(self) -> None:
         stream = self.stream()
         if stream.outgoing is not None:
-            self.core.withdraw(stream)
+            self.core.sending.withdraw(stream)
         self.core.close(stream)
 
     def reset(self) -> None:
@@ -211,7 +215,7 @@ class Scene:
     def set_direct(self) -> None:
         """The shell passes on what arrives for a stream, or does so no longer."""
         stream = self.stream()
-        stream.direct = not stream.direct
+        stream.incoming.direct = not stream.incoming.direct
 
     def go_away(self) -> None:
         if self.core.error is None:
@@ -221,7 +225,7 @@ class Scene:
 
     def write(self) -> None:
         limit, flags = self.script.pick(LIMITS), self.script.byte()
-        batch = self.core.next_batch(limit, turn=1 + (flags >> 1) % 4, exact=bool(flags & 1))
+        batch = self.core.sending.next_batch(limit, turn=1 + (flags >> 1) % 4, exact=bool(flags & 1))
         if batch is not None:
             written = b"".join(batch.chunks)
             assert len(written) == batch.size
@@ -248,13 +252,12 @@ class Scene:
         self.check()
         table = self.core._table
         assert table.live == {}
-        assert not any(table._open.values())
-        assert not any(table._held.values())
+        for places in (table.places(extension=False), table.places(extension=True)):
+            assert (places.taken, places.waiting) == (0, 0)
         assert table.local_above(0) == []
         assert self.core.open_streams == 0
-        assert self.core._unaccepted == 0
-        assert self.core.receive_budget_left == self.side.config.receive_budget
-        assert not self.core.has_output
-        assert self.core.control_frames == 0
+        assert self.core.budget.left == self.side.config.receive_budget
+        assert not self.core.sending.has_output
+        assert self.core.sending.outbox.control_frames == 0
         errors = [frame for frame in self.sent.goaways if any(frame.body[4:8])]
         assert len(errors) == (self.core.error is not None)

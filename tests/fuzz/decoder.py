@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from muxpy._codes import ProtocolError
-from muxpy.frame import (
+from muxpy.frame.muxado import (
     DATA,
     FIN,
     GOAWAY,

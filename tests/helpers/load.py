@@ -12,8 +12,8 @@ import pytest
 import trio
 
 import muxpy
-from muxpy._group import turns_of
-from muxpy._poller import Poller, has_poller
+from muxpy.session._group import turns_of
+from muxpy.session._poller import Poller, has_poller
 
 from .pairs import stream_pair
 from .tasks import echo

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import muxpy
-from muxpy.frame import DATA, FIN, GOAWAY, RST, SYN, WND_INC, Decoder, encode_data_header, parse_code, parse_goaway
+from muxpy.frame.muxado import (
+    DATA,
+    FIN,
+    GOAWAY,
+    RST,
+    SYN,
+    WND_INC,
+    Decoder,
+    encode_data_header,
+    parse_code,
+    parse_goaway,
+)
 
 from .pipes import Channel, pipe_pair
 

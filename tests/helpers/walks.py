@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from muxpy.proto import StreamState
+from tests.helpers.inside import connection_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Unwalkable(dict[int, StreamState]):
 @contextmanager
 def unwalkable(session: muxpy.Session) -> Iterator[None]:
     """While the block runs, going through the streams of `session` is an error."""
-    core = session._core
+    core = connection_of(session)
     table = core._table
     before = core.streams
     core.streams = table.live = Unwalkable(before)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from muxpy.frame import DATA, MAX_STREAM_TYPE, MIN_EXTENSION_TYPE, RST, WND_INC, encode_syn
+from muxpy.frame.muxado import DATA, MAX_STREAM_TYPE, MIN_EXTENSION_TYPE, RST, WND_INC, encode_syn
 from tests.helpers.raw_peer import RawPeer, data
 from tests.helpers.tasks import bounded
 from tests.interop.gopeer import GoPeer, go_package, require_gopeer

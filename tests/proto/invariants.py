@@ -19,32 +19,32 @@ def check(side: Side, known: list[StreamState], frames: list[Frame], *, may_go_a
     if core.error is not None:
         assert core.error.code in (1, 5)
         assert core.error.reason.isprintable()
-        assert any(codes) or core.control_frames
+        assert any(codes) or core.sending.outbox.control_frames
     limited = [stream for stream in core.streams.values() if not core._table.is_local(stream.id)]
     assert sum(not stream.extension for stream in limited) <= side.config.max_streams
-    unread = [stream for stream in known if stream.buffered]
-    assert sum(stream.buffered for stream in unread) <= WINDOW * len(unread) + side.config.receive_budget
-    grown = sum(stream.window.size - WINDOW for stream in known)
-    assert core.receive_budget_left >= 0
-    assert core.receive_budget_left + grown == side.config.receive_budget
+    unread = [stream for stream in known if stream.incoming.buffered]
+    assert sum(stream.incoming.buffered for stream in unread) <= WINDOW * len(unread) + side.config.receive_budget
+    grown = sum(stream.incoming.window.size - WINDOW for stream in known)
+    assert core.budget.left >= 0
+    assert core.budget.left + grown == side.config.receive_budget
     for stream in known:
         check_stream(side, stream)
 
 
 def check_stream(side: Side, stream: StreamState) -> None:
     """What holds of each stream."""
-    window = stream.window
-    assert 0 <= stream.send_window <= 0x7FFFFFFF
+    window = stream.incoming.window
+    assert 0 <= stream.outgoing.window <= 0x7FFFFFFF
     assert window.available >= 0
     assert WINDOW <= window.size <= side.config.max_window
-    assert stream.buffered == sum(map(len, stream.chunks or ())) - stream._offset
-    assert stream.arriving is None
-    if not stream.reads and not stream.buffered:
+    assert stream.incoming.buffered == sum(map(len, stream.incoming.chunks or ())) - stream.incoming._offset
+    assert stream.incoming.arriving is None
+    if not stream.phase.reads and not stream.incoming.buffered:
         assert window.size == WINDOW, "a window that is of no use any more has kept its part of the budget"
-    if stream.reads:
-        assert window.available + stream.buffered + window.owed == window.size
+    if stream.phase.reads:
+        assert window.available + stream.incoming.buffered + window.owed == window.size
     assert (stream.id in side.core.streams) == (stream.phase not in (Phase.CLOSED, Phase.GONE))
-    assert not stream.ended or not any(stream.advance(event) for event in Event)
+    assert not stream.phase.over or not any(stream.advance(event) for event in Event)
 
 
 def check_same_outcome(whole: Side, known: dict[int, StreamState], parts: Side, seen: dict[int, StreamState]) -> None:
@@ -55,9 +55,9 @@ def check_same_outcome(whole: Side, known: dict[int, StreamState], parts: Side, 
     assert list(known) == list(seen)
     for stream_id, stream in known.items():
         other = seen[stream_id]
-        assert (stream.phase, stream.reset_code, stream.send_window) == (
+        assert (stream.phase, stream.reset_code, stream.outgoing.window) == (
             other.phase,
             other.reset_code,
-            other.send_window,
+            other.outgoing.window,
         )
         assert whole.take_all(stream) == parts.take_all(other)

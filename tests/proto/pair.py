@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from muxpy import SessionConfig
-from muxpy.proto import Batch, Connection, Phase, StreamState
+from muxpy.proto import Batch, Opening, Phase, StreamState
+from muxpy.proto.muxado import Connection
 from tests.frame import wire
 from tests.frame.wire import DATA, HEADER, WINDOW, WND_INC
 
@@ -77,48 +78,47 @@ class End:
 
     def live(self) -> list[Half]:
         """The streams that the application has not done with."""
-        return [half for half in self.halves.values() if not half.state.ended or half.state.buffered]
+        return [half for half in self.halves.values() if not half.state.phase.over or half.state.incoming.buffered]
 
     # ---- what an application does ----
 
     def open(self, priority: int = 0, *, fin: bool = False) -> Half:
-        half = Half(self.core.open(priority, fin=fin), finished=fin)
+        half = Half(self.core.open(Opening(priority), fin=fin), finished=fin)
         self.halves[half.state.id] = half
         return half
 
     def submit(self, half: Half, size: int) -> None:
         size = min(size, len(SOURCE) - half.sent)
-        if half.state.may_send and half.state.outgoing is None and not half.state.cut_short and size:
-            self.core.submit(half.state, memoryview(SOURCE)[half.sent : half.sent + size])
+        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
+            self.core.sending.submit(half.state, memoryview(SOURCE)[half.sent : half.sent + size])
             half.sent += size
 
     def submit_small(self, half: Half, size: int) -> None:
         size = min(size, len(SOURCE) - half.sent)
-        if half.state.may_send and half.state.outgoing is None and not half.state.cut_short and size:
+        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
             data = SOURCE[half.sent : half.sent + size]
-            if not self.core.submit_small(half.state, data):
-                self.core.submit(half.state, memoryview(data))
+            if not self.core.sending.submit_small(half.state, data):
+                self.core.sending.submit(half.state, memoryview(data))
             half.sent += size
 
     def withdraw(self, half: Half) -> None:
-        if half.state.outgoing is not None:
-            half.sent -= len(half.state.outgoing) - half.state.position
-        self.core.withdraw(half.state)
+        half.sent -= half.state.outgoing.unsent
+        self.core.sending.withdraw(half.state)
 
     def take(self, half: Half, max_bytes: int | None, now: float) -> int:
-        data = self.core.take(half.state, max_bytes)
+        data = self.core.read(half.state, max_bytes)
         assert data == SOURCE[half.received : half.received + len(data)], "bytes lost, doubled or out of order"
         half.received += len(data)
         return len(data)
 
     def finish(self, half: Half) -> None:
-        if half.state.outgoing is None and not half.state.cut_short and self.core.finish(half.state):
+        if half.state.outgoing.data is None and not half.state.outgoing.cut_short and self.core.finish(half.state):
             half.finished = True
 
     def close(self, half: Half) -> None:
         self.withdraw(half)
         half.closed = True
-        half.finished = half.finished or (half.state.may_send and not half.state.cut_short)
+        half.finished = half.finished or (half.state.phase.sends and not half.state.outgoing.cut_short)
         self.core.close(half.state)
 
     def reset(self, half: Half, code: int) -> None:
@@ -157,7 +157,7 @@ class Pair:
 
     def write(self, end: End, limit: int) -> Batch | None:
         """Let one end put its next batch on the wire."""
-        batch = end.core.next_batch(limit)
+        batch = end.core.sending.next_batch(limit)
         if batch is not None:
             end.out.put(b"".join(batch.chunks))
         return batch
@@ -174,7 +174,7 @@ class Pair:
         for listed in (changes.opened, changes.readable, changes.reset):
             assert len(set(map(id, listed))) == len(listed)
         for stream in changes.readable:
-            assert stream.buffered or stream.received_fin or stream.reset_code is not None
+            assert stream.incoming.buffered or stream.phase.peer_done or stream.reset_code is not None
 
     def send(self, end: End, half: Half, size: int, count: int, max_bytes: int | None) -> None:
         """Some data goes out, some of it arrives, and some of that is read."""
@@ -217,45 +217,48 @@ class Pair:
     def check(self) -> None:
         for end in self.ends:
             assert end.core.error is None, end.core.error
-            assert end.core.control_frames <= end.config.max_control_frames
+            assert end.core.sending.outbox.control_frames <= end.config.max_control_frames
             self._check_budget(end)
             for half in end.halves.values():
                 self._check_stream(end, half)
 
     def _check_budget(self, end: End) -> None:
-        grown = sum(half.state.window.size - WINDOW for half in end.halves.values())
-        assert end.core.receive_budget_left >= 0
-        assert end.core.receive_budget_left + grown == end.config.receive_budget
+        grown = sum(half.state.incoming.window.size - WINDOW for half in end.halves.values())
+        assert end.core.budget.left >= 0
+        assert end.core.budget.left + grown == end.config.receive_budget
 
     def _check_stream(self, end: End, half: Half) -> None:
         state = half.state
-        assert 0 <= state.send_window <= 0x7FFFFFFF
-        assert state.window.available >= 0
-        assert WINDOW <= state.window.size <= end.config.max_window
-        assert (state.id in end.core.streams) == (not state.ended)
-        if state.reads:
-            assert state.window.available + state.buffered + state.window.owed == state.window.size
+        assert 0 <= state.outgoing.window <= 0x7FFFFFFF
+        assert state.incoming.window.available >= 0
+        assert WINDOW <= state.incoming.window.size <= end.config.max_window
+        assert (state.id in end.core.streams) == (not state.phase.over)
+        if state.phase.reads:
+            assert (
+                state.incoming.window.available + state.incoming.buffered + state.incoming.window.owed
+                == state.incoming.window.size
+            )
         far = self.other(end).halves.get(state.id)
         if far is not None:
-            assert half.received + state.buffered <= far.sent
-            if state.received_fin and not half.closed:
+            assert half.received + state.incoming.buffered <= far.sent
+            if state.phase.peer_done and not half.closed:
                 assert far.finished
-                assert half.state.reset_code is not None or half.received + state.buffered == far.sent
+                assert half.state.reset_code is not None or half.received + state.incoming.buffered == far.sent
         self._check_send_window(end, half, far)
 
     def _check_send_window(self, end: End, half: Half, far: Half | None) -> None:
         """What a sender may still send, with what is on its way, is what the receiver granted: not a byte more."""
         state = half.state
-        if state.ended or (far is not None and far.state.ended):
+        if state.phase.over or (far is not None and far.state.phase.over):
             return
         if far is None and state.id <= self.other(end).core._table.last_remote:
             return  # refused: its RST is on the way
-        granted = WINDOW if far is None else far.state.window.available - far.state.grant
+        granted = WINDOW if far is None else far.state.incoming.window.available - far.state.incoming.increment
         back = self.other(end).out.increments(state.id)
         framed = payload(
-            wire.split(bytes(end.core._outbox._framed)), state.id
+            wire.split(bytes(end.core.sending.outbox.framed)), state.id
         )  # small messages that are not written yet
-        assert state.send_window + framed + end.out.payload(state.id) + back == granted
+        assert state.outgoing.window + framed + end.out.payload(state.id) + back == granted
 
     def wind_up(self) -> None:
         """Deliver everything, finish everything, and see that nothing is left and every place is free again."""
@@ -264,7 +267,7 @@ class Pair:
         for end in self.ends:
             end.accept()
             for half in list(end.halves.values()):
-                if half.state.cut_short:
+                if half.state.outgoing.cut_short:
                     end.close(half)
                 else:
                     end.finish(half)
@@ -287,14 +290,14 @@ class Pair:
         """After `settle`, with every stream finished at both ends: nothing is left, and nothing was lost."""
         for end in self.ends:
             assert end.core.streams == {}
-            assert not end.core.has_output
-            assert end.core.control_frames == 0
-            assert end.core.receive_budget_left == end.config.receive_budget
+            assert not end.core.sending.has_output
+            assert end.core.sending.outbox.control_frames == 0
+            assert end.core.budget.left == end.config.receive_budget
             for half in end.halves.values():
-                assert half.state.ended
+                assert half.state.phase.over
                 far = self.other(end).halves.get(half.state.id)
                 if half.state.phase is Phase.CLOSED:
                     assert far is not None
-                    assert half.state.received_fin
+                    assert half.state.phase.peer_done
                     if not half.closed and far.state.phase is Phase.CLOSED:
                         assert half.received == far.sent

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from muxpy import SessionConfig
-from muxpy.proto import Changes, Connection, StreamState
+from muxpy.proto import Changes, Opening, StreamState
+from muxpy.proto.muxado import Connection
 from tests.frame import wire
 from tests.frame.wire import Frame
 
@@ -14,7 +15,7 @@ MANY = 1 << 30
 def output(connection: Connection) -> bytes:
     """All that the connection wants written now."""
     written = b""
-    while batch := connection.next_batch(MANY):
+    while batch := connection.sending.next_batch(MANY):
         written += b"".join(batch.chunks)
     return written
 
@@ -41,7 +42,7 @@ class Side:
 
     def open(self, *, fin: bool = False) -> StreamState:
         """Open a stream, and see its SYN off."""
-        stream = self.core.open(fin=fin)
+        stream = self.core.open(Opening(), fin=fin)
         self.sent()
         return stream
 
@@ -52,10 +53,10 @@ class Side:
         return stream
 
     def submit(self, stream: StreamState, data: bytes) -> None:
-        self.core.submit(stream, memoryview(data))
+        self.core.sending.submit(stream, memoryview(data))
 
     def take(self, stream: StreamState, max_bytes: int | None = None) -> bytes:
-        return self.core.take(stream, max_bytes)
+        return self.core.read(stream, max_bytes)
 
     def take_all(self, stream: StreamState) -> bytes:
         return b"".join(iter(lambda: self.take(stream), b""))

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 
 from muxpy import ProtocolError, SessionConfig
+from muxpy.proto import Opening
 from muxpy.proto._limits import RECENT_RESETS, TokenBucket
 from tests.frame import wire
 from tests.frame.wire import CANCEL, EXTENSION, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_CLOSED, WND_INC
@@ -22,14 +23,14 @@ def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     now = 0.0
     bucket = TokenBucket(10, 5.0, lambda: now, "too fast")
     for _ in range(10):
-        bucket.take()
+        bucket.spend()
     with pytest.raises(ProtocolError, match="too fast: more than 10 at once and 5 a second"):
-        bucket.take()
+        bucket.spend()
     now = 1.0
     for _ in range(5):
-        bucket.take()
+        bucket.spend()
     with pytest.raises(ProtocolError):
-        bucket.take()
+        bucket.spend()
 
 
 def test_a_bucket_holds_no_more_than_its_burst() -> None:
@@ -37,9 +38,9 @@ def test_a_bucket_holds_no_more_than_its_burst() -> None:
     bucket = TokenBucket(3, 5.0, lambda: now, "too fast")
     now = 1000.0
     for _ in range(3):
-        bucket.take()
+        bucket.spend()
     with pytest.raises(ProtocolError):
-        bucket.take()
+        bucket.spend()
 
 
 # ---- resets of the peer ----
@@ -130,7 +131,7 @@ def test_resets_for_streams_that_are_over_do_not_count(side: Side) -> None:
 def test_data_for_streams_that_this_side_reset_does_not_count(side: Side) -> None:
     """More of them than are remembered, with data on its way to all."""
     side = Side(side.client, FEW)
-    streams = [side.core.open() for _ in range(2 * RECENT_RESETS)]
+    streams = [side.core.open(Opening()) for _ in range(2 * RECENT_RESETS)]
     for stream in streams:
         side.core.reset(stream, CANCEL)
     for _ in range(5):
@@ -210,7 +211,7 @@ def test_the_queue_has_room_for_the_end_of_all_streams(side: Side) -> None:
 
 def test_the_last_id_is_followed_by_goaway(side: Side) -> None:
     side.core._table._next_id = 0x7FFFFFFF - (not side.client)
-    stream = side.core.open()
+    stream = side.core.open(Opening())
     assert not side.core.can_open
     assert side.core.used_up
     assert side.frames()[-1] == wire.Frame(wire.GOAWAY, wire.EXACT, 0, wire.u32(0, 0) + b"stream ids are used up")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy import SessionConfig
-from muxpy.proto import StreamState
+from muxpy.proto import Opening, StreamState
 from tests.frame import wire
 from tests.frame.wire import EXTENSION, WINDOW
 
@@ -53,11 +53,11 @@ def do(side: Side, what: str, stream: StreamState) -> None:
         case "finish" if stream.outgoing is None:
             side.core.finish(stream)
         case "close":
-            side.core.withdraw(stream)
+            side.core.sending.withdraw(stream)
             side.core.close(stream)
         case "reset":
             side.core.reset(stream, 7)
-        case "submit" if stream.may_send and stream.outgoing is None:
+        case "submit" if stream.phase.sends and stream.outgoing is None:
             side.submit(stream, bytes(20_000))
 
 
@@ -65,7 +65,7 @@ def do(side: Side, what: str, stream: StreamState) -> None:
 @given(st.booleans(), st.lists(st.one_of(st.binary(max_size=40), plausible, odd), max_size=12))
 def test_arbitrary_bytes_never_raise(client: bool, parts: list[bytes]) -> None:
     side = Side(client, CONFIG, extensions=(EXTENSION,))
-    known = [side.core.open()]
+    known = [side.core.open(Opening())]
     written = b""
     for part in parts:
         known += side.receive(part).opened
@@ -82,7 +82,7 @@ def test_plausible_frames_never_raise_whatever_the_application_does(
     client: bool, steps: list[tuple[bytes, bool, list[tuple[str, int]]]]
 ) -> None:
     side = Side(client, CONFIG, extensions=(EXTENSION,))
-    known = [side.core.open()]
+    known = [side.core.open(Opening())]
     written = b""
     held = b""
     for frame, hold, actions in steps:
@@ -95,7 +95,7 @@ def test_plausible_frames_never_raise_whatever_the_application_does(
         for what, pick in actions:
             if what == "open":
                 if side.core.can_open:
-                    known.append(side.core.open())
+                    known.append(side.core.open(Opening()))
             else:
                 do(side, what, known[pick % len(known)])
         written += side.sent()
@@ -105,7 +105,7 @@ def test_plausible_frames_never_raise_whatever_the_application_does(
         side.core.close(stream)
         side.take_all(stream)
     assert side.core.streams == {}
-    assert side.core.receive_budget_left == CONFIG.receive_budget
+    assert side.core.budget.left == CONFIG.receive_budget
 
 
 @thorough

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, ValuesView
 import pytest
 
 from muxpy import ErrorCode, SessionConfig
-from muxpy.proto import Batch, Phase, StreamState
+from muxpy.proto import Batch, Opening, Phase, StreamState
 from muxpy.proto._limits import MAX_CLOSING, RECENT_RESETS
 from tests.frame import wire
 from tests.frame.wire import CANCEL, STREAM_CLOSED, WINDOW
@@ -17,14 +17,14 @@ GROWN = 1 << 20
 
 def grow(side: Side, stream: StreamState) -> None:
     """As if the stream's window had grown by a MiB."""
-    stream.window.size += GROWN
-    stream.window.available += GROWN
-    side.core._budget.left -= GROWN
+    stream.incoming.window.size += GROWN
+    stream.incoming.window.available += GROWN
+    side.core.budget.left -= GROWN
 
 
 def refill(side: Side, stream: StreamState) -> None:
     """The peer uses up the stream's window, in one read."""
-    left = stream.window.available
+    left = stream.incoming.window.available
     sizes = [16_000] * (left // 16_000) + [left % 16_000]
     side.receive(*(wire.data(stream.id, bytes(size)) for size in sizes if size))
 
@@ -38,7 +38,7 @@ def test_answers_for_forgotten_streams_of_our_own_count(client: bool) -> None:
     for _ in range(RECENT_RESETS + 10):
         stream = side.open(fin=True)
         side.receive(wire.data(stream.id, fin=True))
-        assert stream.ended
+        assert stream.phase.over
         ids.append(stream.id)
     # More of them than are remembered as reset: each frame is answered by an RST, round and round.
     for first in range(0, len(ids), 10):
@@ -48,7 +48,7 @@ def test_answers_for_forgotten_streams_of_our_own_count(client: bool) -> None:
     assert side.core.error is not None
     assert side.core.error.code is ErrorCode.PROTOCOL_ERROR
     assert "control frames wait" in side.core.error.reason
-    assert side.core.control_frames <= 100 + 10 + 1
+    assert side.core.sending.outbox.control_frames <= 100 + 10 + 1
     assert {frame.number for frame in side.frames()[:-1]} == {STREAM_CLOSED}
 
 
@@ -82,15 +82,15 @@ def test_an_ended_stream_with_unread_data_gives_its_budget_back(
     stream = side.open(fin=True)
     grow(side, stream)
     side.receive(wire.data(stream.id, bytes(1000), fin=True))
-    assert stream.ended
-    assert side.core.receive_budget_left == side.config.receive_budget - GROWN  # until it was read
+    assert stream.phase.over
+    assert side.core.budget.left == side.config.receive_budget - GROWN  # until it was read
     side.sent()
     end(side, stream)
-    assert side.core.receive_budget_left == side.config.receive_budget
-    assert stream.buffered == 0
+    assert side.core.budget.left == side.config.receive_budget
+    assert stream.incoming.buffered == 0
     assert side.sent() == b""
     end(side, stream)
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
 
 
 def test_a_stream_that_we_closed_and_the_peer_did_not_gives_its_budget_back(side: Side) -> None:
@@ -98,9 +98,9 @@ def test_a_stream_that_we_closed_and_the_peer_did_not_gives_its_budget_back(side
     grow(side, stream)
     side.core.close(stream)
     assert stream.phase is Phase.CLOSING
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
     side.receive(wire.data(stream.id, fin=True))
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
 
 
 def test_the_peers_fin_gives_the_budget_back_if_nothing_is_unread(side: Side) -> None:
@@ -108,18 +108,18 @@ def test_the_peers_fin_gives_the_budget_back_if_nothing_is_unread(side: Side) ->
     grow(side, stream)
     side.receive(wire.data(stream.id, fin=True))
     assert stream.phase is Phase.REMOTE_DONE
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
 
 
 def test_the_peers_fin_gives_the_budget_back_once_all_is_read(side: Side) -> None:
     stream = side.open()
     grow(side, stream)
     side.receive(wire.data(stream.id, b"last words", fin=True))
-    assert side.core.receive_budget_left == side.config.receive_budget - GROWN
+    assert side.core.budget.left == side.config.receive_budget - GROWN
     assert side.take(stream, 4) == b"last"
-    assert side.core.receive_budget_left == side.config.receive_budget - GROWN
+    assert side.core.budget.left == side.config.receive_budget - GROWN
     side.take_all(stream)
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
 
 
 # ---- memory for unread data ----
@@ -136,8 +136,8 @@ def test_what_was_read_of_a_chunk_is_not_held_for_long(piece: int, client: bool)
         # To the last byte but one of a window, which is when most of the chunk has been read.
         taken += len(side.take(stream, min(piece, left - 1) or 1))
         refill(side, stream)
-        assert stream.chunks is not None
-        most = max(most, sum(map(len, stream.chunks)))
+        assert stream.incoming.chunks is not None
+        most = max(most, sum(map(len, stream.incoming.chunks)))
     assert side.core.error is None
     assert most <= 1.5 * WINDOW
 
@@ -150,9 +150,9 @@ def test_a_chunk_read_but_for_its_last_byte_is_not_held_beside_a_full_window(cli
     while taken < WINDOW - 1:
         taken += len(side.take(stream, min(100, WINDOW - 1 - taken)))
     refill(side, stream)
-    assert stream.chunks is not None
-    assert stream.buffered <= WINDOW
-    assert sum(map(len, stream.chunks)) < 1.5 * WINDOW
+    assert stream.incoming.chunks is not None
+    assert stream.incoming.buffered <= WINDOW
+    assert sum(map(len, stream.incoming.chunks)) < 1.5 * WINDOW
 
 
 # ---- streams that the peer never ends ----
@@ -167,7 +167,7 @@ def test_streams_that_the_peer_never_ends_are_given_up_past_a_bound(client: bool
     for oldest, stream in zip(streams, streams[MAX_CLOSING:], strict=False):
         side.core.close(stream)
         assert side.sent() == wire.rst(oldest.id, CANCEL) + wire.data(stream.id, fin=True)
-        assert oldest.ended
+        assert oldest.phase.over
     assert len(side.core.streams) == MAX_CLOSING
     assert side.core.open_streams == 0
     # The peer's late frames for one that was given up cross the RST.
@@ -179,9 +179,9 @@ def test_streams_that_the_peer_never_ends_are_given_up_past_a_bound(client: bool
 def test_as_many_as_max_streams_are_waited_for_if_that_is_more(client: bool) -> None:
     side = Side(client, SessionConfig(max_streams=MAX_CLOSING + 100))
     for _ in range(MAX_CLOSING + 100):
-        side.core.close(side.core.open())
+        side.core.close(side.core.open(Opening()))
     assert len(side.core.streams) == MAX_CLOSING + 100
-    side.core.close(side.core.open())
+    side.core.close(side.core.open(Opening()))
     assert len(side.core.streams) == MAX_CLOSING + 100
 
 

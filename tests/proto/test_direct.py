@@ -21,13 +21,13 @@ def side(request: pytest.FixtureRequest) -> Side:
 
 def direct_stream(side: Side) -> StreamState:
     stream = side.accept()
-    stream.direct = True
+    stream.incoming.direct = True
     return stream
 
 
 def arriving(stream: StreamState) -> bytes:
-    assert stream.arriving is not None
-    return b"".join(stream.arriving)
+    assert stream.incoming.arriving is not None
+    return b"".join(stream.incoming.arriving)
 
 
 def frames_of(stream: StreamState, data: bytes) -> bytes:
@@ -43,15 +43,15 @@ def test_data_is_offered_and_not_kept(side: Side) -> None:
     changes = side.receive(wire.data(stream.id, b"one "), wire.data(stream.id, b"two"))
     assert (changes.direct, changes.readable) == ([stream], [])
     assert arriving(stream) == b"one two"
-    assert stream.chunks is None
+    assert stream.incoming.chunks is None
 
 
 def test_what_is_offered_are_views_of_what_was_received(side: Side) -> None:
     stream = direct_stream(side)
     buffer = bytearray(wire.data(stream.id, b"data"))
     side.core.receive(memoryview(buffer))
-    assert stream.arriving is not None
-    assert [piece.obj for piece in stream.arriving] == [buffer]
+    assert stream.incoming.arriving is not None
+    assert [piece.obj for piece in stream.incoming.arriving] == [buffer]
 
 
 def test_streams_that_are_not_direct_are_kept_beside(side: Side) -> None:
@@ -64,7 +64,7 @@ def test_streams_that_are_not_direct_are_kept_beside(side: Side) -> None:
 def test_behind_unread_data_nothing_is_offered(side: Side) -> None:
     stream = side.accept()
     side.receive(wire.data(stream.id, b"unread, "))
-    stream.direct = True
+    stream.incoming.direct = True
     changes = side.receive(wire.data(stream.id, b"behind"))
     assert (changes.direct, changes.readable) == ([], [stream])
     assert side.take_all(stream) == b"unread, behind"
@@ -74,9 +74,9 @@ def test_data_and_fin_are_one_offer(side: Side) -> None:
     stream = direct_stream(side)
     changes = side.receive(wire.data(stream.id, b"data"), wire.data(stream.id, fin=True))
     assert (changes.direct, changes.readable) == ([stream], [])
-    assert stream.received_fin
+    assert stream.phase.peer_done
     side.core.pass_on(stream, 4)
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
 
 
 def test_a_bare_fin_is_no_offer(side: Side) -> None:
@@ -89,7 +89,7 @@ def test_after_a_reset_nothing_is_offered(side: Side) -> None:
     stream = direct_stream(side)
     changes = side.receive(wire.data(stream.id, b"lost"), wire.rst(stream.id, CANCEL))
     assert (changes.direct, changes.readable, changes.reset) == ([], [], [stream])
-    assert stream.arriving is None
+    assert stream.incoming.arriving is None
 
 
 def test_a_frame_that_breaks_the_session_does_not_take_back_what_came_before(side: Side) -> None:
@@ -115,10 +115,10 @@ def test_what_was_not_passed_on_is_kept(side: Side, count: int) -> None:
     stream = direct_stream(side)
     side.receive(wire.data(stream.id, b"one "), wire.data(stream.id, b"two"))
     side.core.pass_on(stream, count)
-    assert stream.buffered == 7 - count
-    assert stream.arriving is None
+    assert stream.incoming.buffered == 7 - count
+    assert stream.incoming.arriving is None
     assert side.take_all(stream) == b"one two"[count:]
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
 
 
 def test_what_is_kept_holds_no_view_of_what_was_received(side: Side) -> None:
@@ -138,7 +138,7 @@ def test_window_is_given_back_for_what_was_passed_on_alone(side: Side) -> None:
     assert side.take(stream, 1) == bytes(1)
     [update] = side.frames()
     assert (update.kind, update.number) == (WND_INC, HALF)
-    assert stream.window.available == HALF
+    assert stream.incoming.window.available == HALF
 
 
 def test_passing_all_on_gives_the_whole_window_back(side: Side) -> None:
@@ -155,7 +155,7 @@ def test_bytes_are_counted_once(side: Side) -> None:
     assert side.core.counters.data_received == 10
     side.core.pass_on(stream, 60)
     assert side.core.counters.data_received == 110
-    assert stream.window.received == 100
+    assert stream.incoming.window.received == 100
     side.take_all(stream)
     assert side.core.counters.data_received == 110
 
@@ -163,24 +163,24 @@ def test_bytes_are_counted_once(side: Side) -> None:
 def test_a_stream_that_has_ended_keeps_its_window_until_the_last_byte_is_gone() -> None:
     side = Side(True, SessionConfig(receive_budget=WINDOW))
     stream = direct_stream(side)
-    stream.window._grow_to(2 * WINDOW, side.core._budget)
-    assert side.core.receive_budget_left == 0
+    stream.incoming.window._grow_to(2 * WINDOW, side.core.budget)
+    assert side.core.budget.left == 0
     side.receive(wire.data(stream.id, b"data", fin=True))
     side.core.pass_on(stream, 3)
-    assert side.core.receive_budget_left == 0
+    assert side.core.budget.left == 0
     assert side.take(stream) == b"a"
-    assert side.core.receive_budget_left == WINDOW
+    assert side.core.budget.left == WINDOW
 
 
 def test_a_stream_that_both_have_ended_is_given_up_when_all_was_passed_on() -> None:
     side = Side(True, SessionConfig(receive_budget=WINDOW))
     stream = direct_stream(side)
-    stream.window._grow_to(2 * WINDOW, side.core._budget)
+    stream.incoming.window._grow_to(2 * WINDOW, side.core.budget)
     side.core.finish(stream)
     side.receive(wire.data(stream.id, b"data", fin=True))
-    assert stream.ended
+    assert stream.phase.over
     side.core.pass_on(stream, 4)
-    assert side.core.receive_budget_left == WINDOW
+    assert side.core.budget.left == WINDOW
     assert [frame.kind for frame in side.frames()] == [DATA]  # our FIN, and no window for a stream that is over
 
 
@@ -209,7 +209,7 @@ def test_bytes_keep_their_order_however_much_is_passed_on(reads: list[tuple[list
             side.core.pass_on(offered, count)
         if takes:
             came += side.take_all(stream)
-        assert len(came) + stream.buffered == sent
-        assert stream.window.available + stream.window.owed + stream.buffered == WINDOW
+        assert len(came) + stream.incoming.buffered == sent
+        assert stream.incoming.window.available + stream.incoming.window.owed + stream.incoming.buffered == WINDOW
     assert came + side.take_all(stream) == source[:sent]
     assert side.core.counters.data_received == sent

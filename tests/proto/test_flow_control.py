@@ -2,8 +2,8 @@
 
 import pytest
 
-from muxpy.proto._receiving import CRUMB_WAIT
-from muxpy.proto._stream import LEAST_SLIVER, SLIVER
+from muxpy.proto._outgoing import LEAST_SLIVER, SLIVER
+from muxpy.proto._sending import CRUMB_WAIT
 from tests.frame import wire
 from tests.frame.wire import CANCEL, FLOW_CONTROL_ERROR, WINDOW
 
@@ -14,14 +14,14 @@ from .side import Side
 @pytest.mark.parametrize("scene", [peer_opened, we_opened])
 def test_each_direction_starts_with_a_window_of_65536(side: Side, scene: Scene) -> None:
     stream = scene(side)
-    assert (stream.send_window, stream.window.available) == (WINDOW, WINDOW)
+    assert (stream.outgoing.window, stream.incoming.window.available) == (WINDOW, WINDOW)
 
 
 def test_never_more_than_the_window_is_sent(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(WINDOW + 1000))
     assert sum(len(frame.body) for frame in side.frames()) == WINDOW
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
 
     changes = side.receive(wire.wnd_inc(stream.id, 990))
     assert changes.writable == [stream]
@@ -29,7 +29,7 @@ def test_never_more_than_the_window_is_sent(side: Side) -> None:
 
     side.receive(wire.wnd_inc(stream.id, 4000))
     assert side.sent() == wire.data(stream.id, bytes(1000))
-    assert stream.send_window == 3990
+    assert stream.outgoing.window == 3990
 
 
 def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(side: Side) -> None:
@@ -42,7 +42,7 @@ def test_crumbs_of_window_are_not_sent_in_frames_of_their_own(side: Side) -> Non
         sizes += [len(frame.body) for frame in side.frames()]
     assert sizes == [SLIVER] * 3
     side.receive(wire.wnd_inc(stream.id, SLIVER - 1))
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
 
 
 def test_what_the_window_lets_go_whole_is_sent_however_little(side: Side) -> None:
@@ -57,7 +57,7 @@ def test_what_the_window_lets_go_whole_is_sent_however_little(side: Side) -> Non
     side.receive(wire.wnd_inc(stream.id, 5))
     side.submit(stream, bytes(100))
     assert side.sent() == b""
-    side.core.withdraw(stream)
+    side.core.sending.withdraw(stream)
     side.submit(stream, bytes(5))
     assert side.sent() == wire.data(stream.id, bytes(5))
 
@@ -67,15 +67,15 @@ def test_a_crumb_of_window_is_used_when_no_more_comes(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(2 * WINDOW))
     side.sent()
-    assert side.core.crumbs_due is None
+    assert side.core.sending.crumbs_due is None
     side.receive(wire.wnd_inc(stream.id, 100))
-    assert side.core.crumbs_due == CRUMB_WAIT
-    side.core.release_crumbs()
+    assert side.core.sending.crumbs_due == CRUMB_WAIT
+    side.core.sending._send_crumbs()
     assert side.sent() == b""
     side.now = CRUMB_WAIT
-    side.core.release_crumbs()
+    side.core.sending._send_crumbs()
     assert side.sent() == wire.data(stream.id, bytes(100))
-    assert side.core.crumbs_due is None
+    assert side.core.sending.crumbs_due is None
 
 
 def test_a_crumb_does_not_wait_for_others_to_finish(side: Side) -> None:
@@ -85,21 +85,21 @@ def test_a_crumb_does_not_wait_for_others_to_finish(side: Side) -> None:
     side.sent()
     side.receive(wire.wnd_inc(crumbed.id, 100), wire.wnd_inc(busy.id, 10 * WINDOW))
     side.submit(busy, bytes(10 * WINDOW))
-    side.core.next_batch(WINDOW)
+    side.core.sending.next_batch(WINDOW)
     side.now = CRUMB_WAIT
-    side.core.next_batch(WINDOW)
-    assert crumbed.send_window == 0
-    assert side.core.has_output
+    side.core.sending.next_batch(WINDOW)
+    assert crumbed.outgoing.window == 0
+    assert side.core.sending.has_output
 
 
 def test_what_stands_in_line_waits_for_no_crumb(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(2 * WINDOW))
-    side.core.next_batch(60_000)
-    assert 0 < stream.send_window < SLIVER
+    side.core.sending.next_batch(60_000)
+    assert 0 < stream.outgoing.window < SLIVER
     side.receive(wire.wnd_inc(stream.id, 1))
-    assert side.core.crumbs_due is None
-    assert stream.blocked_since is None
+    assert side.core.sending.crumbs_due is None
+    assert stream.outgoing.blocked_since is None
 
 
 @pytest.mark.parametrize(("given", "enough"), [(2048, 2048), (1, LEAST_SLIVER)])
@@ -109,7 +109,7 @@ def test_windows_that_are_always_small_do_not_wait_each_time(side: Side, given: 
     side.sent()
     side.receive(wire.wnd_inc(stream.id, given))
     side.now = CRUMB_WAIT
-    side.core.release_crumbs()
+    side.core.sending._send_crumbs()
     side.sent()
     side.receive(wire.wnd_inc(stream.id, enough - 1))
     assert side.sent() == b""
@@ -127,9 +127,9 @@ def test_crumbs_that_became_more_or_that_nobody_wants_are_forgotten(side: Side) 
     side.core.reset(gone, CANCEL)
     side.sent()
     side.now = CRUMB_WAIT
-    side.core.release_crumbs()
-    assert side.core.crumbs_due is None
-    assert not side.core.has_output
+    side.core.sending._send_crumbs()
+    assert side.core.sending.crumbs_due is None
+    assert not side.core.sending.has_output
 
 
 def test_time_spent_on_crumbs_counts_as_blocked(side: Side) -> None:
@@ -146,7 +146,7 @@ def test_time_spent_on_crumbs_counts_as_blocked(side: Side) -> None:
 def test_only_payload_counts_against_the_window(side: Side) -> None:
     stream = side.accept()
     side.receive(*(wire.data(stream.id, b"12") for _ in range(10)))
-    assert stream.window.available == WINDOW - 20
+    assert stream.incoming.window.available == WINDOW - 20
 
 
 def test_streams_have_windows_of_their_own(side: Side) -> None:
@@ -162,8 +162,8 @@ def test_window_is_given_back_at_half_and_in_one_frame(side: Side) -> None:
     for _ in range(4):
         side.receive(wire.data(stream.id, bytes(16000)))
     assert len(side.take(stream, 30_000)) <= 30_000
-    while stream.buffered > 64_000 - WINDOW // 2 + 1:
-        side.take(stream, stream.buffered - (64_000 - WINDOW // 2 + 1))
+    while stream.incoming.buffered > 64_000 - WINDOW // 2 + 1:
+        side.take(stream, stream.incoming.buffered - (64_000 - WINDOW // 2 + 1))
     assert side.sent() == b""
     side.take(stream, 1)
     assert side.sent() == wire.wnd_inc(stream.id, WINDOW // 2)
@@ -177,7 +177,7 @@ def test_window_updates_that_wait_are_merged(side: Side) -> None:
             side.receive(wire.data(stream.id, bytes(16384 - 1)))
         side.receive(wire.data(stream.id, bytes(2)))
         total += len(side.take_all(stream))
-    assert side.core.control_frames == 1
+    assert side.core.sending.outbox.control_frames == 1
     assert side.sent() == wire.wnd_inc(stream.id, total)
 
 
@@ -208,17 +208,17 @@ def test_data_past_the_window_is_refused_before_any_of_it_is_kept(side: Side) ->
     changes = side.receive(wire.data(stream.id, bytes(5))[:9])  # 4 are left: its header says enough
     assert side.sent() == wire.rst(stream.id, FLOW_CONTROL_ERROR)
     assert changes.reset == [stream]
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
 
 
 def test_data_that_fills_the_window_exactly_is_taken(side: Side) -> None:
     stream = window_full(side)
     assert side.sent() == b""
-    assert (stream.buffered, stream.window.available) == (WINDOW, 0)
+    assert (stream.incoming.buffered, stream.incoming.window.available) == (WINDOW, 0)
     side.receive(wire.data(stream.id))  # an empty frame takes no window
     side.receive(wire.data(stream.id, fin=True))
     assert side.sent() == b""
-    assert stream.received_fin
+    assert stream.phase.peer_done
 
 
 def test_a_window_may_be_lifted_to_its_limit_exactly(side: Side) -> None:
@@ -226,7 +226,7 @@ def test_a_window_may_be_lifted_to_its_limit_exactly(side: Side) -> None:
     changes = side.receive(wire.wnd_inc(stream.id, 0x7FFFFFFF - WINDOW))
     assert changes.writable == []  # it had window before
     assert side.sent() == b""
-    assert stream.send_window == 0x7FFFFFFF
+    assert stream.outgoing.window == 0x7FFFFFFF
     side.receive(wire.wnd_inc(stream.id, 1))
     assert side.sent() == wire.rst(stream.id, FLOW_CONTROL_ERROR)
 
@@ -235,7 +235,7 @@ def test_fin_is_sent_with_a_window_of_zero(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(WINDOW))
     assert sum(len(frame.body) for frame in side.frames()) == WINDOW
-    assert stream.send_window == 0
+    assert stream.outgoing.window == 0
     assert side.core.finish(stream)
     assert side.sent() == wire.data(stream.id, fin=True)
 
@@ -243,7 +243,7 @@ def test_fin_is_sent_with_a_window_of_zero(side: Side) -> None:
 def test_close_drops_what_was_not_read_and_lets_a_waiting_peer_learn_of_it(side: Side) -> None:
     stream = window_full(side)
     side.core.close(stream)
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
     # Without the window the peer would wait for ever, and never hear our CANCEL.
     assert side.sent() == wire.data(stream.id, fin=True) + wire.wnd_inc(stream.id, WINDOW)
     side.receive(wire.data(stream.id, b"more"))

@@ -3,10 +3,10 @@
 import pytest
 
 from muxpy import ErrorCode, SessionConfig
-from muxpy.proto import Phase
+from muxpy.proto import Opening, Phase
 from muxpy.proto._limits import RECENT_RESETS, RecentResets
-from muxpy.proto._table import StreamTable
 from muxpy.proto._window import Budget
+from muxpy.proto.muxado._table import StreamTable
 from tests.frame import wire
 from tests.frame.wire import CANCEL, EXTENSION, REFUSED_STREAM, STREAM_CLOSED
 
@@ -18,14 +18,14 @@ from .side import Side
 @pytest.mark.parametrize(("client", "ids"), [(True, [3, 5, 7]), (False, [2, 4, 6])])
 def test_ids_begin_at_3_and_2_and_go_up_by_two(client: bool, ids: list[int]) -> None:
     side = Side(client)
-    assert [side.core.open().id for _ in ids] == ids
+    assert [side.core.open(Opening()).id for _ in ids] == ids
     assert side.sent() == b"".join(map(wire.syn, ids))
 
 
 def test_open_sends_priority_and_type_when_they_are_not_zero(side: Side) -> None:
-    side.core.open(7)
-    side.core.open(0, 9)
-    stream = side.core.open(0x7FFFFFFF, 0xFFFFFFFF, fin=True)
+    side.core.open(Opening(7))
+    side.core.open(Opening(0, 9))
+    stream = side.core.open(Opening(0x7FFFFFFF, 0xFFFFFFFF), fin=True)
     assert (stream.priority, stream.stream_type) == (0x7FFFFFFF, 0xFFFFFFFF)
     assert side.sent() == (
         wire.syn(side.ours, priority=7)
@@ -67,7 +67,7 @@ def test_the_highest_id_is_taken(side: Side) -> None:
 def test_no_stream_can_be_opened_past_the_highest_id(side: Side) -> None:
     side.core._table._next_id = 0x7FFFFFFF if side.client else 0x7FFFFFFE
     assert side.core.can_open
-    side.core.open()
+    side.core.open(Opening())
     assert not side.core.can_open
 
 
@@ -230,7 +230,7 @@ def test_a_peer_that_does_not_read_its_answers_ends_the_session(client: bool) ->
     for _ in range(17):
         side.receive(wire.syn(last := next(ids)))
     assert side.core.error is None  # it may read them yet: the writer had no turn since the last
-    assert side.core.control_frames == 17
+    assert side.core.sending.outbox.control_frames == 17
     side.receive(wire.syn(next(ids)))
     error = side.core.error
     assert error is not None
@@ -245,7 +245,7 @@ def test_a_peer_that_reads_its_answers_may_go_on(client: bool) -> None:
     for _ in range(100):
         side.receive(wire.syn(next(ids)))
         assert len(side.frames()) == 1
-        assert side.core.control_frames == 0
+        assert side.core.sending.outbox.control_frames == 0
     assert side.core.error is None
 
 
@@ -257,7 +257,7 @@ def test_window_updates_that_wait_count_once_a_stream(client: bool) -> None:
         for stream in streams[:16]:
             side.receive(*(wire.data(stream.id, bytes(16383)) for _ in range(3)))
             side.take_all(stream)
-    assert side.core.control_frames == 16
+    assert side.core.sending.outbox.control_frames == 16
     assert side.core.error is None
     side.receive(*(wire.data(streams[16].id, bytes(16383)) for _ in range(3)))
     side.take_all(streams[16])
@@ -270,11 +270,11 @@ def test_single_byte_frames_do_not_cost_an_object_each(side: Side) -> None:
     frame = wire.data(stream.id, b"x")
     for _ in range(65536):
         side.receive(frame)
-    assert stream.buffered == 65536
-    assert stream.chunks is not None
-    assert len(stream.chunks) <= 32
+    assert stream.incoming.buffered == 65536
+    assert stream.incoming.chunks is not None
+    assert len(stream.incoming.chunks) <= 32
     assert side.take_all(stream) == b"x" * 65536
-    assert stream.chunks is None
+    assert stream.incoming.chunks is None
 
 
 def test_what_was_received_is_let_go_of(side: Side) -> None:
@@ -293,7 +293,7 @@ def test_counters_count_what_passes(client: bool) -> None:
     side.receive(wire.data(stream.id, b"hello")[:10])
     side.receive(wire.data(stream.id, b"hello")[10:], wire.syn(side.theirs + 2), wire.wnd_inc(stream.id, 1))
     side.submit(stream, b"hi")
-    side.core.finish(side.core.open())
+    side.core.finish(side.core.open(Opening()))
     side.sent()
     counters = side.core.counters
     assert (counters.opened, counters.accepted, counters.refused) == (2, 1, 1)
@@ -309,8 +309,8 @@ def test_forgetting_a_stream_twice_frees_one_place() -> None:
     config = SessionConfig(max_streams=2)
     table = StreamTable(config, Budget(config), client=True)
     first, _ = table.add_remote(2, 0, 0), table.add_remote(4, 0, 0)
-    assert table.full
+    assert table.places(extension=False).full
     table.forget(first)
     table.forget(first)
     table.add_remote(6, 0, 0)
-    assert table.full
+    assert table.places(extension=False).full

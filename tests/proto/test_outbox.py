@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy.frame import Buffer
-from muxpy.proto import Batch
+from muxpy.proto import Batch, Opening
 from tests.frame import wire
 from tests.frame.wire import CANCEL
 
@@ -57,7 +57,7 @@ def test_payload_is_not_copied(side: Side) -> None:
     stream = side.open()
     payload = bytes(1000)
     side.submit(stream, payload)
-    batch = side.core.next_batch(MANY)
+    batch = side.core.sending.next_batch(MANY)
     assert batch is not None
     chunk = batch.chunks[-1]
     assert isinstance(chunk, memoryview)
@@ -67,9 +67,9 @@ def test_payload_is_not_copied(side: Side) -> None:
 def test_control_frames_go_first_and_keep_their_order(side: Side) -> None:
     stream = side.open()
     side.submit(stream, b"data")
-    second = side.core.open()
+    second = side.core.open(Opening())
     side.core.finish(second)
-    third = side.core.open()
+    third = side.core.open(Opening())
     side.core.reset(third, CANCEL)
     assert side.sent() == (
         wire.syn(second.id)
@@ -81,16 +81,16 @@ def test_control_frames_go_first_and_keep_their_order(side: Side) -> None:
 
 
 def test_there_is_output_as_long_as_something_waits(side: Side) -> None:
-    assert not side.core.has_output
-    assert side.core.next_batch(MANY) is None
-    stream = side.core.open()
-    assert side.core.has_output
+    assert not side.core.sending.has_output
+    assert side.core.sending.next_batch(MANY) is None
+    stream = side.core.open(Opening())
+    assert side.core.sending.has_output
     assert side.sent() == wire.syn(stream.id)
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
     side.submit(stream, bytes(100_000))
-    assert side.core.has_output
+    assert side.core.sending.has_output
     side.sent()
-    assert not side.core.has_output  # the window is used up
+    assert not side.core.sending.has_output  # the window is used up
 
 
 def test_a_batch_ends_near_its_limit_and_lists_what_is_done(side: Side) -> None:
@@ -99,57 +99,57 @@ def test_a_batch_ends_near_its_limit_and_lists_what_is_done(side: Side) -> None:
         side.submit(stream, bytes(20_000))
     done = []
     sizes = []
-    while batch := side.core.next_batch(16_000):
+    while batch := side.core.sending.next_batch(16_000):
         sizes.append(sum(map(len, batch.chunks)))
         done += batch.done
         assert batch.size == sizes[-1]
     assert max(sizes) <= 16_000 + 16_383 + 8
     assert sorted(stream.id for stream in done) == [stream.id for stream in streams]
-    assert all(stream.outgoing is None for stream in streams)
+    assert all(stream.outgoing.data is None for stream in streams)
 
 
 def test_what_a_batch_carries_is_counted(side: Side) -> None:
-    stream = side.core.open()
-    side.core.open()
-    side.core.submit_small(stream, b"small")
+    stream = side.core.open(Opening())
+    side.core.open(Opening())
+    side.core.sending.submit_small(stream, b"small")
     side.submit(stream, bytes(40_000))
-    batch = side.core.next_batch(MANY)
+    batch = side.core.sending.next_batch(MANY)
     assert batch is not None
     assert batch.size == len(written(batch))
     assert side.core.counters.frames_sent == len(wire.split(written(batch))) == 6
-    assert side.core.counters.data_sent == stream.data_sent == 40_005
-    assert side.core.next_batch(MANY) is None
+    assert side.core.counters.data_sent == stream.outgoing.sent == 40_005
+    assert side.core.sending.next_batch(MANY) is None
     assert side.core.counters.frames_sent == 6
 
 
 def test_a_small_message_keeps_its_place_among_control_frames(side: Side) -> None:
     """Framed at once, in the order of the calls, so that it is neither before its SYN nor after its FIN."""
-    stream = side.core.open()
-    assert side.core.submit_small(stream, b"one")
-    assert side.core.submit_small(stream, bytearray(b"two"))
-    assert side.core.small_frames == 2
+    stream = side.core.open(Opening())
+    assert side.core.sending.submit_small(stream, b"one")
+    assert side.core.sending.submit_small(stream, bytearray(b"two"))
+    assert side.core.sending.outbox.small_frames == 2
     side.core.finish(stream)
     assert side.sent() == wire.syn(stream.id) + b"".join(
         (wire.data(stream.id, b"one"), wire.data(stream.id, b"two"), wire.data(stream.id, fin=True))
     )
-    assert side.core.small_frames == 0
+    assert side.core.sending.outbox.small_frames == 0
 
 
 def test_a_small_message_does_not_pass_what_stands_in_line(side: Side) -> None:
     first, second = side.open(), side.open()
     side.submit(first, b"x")
-    assert not side.core.submit_small(second, b"y")
+    assert not side.core.sending.submit_small(second, b"y")
     side.sent()
-    assert side.core.submit_small(second, b"y")
+    assert side.core.sending.submit_small(second, b"y")
 
 
 def test_a_small_message_needs_window_for_all_of_it(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(wire.WINDOW - 2))
     side.sent()
-    assert not side.core.submit_small(stream, b"xyz")
-    assert side.core.submit_small(stream, b"xy")
-    assert stream.send_window == 0
+    assert not side.core.sending.submit_small(stream, b"xyz")
+    assert side.core.sending.submit_small(stream, b"xy")
+    assert stream.outgoing.window == 0
 
 
 def test_the_time_that_data_waits_for_window_is_measured(side: Side) -> None:
@@ -163,10 +163,10 @@ def test_the_time_that_data_waits_for_window_is_measured(side: Side) -> None:
     side.sent()
     side.submit(stream, b"more")
     side.now = 4.25
-    side.core.withdraw(stream)
+    side.core.sending.withdraw(stream)
     side.now = 9.0
     side.receive(wire.wnd_inc(stream.id, 10))
-    assert (stream.blocked, idle.blocked) == (2.75, 0.0)
+    assert (stream.outgoing.blocked, idle.outgoing.blocked) == (2.75, 0.0)
     assert side.core.counters.blocked_on_window == 2.75
 
 

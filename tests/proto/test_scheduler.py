@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from muxpy.proto import Batch, StreamState, weight
+from muxpy.proto import Batch, Opening, StreamState, weight
 from tests.frame import wire
 from tests.frame.wire import EXTENSION, HEADER, WINDOW
 
@@ -26,7 +26,7 @@ def frames_of(batch: Batch) -> list[tuple[int, int]]:
 
 def open_streams(side: Side, *priorities: int) -> list[StreamState]:
     """Streams with as much window as there is."""
-    streams = [side.core.open(priority) for priority in priorities]
+    streams = [side.core.open(Opening(priority)) for priority in priorities]
     side.sent()
     side.receive(*(wire.wnd_inc(stream.id, 0x7FFFFFFF - WINDOW) for stream in streams))
     return streams
@@ -36,14 +36,14 @@ def shares(side: Side, streams: Sequence[StreamState], batches: int) -> Counter[
     """Bytes that each stream sent, all of them with always more to send."""
     sent: Counter[int] = Counter()
     for stream in streams:
-        side.core.submit(stream, FULL)
+        side.core.sending.submit(stream, FULL)
     for _ in range(batches):
-        batch = side.core.next_batch(BATCH)
+        batch = side.core.sending.next_batch(BATCH)
         assert batch is not None
         for stream_id, size in frames_of(batch):
             sent[stream_id] += size
         for stream in batch.done:
-            side.core.submit(stream, FULL)
+            side.core.sending.submit(stream, FULL)
     return sent
 
 
@@ -65,22 +65,22 @@ def test_bytes_are_shared_by_weight(side: Side, priorities: tuple[int, ...]) -> 
 def test_nobody_starves_beside_the_highest_priority(side: Side) -> None:
     streams = open_streams(side, *([HIGHEST] * 5), 0)
     for stream in streams:
-        side.core.submit(stream, FULL)
+        side.core.sending.submit(stream, FULL)
     waited = 0
     for _ in range(400):
-        batch = side.core.next_batch(BATCH)
+        batch = side.core.sending.next_batch(BATCH)
         assert batch is not None
         for stream_id, size in frames_of(batch):
             waited = 0 if stream_id == streams[-1].id else waited + size
             assert waited <= 5 * 33 * 16384
         for stream in batch.done:
-            side.core.submit(stream, FULL)
+            side.core.sending.submit(stream, FULL)
 
 
 def test_frames_carry_at_most_16383_bytes(side: Side) -> None:
     [stream] = open_streams(side, 0)
-    side.core.submit(stream, FULL[:100_000])
-    batch = side.core.next_batch(1 << 20)
+    side.core.sending.submit(stream, FULL[:100_000])
+    batch = side.core.sending.next_batch(1 << 20)
     assert batch is not None
     assert [size for _, size in frames_of(batch)] == [16383] * 6 + [100_000 - 6 * 16383]
     assert batch.done == [stream]
@@ -90,16 +90,16 @@ def test_frames_carry_at_most_16383_bytes(side: Side) -> None:
 def test_a_small_message_waits_at_most_one_frame_of_each_other_stream(side: Side, frames_before: int) -> None:
     *bulk, chatty = open_streams(side, 0, 0, 0, 0)
     for stream in bulk:
-        side.core.submit(stream, FULL)
+        side.core.sending.submit(stream, FULL)
     for _ in range(frames_before):
-        batch = side.core.next_batch(1)
+        batch = side.core.sending.next_batch(1)
         assert batch is not None
         for stream in batch.done:
-            side.core.submit(stream, FULL)
+            side.core.sending.submit(stream, FULL)
 
-    side.core.submit(chatty, memoryview(b"hello"))
+    side.core.sending.submit(chatty, memoryview(b"hello"))
     waited: Counter[int] = Counter()
-    while (chatty.id, 5) not in (frames := frames_of(side.core.next_batch(1) or Batch([], [], 0))):
+    while (chatty.id, 5) not in (frames := frames_of(side.core.sending.next_batch(1) or Batch([], [], 0))):
         waited.update(stream_id for stream_id, _ in frames)
     assert set(waited) <= {stream.id for stream in bulk}
     assert max(waited.values(), default=0) <= 1
@@ -108,42 +108,42 @@ def test_a_small_message_waits_at_most_one_frame_of_each_other_stream(side: Side
 def test_streams_of_equal_priority_take_turns(side: Side) -> None:
     streams = open_streams(side, 0, 0, 0)
     for stream in streams:
-        side.core.submit(stream, FULL[: 16383 * 4])
-    batch = side.core.next_batch(1 << 20)
+        side.core.sending.submit(stream, FULL[: 16383 * 4])
+    batch = side.core.sending.next_batch(1 << 20)
     assert batch is not None
     assert [stream_id for stream_id, _ in frames_of(batch)] == [stream.id for stream in streams] * 4
 
 
 def test_extension_streams_go_first(side: Side) -> None:
-    bulk = side.core.open(HIGHEST)
-    heartbeat = side.core.open(0, EXTENSION)
+    bulk = side.core.open(Opening(HIGHEST))
+    heartbeat = side.core.open(Opening(0, EXTENSION))
     side.sent()
-    side.core.submit(bulk, FULL)
-    side.core.next_batch(BATCH // 4)  # the bulk stream is in the middle of its turn
-    side.core.submit(heartbeat, memoryview(b"beat"))
-    batch = side.core.next_batch(BATCH)
+    side.core.sending.submit(bulk, FULL)
+    side.core.sending.next_batch(BATCH // 4)  # the bulk stream is in the middle of its turn
+    side.core.sending.submit(heartbeat, memoryview(b"beat"))
+    batch = side.core.sending.next_batch(BATCH)
     assert batch is not None
     assert frames_of(batch)[0] == (heartbeat.id, 4)
 
 
 def test_an_extension_stream_without_window_does_not_hold_others_up(side: Side) -> None:
-    heartbeat = side.core.open(0, EXTENSION)
-    bulk = side.core.open()
+    heartbeat = side.core.open(Opening(0, EXTENSION))
+    bulk = side.core.open(Opening())
     side.sent()
-    side.core.submit(heartbeat, FULL[: WINDOW + 1])
-    side.core.submit(bulk, FULL[:10])
+    side.core.sending.submit(heartbeat, FULL[: WINDOW + 1])
+    side.core.sending.submit(bulk, FULL[:10])
     assert sum(len(frame.body) for frame in side.frames() if frame.stream_id == bulk.id) == 10
 
 
 def test_windows_are_respected(side: Side) -> None:
     streams = [side.open() for _ in range(3)]
     for stream in streams:
-        side.core.submit(stream, FULL)
+        side.core.sending.submit(stream, FULL)
     sent = Counter[int]()
     for frame in side.frames():
         sent[frame.stream_id] += len(frame.body)
     assert sent == {stream.id: WINDOW for stream in streams}
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
 
     side.receive(wire.wnd_inc(streams[1].id, 5000))
     assert side.sent() == wire.data(streams[1].id, bytes(5000))
@@ -151,40 +151,40 @@ def test_windows_are_respected(side: Side) -> None:
 
 def test_a_stream_without_window_stands_in_line_once_it_has_some(side: Side) -> None:
     stream = side.open()
-    side.core.submit(stream, FULL[:WINDOW])
+    side.core.sending.submit(stream, FULL[:WINDOW])
     side.sent()
-    side.core.submit(stream, FULL[:5])
-    assert not side.core.has_output
+    side.core.sending.submit(stream, FULL[:5])
+    assert not side.core.sending.has_output
     side.receive(wire.wnd_inc(stream.id, 5), wire.wnd_inc(stream.id, 5))
     assert side.sent() == wire.data(stream.id, bytes(5))
 
 
 def test_a_withdrawn_stream_leaves_the_line(side: Side) -> None:
     first, second = (side.open() for _ in range(2))
-    side.core.submit(first, memoryview(b"never"))
-    side.core.submit(second, memoryview(b"now"))
-    side.core.withdraw(first)
+    side.core.sending.submit(first, memoryview(b"never"))
+    side.core.sending.submit(second, memoryview(b"now"))
+    side.core.sending.withdraw(first)
     assert side.sent() == wire.data(second.id, b"now")
-    assert not side.core.has_output
-    side.core.submit(first, memoryview(b"later"))
+    assert not side.core.sending.has_output
+    side.core.sending.submit(first, memoryview(b"later"))
     assert side.sent() == wire.data(first.id, b"later")
 
 
 def test_a_stream_withdrawn_and_submitted_again_stands_in_line_once(side: Side) -> None:
     stream = side.open()
-    side.core.submit(stream, memoryview(b"first"))
-    side.core.withdraw(stream)
-    side.core.submit(stream, memoryview(b"second"))
+    side.core.sending.submit(stream, memoryview(b"first"))
+    side.core.sending.withdraw(stream)
+    side.core.sending.submit(stream, memoryview(b"second"))
     assert side.sent() == wire.data(stream.id, b"second")
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
 
 
 def test_a_reset_stream_leaves_the_line(side: Side) -> None:
     stream = side.open()
-    side.core.submit(stream, FULL)
+    side.core.sending.submit(stream, FULL)
     side.receive(wire.rst(stream.id, 7))
     assert side.sent() == b""
-    assert not side.core.has_output
+    assert not side.core.sending.has_output
 
 
 # ---- a sender with one write in line at a time ----
@@ -203,15 +203,15 @@ class Sender:
         self.sent: Counter[int] = Counter()
         self._part = FULL[:part]
         for stream in self.others:
-            side.core.submit(stream, FULL)
+            side.core.sending.submit(stream, FULL)
         self.submit()
 
     def submit(self) -> None:
-        self.side.core.submit(self.stream, self._part)
+        self.side.core.sending.submit(self.stream, self._part)
 
     def batch(self, limit: int = BATCH, *, turn: int = 1) -> list[tuple[int, int]]:
         """The frames of the next batch. Whoever is done with it has submitted more before the next one."""
-        batch = self.side.core.next_batch(limit, turn=turn)
+        batch = self.side.core.sending.next_batch(limit, turn=turn)
         assert batch is not None
         frames = frames_of(batch)
         for stream_id, size in frames:
@@ -220,7 +220,7 @@ class Sender:
             if stream is self.stream:
                 self.submit()
             else:
-                self.side.core.submit(stream, FULL)
+                self.side.core.sending.submit(stream, FULL)
         return frames
 
     @property
@@ -264,7 +264,7 @@ def test_a_stream_that_comes_back_with_turn_left_goes_to_the_head(side: Side, pa
     while not sender.sent[sender.stream.id]:
         sender.batch()
     for _ in range(5):
-        assert sender.stream.deficit > 0
+        assert sender.stream.outgoing.deficit > 0
         assert sender.batch()[0][0] == sender.stream.id
 
 
@@ -298,7 +298,7 @@ def test_a_batch_ends_early_only_for_a_stream_with_turn_left(side: Side) -> None
             early += 1
             assert size >= BATCH // 2
             assert frames[-1][0] == sender.stream.id
-            assert sender.stream.deficit > 0
+            assert sender.stream.outgoing.deficit > 0
     assert early > 100
 
 
@@ -306,9 +306,9 @@ def test_a_batch_does_not_end_early_for_streams_whose_turn_is_over(side: Side) -
     streams = open_streams(side, *([0] * 40))
     for _ in range(50):
         for stream in streams:
-            if stream.outgoing is None:
-                side.core.submit(stream, FULL[:16383])
-        batch = side.core.next_batch(BATCH)
+            if stream.outgoing.data is None:
+                side.core.sending.submit(stream, FULL[:16383])
+        batch = side.core.sending.next_batch(BATCH)
         assert batch is not None
         assert len(batch.done) == len(frames_of(batch)) == 8
         assert batch.size >= BATCH

@@ -2,7 +2,7 @@
 
 import pytest
 
-from muxpy.proto import Phase
+from muxpy.proto import Opening, Phase
 from tests.frame import wire
 from tests.frame.wire import CANCEL, REFUSED_STREAM, WINDOW
 
@@ -57,7 +57,7 @@ def test_fin_ends_the_peers_direction(side: Side, scene: Scene, before: Phase, a
     assert changes.readable == [stream]
     assert side.sent() == b""
     assert stream.phase is after
-    assert stream.received_fin
+    assert stream.phase.peer_done
     assert (stream.id in side.core.streams) == (after is Phase.REMOTE_DONE)
 
 
@@ -66,11 +66,11 @@ def test_data_before_fin_is_read_first(side: Side, scene: Scene) -> None:
     stream = scene(side)
     frame = wire.data(stream.id, b"hello", fin=True)
     assert side.receive(frame[:10]).readable == [stream]
-    assert not stream.received_fin
+    assert not stream.phase.peer_done
     assert side.receive(frame[10:]).readable == [stream]
-    assert stream.received_fin
+    assert stream.phase.peer_done
     assert side.take_all(stream) == b"hello"
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_finish_sends_fin_once(side: Side, scene: Scene, before: Phase, after: P
     assert side.core.finish(stream)
     assert side.sent() == wire.data(stream.id, fin=True)
     assert stream.phase is after
-    assert not stream.may_send
+    assert not stream.phase.sends
     assert (stream.id in side.core.streams) == (after is Phase.LOCAL_DONE)
     assert not side.core.finish(stream)
     assert side.sent() == b""
@@ -96,13 +96,13 @@ def test_finish_sends_fin_once(side: Side, scene: Scene, before: Phase, after: P
 
 def test_syn_with_fin_opens_for_one_direction(side: Side) -> None:
     """The opener will send nothing and can read; the acceptor reads the end and can write."""
-    ours = side.core.open(fin=True)
+    ours = side.core.open(Opening(), fin=True)
     assert side.sent() == wire.syn(side.ours, fin=True)
-    assert (ours.phase, ours.may_send, ours.reads) == (Phase.LOCAL_DONE, False, True)
+    assert (ours.phase, ours.phase.sends, ours.phase.reads) == (Phase.LOCAL_DONE, False, True)
 
     theirs = side.accept(fin=True)
-    assert (theirs.phase, theirs.may_send, theirs.reads) == (Phase.REMOTE_DONE, True, False)
-    assert theirs.received_fin
+    assert (theirs.phase, theirs.phase.sends, theirs.phase.reads) == (Phase.REMOTE_DONE, True, False)
+    assert theirs.phase.peer_done
     assert side.sent() == b""
 
 
@@ -133,7 +133,7 @@ def test_close_after_both_ended_drops_what_was_not_read(side: Side) -> None:
     side.core.finish(stream)
     side.sent()
     side.core.close(stream)
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
     assert side.take(stream) == b""
     assert side.sent() == b""
 
@@ -143,8 +143,8 @@ def test_close_after_a_send_was_cut_short_is_a_reset(side: Side) -> None:
     stream = side.open()
     side.submit(stream, bytes(WINDOW + 1))
     side.sent()
-    side.core.withdraw(stream)
-    assert stream.cut_short
+    side.core.sending.withdraw(stream)
+    assert stream.outgoing.cut_short
     side.core.close(stream)
     assert side.sent() == wire.rst(stream.id, CANCEL)
     assert stream.phase is Phase.GONE
@@ -155,9 +155,9 @@ def test_a_send_withdrawn_before_it_began_is_cut_short_as_well(side: Side) -> No
     """The peer would take what came before for all that there was to come."""
     stream = side.open()
     side.submit(stream, b"never mind")
-    side.core.withdraw(stream)
-    side.core.withdraw(stream)
-    assert stream.cut_short
+    side.core.sending.withdraw(stream)
+    side.core.sending.withdraw(stream)
+    assert stream.outgoing.cut_short
     side.core.close(stream)
     assert side.sent() == wire.rst(stream.id, 7)
 
@@ -166,13 +166,13 @@ def test_a_send_withdrawn_before_it_began_is_cut_short_as_well(side: Side) -> No
 def test_reset_ends_both_directions_at_once(side: Side, scene: Scene) -> None:
     stream = scene(side)
     side.sent()
-    if stream.may_send:
+    if stream.phase.sends:
         side.submit(stream, b"not sent any more")
     side.core.reset(stream, 99)
     assert side.sent() == wire.rst(stream.id, 99)
     assert (stream.phase, stream.reset_code, stream.reset_by_peer) == (Phase.GONE, 99, False)
     assert side.core.streams == {}
-    assert stream.buffered == 0
+    assert stream.incoming.buffered == 0
 
 
 @pytest.mark.parametrize("scene", ENDED)
@@ -190,7 +190,7 @@ def test_reset_throws_away_what_arrives_in_the_same_read(side: Side) -> None:
     changes = side.receive(wire.data(stream.id, b"lost"), wire.rst(stream.id, CANCEL))
     assert changes.reset == [stream]
     assert changes.readable == []
-    assert (stream.buffered, side.take(stream)) == (0, b"")
+    assert (stream.incoming.buffered, side.take(stream)) == (0, b"")
 
 
 def test_a_stream_is_listed_once_whatever_came_for_it(side: Side) -> None:
@@ -207,7 +207,7 @@ def test_a_stream_is_listed_once_whatever_came_for_it(side: Side) -> None:
     assert changes.readable == [stream]
     assert changes.writable == [stream]
     assert side.take_all(stream) == b"onetwo"
-    assert stream.send_window == 3
+    assert stream.outgoing.window == 3
 
 
 @pytest.mark.parametrize("scene", ANY_STREAM)

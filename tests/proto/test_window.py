@@ -183,10 +183,10 @@ def test_windows_share_one_budget_and_give_back_what_they_took() -> None:
     assert consume(first, WINDOW, RTT, budget) == 4 * WINDOW
     assert consume(second, WINDOW, RTT, budget) == WINDOW + 1000
     assert (first.size, second.size, budget.left) == (4 * WINDOW, WINDOW + 1000, 0)
-    first.release(budget)
+    first.shrink(budget)
     assert (first.size, budget.left) == (WINDOW, 3 * WINDOW)
-    second.release(budget)
-    second.release(budget)
+    second.shrink(budget)
+    second.shrink(budget)
     assert budget.left == 3 * WINDOW + 1000
 
 
@@ -194,16 +194,16 @@ def test_windows_share_one_budget_and_give_back_what_they_took() -> None:
 def test_the_budget_comes_back_when_the_stream_is_forgotten(client: bool, ending: str) -> None:
     side = Side(client)
     side.core.sample_rtt(RTT)
-    assert (side.core.rtt, side.core.latest_rtt) == (RTT, RTT)
+    assert (side.core.budget.rtt.best, side.core.budget.rtt.latest) == (RTT, RTT)
     stream = side.accept()
     side.receive(*(wire.data(stream.id, bytes(16000)) for _ in range(4)))
     side.now = RTT
-    while stream.buffered:
+    while stream.incoming.buffered:
         side.take(stream)
-    assert stream.window.size == 2 * WINDOW
+    assert stream.incoming.window.size == 2 * WINDOW
     assert side.core.counters.largest_window == 2 * WINDOW
     start = side.config.receive_budget
-    assert side.core.receive_budget_left == start - WINDOW
+    assert side.core.budget.left == start - WINDOW
 
     match ending:
         case "reset by us":
@@ -216,11 +216,11 @@ def test_the_budget_comes_back_when_the_stream_is_forgotten(client: bool, ending
         case _:
             side.core.finish(stream)
             side.receive(wire.data(stream.id, b"unread", fin=True))
-            assert side.core.receive_budget_left == start - WINDOW  # the memory is still in use
+            assert side.core.budget.left == start - WINDOW  # the memory is still in use
             side.take(stream, 5)
-            assert side.core.receive_budget_left == start - WINDOW
+            assert side.core.budget.left == start - WINDOW
             side.take(stream)
-    assert side.core.receive_budget_left == start
+    assert side.core.budget.left == start
 
 
 def test_closing_a_forgotten_stream_gives_its_budget_back(client: bool) -> None:
@@ -233,7 +233,7 @@ def test_closing_a_forgotten_stream_gives_its_budget_back(client: bool) -> None:
     side.core.finish(stream)
     side.receive(wire.data(stream.id, b"unread", fin=True))
     side.core.close(stream)
-    assert side.core.receive_budget_left == side.config.receive_budget
+    assert side.core.budget.left == side.config.receive_budget
 
 
 # ---- the round trip ----

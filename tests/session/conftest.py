@@ -8,5 +8,5 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways that a splice can work."""
     name: str = request.param
     if name == "copying":
-        monkeypatch.setattr("muxpy._stream.has_poller", False)
+        monkeypatch.setattr("muxpy.session._stream.has_poller", False)
     return name

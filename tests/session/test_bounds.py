@@ -9,10 +9,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._io import Writer
-from muxpy._transport import StreamTransport
-from muxpy.frame import RST, SYN, encode_rst, encode_syn
-from muxpy.proto import Batch, Connection, StreamState
+from muxpy.frame.muxado import RST, SYN, encode_rst, encode_syn
+from muxpy.proto import Batch, Opening, StreamState
+from muxpy.proto.muxado import Connection
+from muxpy.session._writer import Writer
+from muxpy.transport._base import StreamTransport
 from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session
 from tests.helpers.tasks import bounded
@@ -115,7 +116,7 @@ async def test_a_stream_that_ended_with_unread_data_holds_its_place_while_it_is_
             await peer.send(encode_syn(stream_id), data(stream_id, bytes(16_000), fin=True))
             await wait_all_tasks_blocked()
         assert len(held) == LIMIT
-        assert sum(stream._state.buffered for stream in held) == LIMIT * 16_000
+        assert sum(stream._state.incoming.buffered for stream in held) == LIMIT * 16_000
         go_on.set()
         await wait_all_tasks_blocked()
         await peer.send(encode_syn(63))
@@ -154,7 +155,7 @@ async def test_a_burst_of_answers_that_the_peer_reads_is_no_error(autojump_clock
         for _ in range(3):
             await peer.send(*(encode_syn(stream_id) for stream_id in islice(ids, 1000)))
             await refused(peer, 1000)
-        assert session._life.end is None
+        assert session._engine.ending.end is None
         session.kill()
 
 
@@ -209,14 +210,14 @@ class CountedStates(list[StreamState]):
 @bounded()
 async def test_a_cancelled_sender_is_not_searched_for_in_the_batch() -> None:
     core = Connection(QUIET, client=True, clock=trio.current_time)
-    writer = Writer(StreamTransport(pipe_pair()[0]), core, lambda _: None, trio.current_time)
-    states = [core.open() for _ in range(100)]
+    writer = Writer(StreamTransport(pipe_pair()[0]), core.sending, trio.current_time, None)
+    states = [core.open(Opening()) for _ in range(100)]
     done = CountedStates(states)
     writer._batch = Batch([bytes(8)] * 100, done, 800)
     for state in states:
         writer.withdraw(state)
     assert done.searches == 0
-    assert all(state.cut_short for state in states)
+    assert all(state.outgoing.cut_short for state in states)
 
 
 # ---- what closed streams hold ----
@@ -229,9 +230,9 @@ async def test_closing_an_ended_stream_gives_its_budget_back(how: str, autojump_
         whole = session.statistics().receive_budget_left
         stream = await session.open_stream(fin=True)
         grown = 1 << 20
-        stream._state.window.size += grown
-        stream._state.window.available += grown
-        session._core._budget.left -= grown
+        stream._state.incoming.window.size += grown
+        stream._state.incoming.window.available += grown
+        session._engine.core.budget.left -= grown
         await peer.expect(SYN)
         await peer.send(data(stream.id, bytes(1000), fin=True))
         await wait_all_tasks_blocked()

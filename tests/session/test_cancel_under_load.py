@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._poller import Poller, has_poller
+from muxpy.session._poller import Poller, has_poller
 from tests.helpers.load import Load, assert_as_new, sparse
 from tests.helpers.pairs import session_pair, stream_pair, unix_pair
 from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all

@@ -19,10 +19,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._serve import _run_session
-from muxpy._sockets import SocketTransport
-from muxpy.frame import MAX_PAYLOAD, encode_wnd_inc
-from muxpy.proto import Batch, StreamState
+from muxpy._open import _run_session
+from muxpy.frame.muxado import MAX_PAYLOAD, encode_wnd_inc
+from muxpy.proto._incoming import Incoming
+from muxpy.transport._socket import SocketTransport
 from tests.helpers.pairs import session_pair, stream_pair, unix_pair
 from tests.helpers.tasks import bounded, read_all
 from tests.helpers.walks import unwalkable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from muxpy.frame import Buffer
+    from muxpy.proto import Batch
 
 Clock: TypeAlias = trio.testing.MockClock
 
@@ -71,7 +72,7 @@ class Costs(trio.abc.Instrument):
         self._steps: Counter[bool] = Counter()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._steps[task.name.endswith("Lifecycle._guard")] += 1
+        self._steps[task.name.endswith("Background._guard")] += 1
         if self._clock is not None:
             self._clock.jump(STEP)
 
@@ -539,7 +540,7 @@ async def test_small_pieces_that_stood_in_line_are_joined_before_they_are_writte
         pairs = [await stream_pair(client, server) for _ in range(10)]
         await wait_all_tasks_blocked()
         with recorded_writes(monkeypatch) as writes:
-            client._writer._core.submit(pairs[0][0]._state, memoryview(SMALL))  # so that nobody writes at once
+            client._engine.core.sending.submit(pairs[0][0]._state, memoryview(SMALL))  # so that nobody writes at once
             async with trio.open_nursery() as nursery:
                 for near, _ in pairs[1:]:
                     nursery.start_soon(near.send_all, memoryview(SMALL))
@@ -553,14 +554,14 @@ async def test_what_a_read_brings_for_a_stream_is_copied_once(
     mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One chunk, which `receive_some` returns as it is."""
-    kept: list[StreamState] = []
-    settle = StreamState.settle
+    kept: list[Incoming] = []
+    settle = Incoming.settle
 
-    def count(state: StreamState) -> int:
-        kept.append(state)
-        return settle(state)
+    def count(incoming: Incoming) -> int:
+        kept.append(incoming)
+        return settle(incoming)
 
-    monkeypatch.setattr(StreamState, "settle", count)
+    monkeypatch.setattr(Incoming, "settle", count)
     data = os.urandom(60_000)
     async with quiet() as (client, server):
         pairs = [await stream_pair(client, server) for _ in range(3)]
@@ -573,13 +574,13 @@ async def test_what_a_read_brings_for_a_stream_is_copied_once(
         after = server.statistics()
         assert after.frames_received - before.frames_received == 3 * -(-len(data) // MAX_PAYLOAD)
         for _, far in pairs:
-            assert kept.count(far._state) <= after.reads - before.reads
-            chunks = far._state.chunks
+            assert kept.count(far._state.incoming) <= after.reads - before.reads
+            chunks = far._state.incoming.chunks
             assert chunks is not None
-            assert len(chunks) == kept.count(far._state)
+            assert len(chunks) == kept.count(far._state.incoming)
             received = b""
-            while far._state.chunks:
-                chunk = far._state.chunks[0]
+            while far._state.incoming.chunks:
+                chunk = far._state.incoming.chunks[0]
                 part = await far.receive_some()
                 assert part is chunk
                 received += part

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
-from muxpy import _io, _lifecycle
-from muxpy._group import turns_of
-from muxpy._transport import StreamTransport
+from muxpy.session import _reader, _waiting
+from muxpy.session._group import turns_of
+from muxpy.transport._base import StreamTransport
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import tcp_pair, transport_pair
@@ -19,7 +19,7 @@ from tests.helpers.raw_peer import RawPeer
 from tests.helpers.tasks import bounded, cancel_at, moments
 
 QUIET = muxpy.SessionConfig(heartbeat_interval=None, linger_timeout=0.2)
-MANY = 4 * _lifecycle.WOKEN_A_TURN
+MANY = 4 * _waiting.WOKEN_A_TURN
 
 
 @bounded()
@@ -50,7 +50,7 @@ async def test_a_first_frame_in_the_last_moment_takes_nothing_of_what_came_with_
     """More than a turn of it, so that the reader stops in between."""
     config = muxpy.SessionConfig(first_frame_timeout=3, heartbeat_interval=None)
     near, far = await tcp_pair()
-    payload = os.urandom(3 * _io.TURN)
+    payload = os.urandom(3 * _reader.TURN)
     async with far, muxpy.open_session(near, client=False, config=config, extensions=[]) as session:
         await wait_all_tasks_blocked()
         frames = wire.syn(3) + b"".join(wire.data(3, payload[i : i + 1]) for i in range(len(payload)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import muxpy
-from muxpy import _io, _sockets
+from muxpy.session import _reader
+from muxpy.transport import _socket
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import tcp_pair
@@ -19,15 +20,15 @@ async def test_tiny_frames_are_read_a_few_at_a_time_and_bulk_as_before() -> None
     near, far = await tcp_pair()
     peer = RawPeer(far)
     async with muxpy.open_session(near, client=False, extensions=[]) as session:
-        transport = session._life.reader._transport
+        transport = session._engine.reader._transport
         await peer.send(wire.syn(3))
         stream = await session.accept_stream()
         before = session.statistics()
         await peer.send(FRAME * MANY)
         await until(lambda: session.statistics().frames_received == before.frames_received + MANY)
         reads = session.statistics().reads - before.reads
-        first = _sockets.READ_SIZE // len(FRAME)  # what one read holds, before anything is known
-        assert reads >= (MANY - first) / (2 * _io.TURN)  # what fits into two turns is tried now and then
+        first = _socket.READ_SIZE // len(FRAME)  # what one read holds, before anything is known
+        assert reads >= (MANY - first) / (2 * _reader.TURN)  # what fits into two turns is tried now and then
         assert transport.read_limit < transport.read_size
         for _ in range(20):
             await peer.send(wire.data(3, bytes(16_000)))

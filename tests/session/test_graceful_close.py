@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import RST, encode_goaway, encode_rst, encode_syn
+from muxpy.frame.muxado import RST, encode_goaway, encode_rst, encode_syn
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
 from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.raw_peer import data, raw_session

@@ -13,9 +13,10 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
-from muxpy import _io
-from muxpy._group import FEW_ENDINGS, turns_of
-from muxpy.frame import encode_rst, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import encode_rst, encode_syn, encode_wnd_inc
+from muxpy.session import _reader
+from muxpy.session._group import turns_of
+from muxpy.transport._turns import FEW_ENDINGS
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
 from tests.helpers.passes import counting_passes
@@ -58,11 +59,11 @@ async def test_one_session_of_a_group_receives_in_each_pass(grouped: bool) -> No
                 await until(lambda: frames(made) == 8 * 20_001)
         for session in made:
             session.kill()
-    assert (passes.most_a_pass <= _io.TURN) is grouped
+    assert (passes.most_a_pass <= _reader.TURN) is grouped
 
 
 @bounded()
-@pytest.mark.parametrize(("count", "most"), [(1, _io.PARTY_TURN), (8, _io.SHARED_TURN)])
+@pytest.mark.parametrize(("count", "most"), [(1, _reader.PARTY_TURN), (8, _reader.SHARED_TURN)])
 async def test_turns_of_a_group_are_shorter_and_those_of_a_crowd_still_more(count: int, most: int) -> None:
     async with AsyncExitStack() as stack:
         made, peers = await sessions(stack, [muxpy.SessionGroup()] * count)
@@ -133,11 +134,11 @@ async def test_a_group_has_one_budget_of_resets() -> None:
         made, peers = await sessions(stack, [group, group, muxpy.SessionGroup(config)])
         for peer in peers:
             await peer.send_all(b"".join(encode_syn(n) + encode_rst(n, 7) for n in range(3, 15, 2)))
-        await until(lambda: sum(one._life.end is not None for one in made) == 1)
-        ended = next(one._life.end for one in made if one._life.end is not None)
+        await until(lambda: sum(one._engine.ending.end is not None for one in made) == 1)
+        ended = next(one._engine.ending.end for one in made if one._engine.ending.end is not None)
         assert ended is not None
         assert "resets its own streams too fast" in str(ended.error)
-        assert made[2]._life.end is None
+        assert made[2]._engine.ending.end is None
         for session in made:
             session.kill()
 
@@ -218,7 +219,7 @@ async def test_sessions_that_end_together_do_each_step_of_it_one_after_the_other
         await wait_all_tasks_blocked()
         with (
             counting_passes(lambda: len(woken)) as streams,
-            counting_passes(lambda: sum(session._life._closed.is_set() for session in made)) as closed,
+            counting_passes(lambda: sum(session._engine.ending.closed.is_set() for session in made)) as closed,
         ):
             for far in others:
                 far.send_stream.close()
@@ -239,7 +240,7 @@ async def test_sessions_whose_peers_do_not_answer_are_closed_one_after_the_other
             near, _ = memory_stream_pair()
             opened = muxpy.open_session(near, client=True, config=QUIET, extensions=[])
             made.append(await stack.enter_async_context(opened))
-        with counting_passes(lambda: sum(session._life._closed.is_set() for session in made)) as closed:
+        with counting_passes(lambda: sum(session._engine.ending.closed.is_set() for session in made)) as closed:
             for session in made:
                 nursery.start_soon(session.aclose)
             for session in made:

@@ -49,8 +49,12 @@ def test_the_text_is_that_below_the_field() -> None:
     ],
 )
 def test_each_attribute_is_there_with_its_text(kind: type, names: list[str]) -> None:
-    attributes = inspect.getmembers(kind, lambda member: isinstance(member, property))
-    assert [name for name, _ in attributes if not name.startswith("_")] == names
+    attributes = [
+        (name, member)
+        for name, member in inspect.getmembers(kind, lambda member: isinstance(member, property))
+        if not name.startswith("_")
+    ]
+    assert [name for name, _ in attributes] == names
     assert all(inspect.getdoc(member) for _, member in attributes)
 
 

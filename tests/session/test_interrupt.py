@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import DATA, GOAWAY, MIN_EXTENSION_TYPE, SYN
+from muxpy.frame.muxado import DATA, GOAWAY, MIN_EXTENSION_TYPE, SYN
 from tests.helpers.pipes import PipeStream, pipe_pair
 from tests.helpers.raw_peer import raw_session
 from tests.helpers.tasks import bounded
@@ -74,7 +74,7 @@ async def test_an_interrupt_in_the_reader_comes_out(
 
     async def run() -> None:
         async with raw_session(config=QUIET) as (session, peer):
-            monkeypatch.setattr(session._core, "receive", interrupted)
+            monkeypatch.setattr(session._engine.core, "receive", interrupted)
             await peer.send(b"anything")
             await trio.sleep_forever()
 

@@ -11,10 +11,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._group import turns_of
-from muxpy._transport import LOGIN_BYTES
-from muxpy.frame import DATA, MIN_EXTENSION_TYPE, RST, encode_syn
+from muxpy.frame.muxado import DATA, MIN_EXTENSION_TYPE, RST, encode_syn
 from muxpy.proto._limits import LOGIN_FRAMES
+from muxpy.session._group import turns_of
+from muxpy.transport._base import LOGIN_BYTES
 from tests.frame import wire
 from tests.helpers.load import until
 from tests.helpers.pairs import client_context, server_context, tcp_pair
@@ -85,7 +85,7 @@ async def test_it_sends_so_many_frames(kind: str) -> None:
     async with stranger(kind) as (session, peer):
         await peer.send(encode_syn(3), *[data(3, b"x")] * (LOGIN_FRAMES - 1))
         await until(lambda: session.statistics().frames_received == LOGIN_FRAMES)
-        assert session._life.end is None
+        assert session._engine.ending.end is None
         await peer.send(data(3, b"x"))
         end = await session.wait()
         assert isinstance(end.error, muxpy.ProtocolError)

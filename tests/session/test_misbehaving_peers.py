@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import (
+from muxpy.frame.muxado import (
     DATA,
     GOAWAY,
     MIN_EXTENSION_TYPE,

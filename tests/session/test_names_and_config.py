@@ -31,6 +31,7 @@ NAMES = {
     "SessionGoingAway",
     "SessionGroup",
     "SessionListener",
+    "SessionOfStream",
     "SessionStatistics",
     "Stream",
     "StreamReset",
@@ -47,10 +48,19 @@ def test_exported_names() -> None:
     assert set(muxpy.__all__) == NAMES
     public = {
         name
-        for name, value in vars(muxpy).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        for name in dir(muxpy)
+        if not name.startswith("_") and not isinstance(getattr(muxpy, name), types.ModuleType)
     }
     assert public == NAMES
+
+
+def test_what_a_stream_calls_its_session_has_all_that_a_session_has() -> None:
+    """`SessionOfStream` is a Protocol, and mypy sees to the rest: that a Session is one."""
+
+    def public(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert public(muxpy.SessionOfStream) == public(muxpy.Session)
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._readiness import AT_ONCE, Readiness, has_epoll
+from muxpy.transport._readiness import AT_ONCE, Readiness, has_epoll
 from tests.helpers.load import until
 from tests.helpers.pairs import tcp_pair
 from tests.helpers.passes import counting_passes

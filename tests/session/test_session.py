@@ -10,7 +10,8 @@ import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import GOAWAY, SYN, encode_goaway, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import GOAWAY, SYN, encode_goaway, encode_syn, encode_wnd_inc
+from tests.helpers.inside import connection_of
 from tests.helpers.pairs import IN_MEMORY, REAL, session_pair, stream_pair
 from tests.helpers.pipes import Channel
 from tests.helpers.raw_peer import data, raw_session
@@ -749,7 +750,7 @@ async def test_who_waits_for_it_learns_that_a_session_takes_no_more_streams(how:
                 case "kill":
                     server.kill()
                 case _:
-                    client._core._table._next_id = 2**31 - 1
+                    connection_of(client)._table._next_id = 2**31 - 1
                     await client.open_stream()
             assert await told(client)
             client.kill()

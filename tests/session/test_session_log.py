@@ -11,7 +11,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import encode_goaway, encode_rst, encode_syn
+from muxpy.frame.muxado import encode_goaway, encode_rst, encode_syn
 from tests.helpers.pairs import session_pair
 from tests.helpers.raw_peer import raw_session
 from tests.helpers.tasks import bounded

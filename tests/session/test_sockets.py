@@ -21,9 +21,9 @@ import trio.testing
 import trustme
 
 import muxpy
-from muxpy import _sockets
-from muxpy._sockets import LOCAL_QUEUE, SocketTransport, bound_local_queue
-from muxpy.frame import encode_syn
+from muxpy.frame.muxado import encode_syn
+from muxpy.transport import _socket
+from muxpy.transport._socket import LOCAL_QUEUE, SocketTransport, bound_local_queue
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
 from tests.helpers.raw_peer import data
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
@@ -412,7 +412,7 @@ async def test_a_reset_that_the_writer_noticed_first_is_the_reason() -> None:
     async with muxpy.open_session(one, client=True, extensions=[]) as session:
         await trio.testing.wait_all_tasks_blocked()
         reset = ConnectionResetError(104, "Connection reset by peer")
-        session._writer._fail(reset)
+        session._engine.writer._fail(reset)
         await two.aclose()
         assert (await session.wait()).error is reset
 
@@ -421,7 +421,7 @@ async def test_a_reset_that_the_writer_noticed_first_is_the_reason() -> None:
 
 
 def receive_buffer(session: muxpy.Session) -> int:
-    transport = session._life._transport
+    transport = session._engine.transport
     assert isinstance(transport, SocketTransport)
     size = transport._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert isinstance(size, int)
@@ -481,7 +481,7 @@ BOUNDED = [(socket.SOL_SOCKET, socket.SO_RCVBUF, LOCAL_QUEUE)]
 async def test_on_loopback_the_kernel_keeps_little_for_either_end(
     host: str, secure: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    possible = _sockets._largest_receive_buffer()
+    possible = _socket._largest_receive_buffer()
     if not possible or (host == "::1" and not ipv6_works()):
         pytest.skip("no /proc here, or no IPv6")
     rmem_max(monkeypatch, f"{LOCAL_QUEUE}\n")
@@ -510,7 +510,7 @@ async def test_on_loopback_the_kernel_keeps_little_for_either_end(
 
 @bounded()
 async def test_so_it_does_on_a_connection_that_someone_else_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    possible = _sockets._largest_receive_buffer()
+    possible = _socket._largest_receive_buffer()
     if not possible:
         pytest.skip("no /proc here")
     rmem_max(monkeypatch, f"{LOCAL_QUEUE}\n")

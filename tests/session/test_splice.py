@@ -41,7 +41,7 @@ async def test_bytes_of_any_size_go_both_ways(kind: str, near: str) -> None:
 @pytest.mark.parametrize("size", [100, len(BULK)])
 @bounded()
 async def test_bytes_go_both_ways_by_copying_too(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muxpy._stream.has_poller", False)
+    monkeypatch.setattr("muxpy.session._stream.has_poller", False)
     async with joint() as one:
         outcome = one.start()
         await both_ways(one, BULK[:size], BULK[::-1][:size])
@@ -98,7 +98,7 @@ async def test_more_frames_in_one_read_than_the_kernel_takes_buffers() -> None:
         await wait_all_tasks_blocked()
         parts = [b"%04d" % number for number in range(1500)]
         for part in parts:
-            one.client._core.submit_small(one.peer._state, part)
+            one.client._engine.core.sending.submit_small(one.peer._state, part)
         await one.peer.send_eof()
         assert await read_all(one.outer) == b"".join(parts)
         await one.outer.send_eof()
@@ -225,11 +225,11 @@ async def test_a_socket_that_is_not_read_holds_the_peer_up(way: str) -> None:
         outcome = one.start()
         one.nursery.start_soon(send, one.peer, BULK)
         await wait_all_tasks_blocked()
-        assert one.peer._unsent
-        assert one.peer._state.send_window == 0
+        assert one.peer._waiting.unsent
+        assert one.peer._state.outgoing.window == 0
         state = one.stream._state
-        assert state.window.size == WINDOW  # what merely piles up does not make it grow
-        assert state.buffered <= WINDOW
+        assert state.incoming.window.size == WINDOW  # what merely piles up does not make it grow
+        assert state.incoming.buffered <= WINDOW
         assert digest(await read_all(one.outer)) == digest(BULK)
         await one.outer.send_eof()
         await outcome.expect()
@@ -248,8 +248,8 @@ async def test_a_stream_that_is_not_read_holds_the_socket_up(way: str) -> None:
         one.nursery.start_soon(send_all)
         await wait_all_tasks_blocked()
         assert not sent.is_set()
-        assert one.peer._state.buffered == WINDOW
-        assert one.stream._unsent
+        assert one.peer._state.incoming.buffered == WINDOW
+        assert one.stream._waiting.unsent
         assert digest(await read_all(one.peer)) == digest(BULK)
         await one.peer.send_eof()
         await outcome.expect()

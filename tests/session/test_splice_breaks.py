@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy import ErrorCode
+from muxpy.session._ending import Cause, Event
 from tests.helpers.splices import (
     BULK,
     STATES,
@@ -60,7 +61,7 @@ async def test_a_socket_is_reset_while_its_bytes_stand_in_line() -> None:
         outcome = one.start()
         await one.outer.send_all(BULK[: 2 * WINDOW])
         await wait_all_tasks_blocked()
-        assert one.stream._unsent
+        assert one.stream._waiting.unsent
         reset(one.outer)
         await outcome.expect(trio.BrokenResourceError)
         one.stream.reset()
@@ -82,7 +83,7 @@ async def test_a_socket_is_reset_while_it_is_full() -> None:
 
         one.nursery.start_soon(pour)
         await wait_all_tasks_blocked()
-        assert one.stream._state.buffered
+        assert one.stream._state.incoming.buffered
         reset(one.outer)
         await outcome.expect(trio.BrokenResourceError)
         await one.stream.aclose()
@@ -96,10 +97,10 @@ async def test_a_write_from_the_read_buffer_fails(monkeypatch: pytest.MonkeyPatc
     async with joint() as one:
         outcome = one.start()
         await wait_all_tasks_blocked()
-        assert one.stream._state.direct
+        assert one.stream._state.incoming.direct
         await one.outer.aclose()
-        one.client._core.submit_small(one.peer._state, b"for nobody")
-        one.client._writer.poke()
+        one.client._engine.core.sending.submit_small(one.peer._state, b"for nobody")
+        one.client._engine.writer.poke()
         await outcome.expect(trio.BrokenResourceError)
         one.stream.reset()
         await assert_echo(one.client, one.server)
@@ -152,7 +153,7 @@ async def test_the_session_ends(state: Callable[[Joint], Awaitable[None]], end: 
         elif end == "killed there":
             one.client.kill()
         else:
-            one.client._life.finish(ErrorCode.NO_ERROR, None)
+            one.client._engine.decide(Event.FINISHED, Cause())
         if state in (socket_full, both_blocked):  # what had arrived before goes to the socket all the same
             await one.server.wait()
             await wait_all_tasks_blocked()
@@ -340,7 +341,7 @@ async def test_a_socket_that_is_closed_under_a_splice_hurts_nobody_else(news: st
         if news == "data":
             await one.peer.send_all(b"for nobody")
         elif news == "window":
-            while one.stream._unsent:
+            while one.stream._waiting.unsent:
                 await one.peer.receive_some()
         elif news == "end":
             await one.peer.send_eof()

@@ -11,9 +11,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from muxpy._poller import Poller
-from muxpy._sockets import _read_buffer
-from muxpy.proto import StreamState
+from muxpy.proto._incoming import Incoming
+from muxpy.session._poller import Poller
+from muxpy.transport._socket import _read_buffer
 from tests.helpers.splices import Joint, joint
 from tests.helpers.tasks import bounded, read_all
 
@@ -41,7 +41,7 @@ class Steps(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task.name == "muxpy poller":
             self.poller += 1
-        elif task.name.endswith("Lifecycle._guard"):
+        elif task.name.endswith("Background._guard"):
             self.session += 1
         elif task is not self._test:
             self.application += 1
@@ -131,7 +131,7 @@ async def test_a_round_of_messages_from_many_sockets_is_one_wake_up_and_one_writ
         # The peer's reader for each write, and the writer task that one message alone may leave it to: it looks, lets
         # others come together, and looks again.
         assert steps.session <= 6 * rounds
-        assert all(one.peer._state.buffered == rounds * len(SMALL) for one in made)
+        assert all(one.peer._state.incoming.buffered == rounds * len(SMALL) for one in made)
 
 
 @bounded()
@@ -147,7 +147,7 @@ async def test_more_sockets_than_a_write_takes_messages(mock_clock: Clock) -> No
         assert steps.poller == 3
         assert steps.application == 0
         assert writes_of(made[0].server) - before == 5
-        assert all(one.peer._state.buffered == len(SMALL) for one in made)
+        assert all(one.peer._state.incoming.buffered == len(SMALL) for one in made)
 
 
 @bounded()
@@ -159,7 +159,7 @@ async def test_what_is_large_is_sent_from_the_buffer_that_it_was_read_into(
             for _ in range(4):
                 say(one, bytes(WINDOW))
                 await wait_all_tasks_blocked()
-                while one.peer._state.buffered:
+                while one.peer._state.incoming.buffered:
                     await one.peer.receive_some()
                 await wait_all_tasks_blocked()
         views = [piece for _, pieces in gathered for piece in pieces if isinstance(piece, memoryview)]
@@ -179,22 +179,22 @@ async def test_bytes_for_sockets_wake_nobody_and_are_not_copied(
     """One write for each socket, of a view of the session's read buffer."""
     rounds = 20
     kept: Counter[int] = Counter()
-    settle = StreamState.settle
+    settle = Incoming.settle
 
-    def keep(state: StreamState) -> int:
-        count = settle(state)
-        kept[state.id] += count
+    def keep(incoming: Incoming) -> int:
+        count = settle(incoming)
+        kept[id(incoming)] += count
         return count
 
-    monkeypatch.setattr(StreamState, "settle", keep)
+    monkeypatch.setattr(Incoming, "settle", keep)
     async with joints(count) as made:
         server = made[0].server
         before = server.statistics()
         with watched_writes(monkeypatch) as (gathered, plain), Steps() as steps:
             for _ in range(rounds):
                 for one in made:
-                    one.client._core.submit_small(one.peer._state, SMALL)
-                one.client._writer.release()
+                    one.client._engine.core.sending.submit_small(one.peer._state, SMALL)
+                one.client._engine.writer.uncork()
                 await wait_all_tasks_blocked()
         after = server.statistics()
         assert after.reads - before.reads == rounds
@@ -217,19 +217,19 @@ async def test_bulk_for_a_socket_that_keeps_up_is_never_copied(
     mock_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, kept = 40 * WINDOW, 0
-    settle = StreamState.settle
+    settle = Incoming.settle
 
-    def keep(state: StreamState) -> int:
+    def keep(incoming: Incoming) -> int:
         nonlocal kept
-        count = settle(state)
+        count = settle(incoming)
         kept += count
         return count
 
     async with joints(1) as [one]:
-        monkeypatch.setattr(StreamState, "settle", keep)
+        monkeypatch.setattr(Incoming, "settle", keep)
         with Steps() as steps:
             for _ in range(size // WINDOW):
-                one.client._writer.send(one.peer._state, memoryview(bytes(WINDOW)))
+                one.client._engine.writer.send(one.peer._state, memoryview(bytes(WINDOW)))
                 received = 0
                 while received < WINDOW:
                     await wait_all_tasks_blocked()
@@ -252,16 +252,16 @@ async def test_an_echo_through_many_sockets_costs_few_writes(mock_clock: Clock) 
         with Steps() as steps:
             for _ in range(rounds):
                 for one in made:
-                    one.client._core.submit_small(one.peer._state, SMALL)
-                made[0].client._writer.release()
+                    one.client._engine.core.sending.submit_small(one.peer._state, SMALL)
+                made[0].client._engine.writer.uncork()
                 await wait_all_tasks_blocked()
                 for one in made:
                     assert hear(one) == len(SMALL)
                     say(one)
                 await wait_all_tasks_blocked()
                 for one in made:
-                    assert one.peer._state.buffered == len(SMALL)
-                    one.client._core.take(one.peer._state, None)
+                    assert one.peer._state.incoming.buffered == len(SMALL)
+                    one.client._engine.core.read(one.peer._state, None)
         assert writes_of(made[0].server) - before == rounds
         assert steps.poller == rounds
         assert steps.application == 0

@@ -12,8 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy import ErrorCode
-from muxpy._poller import Poller
-from muxpy.frame import DATA, SYN, encode_rst, encode_wnd_inc
+from muxpy.frame.muxado import DATA, SYN, encode_rst, encode_wnd_inc
+from muxpy.session._ending import Cause, Event
+from muxpy.session._poller import Poller
+from muxpy.session._splice import Splice
 from tests.helpers.pairs import unix_pair
 from tests.helpers.raw_peer import RawPeer, data
 from tests.helpers.splices import (
@@ -117,12 +119,12 @@ async def test_head_is_cancelled_when_the_stream_breaks(how: str, state: Callabl
             one.stream.reset()
         else:
             await one.stream.aclose()
-        sent = one.stream._state.data_sent
+        sent = one.stream._state.outgoing.sent
         await one.outer.send_all(b"for nobody")
         await outcome.expect(muxpy.StreamReset if how == "reset by the peer" else trio.ClosedResourceError)
         await wait_all_tasks_blocked()
         if how != "reset by the peer":  # which takes its time to arrive
-            assert one.stream._state.data_sent == sent
+            assert one.stream._state.outgoing.sent == sent
 
 
 @bounded()
@@ -150,7 +152,7 @@ async def test_the_session_ends_during_head() -> None:
         await one.server.wait()
         await one.outer.send_all(b"for nobody")
         await wait_all_tasks_blocked()
-        assert one.stream._state.data_sent == 0
+        assert one.stream._state.outgoing.sent == 0
         go_on.set()
         assert await one.outer.receive_some() == b"last words"
         await outcome.expect(muxpy.SessionClosed)
@@ -229,11 +231,11 @@ async def test_bytes_that_stand_in_a_write_stay_what_they_are_when_the_session_e
             assert await outer.socket.send(BULK[: 2 * WINDOW]) == 2 * WINDOW
             other_outcome = other.start()
             await wait_all_tasks_blocked()
-            assert stream._splice is not None
-            assert stream._splice._buffer is not None
+            assert isinstance(stream._waiting.splice, Splice)
+            assert stream._waiting.splice._buffer is not None
             # All in one turn of the scheduler: the session ends, and another socket is read.
             await other.outer.socket.send(bytes(2 * WINDOW))
-            session._life.finish(ErrorCode.NO_ERROR, None)
+            session._engine.decide(Event.FINISHED, Cause())
             Poller.current()._turn()
             received = b""
             while (frame := await peer.receive()) is not None and frame.kind == DATA:

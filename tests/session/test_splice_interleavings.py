@@ -136,7 +136,7 @@ def test_bytes_arrive_whatever_comes_in_whatever_order(kind: str) -> None:
 
 
 def test_the_same_by_copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muxpy._stream.has_poller", False)
+    monkeypatch.setattr("muxpy.session._stream.has_poller", False)
 
     @settings(deadline=None, max_examples=40)
     @given(st.lists(plans, min_size=1, max_size=3))

@@ -159,7 +159,7 @@ async def test_take_counts_only_in_its_turn() -> None:
 
 @bounded()
 async def test_copying_takes_turns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muxpy._stream.has_poller", False)
+    monkeypatch.setattr("muxpy.session._stream.has_poller", False)
     async with joint() as one:
         turns = Turns(open=True)
         outcome = one.start(pacer=turns, early=b"early ")

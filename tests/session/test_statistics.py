@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import GOAWAY, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import GOAWAY, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.pipes import Channel, delayed_pair
 from tests.helpers.raw_peer import data, raw_session

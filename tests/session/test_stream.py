@@ -7,7 +7,7 @@ import trio
 from trio.testing import assert_checkpoints, check_half_closeable_stream, wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import DATA, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import DATA, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import bounded, read_all

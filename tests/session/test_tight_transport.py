@@ -105,7 +105,7 @@ async def test_resets_of_both_sides_in_the_middle_of_bulk(autojump_clock: Clock)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send, near)
                 nursery.start_soon(send, far)
-                while not (near._state.buffered > 500 and far._state.buffered > 500):
+                while not (near._state.incoming.buffered > 500 and far._state.incoming.buffered > 500):
                     await trio.lowlevel.checkpoint()
                 (near if number % 3 else far).reset()
         await assert_echo(client, server)

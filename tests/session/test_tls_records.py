@@ -5,7 +5,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxpy._tls import RecordCutter
+from muxpy.transport._tls import RecordCutter
 
 sizes = st.lists(st.integers(0, 30), min_size=1, max_size=20)
 

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 import muxpy
-from muxpy._serve import _run_session
-from muxpy._tls import MAX_TLS_ANSWERS, TlsTransport
-from muxpy.frame import encode_syn
+from muxpy._open import _run_session
+from muxpy.frame.muxado import encode_syn
 from muxpy.proto import Batch
+from muxpy.transport._tls import MAX_TLS_ANSWERS, TlsTransport
 from tests.helpers.pairs import client_context, server_context, unix_pair
 from tests.helpers.raw_peer import data
 from tests.helpers.tasks import bounded
@@ -85,9 +85,9 @@ async def test_a_peer_that_asks_tls_for_more_than_it_reads_ends_the_session(monk
             with suppress(OSError):
                 await say(client, data(3, b"x"))
             await trio.lowlevel.checkpoint()
-            if session._life.end is not None:
+            if session._engine.ending.end is not None:
                 break
-        end = session._life.end
+        end = session._engine.ending.end
         assert end is not None
         assert isinstance(end.error, trio.BrokenResourceError)
         assert "asks for more TLS answers" in str(end.error)

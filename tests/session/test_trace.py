@@ -14,7 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import GOAWAY, MAX_PAYLOAD, RST, encode_goaway, encode_rst, encode_syn, encode_wnd_inc
+from muxpy.frame.muxado import GOAWAY, MAX_PAYLOAD, RST, encode_goaway, encode_rst, encode_syn, encode_wnd_inc
 from tests.helpers.pairs import IN_MEMORY, session_pair, stream_pair, unix_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import assert_echo, bounded, read_all
@@ -313,8 +313,8 @@ def test_threads_write_whole_lines(tmp_path: Path) -> None:
 @bounded()
 async def test_nothing_is_tapped_if_nobody_looks(caplog: pytest.LogCaptureFixture) -> None:
     async with session_pair("memory", client_config=traced([])) as (client, server):
-        assert client._life._tap is not None
-        assert server._life._tap is None
+        assert client._engine.reader._tap is not None
+        assert server._engine.reader._tap is None
         caplog.set_level(logging.DEBUG, "muxpy.frames")
         await assert_echo(client, server)
         assert not [record for record in caplog.records if record.name == "muxpy.frames"]  # it was off at the begin

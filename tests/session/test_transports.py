@@ -15,13 +15,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._io import TRANSPORT_ERRORS
-from muxpy._serve import _run_session
-from muxpy._sockets import SocketTransport
-from muxpy._tls import TlsTransport
-from muxpy._transport import StreamTransport, Transport
-from muxpy.frame import encode_goaway, encode_syn
+from muxpy._open import _run_session
+from muxpy.frame.muxado import encode_goaway, encode_syn
 from muxpy.proto import Batch
+from muxpy.session._writer import TRANSPORT_ERRORS
+from muxpy.transport._base import StreamTransport, Transport
+from muxpy.transport._socket import SocketTransport
+from muxpy.transport._tls import TlsTransport
 from tests.helpers.pairs import client_context, server_context, tcp_pair, transport_pair, unix_pair
 from tests.helpers.raw_peer import data
 from tests.helpers.tasks import bounded

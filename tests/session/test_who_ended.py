@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy.frame import encode_goaway
+from muxpy.frame.muxado import encode_goaway
 from tests.helpers.pairs import session_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import bounded, echo

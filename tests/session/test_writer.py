@@ -13,7 +13,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy._io import PATIENCE
+from muxpy.session._pacing import PATIENCE
 from tests.helpers.pairs import stream_pair, unix_pair
 from tests.helpers.tasks import bounded
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import muxpy
-from muxpy._group import endings
+from muxpy.transport import endings
 
 from .carry import Tally
 from .measure import EXACT, at_rest, sample

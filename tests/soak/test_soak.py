@@ -88,7 +88,7 @@ def rest(done: int, **figures: object) -> dict[str, Any]:
         "budget_used": 0,
         "rss": 40_000_000,
         "blocks": 100_000,
-        "living": {"muxpy._stream.Stream": 4},
+        "living": {"muxpy.session._stream.Stream": 4},
         "failures": [],
         "done": done,
     }
@@ -111,8 +111,8 @@ def test_nothing_is_wrong_with_a_plateau() -> None:
         ({"tasks": 11}, "after round 1: tasks: 11 in the end, at first 10"),
         ({"descriptors": 9}, "descriptors: 9 in the end, at first 10"),
         ({"budget_used": 1}, "budget_used: 1 in the end, at first 0"),
-        ({"living": {"muxpy._stream.Stream": 5}}, "muxpy._stream.Stream: 5 in the end, at first 4"),
-        ({"living": {}}, "muxpy._stream.Stream: 0 in the end, at first 4"),
+        ({"living": {"muxpy.session._stream.Stream": 5}}, "muxpy.session._stream.Stream: 5 in the end, at first 4"),
+        ({"living": {}}, "muxpy.session._stream.Stream: 0 in the end, at first 4"),
         ({"failures": ["bytes were lost"]}, "bytes were lost"),
     ],
 )

@@ -67,7 +67,7 @@ class RemoteForward:
         self._error: str | None = None
         self._backoff = Backoff()  # a place that was refused may be free again: its owner may go, or a rule may come
         self._scope = trio.CancelScope()
-        self._session: muxpy.Session | None = None
+        self._session: muxpy.SessionOfStream | None = None
         """By which it was asked for last."""
         self._before: muxpy.Stream | None = None
         """By which it was bound over a session that is going away; until it is bound again, it may be so yet."""
@@ -267,14 +267,14 @@ class RemoteForward:
         return self._bound
 
 
-async def _is_ending(session: muxpy.Session) -> bool:
+async def _is_ending(session: muxpy.SessionOfStream) -> bool:
     """Whether a session is about to end: what ends on it without a word needs none then."""
     with trio.move_on_after(LAST_WORD):
         await session.wait_going_away()
     return session.going_away
 
 
-async def _cancel_when_going_away(session: muxpy.Session, scope: trio.CancelScope) -> None:
+async def _cancel_when_going_away(session: muxpy.SessionOfStream, scope: trio.CancelScope) -> None:
     await session.wait_going_away()
     scope.cancel()
 

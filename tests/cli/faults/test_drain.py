@@ -10,6 +10,7 @@ import trio
 
 import muxpy
 from muxpy_cli.wire import Purpose, pack, receive_message
+from tests.helpers.inside import connection_of
 from tests.helpers.load import until
 from tests.helpers.sockets import tcp_sockets
 from tests.helpers.tasks import LIMIT
@@ -138,7 +139,7 @@ async def test_what_a_client_opened_before_it_heard_of_the_end_is_carried() -> N
             async with admitted(port) as session:
                 listening.process.send_signal(signal.SIGTERM)
                 await session.wait_going_away()
-                session._core.remote_goaway = None  # what comes now is on its way already
+                connection_of(session)._common.remote_goaway = None  # what comes now is on its way already
                 stream, answer = await tell(session, Purpose.CONNECT, {"host": "localhost", "port": target.port})
                 assert answer == {}
                 session.go_away(final=False)

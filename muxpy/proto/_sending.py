@@ -1,0 +1,154 @@
+"""What waits to be sent: what is framed already, then data as the scheduler says.
+
+    submit        -> the scheduler's line -> next_batch     any data
+    submit_small  -> Outbox               -> next_batch     a small message, as long as nothing stands in line
+    Outbox.put    -> Outbox               -> next_batch     control frames
+
+All cores share it: what they differ in is `Framing`, and what lets a stream send (`open_window`, `Scheduler.credit`).
+"""
+
+from collections.abc import Callable
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
+
+from muxpy._config import SessionConfig
+
+from ._batch import Batch
+from ._changes import Counters
+from ._outbox import Framing, Outbox
+from ._scheduler import Scheduler
+from ._stream import StreamState
+
+if TYPE_CHECKING:
+    from muxpy.frame import Buffer
+
+__all__ = ["CRUMB_WAIT", "Sending"]
+
+CRUMB_WAIT: Final = 0.2
+"""Seconds that a crumb of window may hold data back: Nagle's idea, for windows. A peer that reads on soon gives more;
+one whose window is meant to be that small must still get something, and may give window back only when all of it was
+used. RFC 1122, 4.2.3.4, has 0.1 to 1 s."""
+
+
+class Sending:
+    """The sending side of one connection."""
+
+    __slots__ = ("_clock", "_counters", "_crumbs", "_data_header", "_framing", "outbox", "scheduler")
+
+    def __init__(self, config: SessionConfig, counters: Counters, framing: Framing, clock: Callable[[], float]) -> None:
+        self.outbox = Outbox(config, counters, framing)
+        self.scheduler = Scheduler(framing)
+        self._counters = counters
+        self._framing = framing
+        self._data_header = framing.data_header
+        self._clock = clock
+        self._crumbs: dict[StreamState, float] = {}  # held back by a crumb of window, until when
+
+    # ---- what the application sends ----
+
+    def submit(self, stream: StreamState, data: memoryview) -> None:
+        """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
+        outgoing = stream.outgoing
+        outgoing.data = data
+        outgoing.position = 0
+        self._line_up(stream)
+
+    def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+        """Frame a copy of `data` for the next batch, if there is window and nothing in line that it would pass. False:
+        `submit` it."""
+        size = len(data)
+        outgoing, scheduler, framing = stream.outgoing, self.scheduler, self._framing
+        if outgoing.window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
+            return False
+        self.outbox.framed += self._data_header(stream.id, size) + data  # a Ctrl-C must not leave half a frame
+        self.outbox.small_frames += 1
+        outgoing.window -= size
+        outgoing.sent += size
+        scheduler.credit -= size
+        self._counters.data_sent += size
+        return True
+
+    def withdraw(self, stream: StreamState) -> None:
+        """The sender gave up: what was not framed yet will not be sent, and what was may be a part."""
+        stream.outgoing.cut_short = True
+        stream.outgoing.data = None
+        self._counters.blocked_on_window += stream.outgoing.window_came(self._clock())
+
+    # ---- what the peer lets us send ----
+
+    def open_window(self, stream: StreamState, increment: int) -> bool:
+        """The peer's window for the stream grows, or shrinks. Whether it was used up, and is not any more."""
+        outgoing = stream.outgoing
+        was_shut = outgoing.window <= 0
+        outgoing.window += increment
+        self._line_up(stream)
+        return was_shut and outgoing.window > 0
+
+    def _line_up(self, stream: StreamState) -> None:
+        """What waits to be sent stands in line, or waits for window, with a crumb of window only for so long."""
+        crumbs, outgoing = self._crumbs, stream.outgoing
+        if outgoing.held_back:
+            if not outgoing.scheduled:  # otherwise it sends that yet, and waits with none
+                now = self._clock()
+                outgoing.wait_for_window(now)
+                if outgoing.window > 0:
+                    crumbs.setdefault(stream, now + CRUMB_WAIT)
+        else:
+            if crumbs:
+                crumbs.pop(stream, None)
+            if outgoing.blocked_since is not None:
+                self._counters.blocked_on_window += outgoing.window_came(self._clock())
+            self.scheduler.add(stream)
+
+    # ---- what the writer asks ----
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `next_batch` may have something."""
+        outbox, scheduler = self.outbox, self.scheduler
+        return bool(outbox.framed or outbox.updates or (scheduler.waiting and scheduler.credit > 0))
+
+    def needs_writer(self) -> bool:
+        """Whether there is something to write, now or when a crumb of window has held it back for long enough."""
+        outbox, scheduler = self.outbox, self.scheduler
+        return bool(outbox.framed or outbox.updates or self._crumbs or (scheduler.waiting and scheduler.credit > 0))
+
+    @property
+    def crumbs_due(self) -> float | None:
+        """When `next_batch` has what a crumb of window holds back; None if none does."""
+        return next(iter(self._crumbs.values())) if self._crumbs else None
+
+    def next_batch(self, limit: int, turn: int = 1, exact: bool = True) -> Batch | None:
+        """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none.
+
+        `turn`: how many quanta a stream in line may send at a time, for weight 1. `exact`: rather end early than give
+        others the turn of a stream that may come back to it.
+        """
+        chunks: list[Buffer] = []
+        done: list[StreamState] = []
+        if self._crumbs:
+            self._send_crumbs()
+        frames = size = 0
+        outbox, scheduler = self.outbox, self.scheduler
+        if outbox.framed or outbox.updates:
+            framed, frames = outbox.empty()
+            if framed:
+                chunks.append(framed)
+                size = len(framed)
+        if scheduler.waiting:
+            before = len(chunks)
+            data_size = scheduler.fill(chunks, limit, done, self._clock, turn=turn, exact=exact)
+            data_frames = (len(chunks) - before) // 2  # a header and a payload each
+            self._counters.data_sent += data_size - data_frames * self._framing.header_size
+            size += data_size
+            frames += data_frames
+        self._counters.frames_sent += frames
+        return Batch(chunks, done, size) if chunks else None
+
+    def _send_crumbs(self) -> None:
+        """What was held back by a crumb of window for long enough stands in line."""
+        now = self._clock()
+        for stream in list(takewhile(lambda stream: self._crumbs[stream] <= now, self._crumbs)):
+            del self._crumbs[stream]
+            stream.outgoing.expect_crumbs()
+            self.scheduler.add(stream)

@@ -1,0 +1,222 @@
+"""The core of muxado: what the application does to a connection. What the peer does is in _receiving."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muxpy._codes import ErrorCode
+from muxpy.frame.muxado import MAX_ID, MAX_PRIORITY, MAX_STREAM_TYPE, encode_data_header, encode_syn
+from muxpy.proto._state import Event, Phase
+
+from ._common import Common
+from ._receiving import Receiving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from muxpy._codes import ProtocolError
+    from muxpy._config import SessionConfig
+    from muxpy.proto._changes import RemoteGoAway
+    from muxpy.proto._core import Opening
+    from muxpy.proto._limits import TokenBucket
+    from muxpy.proto._stream import StreamState
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """One side of a muxado connection: a `muxpy.proto.Core`, where each method is described.
+
+    `clock` tells the time in seconds, from any start. `extension_types`: the stream types >= MIN_EXTENSION_TYPE that
+    have a taker.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        client: bool,
+        clock: Callable[[], float],
+        extension_types: Collection[int] = (),
+    ) -> None:
+        self._common = common = Common(config, clock, client=client)
+        self._receiving = Receiving(common, extension_types)
+        self._table = common.table
+        self.client = client
+        self.sending = common.sending
+        self.counters = common.counters
+        self.budget = common.budget
+        self.streams = common.table.live
+        # Bound once, so that a read passes through one function less.
+        self.receive = self._receiving.receive
+        self.receive_eof = self._receiving.receive_eof
+        self.fail = self._receiving.fail
+
+    # ---- what the shell may ask ----
+
+    @property
+    def open_streams(self) -> int:
+        return self._table.open_streams
+
+    @property
+    def error(self) -> ProtocolError | None:
+        return self._common.error
+
+    @property
+    def remote_goaway(self) -> RemoteGoAway | None:
+        return self._common.remote_goaway
+
+    @property
+    def goaway_sent(self) -> bool:
+        return self._common.goaway_sent
+
+    @property
+    def can_open(self) -> bool:
+        return self.error is None and self.remote_goaway is None and self._table.ids_left
+
+    @property
+    def may_open(self) -> bool:
+        return True  # the peer says no limit: it refuses
+
+    @property
+    def used_up(self) -> bool:
+        return not self._table.ids_left
+
+    def is_local(self, stream_id: int) -> bool:
+        return self._table.is_local(stream_id)
+
+    # ---- the connection ----
+
+    def admit(self) -> None:
+        if self._receiving.stranger:
+            self._receiving.stranger = False
+            self.budget.left = self._common.config.receive_budget
+
+    def allow_streams(self, most: int) -> None:
+        self._table.allow(most)
+        self.sending.outbox.expect_streams(most)
+
+    def refuse_streams(self, refuse: bool) -> None:
+        self._receiving.refusing = refuse
+
+    def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
+        self._receiving.resets, self._receiving.provoked = resets, provoked
+
+    def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
+        common = self._common
+        if common.goaway_sent or (common.goaway_announced and not final):
+            return False
+        common.go_away(self._table.last_remote if final else MAX_ID, code, debug)
+        common.goaway_sent = final
+        return True
+
+    def sample_rtt(self, rtt: float) -> None:
+        self.budget.rtt.sample(rtt, self._common.clock())
+
+    # ---- one stream ----
+
+    def check_opening(self, opening: Opening) -> None:
+        priority, stream_type, _ = opening
+        if not 0 <= priority <= MAX_PRIORITY:
+            raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
+        if not 0 <= stream_type <= MAX_STREAM_TYPE:
+            raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
+
+    def open(self, opening: Opening, *, fin: bool = False) -> StreamState:
+        priority, stream_type, _ = opening
+        stream = self._table.add_local(priority, stream_type)
+        if fin:
+            stream.advance(Event.SEND_FIN)
+        self.counters.opened += 1
+        self.sending.outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
+        if not self._table.ids_left:
+            # What needs more streams needs another session: say so, rather than wait to be asked for one more.
+            self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
+        return stream
+
+    def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
+        self._table.taken(stream)
+        if not hold:
+            self._table.let_go(stream)
+
+    def let_go(self, stream: StreamState) -> None:
+        self._table.let_go(stream)
+
+    def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
+        data = stream.incoming.read(max_bytes)
+        window = stream.incoming.window
+        window.owed += len(data)
+        if window.owed >= window.due_at or not stream.phase.reads:  # asked here, since every message comes this way
+            self._consumed(stream)
+        return data
+
+    def read_directly(self, stream: StreamState, direct: bool) -> None:
+        stream.incoming.direct = direct
+
+    def pass_on(self, stream: StreamState, count: int) -> None:
+        incoming = stream.incoming
+        total = incoming.buffered
+        if count:
+            incoming.skip_arriving(count)
+        incoming.settle()
+        incoming.window.arrived(total, True, self._common.clock(), self.budget.rtt)
+        self.counters.data_received += total
+        incoming.window.owed += count
+        self._consumed(stream)
+
+    def _consumed(self, stream: StreamState) -> None:
+        window = stream.incoming.window
+        if not stream.phase.reads:
+            self._table.shrink_window(stream)
+        elif window.owed >= window.due_at:
+            self._give_window(stream)
+
+    def _give_window(self, stream: StreamState) -> None:
+        window = stream.incoming.window
+        self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
+        self.counters.largest_window = max(self.counters.largest_window, window.size)
+
+    def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
+        if not stream.advance(Event.SEND_FIN):
+            return False
+        self._send_fin(stream)
+        return True
+
+    def close(self, stream: StreamState) -> None:
+        """Data that still comes is answered by RST CANCEL."""
+        stream.closed = True
+        if stream.outgoing.cut_short and stream.phase.sends:
+            self.reset(stream, ErrorCode.CANCEL)
+            return
+        had_window = stream.phase.reads
+        sends_fin = stream.phase.sends
+        closed = stream.advance(Event.CLOSE)
+        dropped = stream.incoming.drop()
+        if not closed:
+            self._table.shrink_window(stream)
+            return
+        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+            self.reset(overdue, ErrorCode.CANCEL)
+        self._table.shrink_window(stream)
+        if stream.phase is Phase.CLOSING and had_window and dropped:
+            # A peer that waits for window would wait for ever: with some, it sends, and learns by our RST.
+            self.sending.outbox.update_window(stream, dropped)
+            stream.incoming.window.available += dropped
+        if sends_fin:
+            self._send_fin(stream)
+        elif stream.phase.over:
+            self._table.forget(stream)
+
+    def reset(self, stream: StreamState, code: int) -> None:
+        stream.closed = True
+        if stream.phase.over:
+            stream.incoming.drop()
+            self._table.shrink_window(stream)
+        else:
+            self._common.reset(stream, code, counts=not self._table.is_local(stream.id))
+
+    def _send_fin(self, stream: StreamState) -> None:
+        frame = encode_data_header(stream.id, 0, fin=True)
+        self.sending.outbox.put(frame, counts=not self._table.is_local(stream.id))
+        if stream.phase.over:
+            self._table.forget(stream)

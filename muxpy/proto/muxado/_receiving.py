@@ -1,0 +1,308 @@
+"""What the peer does to a connection: each frame's rule, and what changes by it.
+
+Legality is decided before anything changes. A rule broken by the peer is a stream reset (`_reset`) where the protocol
+says so and a ProtocolError otherwise, which `receive` turns into one GOAWAY; after that nothing more is taken.
+"""
+
+from collections.abc import Collection
+from math import inf
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy.frame import Buffer
+from muxpy.frame.muxado import (
+    DATA,
+    FIN,
+    GOAWAY,
+    HEADER_SIZE,
+    MAX_WINDOW,
+    MIN_EXTENSION_TYPE,
+    RST,
+    SYN,
+    Decoder,
+    looks_like,
+    parse_code,
+    parse_goaway,
+    parse_increment,
+    parse_syn,
+)
+from muxpy.proto._changes import Changes, RemoteGoAway
+from muxpy.proto._limits import (
+    LOGIN_FRAMES,
+    MAX_REASON,
+    START,
+    WAKE,
+    TokenBucket,
+    reset_buckets,
+    too_much_before_login,
+)
+from muxpy.proto._state import Event, Phase
+from muxpy.proto._stream import StreamState
+
+from ._common import Common
+
+__all__ = ["Receiving"]
+
+
+class Receiving:
+    """The receiving side of one connection.
+
+    `refusing`: the application takes no streams for now; extensions do. `stranger`: the peer has not shown yet who it
+    is. `resets` limits the peer's resets of its own streams, `provoked` those that it makes this side send.
+    """
+
+    __slots__ = (
+        "_common",
+        "_cut",
+        "_decoder",
+        "_extension_types",
+        "_opening",
+        "_table",
+        "provoked",
+        "refusing",
+        "resets",
+        "stranger",
+    )
+
+    def __init__(self, common: Common, extension_types: Collection[int]) -> None:
+        self._common = common
+        self._table = common.table
+        self._decoder = Decoder()
+        self._extension_types = frozenset(extension_types)
+        self._opening: bytearray | None = bytearray()  # the first bytes, until a frame was whole
+        self._cut = False  # the last call left a rest
+        self.refusing = False
+        self.stranger = common.config.wants_login
+        self.resets: TokenBucket
+        self.provoked: TokenBucket
+        self.resets, self.provoked = reset_buckets(common.config.reset_burst, common.config.reset_rate, common.clock)
+
+    def receive(self, data: Buffer, most: float = inf) -> Changes:
+        """See Core.receive: frames cost time that others wait for, bytes do not."""
+        changes = Changes()
+        common = self._common
+        if common.error is not None:
+            changes.ends = True
+            return changes
+        arrived: list[StreamState] = []
+        frames = 0
+        if self.stranger:
+            most = min(most, LOGIN_FRAMES)
+        streams = self._table.live
+        if self._opening is not None:
+            self._note_opening(data)
+        try:
+            outbox = common.sending.outbox
+            if (outbox.framed or outbox.updates) and not self._cut:  # of one read, nothing may have been written yet
+                outbox.check()
+            self._cut = False
+            for kind, flags, stream_id, body, rest in self._decoder.feed(data):
+                if kind == DATA:
+                    stream = streams.get(stream_id)
+                    if stream is None:
+                        self._data_for_forgotten(stream_id)
+                    else:
+                        self._on_data(stream, flags, body, rest, arrived, changes)
+                    if rest:
+                        continue
+                elif kind == SYN:
+                    self._on_syn(stream_id, flags, body, changes)
+                elif kind == GOAWAY:
+                    self._on_goaway(body, changes)
+                else:
+                    self._on_control(kind, stream_id, body, changes)
+                frames += 1
+                if frames + changes.work >= most:
+                    changes.rest = memoryview(data)[self._decoder.position :]
+                    self._cut = bool(changes.rest)
+                    break
+        except ProtocolError as error:
+            self.fail(error)
+        common.counters.frames_received += frames
+        if self.stranger and common.counters.frames_received > LOGIN_FRAMES:
+            self.fail(too_much_before_login(f"{LOGIN_FRAMES} frames"))
+        if arrived:
+            self._settle(arrived, changes)
+        if common.error is not None:
+            changes.ends = True
+        return changes
+
+    def receive_eof(self) -> bool:
+        """See Core.receive_eof."""
+        if self._decoder.mid_frame:
+            self.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
+        return self._common.remote_goaway is not None and self._common.error is None
+
+    def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
+        """Keep what arrived, one chunk for each stream."""
+        now = self._common.clock()
+        rtt = self._common.budget.rtt
+        total = 0
+        for stream in arrived:
+            incoming = stream.incoming
+            if incoming.arriving is None:  # reset after the data
+                continue
+            if incoming.direct and not incoming.chunks:
+                changes.direct.append(stream)
+                continue
+            count = incoming.settle()
+            total += count
+            incoming.window.arrived(count, incoming.buffered == count, now, rtt)
+            changes.readable.append(stream)
+        self._common.counters.data_received += total
+
+    # ---- the frames ----
+
+    def _on_syn(self, stream_id: int, flags: int, body: memoryview, changes: Changes) -> None:
+        self._table.note_remote(stream_id)
+        priority, stream_type = parse_syn(flags, body)
+        extension = stream_type >= MIN_EXTENSION_TYPE
+        if extension and stream_type not in self._extension_types:
+            self.provoked.spend()
+            self._common.refuse(stream_id, ErrorCode.STREAM_CLOSED)
+            return
+        if self._common.goaway_sent or (self.refusing and not extension) or self._full(extension):
+            self._common.counters.refused += 1
+            self._common.refuse(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        stream = self._table.add_remote(stream_id, priority, stream_type)
+        if flags & FIN:
+            stream.advance(Event.RECV_FIN)
+        self._common.counters.accepted += 1
+        changes.opened.append(stream)
+        changes.streams = True
+        changes.work += START
+
+    def _full(self, extension: bool) -> bool:
+        """Whether there is no room for one more stream of the peer."""
+        places = self._table.places(extension=extension)
+        return places.taken > 0 if self.stranger else places.full
+
+    def _on_data(
+        self,
+        stream: StreamState,
+        flags: int,
+        body: memoryview,
+        rest: int,
+        arrived: list[StreamState],
+        changes: Changes,
+    ) -> None:
+        # By phase: who still reads gets it; otherwise a bare FIN may be welcome, and anything more is answered.
+        size = len(body)
+        incoming = stream.incoming
+        if stream.phase.reads:
+            window = incoming.window
+            if size + rest > window.available:  # for the whole frame, before any of it is kept
+                self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+                return
+            if size:
+                window.available -= size
+                incoming.buffered += size
+                if incoming.arriving is None:
+                    incoming.arriving = []
+                    arrived.append(stream)
+                    changes.work += WAKE
+                incoming.arriving.append(body)
+            elif not flags & FIN and not rest:
+                self.resets.spend()  # nobody sends empty frames for nothing; this one does nothing and takes time
+        elif stream.phase is Phase.REMOTE_DONE:
+            # The Go peer says FIN twice when it half-closes and then closes. An empty one carries nothing, and a
+            # reset for it would throw away what the application has not read yet.
+            if size or not flags & FIN:
+                self._reset(stream, ErrorCode.STREAM_CLOSED, changes)
+            return
+        elif size or not flags & FIN:  # CLOSING: a bare FIN is all that is still welcome
+            self._reset(stream, ErrorCode.CANCEL, changes)
+            return
+        if flags & FIN and not rest:
+            self._on_fin(stream, changes)
+
+    def _on_fin(self, stream: StreamState, changes: Changes) -> None:
+        stream.advance(Event.RECV_FIN)
+        if stream.phase.over:
+            self._forget(stream, changes)
+        else:
+            self._table.shrink_window(stream)
+        if stream.incoming.arriving is None:
+            changes.readable.append(stream)
+            changes.work += WAKE
+
+    def _data_for_forgotten(self, stream_id: int) -> None:
+        self._table.require_known(stream_id, "STREAM_DATA")
+        if stream_id not in self._table.recent_resets:
+            self._common.refuse(stream_id, ErrorCode.STREAM_CLOSED)
+
+    def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
+        """RST and WND_INC: both are ignored for a stream that has ended."""
+        stream = self._table.live.get(stream_id)
+        if stream is None:
+            self._table.require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
+        elif kind == RST:
+            if not self._table.is_local(stream_id):
+                self.resets.spend()
+            stream.reset(parse_code(body), by_peer=True)
+            self._note_reset(stream, changes)
+        else:
+            self._on_wnd_inc(stream, parse_increment(body), changes)
+
+    def _on_wnd_inc(self, stream: StreamState, increment: int, changes: Changes) -> None:
+        if increment == 0:
+            self._reset(stream, ErrorCode.PROTOCOL_ERROR, changes)
+        elif stream.outgoing.window + increment > MAX_WINDOW:
+            self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
+        else:
+            self._common.counters.window_updates_received += 1
+            if self._common.sending.open_window(stream, increment):
+                changes.writable.append(stream)
+                changes.work += WAKE
+
+    def _on_goaway(self, body: memoryview, changes: Changes) -> None:
+        common = self._common
+        last_id, code, debug = parse_goaway(body)
+        if common.remote_goaway is not None:  # what was given up stays so
+            self.resets.spend()  # Go's says it twice, if it closes after going away; nobody needs it often
+            last_id = min(last_id, common.remote_goaway.last_id)
+        common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
+        changes.ends = True
+        for stream in self._table.local_above(last_id):  # not handled by the peer: safe to try elsewhere
+            stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
+            self._note_reset(stream, changes)
+
+    def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
+        """Answer a broken rule of the peer, or its data for a stream that the application has closed (CANCEL)."""
+        if code is not ErrorCode.CANCEL:  # that it was closed is not the peer's doing
+            self.provoked.spend()
+        self._common.reset(stream, code)
+        self._note_reset(stream, changes)
+
+    def _note_reset(self, stream: StreamState, changes: Changes) -> None:
+        self._forget(stream, changes)
+        changes.reset.append(stream)
+        changes.work += WAKE
+
+    def _forget(self, stream: StreamState, changes: Changes) -> None:
+        self._table.forget(stream)
+        changes.streams = True
+
+    # ---- errors ----
+
+    def fail(self, error: ProtocolError) -> None:
+        """See Core.fail."""
+        common = self._common
+        if common.error is None:
+            common.error = error = self._in_words(error).with_traceback(None)  # whose frames hold all this
+            common.go_away(self._table.last_remote, error.code, error.reason.encode())
+            common.goaway_sent = True
+
+    def _note_opening(self, data: Buffer) -> None:
+        if self._common.counters.frames_received:
+            self._opening = None
+        elif self._opening is not None and len(self._opening) < HEADER_SIZE:
+            self._opening += data[:HEADER_SIZE]
+
+    def _in_words(self, error: ProtocolError) -> ProtocolError:
+        """If there was no frame yet, and the bytes look like another protocol, the error says so first."""
+        no_frame = not self._common.counters.frames_received
+        stranger = looks_like(self._opening) if self._opening and no_frame else None
+        if stranger is None:
+            return error
+        return ProtocolError(error.code, f"this looks like {stranger}, not muxado: {error.reason}")

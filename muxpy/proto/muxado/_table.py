@@ -1,0 +1,180 @@
+"""Which streams there are: ids on both sides, the map of those that live, and what is known of those that do not."""
+
+from itertools import takewhile
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import INITIAL_WINDOW, SessionConfig
+from muxpy.frame.muxado import MAX_ID, MIN_EXTENSION_TYPE
+from muxpy.proto._limits import MAX_CLOSING, MAX_EXTENSION_STREAMS, RecentResets
+from muxpy.proto._stream import StreamState
+from muxpy.proto._window import Budget
+
+__all__ = ["StreamTable"]
+
+
+class Places:
+    """How many streams of one kind the peer may have."""
+
+    __slots__ = ("held", "most", "most_waiting", "open", "waiting")
+
+    def __init__(self, most: int, most_waiting: int) -> None:
+        self.most = most
+        self.most_waiting = most_waiting
+        self.open = 0  # those that live
+        self.held = 0  # those that are over, while somebody still works for them
+        self.waiting = 0  # those that nobody has taken yet
+
+    @property
+    def taken(self) -> int:
+        """Places in use."""
+        return self.open + self.held
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more."""
+        return self.open + self.held >= self.most or self.waiting >= self.most_waiting
+
+
+class StreamTable:
+    """The streams of one connection.
+
+    Odd ids are the client's, even ones the server's. The first are 3 and 2: the Go peer refuses a client id of 1.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_closing",
+        "_extensions",
+        "_last_remote",
+        "_local",
+        "_local_open",
+        "_next_id",
+        "_parity",
+        "_remote",
+        "live",
+        "recent_resets",
+    )
+
+    def __init__(self, config: SessionConfig, budget: Budget, *, client: bool) -> None:
+        self.live: dict[int, StreamState] = {}
+        self.recent_resets = RecentResets()
+        self._budget = budget
+        self._parity = 1 if client else 0
+        self._next_id = 3 if client else 2
+        self._last_remote = 0
+        self._local: dict[int, StreamState] = {}  # the live ones that were opened here, ids ascending
+        self._local_open = 0  # of them, those of the application
+        self._remote = Places(config.max_streams, config.accept_backlog)
+        # Of extensions, and counted apart: the Go peer ends a session whose heartbeat is refused.
+        self._extensions = Places(MAX_EXTENSION_STREAMS, MAX_EXTENSION_STREAMS)
+        self._closing: dict[int, StreamState] = {}  # closed here and not by the peer yet, the oldest first
+
+    @property
+    def last_remote(self) -> int:
+        """The highest id that the peer has used; 0 if none."""
+        return self._last_remote
+
+    @property
+    def ids_left(self) -> bool:
+        """Whether this side can open one more stream."""
+        return self._next_id <= MAX_ID
+
+    @property
+    def open_streams(self) -> int:
+        """Streams of both sides that are of use to the application; not extensions', not those it has closed."""
+        return self._local_open + self._remote.open - len(self._closing)
+
+    def places(self, *, extension: bool) -> Places:
+        """Of the peer's streams."""
+        return self._extensions if extension else self._remote
+
+    def allow(self, most: int) -> None:
+        """The peer may have so many streams of the application from now on, and as many may wait."""
+        self._remote.most = self._remote.most_waiting = most
+
+    def is_local(self, stream_id: int) -> bool:
+        """Whether an id is one that this side opens."""
+        return stream_id & 1 == self._parity
+
+    def note_remote(self, stream_id: int) -> None:
+        """The peer opens this id, taken or not. Raises ProtocolError if it may not."""
+        if stream_id < 2 or self.is_local(stream_id):
+            both = "; are both sides the " + ("client?" if self._parity else "server?") if stream_id >= 2 else ""
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open{both}")
+        if stream_id <= self._last_remote:
+            raise ProtocolError(
+                ErrorCode.PROTOCOL_ERROR,
+                f"stream id {stream_id} is not above the last one, {self._last_remote}; "
+                "do two sessions write to one connection?",
+            )
+        self._last_remote = stream_id
+
+    def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
+        """Take a stream of the peer's. It keeps its place, even if it ends, until `let_go`."""
+        stream = self._add(stream_id, priority, stream_type)
+        places = self.places(extension=stream.extension)
+        places.open += 1
+        places.waiting += 1
+        stream.held = True
+        return stream
+
+    def add_local(self, priority: int, stream_type: int) -> StreamState:
+        """Take the next id of our own."""
+        stream_id = self._next_id
+        self._next_id += 2
+        stream = self._local[stream_id] = self._add(stream_id, priority, stream_type)
+        self._local_open += not stream.extension
+        return stream
+
+    def local_above(self, last_id: int) -> list[StreamState]:
+        """Live streams opened here with an id above `last_id`, the oldest first. Costs no more than it finds."""
+        return list(takewhile(lambda stream: stream.id > last_id, reversed(self._local.values())))[::-1]
+
+    def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
+        extension = stream_type >= MIN_EXTENSION_TYPE
+        stream = StreamState(stream_id, priority, stream_type, send_window=INITIAL_WINDOW, extension=extension)
+        self.live[stream_id] = stream
+        return stream
+
+    def require_known(self, stream_id: int, what: str) -> None:
+        """Raises ProtocolError for a frame on a stream that neither side has opened yet."""
+        last = self._next_id - 2 if self.is_local(stream_id) else self._last_remote
+        if stream_id < 2 or stream_id > last:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
+
+    def forget(self, stream: StreamState) -> None:
+        """The stream has ended: its place is free, unless somebody still works for it."""
+        if self.live.pop(stream.id, None) is None:
+            return
+        self._closing.pop(stream.id, None)
+        if self._local.pop(stream.id, None) is not None:
+            self._local_open -= not stream.extension
+        else:
+            places = self.places(extension=stream.extension)
+            places.open -= 1
+            places.held += stream.held
+        self.shrink_window(stream)
+
+    def taken(self, stream: StreamState) -> None:
+        """A stream of the peer's does not wait any more."""
+        self.places(extension=stream.extension).waiting -= 1
+
+    def let_go(self, stream: StreamState) -> None:
+        """Nobody works for the stream any more."""
+        if stream.held and stream.phase.over:
+            self.places(extension=stream.extension).held -= 1
+        stream.held = False
+
+    def note_closing(self, stream: StreamState) -> StreamState | None:
+        """The application closed a stream that the peer has not ended. One that waited too long, if there are many."""
+        if stream.extension:
+            return None
+        self._closing[stream.id] = stream
+        if len(self._closing) <= max(MAX_CLOSING, self._remote.most):
+            return None
+        return next(iter(self._closing.values()))
+
+    def shrink_window(self, stream: StreamState) -> None:
+        """Give back what the stream's window grew by, if nothing can come any more and nothing is unread."""
+        if not stream.phase.reads and not stream.incoming.buffered:
+            stream.incoming.window.shrink(self._budget)

@@ -1,0 +1,28 @@
+"""Sessions and their streams, for Trio: tasks, waiting, errors. It knows no protocol: see `muxpy.proto.Core`."""
+
+from ._background import Background
+from ._engine import Engine
+from ._group import SessionGroup, turns_of
+from ._listener import SessionListener
+from ._pacer import Pacer
+from ._session import Accept, Extension, Session
+from ._statistics import SessionStatistics, StreamStatistics
+from ._stream import SessionOfStream, Stream
+from ._suspension import sleep_fairly
+
+__all__ = [
+    "Accept",
+    "Background",
+    "Engine",
+    "Extension",
+    "Pacer",
+    "Session",
+    "SessionGroup",
+    "SessionListener",
+    "SessionOfStream",
+    "SessionStatistics",
+    "Stream",
+    "StreamStatistics",
+    "sleep_fairly",
+    "turns_of",
+]

@@ -1,0 +1,223 @@
+"""The tasks of one session, from its begin until nothing of it is left."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._errors import only_lost, without_cancelled
+from muxpy.transport import endings
+
+from ._ending import Cause, Event, failed, killed
+from ._group import resets_of, turns_of
+from ._suspension import overslept
+from ._writer import TRANSPORT_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from muxpy.trace import Tap
+
+    from ._engine import Engine
+    from ._group import SessionGroup
+
+    Task = Callable[[], Awaitable[None]]
+
+__all__ = ["Background"]
+
+log = logging.getLogger("muxpy.session")
+
+
+class Background:
+    """Runs a session: reads, writes, watches, and closes the transport when the end is decided."""
+
+    def __init__(self, engine: Engine, tap: Tap | None) -> None:
+        self._engine = engine
+        self._ending = engine.ending
+        self._tap = tap
+        self._scope = trio.CancelScope()  # of all tasks
+        self._tasks: trio.Nursery | None = None  # while it runs
+        self._extensions: list[Task] = []  # to be started when the peer is admitted
+        self._admitted = not engine.config.wants_login
+        self._membership = ExitStack()  # of a group
+        self.bug: BaseException | None = None
+        """What a task of the session raised that it should not have."""
+        # Said here, not in `run`: whoever opened the session may be faster than its tasks, and send or kill it before.
+        transport = engine.transport
+        version = transport.tls.version() if transport.tls is not None else None
+        log.info("%s begins%s", engine.name, f", {version}" if version else "")
+        if tap is not None:
+            tap.begin(
+                client=engine.core.client, local=transport.local_address, remote=transport.remote_address, tls=version
+            )
+
+    def add_extension(self, run: Task) -> None:
+        """Run this, too, from when the peer is admitted."""
+        self._extensions.append(run)
+
+    # ---- running ----
+
+    async def run(self) -> None:
+        """Everything that happens in the background, until the transport is closed."""
+        engine = self._engine
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._begin(nursery)
+                    await self._ending.decided.wait()
+                    with endings().member():
+                        await endings().in_turn()
+                        await self._wake_all()
+                        await self._linger()
+                        await endings().in_turn()
+                    nursery.cancel_scope.cancel()
+        finally:
+            engine.decide(Event.KILL, killed(None))  # unless its end was decided before
+            self._membership.close()
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._wake_all()
+                    await trio.aclose_forcefully(engine.transport)
+            except TRANSPORT_ERRORS as error:
+                log.debug("%s: closing the transport: %s", engine.name, error)
+            finally:
+                engine.decide(Event.CLOSED)
+                if self._tap is not None and self._ending.end is not None:
+                    self._tap.end(self._ending.end)  # now, since the last words went after it was decided
+                self._ending.closed.set()
+                self._let_go()
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        self._tasks = nursery
+        self._engine.wakings.spawn = self._start
+        config = self._engine.config
+        self._start(self._engine.reader.run)  # after an error too: when the peer ends, it has read the last words
+        self._start(self._write)
+        if not self._engine.core.client and config.first_frame_timeout is not None:
+            self._start(partial(self._watch_first_frame, config.first_frame_timeout))
+        if config.idle_timeout is not None:
+            self._start(partial(self._watch_idle, config.idle_timeout))
+        if self._admitted:
+            self._start_extensions()
+
+    def _let_go(self) -> None:
+        """Hold nothing in a circle any more, so that an ended session is freed as soon as nobody asks about it. Left to
+        the cycle collector, sessions that come and go have it stop everything, for a tenth of a second at a time."""
+        self._tasks = None
+        self._extensions.clear()
+        self._engine.wakings.spawn = None
+        self._engine.reader.let_go()
+
+    def _start(self, task: Task) -> None:
+        assert self._tasks is not None
+        self._tasks.start_soon(self._guard, task)
+
+    async def _guard(self, task: Task) -> None:
+        """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
+        try:
+            await task()
+        except BaseException as error:
+            bug = without_cancelled(error)
+            if not isinstance(bug, Exception):
+                raise  # cancelled, or a KeyboardInterrupt that happened to come here
+            if self._ending.end is not None and only_lost(bug):
+                return  # that the session ended under it is no bug of the task
+            log.exception("%s: internal error", self._engine.name)
+            self.bug = bug
+            self._engine.fail(bug)
+
+    async def _wake_all(self) -> None:
+        wakings = self._engine.wakings
+        wakings.add(self._engine.core.streams.values())
+        await wakings.run()
+
+    # ---- who takes part ----
+
+    def join(self, group: SessionGroup) -> None:
+        """Count as one of the sessions of `group`, and of no other one."""
+        self._membership.close()
+        self._engine.transport.turns = turns_of(group)
+        self._membership.enter_context(turns_of(group).member())
+        self._engine.core.share_resets(*resets_of(group))
+
+    def admit(self) -> None:
+        """See Session.admit."""
+        if self._admitted:
+            return
+        self._admitted = True
+        self._engine.transport.allowance = None
+        self._engine.core.admit()
+        if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
+            self._start_extensions()
+
+    def _start_extensions(self) -> None:
+        for run in self._extensions:
+            self._start(run)
+
+    # ---- the tasks ----
+
+    async def _write(self) -> None:
+        writer = self._engine.writer
+        await writer.run()
+        # Writing failed. What the peer said last, such as a GOAWAY with the reason, may still be there to read.
+        with trio.move_on_after(self._engine.config.linger_timeout):
+            await self._engine.reader.ended.wait()
+        self._engine.decide(Event.FAILED, failed(writer.error))
+
+    async def _watch_first_frame(self, limit: float) -> None:
+        """A client may connect long before a server has anything to say, but whoever connects has come for something:
+        end the session if it does not come to a whole frame in time. Unless this process was suspended meanwhile."""
+        core = self._engine.core
+        while not core.counters.frames_received:
+            due = trio.current_time() + limit
+            with trio.CancelScope() as self._engine.first_frame:
+                await trio.sleep_until(due)
+            if not core.counters.frames_received and not overslept(due):
+                reason = f"no frame was received within {limit:g} s"
+                self._engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
+                return
+
+    async def _watch_idle(self, limit: float) -> None:
+        while (left := self._idle_time_left(limit)) > 0:  # noqa: ASYNC110 - sleeps until the time that it is due
+            await trio.sleep(left)
+        self._engine.core.go_away(ErrorCode.NO_ERROR, b"idle")
+        self._engine.decide(Event.FINISHED, Cause())
+
+    def _idle_time_left(self, limit: float) -> float:
+        since = self._engine.unused_since
+        if since is None:
+            return limit  # the time begins when the last stream has gone: not yet
+        return since + limit - trio.current_time()
+
+    async def _linger(self) -> None:
+        """Have the last words written, and give the peer time to read them.
+
+        Closing a TCP socket while the peer still sends makes the kernel reset the connection, and that destroys what
+        the peer has not read. So this side ends its own direction, and reads on until the peer has ended too.
+        """
+        transport, reader = self._engine.transport, self._engine.reader
+        deadline = trio.current_time() + self._engine.config.linger_timeout
+        if transport.half_closeable:
+            # The peer ends when it has read all: data may still be on a slow way, and closing could destroy it.
+            deadline = max(deadline, self._ending.drain_until)
+        with trio.CancelScope(deadline=deadline):
+            await self._engine.writer.drained()
+            try:
+                if not reader.ended.is_set():
+                    await transport.send_eof()
+                    await reader.ended.wait()
+                await transport.aclose()
+            except TRANSPORT_ERRORS:
+                pass  # it is closed below in any case
+
+    # ---- what the application does ----
+
+    def kill(self, error: BaseException | None) -> None:
+        """See Session.kill."""
+        self._engine.decide(Event.KILL, killed(error))
+        self._scope.cancel()

@@ -1,0 +1,58 @@
+"""What `Stream.splice` does where there is no epoll: a task for each direction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from muxpy._errors import without_cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._pacer import Pacer
+
+__all__ = ["copy_both_ways"]
+
+COPY_SIZE: Final = 64 * 1024
+"""Bytes copied at a time."""
+
+
+async def copy_both_ways(
+    stream: trio.abc.HalfCloseableStream,
+    socket: trio.SocketStream,
+    early: bytes,
+    head: Callable[[], Awaitable[bytes]] | None,
+    pacer: Pacer | None,
+    *,
+    ended: bool,
+) -> None:
+    """Join a stream to a socket. `ended`: the stream's direction to the peer is over already."""
+
+    async def outwards() -> None:
+        await _copy(stream, socket, pacer, early if head is None else early + await head())
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outwards)
+            if not ended:
+                await _copy(socket, stream, pacer)
+    except BaseExceptionGroup as group:
+        cause = without_cancelled(group)
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        error = group if cause is None else cause
+        raise error from error.__cause__
+
+
+async def _copy(
+    source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, pacer: Pacer | None, early: bytes = b""
+) -> None:
+    data: bytes | bytearray = early or await source.receive_some(COPY_SIZE)
+    while data:
+        if pacer is not None:
+            await pacer.take(len(data))
+        await sink.send_all(data)
+        data = await source.receive_some(COPY_SIZE)
+    await sink.send_eof()

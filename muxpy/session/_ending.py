@@ -1,0 +1,189 @@
+"""A session's life, as one table, and why it ended.
+
+Theory of operation: a session ends once. What decides it (`Event`) moves it to LINGERING, and from then on every
+operation fails with that end. What is left is to give the last words time to be written and read, and to close the
+transport. A killed session has no last words.
+
+                 GOAWAY                    CLOSE
+         OPEN ───────────► GOING_AWAY ───────────► DRAINING
+          │ │                  │                      │
+          │ └───── CLOSE ──────┼──────────────────────┤ (also from OPEN)
+          │                    │                      │
+          └──── FINISHED, LOST, BROKEN, FAILED ───────┤
+                                                      ▼
+                                                  LINGERING
+                                                      │ CLOSED
+    any of these ── KILL ──► ENDED ◄──────────────────┘
+
+    GOAWAY    no more streams can be opened here: the peer says so, or the stream ids are used up
+    CLOSE     the application closes it, and open streams may finish
+    FINISHED  they have, or had the time for it; or nothing was open for long; or the ids are used up and the last
+              stream has ended
+    LOST      the transport has ended, in order or not: see `lost`
+    BROKEN    the peer broke a rule of the protocol
+    FAILED    this side cannot go on: it cannot write, or has a bug
+    KILL      the application ends it immediately, or a heartbeat does
+    CLOSED    the transport is closed
+
+An event that a stage does not list changes nothing: the first that decides counts.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from muxpy._codes import ErrorCode, ProtocolError, code_name, printable
+from muxpy._errors import SessionClosed, SessionEnd
+
+if TYPE_CHECKING:
+    from muxpy.proto import RemoteGoAway
+
+__all__ = ["Cause", "Ending", "Event", "Stage", "broken", "failed", "in_order", "killed", "lost"]
+
+
+class Event(IntEnum):
+    """What can happen to a session: see above."""
+
+    GOAWAY = 0
+    CLOSE = 1
+    FINISHED = 2
+    LOST = 3
+    BROKEN = 4
+    FAILED = 5
+    KILL = 6
+    CLOSED = 7
+
+
+class Stage(Enum):
+    """Where a session is in its life."""
+
+    OPEN = "open"
+    """Both sides may open streams."""
+    GOING_AWAY = "going away"
+    """This side can open no more streams; those that are open go on."""
+    DRAINING = "draining"
+    """The application closes it: open streams may finish."""
+    LINGERING = "lingering"
+    """It is over: the last words are written, and the peer has time to read them."""
+    ENDED = "ended"
+    """Nothing more is written or read."""
+
+
+_decided = dict.fromkeys((Event.FINISHED, Event.LOST, Event.BROKEN, Event.FAILED), Stage.LINGERING)
+_killed = {Event.KILL: Stage.ENDED}
+
+TRANSITIONS: dict[Stage, dict[Event, Stage]] = {
+    Stage.OPEN: {Event.GOAWAY: Stage.GOING_AWAY, Event.CLOSE: Stage.DRAINING, **_decided, **_killed},
+    Stage.GOING_AWAY: {Event.CLOSE: Stage.DRAINING, **_decided, **_killed},
+    Stage.DRAINING: {**_decided, **_killed},
+    Stage.LINGERING: {Event.CLOSED: Stage.ENDED, **_killed},
+    Stage.ENDED: {},
+}
+
+
+class Cause(NamedTuple):
+    """What a SessionEnd says of its cause: see there."""
+
+    code: int = ErrorCode.NO_ERROR
+    error: BaseException | None = None
+    by_peer: bool = False
+
+
+class Ending:
+    """One session's place in the table, and those who wait for the next."""
+
+    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage")
+
+    def __init__(self) -> None:
+        self.stage = Stage.OPEN
+        self.end: SessionEnd | None = None
+        self.going_away = trio.Event()  # this side can open no more streams
+        self.decided = trio.Event()  # how the session ends
+        self.closed = trio.Event()  # and nothing of it is left
+        self.drain_until = -inf  # how long the peer may take to read what was sent
+
+    def happens(self, event: Event, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
+        """Go through the table; whether that decides how the session ends, which is by `cause` then.
+
+        `remote`: the peer's GOAWAY, if it came.
+        """
+        stage = TRANSITIONS[self.stage].get(event)
+        if stage is None:
+            return False
+        self.stage = stage
+        self.going_away.set()  # no event leads back to OPEN
+        if cause is None or self.end is not None:
+            return False
+        remote_code, remote_debug = (remote.code, remote.debug) if remote is not None else (None, b"")
+        self.end = SessionEnd(cause.code, cause.error, remote_code, remote_debug, cause.by_peer)
+        self.decided.set()
+        return True
+
+    @property
+    def draining(self) -> bool:
+        """Whether the application closes it."""
+        return self.stage is Stage.DRAINING
+
+    def check_alive(self) -> None:
+        """Raise SessionClosed if the session has ended."""
+        if self.end is not None:
+            raise SessionClosed(self.end)
+
+
+# ---- the causes ----
+
+
+def in_order(remote: RemoteGoAway | None, *, by_peer: bool = False) -> Cause:
+    """The session is over, with what the peer's GOAWAY says about it, if that came."""
+    if remote is None or remote.code == ErrorCode.NO_ERROR:
+        return Cause(by_peer=by_peer)
+    debug = printable(remote.debug.decode(errors="backslashreplace"))
+    reason = f"the peer ended the session with {code_name(remote.code)}" + (f": {debug}" if debug else "")
+    return Cause(remote.code, trio.BrokenResourceError(reason), by_peer=True)
+
+
+def broken(error: ProtocolError) -> Cause:
+    """The peer broke a rule."""
+    return Cause(error.code, error)
+
+
+def failed(error: BaseException | None) -> Cause:
+    """This side cannot go on."""
+    return Cause(ErrorCode.INTERNAL_ERROR, error)
+
+
+def killed(error: BaseException | None) -> Cause:
+    """The application ended it. Without an error that would pass for a clean end, and what was cut off for whole."""
+    return Cause(ErrorCode.CANCEL, error or trio.ClosedResourceError("this side killed it"))
+
+
+def lost(
+    rule: ProtocolError | None,
+    remote: RemoteGoAway | None,
+    error: BaseException | None,
+    *,
+    whole: bool,
+    draining: bool,
+    wordless: bool,
+) -> Cause:
+    """The transport has ended, and the first of these that is so says what that means:
+
+    - `rule`: it has broken a rule of the protocol, such as an end within a frame.
+    - `whole`: it ended between frames, after the peer's GOAWAY; or that GOAWAY has an error: it is over in order, by
+      the peer, unless this side is `draining`.
+    - `error`: the transport says why.
+    - The peer has closed the connection without a word of why; `wordless`: without any word.
+    """
+    if rule is not None:
+        return broken(rule)
+    if whole or (remote is not None and remote.code != ErrorCode.NO_ERROR):
+        return in_order(remote, by_peer=not draining)
+    if error is not None:
+        return failed(error)
+    hint = "; does it expect TLS?" if wordless else ""
+    reason = f"the peer closed the connection without saying GOAWAY{hint}"
+    return Cause(ErrorCode.INTERNAL_ERROR, trio.BrokenResourceError(reason), by_peer=True)

@@ -1,0 +1,225 @@
+"""What is below a session, its streams and their splices: the core, the reader, the writer, and the end.
+
+Data goes through it on the way in: the reader feeds the core, and `on_changes` wakes whom the news concerns.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._errors import StreamReset
+
+from ._backlog import Backlog
+from ._ending import Cause, Ending, Event, Stage, broken, failed, lost
+from ._reader import Reader
+from ._waiting import Wakings
+from ._writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from muxpy._config import SessionConfig
+    from muxpy.proto import Changes, Core, StreamState
+    from muxpy.trace import Tap
+    from muxpy.transport import Transport
+
+__all__ = ["Engine", "reset_error"]
+
+log = logging.getLogger("muxpy.session")
+
+
+class Engine:
+    """One session's parts, and what goes from one to the other."""
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        core: Core,
+        config: SessionConfig,
+        clock: Callable[[], float],
+        *,
+        extension_types: Iterable[int] = (),
+        tap: Tap | None = None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.transport = transport
+        self.core = core
+        self.clock = clock
+        self.reader = Reader(transport, core, self, self.clock, tap)
+        self.writer = Writer(transport, core.sending, self.clock, tap)
+        self.ending = Ending()
+        self.backlog = Backlog(core)
+        self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
+        self.wakings = Wakings()
+        self.progress = trio.lowlevel.ParkingLot()  # who waits for streams to end, or for room to open one
+        self.first_frame: trio.CancelScope | None = None  # to be cancelled when it has come
+        self.unused_since: float | None = clock()  # since when no stream is open, if there is an `idle_timeout`
+
+    # ---- news from the reader ----
+
+    def on_changes(self, changes: Changes) -> None:
+        """Wake whom the received bytes concern. Runs in the reader: it waits for nothing."""
+        writer = self.writer
+        if self.first_frame is not None and self.core.counters.frames_received:
+            self.first_frame.cancel()
+            self.first_frame = None
+        writer.pacing.received(
+            len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
+        )
+        for state in changes.opened:
+            self._incoming(state)
+        for state in changes.direct:
+            if state.handle is not None:
+                state.handle.arrived()
+        for state in changes.readable:
+            if state.handle is not None:
+                state.handle.readable()
+        for state in changes.writable:
+            if state.handle is not None:
+                state.handle.writable()
+        if changes.reset:
+            self.wakings.wake(changes.reset)
+        if changes.may_open:
+            self.progress.unpark_all()
+        if changes.ends:
+            self._on_ends()
+        if self.core.sending.needs_writer():
+            writer.poke()
+        if changes.streams:
+            self.streams_changed()
+
+    def _incoming(self, state: StreamState) -> None:
+        backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
+        backlog.add(state)
+
+    def _on_ends(self) -> None:
+        if self.core.error is not None:
+            self.decide(Event.BROKEN, broken(self.core.error))
+        else:
+            self.decide(Event.GOAWAY)
+
+    def on_transport_output(self) -> None:
+        """TLS wants to say something."""
+        self.writer.poke()
+
+    def on_eof(self, error: BaseException | None) -> None:
+        """The transport ended: see `lost`."""
+        core = self.core
+        whole = core.receive_eof()
+        # A connection that was reset tells whoever asks first, and the other gets an ordinary end.
+        # With TLS that is an end without close_notify, which says less than the system said to the writer.
+        if not isinstance(error, OSError):
+            error = self.writer.error or error
+        cause = lost(
+            core.error,
+            core.remote_goaway,
+            error,
+            whole=whole,
+            draining=self.ending.draining,
+            wordless=core.client and not self.reader.bytes_received and self.transport.tls is None,
+        )
+        self.decide(Event.LOST, cause)
+
+    def streams_changed(self) -> None:
+        """A stream was opened or may have finished."""
+        if self.config.idle_timeout is not None:
+            self._note_use()
+        if self.ending.stage is Stage.DRAINING:
+            self.progress.unpark_all()
+        elif self.core.used_up:
+            self._end_when_used_up()
+
+    def _note_use(self) -> None:
+        if self.core.open_streams:
+            self.unused_since = None
+        elif self.unused_since is None:
+            self.unused_since = self.clock()
+
+    def _end_when_used_up(self) -> None:
+        """There are no stream ids left, and GOAWAY was said: the session ends with the last stream."""
+        self.decide(Event.GOAWAY)
+        self.backlog.wake()
+        if not any(self.unfinished()):
+            self.ending.drain_until = self.clock() + self.config.drain_timeout
+            self.decide(Event.FINISHED, Cause())
+
+    def unfinished(self) -> Iterator[StreamState]:
+        """Streams that are still of use to the application. One that it has closed is not waited for."""
+        return (state for state in self.core.streams.values() if state.wanted and not state.extension)
+
+    # ---- what the application does to a stream ----
+
+    def finish(self, state: StreamState) -> None:
+        """End the direction to the peer."""
+        if self.core.finish(state):
+            self.acted()
+            if state.phase.over and state.handle is not None:
+                state.handle.over()
+
+    def end_stream(self, state: StreamState, code: int | None) -> None:
+        """Close a stream, or reset it with `code`. Does nothing if that was done before."""
+        if state.closed:
+            return
+        if state.handle is not None and state.handle.unsent:
+            self.writer.withdraw(state)
+        if code is None and self.ending.end is not None:
+            # The last words of the session may still be written, and what this stream could not send any more is
+            # not among them: no FIN for it.
+            code = ErrorCode.CANCEL
+        if code is None:
+            self.core.close(state)
+        else:
+            self.core.reset(state, code)
+        if state.handle is not None:
+            state.handle.over()
+        self.acted()
+
+    def check_end(self, state: StreamState) -> None:
+        """Nothing is left to receive: raise what says why, unless the peer has ended its direction in order."""
+        if state.closed:
+            raise trio.ClosedResourceError("this stream was closed")
+        if state.reset_code is not None:
+            raise reset_error(state)
+        if not state.phase.peer_done:
+            self.ending.check_alive()
+
+    def acted(self) -> None:
+        """The peer is to be told of something, and that may have been the last stream."""
+        self.writer.poke()
+        self.streams_changed()
+
+    # ---- the end ----
+
+    def decide(self, event: Event, cause: Cause | None = None) -> None:
+        """Something happens to the session: see `_ending`. If that decides how it ends, everybody who waits looks
+        again. Tasks that wait on streams are woken in turns: they may be many."""
+        if not self.ending.happens(event, cause, self.core.remote_goaway):
+            return
+        log.info("%s: %s", self.name, self.ending.end)
+        self.writer.wake_waiters()
+        self.progress.unpark_all()
+        for backlog in (self.backlog, *self.extension_backlogs.values()):
+            backlog.wake()
+
+    def give_up(self, error: ProtocolError) -> None:
+        """End the session for a rule that the peer broke without sending anything."""
+        self.core.fail(error)
+        self._on_ends()
+
+    def fail(self, bug: BaseException) -> None:
+        """A bug must not hang anybody: it ends the session."""
+        self.core.fail(ProtocolError(ErrorCode.INTERNAL_ERROR, "internal error"))
+        self.writer.uncork()  # it may be the writer's task that is gone: the last words go now, or not at all
+        self.decide(Event.FAILED, failed(bug))
+
+
+def reset_error(state: StreamState) -> StreamReset:
+    """The error of a stream that was reset."""
+    assert state.reset_code is not None
+    return StreamReset(state.id, state.reset_code, by_peer=state.reset_by_peer, retryable=state.retryable)

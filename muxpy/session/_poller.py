@@ -1,0 +1,171 @@
+"""Many sockets watched by one task: an epoll of our own inside Trio's.
+
+Waiting for a socket with `trio.lowlevel.wait_readable` costs a system call and a pass through the scheduler each time.
+Here a socket is registered once, and one task handles all that became ready, one after the other. What they have to
+send on one session goes out in one write.
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ._pacing import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._writer import Writer
+
+__all__ = ["ERROR", "READABLE", "READ_SIZE", "WRITABLE", "Poller", "Watch", "has_poller"]
+
+has_poller: Final = hasattr(select, "epoll")
+
+READABLE: Final = 0x001  # as epoll(7) numbers them; the names are not everywhere
+WRITABLE: Final = 0x004
+ERROR: Final = 0x008 | 0x010
+"""EPOLLERR and EPOLLHUP, which come unasked."""
+
+READ_SIZE: Final = BATCH_SIZE - 0x3FFF
+"""Bytes read from a socket together: as many full frames of muxado as go into one batch. One more would be written by
+itself, which cost a fifth of the rate in bulk."""
+
+TURN: Final = 64
+"""Sockets handled before other tasks get their turn."""
+
+SPARE: Final = 8
+"""Buffers kept for the next reads."""
+
+_poller: trio.lowlevel.RunVar[Poller] = trio.lowlevel.RunVar("muxpy poller")
+
+
+class Poller:
+    """Calls back when a socket is ready. One for each Trio run: `Poller.current()`."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watchers: dict[int, Callable[[int], None]] = {}
+        self._corked: set[Writer] = set()
+        self._in_turn = False
+        self._spare: list[memoryview] = []
+
+    @classmethod
+    def current(cls) -> Poller:
+        """This run's poller, started if need be."""
+        try:
+            return _poller.get()
+        except LookupError:
+            poller = cls()
+            trio.lowlevel.spawn_system_task(poller._run, name="muxpy poller")
+            _poller.set(poller)
+            return poller
+
+    def add(self, fd: int, events: int, watcher: Callable[[int], None]) -> None:
+        """Call `watcher(events)`, which must not raise, each time that `fd` is ready for one of the events.
+
+        Raises trio.BusyResourceError if `fd` is watched already.
+        """
+        try:
+            self._epoll.register(fd, events)
+        except FileExistsError:
+            raise trio.BusyResourceError("another task is using this socket") from None
+        self._watchers[fd] = watcher
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch for these events from now on; for 0, errors come all the same."""
+        self._epoll.modify(fd, events)
+
+    def remove(self, fd: int, watcher: Callable[[int], None]) -> None:
+        """Watch no more. To be called before `fd` is closed: afterwards its number may be that of another one."""
+        if self._watchers.get(fd) == watcher:
+            del self._watchers[fd]
+            with suppress(OSError, ValueError):  # it was closed, or the run is over
+                self._epoll.unregister(fd)
+
+    def cork(self, writer: Writer) -> None:
+        """While several sockets are handled, let what they send on a session come together."""
+        if self._in_turn and writer not in self._corked:
+            self._corked.add(writer)
+            writer.cork()
+
+    def take_buffer(self) -> memoryview:
+        """A buffer of READ_SIZE to read into."""
+        return self._spare.pop() if self._spare else memoryview(bytearray(READ_SIZE))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Nobody uses the buffer any more."""
+        if len(self._spare) < SPARE:
+            self._spare.append(buffer)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._turn()
+        finally:
+            self._epoll.close()
+
+    def _turn(self) -> None:
+        ready = self._epoll.poll(0, TURN)
+        self._in_turn = len(ready) > 1
+        for fd, events in ready:
+            watcher = self._watchers.get(fd)
+            if watcher is not None:  # else an earlier one of this turn has removed it
+                watcher(events)
+        self._in_turn = False
+        for writer in self._corked:
+            writer.uncork()
+        self._corked.clear()
+
+
+class Watch:
+    """One socket, and what is watched for."""
+
+    __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
+
+    def __init__(self, socket: trio.socket.SocketType, on_ready: Callable[[int], None]) -> None:
+        self.poller = Poller.current()
+        self.socket = socket
+        self.events = 0
+        """What is watched for; errors are told in any case."""
+        self._on_ready = on_ready
+        self._fileno = socket.fileno
+        self._fd = self._fileno()
+        self._registered = False
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, if it is open."""
+        self.check_open()
+        return self._fd
+
+    def check_open(self) -> None:
+        """Raise trio.ClosedResourceError if the socket was closed: its number may be that of another file by now."""
+        if self._fileno() < 0:
+            raise trio.ClosedResourceError("the socket was closed")
+
+    def begin(self, events: int) -> None:
+        """Watch for these. Raises trio.BusyResourceError if the socket is watched already."""
+        self.poller.add(self.fd, events, self._on_ready)
+        self.events = events
+        self._registered = True
+
+    def change(self, events: int) -> None:
+        """Watch for these from now on."""
+        if events == self.events:
+            return
+        fd = self.fd
+        self.events = events
+        if self._registered:
+            self.poller.change(fd, events)
+        else:
+            self.begin(events)
+
+    def end(self) -> None:
+        """Watch no more, unless `change` asks for it again."""
+        if self._registered:
+            self.poller.remove(self._fd, self._on_ready)
+            self._registered = False

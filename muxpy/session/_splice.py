@@ -1,0 +1,351 @@
+"""Joining a stream to a socket without a task that wakes for each chunk.
+
+A relay of two tasks wakes one for each chunk in each direction: a pass through Trio's scheduler, a system call to wait
+for the socket, and a copy. For many small messages that was most of what a forwarded connection cost. Here what arrives
+for the stream is written to the socket by the session's reader, from the buffer that it was read into. What comes from
+the socket is read and framed by the poller, for many sockets in one turn. The task that called `Stream.splice` sleeps
+until both directions have ended or one has failed.
+
+    session's reader -> Core.receive -> Changes.direct -> on_arrived -> writev             to the socket
+       views of the read buffer, not copied                  what it does not take is kept as for any stream
+
+    Poller's epoll -> _on_ready -> readv -> Writer.send_small / send                       from the socket
+       one task for all sockets of a run     a buffer of the poller    one write for all that were ready in one turn
+
+Either side holds up the other, so backpressure passes through:
+
+- **Towards the socket** nothing is awaited: the reader's rule holds. What the socket does not take stays in the stream,
+  whose window is not given back, and the poller says when there is room. So a slow client slows down its own peer only.
+- **Towards the stream** the socket is not read while data waits for window or transport. At most one buffer waits for
+  each socket, and only while it is more than half full; a smaller rest is copied to its size.
+- **Messages of one turn go together**: while the poller handles several sockets, the writer is corked. A lone message
+  is not held.
+"""
+
+from __future__ import annotations
+
+import os
+from socket import SHUT_WR, SO_ERROR, SOL_SOCKET
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from muxpy._errors import SessionClosed
+
+from ._pacing import SMALL
+from ._poller import ERROR, READ_SIZE, READABLE, WRITABLE, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from muxpy.proto import StreamState
+
+    from ._engine import Engine
+    from ._pacer import Pacer
+    from ._waiting import Waiting
+
+__all__ = ["Splice"]
+
+MAX_PIECES: Final = 512
+"""Buffers handed to one writev. Linux takes at most 1,024."""
+
+
+class Splice:
+    """One stream and one socket. The stream tells it what happens there, the poller what happens at the socket."""
+
+    __slots__ = (
+        "_buffer",
+        "_early",
+        "_engine",
+        "_error",
+        "_far_ended",
+        "_near_ended",
+        "_on_failure",
+        "_over",
+        "_pacer",
+        "_pending",
+        "_receiving",
+        "_state",
+        "_waiting",
+        "_watch",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        state: StreamState,
+        waiting: Waiting,
+        socket: trio.socket.SocketType,
+        pacer: Pacer | None,
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._state = state
+        self._waiting = waiting
+        self._watch = Watch(socket, self._on_ready)
+        self._pacer = pacer
+        self._on_failure = on_failure
+        self._over = trio.Event()
+        self._error: BaseException | None = None
+        # Towards the socket.
+        self._receiving = False  # what the stream receives goes there
+        self._early = b""  # what goes there first
+        self._pending: memoryview | None = None  # taken from the stream, not yet written
+        self._far_ended = False  # of the stream there is nothing more to write
+        # Towards the stream.
+        self._buffer: memoryview | None = None  # of the poller, while its bytes stand in line
+        self._near_ended = not state.phase.sends  # of the socket there is nothing more to read
+
+    # ---- the task ----
+
+    def start_sending(self) -> None:
+        """From now on, what comes from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
+        closed, and trio.BusyResourceError if it is spliced already."""
+        self._watch.begin(READABLE if self._may_read else 0)
+
+    def start_receiving(self, early: bytes) -> None:
+        """From now on, what the stream receives goes to the socket, `early` before it."""
+        self._receiving = True
+        self._early = early
+        self.on_receivable()
+
+    async def wait(self) -> None:
+        """Wait until both directions have ended. Raises what one of them failed with."""
+        if not self._over.is_set():
+            await self._over.wait()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: a cancellation now would deny that
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Leave the stream and the socket alone from now on."""
+        self._end(None)
+        self._error = None  # whose frames hold this splice
+        if self._waiting.unsent:
+            self._waiting.unsent = False
+            self._engine.writer.withdraw(self._state)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._over.is_set():
+            return
+        self._over.set()
+        self._error = error
+        self._pass_on_directly(False)
+        self._watch.end()
+        if self._pacer is not None:
+            self._pacer.withdraw(self._resume_reading)
+            self._pacer.withdraw(self._resume_writing)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, OSError):
+            broken = trio.BrokenResourceError(f"the socket failed: {error}")
+            broken.__cause__ = error
+            error = broken
+        self._end(error)
+        self._on_failure()
+
+    def _end_if_done(self) -> None:
+        if self._near_ended and self._far_ended:
+            self._end(None)
+
+    @property
+    def _alive(self) -> bool:
+        return self._engine.ending.end is None
+
+    # ---- from the socket to the stream ----
+
+    def _on_ready(self, events: int) -> None:
+        watched = self._watch.events
+        try:
+            if events & (WRITABLE | ERROR) and watched & WRITABLE:
+                self._write()
+            if events & (READABLE | ERROR) and not self._over.is_set():
+                if self._watch.events & READABLE:
+                    self._read()
+                else:
+                    self._look_for_error()
+        except Exception as error:  # whatever it is, the task that waits must not miss it
+            self._fail(error)
+
+    @property
+    def _may_read(self) -> bool:
+        return self._state.phase.sends and self._alive
+
+    def _read_or_not(self, read: bool) -> None:
+        """Whether to watch for something to read."""
+        self._change(self._watch.events | READABLE if read else self._watch.events & ~READABLE)
+
+    def _change(self, events: int) -> None:
+        if not self._over.is_set():
+            self._watch.change(events)
+
+    def _read(self) -> None:
+        most = READ_SIZE if self._pacer is None else min(READ_SIZE, self._pacer.allow(self._resume_reading))
+        if not most:  # errors of the socket are told all the same
+            self._read_or_not(False)
+            return
+        poller = self._watch.poller
+        buffer = poller.take_buffer()
+        try:
+            count = os.readv(self._watch.fd, [buffer if most == READ_SIZE else buffer[:most]])
+        except BlockingIOError:
+            poller.give_back(buffer)
+            return
+        if count:
+            if self._pacer is not None:
+                self._pacer.carried(count)
+            poller.cork(self._engine.writer)
+            self._send(buffer, count)
+        else:
+            poller.give_back(buffer)
+            self._near_ended = True
+            self._read_or_not(False)
+            self._engine.finish(self._state)
+            self._end_if_done()
+
+    def _resume_reading(self) -> None:
+        """The pacer lets the socket be read again."""
+        if self._over.is_set() or self._near_ended or not self._may_read or self._waiting.unsent:
+            return
+        try:
+            self._read_or_not(True)
+            self._read()
+        except Exception as error:
+            self._fail(error)
+
+    def _send(self, buffer: memoryview, count: int) -> None:
+        waiting, writer, poller = self._waiting, self._engine.writer, self._watch.poller
+        if count <= SMALL and writer.send_small(self._state, bytes(buffer[:count])):
+            poller.give_back(buffer)
+            return
+        waiting.unsent = True
+        if 2 * count < len(buffer):  # a buffer that waits should not be mostly empty
+            writer.send(self._state, memoryview(bytes(buffer[:count])))
+            poller.give_back(buffer)
+        else:
+            self._buffer = buffer
+            writer.send(self._state, buffer[:count])
+        if waiting.unsent:
+            self._read_or_not(False)
+        else:
+            self._give_buffer_back()
+
+    def _give_buffer_back(self) -> None:
+        if self._buffer is not None:
+            self._watch.poller.give_back(self._buffer)
+            self._buffer = None
+
+    def _look_for_error(self) -> None:
+        """The socket is not read at present, and something has happened to it."""
+        number = self._watch.socket.getsockopt(SOL_SOCKET, SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        if not self._watch.events:  # both its directions have ended, and that would be told again and again
+            self._watch.end()
+
+    def on_sendable(self) -> None:
+        """What stood in line was sent, or cannot be sent any more."""
+        unsent = self._waiting.unsent
+        if not unsent:  # otherwise a batch that is still being written may refer to it, though the session is over
+            self._give_buffer_back()
+        if self._near_ended or self._over.is_set():
+            return
+        try:
+            if self._far_ended:  # nothing else would notice
+                self._engine.ending.check_alive()
+            self._read_or_not(self._may_read and not unsent)
+        except Exception as error:  # called by the session's reader and writer, whom it does not concern
+            self._fail(error)
+
+    # ---- from the stream to the socket ----
+
+    @property
+    def _broken_off(self) -> bool:
+        return self._state.closed or self._state.reset_code is not None
+
+    def _pass_on_directly(self, direct: bool) -> None:
+        self._engine.core.read_directly(self._state, direct)
+
+    def on_arrived(self) -> None:
+        """Bytes for the socket lie in the session's read buffer: write them from there."""
+        core, state = self._engine.core, self._state
+        pieces = state.incoming.arriving or []
+        try:
+            count = os.writev(self._watch.fd, pieces if len(pieces) <= MAX_PIECES else pieces[:MAX_PIECES])
+        except BlockingIOError:
+            count = 0
+        except (OSError, trio.ClosedResourceError) as error:
+            core.pass_on(state, 0)
+            self._fail(error)
+            return
+        core.pass_on(state, count)
+        if state.incoming.buffered or not state.phase.reads:
+            self._pass_on_directly(False)
+            self._write_safely()
+
+    def on_receivable(self) -> None:
+        """The stream has received something, or has ended."""
+        if self._over.is_set():
+            return
+        # If the socket is full, it waits for the poller.
+        if self._broken_off or (self._receiving and not self._watch.events & WRITABLE):
+            self._write_safely()
+
+    def _write_safely(self) -> None:
+        try:
+            self._write()
+        except Exception as error:
+            self._fail(error)
+
+    def _resume_writing(self) -> None:
+        """The pacer lets the socket be written to again."""
+        self.on_receivable()
+
+    def _write(self) -> None:
+        """Write all that was received, as far as the socket and the pacer take it."""
+        state, watch = self._state, self._watch
+        if self._broken_off:
+            self._engine.check_end(state)  # raises
+        while self._pending is not None or self._early or state.incoming.buffered:
+            if self._pending is None:
+                most = None if self._pacer is None else self._pacer.allow(self._resume_writing)
+                if most == 0:
+                    self._change(watch.events & ~WRITABLE)
+                    return
+                self._pending = memoryview(self._next(most))
+            try:
+                count = os.write(watch.fd, self._pending)
+            except BlockingIOError:
+                self._pass_on_directly(False)
+                self._change(watch.events | WRITABLE)
+                return
+            self._pending = self._pending[count:] if count < len(self._pending) else None
+        self._change(watch.events & ~WRITABLE)
+        if state.phase.reads and self._alive:
+            self._pass_on_directly(self._pacer is None)
+        elif not self._far_ended:
+            self._end_far()
+
+    def _next(self, most: int | None) -> bytes:
+        """The next bytes for the socket."""
+        if self._early:
+            most = len(self._early) if most is None else most
+            data, self._early = self._early[:most], self._early[most:]
+        else:
+            data = self._engine.core.read(self._state, most)
+            if self._state.incoming.increment:
+                self._engine.writer.update_window()
+        if self._pacer is not None:
+            self._pacer.carried(len(data))
+        return data
+
+    def _end_far(self) -> None:
+        self._engine.check_end(self._state)  # raises unless it was an orderly end
+        self._watch.check_open()
+        self._far_ended = True
+        self._watch.socket.shutdown(SHUT_WR)
+        end = self._engine.ending.end
+        if end is not None and not self._near_ended:
+            raise SessionClosed(end)
+        self._end_if_done()

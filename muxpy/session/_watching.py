@@ -1,0 +1,50 @@
+"""Being told when a stream is over, for those who neither send nor receive on it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from muxpy._errors import SessionClosed, StreamReset
+
+from ._engine import reset_error
+from ._waiting import waiting_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from muxpy.proto import StreamState
+
+    from ._engine import Engine
+
+__all__ = ["Cut", "watched"]
+
+Cut: TypeAlias = StreamReset | SessionClosed | None
+"""What cut a stream short, if anything but this side's own close or reset did."""
+
+
+@contextmanager
+def watched(engine: Engine, state: StreamState, tell: Callable[[Cut], object]) -> Iterator[None]:
+    """Call `tell` once when the stream is over, with what cut it short, if that is before the block is left."""
+    waiting = waiting_of(state)
+
+    def look() -> None:
+        if state.closed or state.phase.over or engine.ending.end is not None:
+            waiting.unwatch(look)
+            tell(_cut_by(engine, state))
+
+    waiting.watch(look)
+    try:
+        look()
+        yield
+    finally:
+        waiting.unwatch(look)
+
+
+def _cut_by(engine: Engine, state: StreamState) -> Cut:
+    end = engine.ending.end
+    if state.closed:
+        return None
+    if state.reset_code is not None:
+        return reset_error(state)
+    return None if state.phase.over or end is None else SessionClosed(end)

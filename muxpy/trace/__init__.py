@@ -1,0 +1,7 @@
+"""Traces: frames as they pass, for the trace hook, its file, and the log."""
+
+from ._event import TraceEvent
+from ._file import TraceFile
+from ._tap import Tap, tap_for
+
+__all__ = ["Tap", "TraceEvent", "TraceFile", "tap_for"]

@@ -1,0 +1,19 @@
+"""What a session runs over: any Trio stream, and sockets and TLS without detours."""
+
+from ._base import LOGIN_BYTES, Address, StreamTransport, Transport, peer_name
+from ._socket import SocketTransport, bound_local_queue
+from ._tls import TlsTransport
+from ._turns import Turns, endings
+
+__all__ = [
+    "LOGIN_BYTES",
+    "Address",
+    "SocketTransport",
+    "StreamTransport",
+    "TlsTransport",
+    "Transport",
+    "Turns",
+    "bound_local_queue",
+    "endings",
+    "peer_name",
+]

@@ -1,0 +1,209 @@
+"""A transport for sockets with TLS, through OpenSSL's memory buffers.
+
+trio.SSLStream hands out one record of 16 KiB a call with a lock around it. Here one read of the socket is decrypted
+record by record into one buffer, and a whole batch is encrypted before it is sent.
+"""
+
+import ssl
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy.frame import Buffer
+from muxpy.frame.muxado import HEADER_SIZE, looks_like, looks_like_muxado
+from muxpy.proto import Batch
+
+from ._socket import READ_SIZE, SocketTransport
+
+__all__ = ["RecordCutter", "TlsTransport"]
+
+MAX_TLS_ANSWERS: Final = 64 * 1024
+"""Bytes that TLS itself may have to say (to key updates, say) before the peer counts as one that only asks."""
+
+RECORDS_A_TURN: Final = 32
+"""Records that are decrypted before others get their turn. A full read of bulk has 17. Key updates, the dearest, take
+some 30 microseconds each, so this is a millisecond; one-byte records are a tenth of that."""
+
+MAX_USELESS: Final = 16
+"""Records in a row without payload: more only take time. An honest peer sends two session tickets after the handshake,
+and a key update once in a long while. Go's crypto/tls has the same limit."""
+
+RECORD_HEADER: Final = 5
+"""Bytes: type, version, length (RFC 8446, 5.1)."""
+
+
+class RecordCutter:
+    """Tells where TLS records begin in bytes that come cut anywhere."""
+
+    __slots__ = ("_header", "_left", "started")
+
+    def __init__(self) -> None:
+        self._header = b""  # of a record, if the bytes so far end in it
+        self._left = 0  # bytes of the last record that are still to come
+        self.started = 0
+        """Records that have begun in the bytes so far."""
+
+    def cut(self, data: memoryview, most: int) -> int:
+        """How many bytes of `data` hold at most `most` records that begin in it, and the rest of the one before."""
+        end = len(data)
+        pos = self._left
+        last = self.started + most
+        if self._header:
+            pos = self._finish_header(data)
+        while pos < end:
+            if self.started == last:
+                self._left = 0
+                return pos
+            self.started += 1
+            if end - pos < RECORD_HEADER:
+                self._header = bytes(data[pos:])
+                self._left = 0
+                return end
+            pos += RECORD_HEADER + (data[pos + 3] << 8 | data[pos + 4])
+        self._left = pos - end
+        return end
+
+    def _finish_header(self, data: memoryview) -> int:
+        missing = RECORD_HEADER - len(self._header)
+        self._header += bytes(data[:missing])
+        if len(self._header) < RECORD_HEADER:
+            return len(data)
+        size = self._header[3] << 8 | self._header[4]
+        self._header = b""
+        return missing + size
+
+
+class TlsTransport(SocketTransport):
+    """Over a socket with TLS."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+    ) -> None:
+        super().__init__(stream)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self.records = RecordCutter()
+        self._held = memoryview(b"")  # ciphertext that waits for the next turn
+        self._useless = 0  # records in a row that brought no payload
+        self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
+        self._opening = b""  # the first bytes of the handshake
+        self._ciphertext = Batch([], [], 0)  # encrypted, not yet written
+
+    async def handshake(self) -> None:
+        """Agree on keys and check certificates. Raises ssl.SSLError, with the reason."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._read_ciphertext()
+            except ssl.SSLError as error:
+                with suppress(OSError):
+                    await self._flush()  # the alert that tells the peer why
+                self._put_in_words(error)
+                raise
+            else:
+                await self._flush()
+                self._useless = 0
+                return
+
+    def _put_in_words(self, error: ssl.SSLError) -> None:
+        """Have the handshake's error say what the peer speaks instead of TLS, if that is known."""
+        stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
+        if stranger not in (None, "TLS"):
+            error.strerror = error.reason = f"this looks like {stranger}, not TLS"
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._outgoing.pending)
+
+    async def receive(self) -> Buffer:
+        while True:
+            plain = self._decrypt()
+            if self._outgoing.pending > MAX_TLS_ANSWERS:
+                raise trio.BrokenResourceError("the peer asks for more TLS answers than it reads")
+            if plain is not None:
+                self._useless = 0
+                return plain
+            if self._useless > MAX_USELESS:
+                reason = f"the peer sends TLS records without data, more than {MAX_USELESS} in a row"
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, reason)
+            await self._read_ciphertext()
+
+    async def _read_ciphertext(self) -> None:
+        """Give OpenSSL as many records as a turn has. It would take them all apart in one call if it had them all."""
+        if self._held:
+            await trio.lowlevel.checkpoint()
+            await self.take_turn()
+            self._held = self._held[self._feed(self._held) :]
+            return
+        count = await self._read()
+        if not count:
+            self._incoming.write_eof()
+            return
+        data = self._buffer[:count]
+        if not self._opening:
+            self._opening = bytes(data[:HEADER_SIZE])
+        taken = self._feed(data)
+        if taken < count:
+            self._held = memoryview(bytes(data[taken:]))  # others will use the buffer
+
+    def _feed(self, data: memoryview) -> int:
+        records = self.records
+        before = records.started
+        taken = records.cut(data, RECORDS_A_TURN)
+        self._incoming.write(data[:taken])
+        self._useless += records.started - before
+        return taken
+
+    def _decrypt(self) -> Buffer | None:
+        """All records that are complete, up to the size of the buffer; None if there are none."""
+        # What is decrypted goes into the shared buffer, whose ciphertext has been taken into the BIO.
+        size = 0
+        while size < READ_SIZE and self._broken is None:
+            try:
+                count: int = self._tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:  # close_notify
+                return self._buffer[:size]
+            except ssl.SSLError as error:
+                self._broken = error
+                break
+            if not count:
+                return self._buffer[:size]
+            size += count
+        if size:  # what was right before an error counts
+            return self._buffer[:size]
+        if isinstance(self._broken, ssl.SSLEOFError):
+            raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
+        if self._broken is not None:
+            raise self._broken
+        return None
+
+    def try_send(self, batch: Batch) -> bool:
+        if batch.chunks:
+            self._tls.write(b"".join(batch.chunks))  # joined, or each header would get a record of its own
+            batch.chunks.clear()
+        if self._outgoing.pending:
+            self._ciphertext.add(self._outgoing.read())
+        return super().try_send(self._ciphertext)
+
+    async def _flush(self) -> None:
+        await self.send(Batch([], [], 0))
+
+    async def send_eof(self) -> None:
+        """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""
+        with suppress(ssl.SSLError):  # it also waits for the peer's; ours is in the buffer
+            self._tls.unwrap()
+        await self._flush()
