@@ -118,10 +118,10 @@ class Sending:
         """When `next_batch` has what a crumb of window holds back; None if none does."""
         return next(iter(self._crumbs.values())) if self._crumbs else None
 
-    def next_batch(self, limit: int, turn: int = 1, exact: bool = True) -> Batch | None:
+    def next_batch(self, limit: int, quanta: int = 1, exact: bool = True) -> Batch | None:
         """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none.
 
-        `turn`: how many quanta a stream in line may send at a time, for weight 1. `exact`: rather end early than give
+        `quanta`: how many a stream in line may send in its turn, for weight 1. `exact`: rather end early than give
         others the turn of a stream that may come back to it.
         """
         chunks: list[Buffer] = []
@@ -137,7 +137,7 @@ class Sending:
                 size = len(framed)
         if scheduler.waiting:
             before = len(chunks)
-            data_size = scheduler.fill(chunks, limit, done, self._clock, turn=turn, exact=exact)
+            data_size = scheduler.fill(chunks, limit, done, self._clock, quanta=quanta, exact=exact)
             data_frames = (len(chunks) - before) // 2  # a header and a payload each
             self._counters.data_sent += data_size - data_frames * self._framing.header_size
             size += data_size

@@ -93,7 +93,7 @@ class TlsTransport(SocketTransport):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self.records = RecordCutter()
-        self._held = memoryview(b"")  # ciphertext that waits for the next turn
+        self._rest = memoryview(b"")  # ciphertext that waits for the next turn
         self._useless = 0  # records in a row that brought no payload
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
         self._opening = b""  # the first bytes of the handshake
@@ -142,10 +142,10 @@ class TlsTransport(SocketTransport):
 
     async def _read_ciphertext(self) -> None:
         """Give OpenSSL as many records as a turn has. It would take them all apart in one call if it had them all."""
-        if self._held:
+        if self._rest:
             await trio.lowlevel.checkpoint()
             await self.take_turn()
-            self._held = self._held[self._feed(self._held) :]
+            self._rest = self._rest[self._feed(self._rest) :]
             return
         count = await self._read()
         if not count:
@@ -156,7 +156,7 @@ class TlsTransport(SocketTransport):
             self._opening = bytes(data[:HEADER_SIZE])
         taken = self._feed(data)
         if taken < count:
-            self._held = memoryview(bytes(data[taken:]))  # others will use the buffer
+            self._rest = memoryview(bytes(data[taken:]))  # others will use the buffer
 
     def _feed(self, data: memoryview) -> int:
         records = self.records

@@ -15,7 +15,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Turns", "endings"]
+__all__ = ["Turns", "ending_turns"]
 
 FEW_ENDINGS: Final = 8
 """Sessions that may end in the same pass: each takes half a millisecond and more, with all that it sets off."""
@@ -85,7 +85,7 @@ class Turns:
         return True
 
 
-def endings() -> Turns:
+def ending_turns() -> Turns:
     """Of this run: sessions that end take the steps of it in turns.
 
     When a network or a proxy goes, thousands end in the same moment. Each step sets off a few tasks' work in the passes
