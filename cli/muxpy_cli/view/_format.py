@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, and text that a terminal cannot take for commands."""
+"""Numbers for people, and text that a terminal cannot take for commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 MAX_TEXT: Final = 400
-"""Characters of one text: names and reasons come from the other end, which must not fill a disk or a screen."""
+"""Characters of one text: names and reasons come from the other end, which must not fill a disk or screen."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -36,7 +36,7 @@ def format_size(count: float) -> str:
 
 
 def format_rate(rate: float | None) -> str:
-    """Bytes a second, without "/s" for a column that says so; "-" if it is not known yet."""
+    """Bytes a second, without "/s", which the column's title has; "-" if not known yet."""
     return "-" if rate is None else format_size(rate)
 
 
@@ -46,7 +46,7 @@ def format_count(count: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. Less than nothing (a clock was set back) is 0s."""
+    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. A negative one (a clock was set back) is 0s."""
     whole = max(0, int(seconds))
     if whole < _MINUTE:
         return f"{whole}s"
