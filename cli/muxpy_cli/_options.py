@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .access import Grants, Limits
+from .access import Limits, Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,8 @@ class ListenOptions:
     """The file with the users and their token hashes."""
     users: tuple[User, ...] = ()
     """Users from the configuration file, in addition to those of the token file."""
-    grants: Grants = field(default_factory=Grants)
-    """What a user without grants of their own may do; without users, what everybody may do."""
+    rules: Rules = field(default_factory=Rules)
+    """What a user without rules of their own may do; without users, what everybody may do."""
     limits: Limits = field(default_factory=Limits)
     """The limits of a user without limits of their own; without users, those of everybody."""
     idle_timeout: float | None = None

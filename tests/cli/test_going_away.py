@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -352,6 +353,7 @@ async def test_a_remote_forward_that_was_refused_waits_while_there_is_no_session
     listening, refusing = Listening(), Refusing()
     listening.on_session = refusing.serve
     monkeypatch.setattr(_links, "log_in", listening.log_in)
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)  # no jitter
     links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), Console(), nothing_comes)
     remote = RemoteForward(parse_remote("1:localhost:80"), links, Console(), "there")
     remote.first_time.set()

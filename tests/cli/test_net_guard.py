@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy_cli.access import Grants, parse_target_rule
+from muxpy_cli.access import Rules, parse_target_rule
 from muxpy_cli.net import _policy, allow_all, connect_stream, guard
-from muxpy_cli.server._policy import UserPolicy
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Purpose, Refused
 from tests.helpers.tasks import LIMIT
@@ -23,7 +23,7 @@ from .program import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVERYTHING = UserPolicy("", Grants(targets=(parse_target_rule("*:*"), parse_target_rule("unix:/*/*/*/*"))))
+EVERYTHING = UserPolicy("", Rules(targets=(parse_target_rule("*:*"), parse_target_rule("unix:/*/*/*/*"))))
 
 
 async def is_refused(target: Address | UnixPath) -> bool:

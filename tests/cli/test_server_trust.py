@@ -15,8 +15,7 @@ from muxpy_cli.access import make_keys
 from muxpy_cli.client import log_in
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
-from muxpy_cli.server._handshakes import is_about_trust, why_no_handshake
-from muxpy_cli.server._tally import Tally
+from muxpy_cli.server._turned_away import Tally, is_about_trust, why_no_handshake
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from tests.helpers.tasks import LIMIT
@@ -40,7 +39,7 @@ async def listening(tls: ServerTls) -> AsyncIterator[tuple[int, Console]]:
     console = Console(Output(verbosity=-1))
     bound = await bind_streams(LOOPBACK)
     end = Server(ListenOptions(address=LOOPBACK, tls=tls), console)
-    end.take(bound)
+    end.listen_on(bound)
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             started = trio.Event()

@@ -16,7 +16,7 @@ from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _links
 from muxpy_cli.client._links import Links
 from muxpy_cli.relay import serve_streams
-from muxpy_cli.server import _bindings
+from muxpy_cli.server import _binding
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose
@@ -125,7 +125,7 @@ async def test_the_listening_end_leaves_a_session_that_it_has_used_up(stream_id:
         server._core._table._next_id = stream_id
         opened: list[bool] = []
         peer = SimpleNamespace(session=server, nursery=nursery, has_opened=partial(opened.append, True))
-        stream = await _bindings._open(cast("Any", peer))
+        stream = await _binding._open(cast("Any", peer))
         assert (stream.id, opened) == (stream_id, [True])
         await trio.testing.wait_all_tasks_blocked()
         assert server._life.closing is leaves

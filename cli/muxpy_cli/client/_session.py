@@ -13,8 +13,8 @@ import muxpy
 
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
-from ..access import check_fingerprint, client_context, read_token
-from ..net import connect_first, is_loopback, resolve
+from ..access import check_fingerprint, client_context, read_token, require_connect_protection
+from ..net import connect_first, resolve
 from ..relay import RESET_RATE, ask, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._retrying import telling_progress
@@ -152,12 +152,7 @@ async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -
     """Connect to one of the addresses that were checked: another lookup might lead elsewhere."""
     progress.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
-    if options.tls is None and not options.insecure and not all(map(is_loopback, addresses)):
-        raise Failure(
-            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
-            " way read along",
-            2,
-        )
+    require_connect_protection(options, addresses)
     progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 

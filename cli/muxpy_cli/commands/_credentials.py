@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 
 from .._errors import Failure
-from ..access import add_user, default_names, list_users, make_keys, parse_bind_rule, parse_target_rule, remove_user
+from ..access import default_names, make_keys, parse_bind_rule, parse_target_rule
+from ..config import add_user, list_users, remove_user
 from ..specs import parse_rate
 from ..view import discard_output, output_problem
 from ._usage import Group

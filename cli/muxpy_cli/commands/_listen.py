@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._lifetime import Lifetime
     from .._tracing import Trace
-    from ..access import BindRule, Grants, Limits, TargetRule
+    from ..access import BindRule, Limits, Rules, TargetRule
     from ..specs import Address
 
 __all__ = ["ListenParameters", "listen_command"]
@@ -146,7 +146,7 @@ def _options(given: ListenParameters) -> ListenOptions:
         tls=_tls(base.tls, given),
         insecure=given["insecure"] or base.insecure,
         tokens=over(given["tokens"], base.tokens),
-        grants=_grants(base.grants, given),
+        rules=_rules(base.rules, given),
         limits=_limits(base.limits, given),
         idle_timeout=over(given["idle_timeout"], base.idle_timeout),
         session_idle_timeout=over(given["session_idle_timeout"], base.session_idle_timeout),
@@ -168,7 +168,7 @@ def _tls(base: ServerTls | None, given: ListenParameters) -> ServerTls | None:
     return ServerTls(cert=cert, key=key, client_ca=client_ca)
 
 
-def _grants(base: Grants, given: ListenParameters) -> Grants:
+def _rules(base: Rules, given: ListenParameters) -> Rules:
     return replace(base, targets=given["targets"] or base.targets, binds=given["binds"] or base.binds)
 
 
@@ -197,7 +197,7 @@ async def _listen(
     if passed:
         for one in passed:
             one.setblocking(False)
-        server.take(Bound(passed))
+        server.listen_on(Bound(passed))
 
     async def reload() -> None:
         await server.reload(_options(given))

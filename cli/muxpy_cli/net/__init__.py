@@ -5,7 +5,7 @@ from ._attempts import connect_first
 from ._bind import bind_datagrams, bind_streams
 from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
 from ._policy import Policy, all_but_ourselves, allow_all, guard
-from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
+from ._resolve import Lookups, lookups_of, resolve
 from ._sockets import (
     close_in_order,
     close_with_reset,
@@ -39,10 +39,7 @@ __all__ = [
     "guard",
     "inode",
     "is_abandoned",
-    "is_loopback",
-    "known_addresses",
     "lookups_of",
-    "on_loopback",
     "peer_of",
     "prepare_forwarded",
     "private_files",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import muxpy
 
+from ..specs import printable
 from ..view import format_rtt
-from ._page import cells, cut, escaped
+from ._page import cells, cut
 from ._read import NOTABLE_GAP
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ class Ladder:
 
     def begin(self, event: muxpy.TraceEvent) -> list[Line]:
         """A session's header, and its column heads."""
-        role = escaped(event.role or "its beginning is not in the trace")
-        ends = f" {self._signs.between} ".join(escaped(end) for end in (event.local, event.remote) if end)
+        role = printable(event.role or "its beginning is not in the trace")
+        ends = f" {self._signs.between} ".join(printable(end) for end in (event.local, event.remote) if end)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-        parts = [part for part in (role, ends, escaped(event.tls or "no TLS") if event.role else "", when) if part]
+        parts = [part for part in (role, ends, printable(event.tls or "no TLS") if event.role else "", when) if part]
         lines: list[Line] = [[(f"session {event.session}: {parts[0]}", "bold")]]
         room = self._width - cells(lines[0][0][0])
         for part in parts[1:]:
@@ -73,8 +74,8 @@ class Ladder:
 
     def end(self, event: muxpy.TraceEvent, session: SessionSummary) -> Line:
         """How it ended."""
-        code = escaped(event.code or "")
-        text = escaped(event.text or "")
+        code = printable(event.code or "")
+        text = printable(event.text or "")
         bad = code not in ("", "NO_ERROR")
         margin = self._margin(event.time - session.began, None, session.number)
         room = self._width - TIME - GAP - 1 - NUMBER * self.numbered
@@ -129,9 +130,9 @@ def label(run: Run, signs: Signs) -> str:
     elif frame.type == "GOAWAY":
         parts.append(f"last {frame.last_id or 0}")
     if frame.type in ("RST", "GOAWAY"):
-        parts.append(escaped(frame.code or "without a code"))
+        parts.append(printable(frame.code or "without a code"))
     if frame.text:
-        parts.append(f'"{escaped(frame.text)}"')
+        parts.append(f'"{printable(frame.text)}"')
     if run.fin:
         parts.append("FIN")
     return " ".join(parts)

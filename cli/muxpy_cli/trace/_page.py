@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..view import Console
 
-__all__ = ["Line", "Page", "Signs", "cells", "cut", "escaped"]
+__all__ = ["Line", "Page", "Signs", "cells", "cut"]
 
 Line: TypeAlias = "Sequence[tuple[str, str]]"
 """Pieces of text, each with rich's name of its style."""
@@ -77,17 +77,6 @@ class Page:
 @cache
 def _style(name: str) -> Style:
     return Style.parse(name)
-
-
-def escaped(text: str) -> str:
-    """With control characters made visible: text of a peer must not command a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode()
 
 
 def cells(text: str) -> int:

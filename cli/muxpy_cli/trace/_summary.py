@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from ..specs import printable
 from ..view import Column, format_count, format_rtt, format_size, grid_lines
-from ._page import escaped
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -202,7 +202,7 @@ def _stream_columns(streams: list[StreamSummary], several: bool) -> list[Column]
         Column(title="sent", cells=[f"{stream.sent:,} B" for stream in streams], right=True),
         Column(title="received", cells=[f"{stream.received:,} B" for stream in streams], right=True),
         Column(title="lasted", cells=[format_rtt(stream.last - stream.begun) for stream in streams], right=True),
-        Column(title="ended", cells=[escaped(stream.ended) or "no" for stream in streams], least=16),
+        Column(title="ended", cells=[printable(stream.ended) or "no" for stream in streams], least=16),
     ]
 
 

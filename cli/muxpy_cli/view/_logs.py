@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from .._errors import describe
-from ..specs import format_address
-from ._format import MAX_TEXT
+from ..specs import MAX_TEXT, format_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

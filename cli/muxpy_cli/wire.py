@@ -23,11 +23,11 @@ with one message. A message is a JSON object in UTF-8 after its length as two by
 An answer may be {"error": "...", "reason": "..."} instead: `error` is one of REASONS for a program, `reason` a sentence
 for a person.
 
-HELLO comes first, and nothing else counts before it was answered. `token` says who connects, unless nobody has to or
-a client certificate does. `client` is the same for every run of one client on one machine, `process` for one run of
-it, and `slot` numbers its parallel sessions: a HELLO for the same slot of the same process ends the session that was
-there before, unless that one is going away in order, and a LISTEN of the same client takes over what the client has
-bound, even if the session that it was bound for has not been found dead yet.
+HELLO comes first, and nothing else counts before it was answered. `token` says who connects, unless a client
+certificate does, or nobody has to. `client` is the same for every run of one client on one machine, `process` for one
+run of it, and `slot` numbers its parallel sessions: a HELLO for the same slot of the same process ends the session that
+was there before, unless that one is going away in order, and a LISTEN of the same client takes over what the client
+has bound, even if the session that it was bound for has not been found dead yet.
 
 With "net": "udp" beside a host or in LISTEN, the stream carries datagrams, each after its length as two bytes,
 big-endian; there is one stream for each pair of addresses that talk. `forward` is the connecting end's number for a
@@ -38,8 +38,8 @@ The opener of CONNECT and FORWARDED sends the connection's bytes right behind it
 answer, so a forwarded connection costs no round trip more. The connection's half-close is the stream's half-close, its
 reset the stream's reset.
 
-Whoever reads a message ignores keys that it does not know, so that later versions can add some; what would change
-the meaning gets a purpose of its own. An end answers a purpose that it does not know with the error "unknown".
+An end ignores keys of a message that it does not know, so that later versions can add some; what would change the
+meaning gets a purpose of its own. An end answers a purpose that it does not know with the error "unknown".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from ..specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
+from .specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
 
 if TYPE_CHECKING:
     import trio

@@ -12,16 +12,27 @@ import pytest
 from click.testing import CliRunner
 
 from muxpy_cli._errors import Failure
-from muxpy_cli.access import Users, is_token, token_hash
+from muxpy_cli._options import ListenOptions, ServerTls
+from muxpy_cli.access import is_token, token_hash
 from muxpy_cli.commands._credentials import token_group
+from muxpy_cli.config import load_users
+from muxpy_cli.specs import Address
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from muxpy_cli.access import Users
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "tokens.toml"
+
+
+def load(file: Path) -> Users:
+    """As a listening end does that asks for certificates."""
+    tls = ServerTls(cert=file, client_ca=file)
+    return load_users(ListenOptions(address=Address("127.0.0.1", 0), tokens=file, tls=tls))
 
 
 def token(file: Path, *arguments: str) -> tuple[str, str]:
@@ -49,7 +60,7 @@ def test_the_token_alone_is_on_standard_output(file: Path) -> None:
     assert "alice" in words
     assert secret not in file.read_text()
     assert token_hash(secret) not in words
-    alice = Users.load(file).by_token(secret)
+    alice = load(file).by_token(secret)
     assert alice is not None
     assert alice.name == "alice"
 
@@ -78,7 +89,7 @@ def test_everything_that_can_be_said(file: Path) -> None:
         "rate": "10MiB",
         "session-rate": "5MiB/s",
     }
-    assert Users.load(file).by_name("web.example.org")
+    assert load(file).by_name("web.example.org")
 
 
 BOB = """\
@@ -120,7 +131,7 @@ def test_revoking_takes_its_comments_but_no_others(file: Path) -> None:
     assert "no user alice any more" in words
     assert file.read_text() == "# The users of our gateway.\n\n" + BOB.partition("slow\n")[2]
     token(file, "revoke", "bob")
-    assert not Users.load(file)
+    assert not load(file)
     assert "has no user bob" in fails(file, "revoke", "bob")
 
 
@@ -140,7 +151,7 @@ def test_other_ways_to_write_it(text: str, file: Path) -> None:
     file.write_text(text)
     secret = token(file, "new", "a", "--replace")[0].strip()
     token(file, "new", "c")
-    users = Users.load(file)
+    users = load(file)
     assert users.by_token(secret) is users.by_name("a")
     assert [user.name for user in users] == ["a", "b", "c"]
     for name in ("a", "b"):
@@ -149,7 +160,7 @@ def test_other_ways_to_write_it(text: str, file: Path) -> None:
         assert user.limits is not None
         assert user.limits.streams == (4 if name == "a" else 5)
     token(file, "revoke", "a")
-    assert [user.name for user in Users.load(file)] == ["b", "c"]
+    assert [user.name for user in load(file)] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -167,9 +178,16 @@ def test_ways_to_write_it_that_are_not_touched(text: str, file: Path) -> None:
 
 def test_a_file_with_mistakes_is_not_touched(file: Path) -> None:
     file.write_text("[users.bob]\ntokn = 1\n")
-    assert "tokens.toml:2: users.bob.tokn" in fails(file, "new", "alice")
-    assert "tokens.toml:2: users.bob.tokn" in fails(file, "revoke", "bob")
-    assert "tokens.toml:2: users.bob.tokn" in fails(file, "list")
+    assert "tokens.toml:2:1: users.bob.tokn" in fails(file, "new", "alice")
+    assert "tokens.toml:2:1: users.bob.tokn" in fails(file, "revoke", "bob")
+    assert "tokens.toml:2:1: users.bob.tokn" in fails(file, "list")
+
+
+def test_a_file_does_not_get_mistakes(file: Path) -> None:
+    file.write_text(BOB.format(1))
+    assert "max-sessions: 2000000: it must lie between 1 and" in fails(
+        file, "new", "carol", "--max-sessions", "2000000"
+    )
 
 
 def test_what_cannot_be_a_user(file: Path) -> None:
@@ -180,13 +198,13 @@ def test_what_cannot_be_a_user(file: Path) -> None:
 
 def test_a_name_may_have_what_a_certificates_name_has(file: Path) -> None:
     secret = token(file, "new", "J. O'Neill & Co!")[0].strip()
-    user = Users.load(file).by_token(secret)
+    user = load(file).by_token(secret)
     assert user is not None
     assert user.name == "J. O'Neill & Co!"
     problem = fails(file, "revoke", "bob")
     assert problem.endswith("""has no user bob; there are 'J. O'"'"'Neill & Co!'""")  # as a shell takes it
     token(file, "revoke", "J. O'Neill & Co!")
-    assert not Users.load(file)
+    assert not load(file)
 
 
 def test_who_runs_already_is_thought_of(file: Path) -> None:
@@ -196,7 +214,7 @@ def test_who_runs_already_is_thought_of(file: Path) -> None:
 def test_a_byte_order_mark_is_none_of_the_text(file: Path) -> None:
     file.write_text("[users.alice]\n", "utf-8-sig")
     token(file, "new", "bob")
-    assert [user.name for user in Users.load(file)] == ["alice", "bob"]
+    assert [user.name for user in load(file)] == ["alice", "bob"]
     assert not file.read_bytes().startswith(b"\xef\xbb\xbf")  # TOML has none
 
 
@@ -229,7 +247,7 @@ def test_the_file_behind_a_link_is_changed(file: Path) -> None:
     file.symlink_to(real)
     token(file, "new", "alice")
     assert file.is_symlink()
-    assert Users.load(real).by_name("alice")
+    assert load(real).by_name("alice")
 
 
 def test_the_file_keeps_its_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,4 +281,4 @@ def test_the_list_shows_no_hashes(file: Path) -> None:
 def test_the_default_file_is_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(token_group, ["new", "alice"], catch_exceptions=False).exit_code == 0
-    assert Users.load(tmp_path / "tokens.toml").by_name("alice")
+    assert load(tmp_path / "tokens.toml").by_name("alice")

@@ -9,10 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._errors import Failure, describe
-from ._files import locked_folder, replace_file
-from ._tokens import new_token, token_hash
-from ._user_table import name_problem
-from ._users import parse_users, read_text
+from ..access import locked_folder, makes_users, new_token, replace_file, token_hash, user_name_problem
+from ._document import ConfigError, Document
+from ._users import read_token_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from tomlkit import TOMLDocument
 
-    from ._model import User
+    from ..access import User
 
 __all__ = ["add_user", "list_users", "remove_user"]
 
@@ -34,7 +33,7 @@ def add_user(
     could use a token that was not shown. `settings` are the keys of a user's table without the token. With `replace` a
     user who is there gets a new token and these settings, and keeps the other ones.
     """
-    if problem := name_problem(name):
+    if problem := user_name_problem(name):
         raise Failure(problem, 2)
     token = new_token()
     table = {"token": token_hash(token), **settings}
@@ -49,10 +48,18 @@ def remove_user(path: Path, name: str) -> None:
 
 def list_users(path: Path) -> list[tuple[User, dict[str, Any]]]:
     """The users of the file, each with what its table says, except the hash of the token. Raises Failure."""
-    text = read_text(path)
-    users = parse_users(text, str(path))
-    tables = tomllib.loads(text).get("users", {})
+    document = Document.read(path, makes_users)
+    users = _users(document)
+    tables = document.data.get("users", {})
     return [(user, {key: value for key, value in tables[user.name].items() if key != "token"}) for user in users]
+
+
+def _users(document: Document) -> list[User]:
+    """Those that it has; raises Failure if anything in it is wrong."""
+    users = read_token_file(document)
+    if document.problems:
+        raise ConfigError(document.problems)
+    return users
 
 
 def _add(document: TOMLDocument, path: Path, name: str, table: Mapping[str, Any], replace: bool) -> None:
@@ -90,9 +97,12 @@ def _edit(
 ) -> None:
     try:
         with locked_folder(path.parent):
-            before = "" if create and not os.path.lexists(path) else read_text(path)
-            parse_users(before, str(path))  # a file with mistakes is not touched
-            replace_file(path, _changed(before, path, name, change).encode(), 0o600, ready)
+            new = create and not os.path.lexists(path)
+            before = Document(path, "") if new else Document.read(path, makes_users)
+            _users(before)  # a file with mistakes is not touched
+            after = _changed(before.text, path, name, change)
+            _users(Document(path, after))  # and none is made of it
+            replace_file(path, after.encode(), 0o600, ready)
     except OSError as error:
         raise Failure(f"cannot change {path}: {describe(error)}") from error
 

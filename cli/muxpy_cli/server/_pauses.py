@@ -1,4 +1,5 @@
-"""Short pauses of Python's cycle collector, however many sessions there are.
+"""Nothing makes the event loop pause for long, however many sessions there are: long work is cut into slices, and
+Python's cycle collector is kept from looking at all of them.
 
 A full collection looks at every object there is, four hundred for each session, and stops everything meanwhile: a
 second with ten thousand sessions. It finds nothing among objects that live as long as a session: what ends here is
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
-__all__ = ["Garbage"]
+__all__ = ["ENDING", "SLICE", "Garbage", "Slices"]
+
+SLICE: Final = 32
+"""Pieces of work before the other tasks get their turn. A piece is some ten microseconds, such as a session told to a
+view: a pass stays below a few milliseconds, and the passes themselves cost little beside the work."""
+
+ENDING: Final = 8
+"""Pieces that a session is which is ended: over all tasks that this sets off it takes half a millisecond and more, and
+they all have their next step in the same pass."""
 
 COLLECTIONS: Final = 1
 """Collections of younger objects before a full one, and not ten: some 15,000 objects are new by then, which takes 10 to
-20 ms. It costs no more in all: each object is looked at once before it is left out."""
+20 ms. It costs no more in all: each object is looked at one time before it is left out."""
 
 FEW: Final = 5_000
 """Objects that a full collection may look at, every time: that takes about 2 ms."""
@@ -113,3 +122,20 @@ class Garbage(trio.abc.Instrument):
     def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "stop" and info["generation"] == 2 and len(gc.get_objects(2)) > FEW:
             gc.freeze()
+
+
+class Slices:
+    """Counts pieces of work, and gives the other tasks a turn after each SLICE of them.
+
+    What is walked through must be a copy, or nothing that others change.
+    """
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    async def done(self, pieces: int = 1) -> None:
+        """A piece of work is done, or several. Most calls return immediately."""
+        self._done += pieces
+        if self._done >= SLICE:
+            self._done = 0
+            await trio.lowlevel.checkpoint()

@@ -1,13 +1,14 @@
-"""Numbers with units: sizes, rates and durations."""
+"""Single values: sizes, rates, durations, and fingerprints of certificates."""
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Final
 
 from ._fields import SpecError
 
-__all__ = ["parse_duration", "parse_rate", "parse_size"]
+__all__ = ["parse_duration", "parse_fingerprint", "parse_rate", "parse_size"]
 
 MAX_SIZE: Final = 2**50
 """Bytes: beyond every memory and every link, and exact as a float."""
@@ -17,6 +18,12 @@ MAX_DURATION: Final = 366 * 86400.0
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmg])(?:i?b)?|b)?", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+PIN_EXAMPLE: Final = "for example sha256: and 64 hexadecimal digits, with or without colons"
+# As muxpy and browsers write it, as `openssl x509 -fingerprint -sha256` does, and as OpenSSH does.
+_PREFIX = re.compile(r"sha-?256(?:\s+fingerprint)?\s*[:=]\s*", re.IGNORECASE)
+_HEX = re.compile(r"(?:[0-9a-f]{2}:?)+", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{43}=?")
 
 
 def parse_size(text: str) -> int:
@@ -54,3 +61,17 @@ def _bytes(text: str, what: str, example: str) -> int:
     if size > MAX_SIZE:
         raise SpecError(f"the {what} is too large; {example}")
     return int(size)
+
+
+def parse_fingerprint(text: str) -> bytes:
+    """The 32 bytes of a SHA-256 fingerprint: hexadecimal, colons allowed, or base64 as OpenSSH writes it."""
+    digest = _PREFIX.sub("", text.strip(), count=1)
+    if _BASE64.fullmatch(digest):
+        return base64.b64decode(digest.rstrip("=") + "=")
+    if not _HEX.fullmatch(digest):
+        raise SpecError(f"{text!r} is not a SHA-256 fingerprint; {PIN_EXAMPLE}")
+    number = bytes.fromhex(digest.replace(":", ""))
+    if len(number) != 32:
+        hint = ", as SHA-1 has" if len(number) == 20 else ""
+        raise SpecError(f"the fingerprint has {len(number)} bytes{hint}, and one of SHA-256 has 32; {PIN_EXAMPLE}")
+    return number
