@@ -155,6 +155,6 @@ class BenchResult:
         changes: dict[str, Any] = {name: (*before, outcome) if isinstance(before, tuple) else outcome}
         return replace(self, **changes)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For json.dumps: the fields by their names; times in seconds, rates a second."""
         return asdict(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -129,7 +129,7 @@ async def measure(options: ConnectOptions, plan: Plan, console: Console, log_in:
             return await run_bench(session, plan, display.show)
 
 
-def _document(options: ConnectOptions, plan: Plan, result: BenchResult) -> dict[str, Any]:
+def _document(options: ConnectOptions, plan: Plan, result: BenchResult) -> dict[str, object]:
     """The result, and what it was measured with."""
     setting = {"seconds": plan.seconds, "warm_up": plan.warm_up, "streams": plan.streams}
     return {"address": str(options.address), **setting, **result.as_json()}
