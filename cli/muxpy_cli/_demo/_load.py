@@ -27,11 +27,11 @@ POLL: Final = 0.1
 
 
 class Different(Failure):
-    """What came back is not what was sent."""
+    """The data that came back is not the data that was sent."""
 
 
 class Meter:
-    """How far a phase is; threads add to it."""
+    """The progress of a phase; threads add to it."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -48,10 +48,10 @@ class Load:
     def __init__(self, port: int, deadline: float, watch: Callable[[], None]) -> None:
         self._port = port
         self._deadline = deadline
-        self._watch = watch  # called now and then; raises if something has broken meanwhile
+        self._watch = watch  # raises if one of the processes has ended
 
     def run(self, jobs: Sequence[Callable[[], T]], show: Callable[[], None]) -> list[T]:
-        """Run all jobs at once, each in a thread; their results. The first failure ends it."""
+        """Run all jobs in parallel, each in a thread; their results. The first failure ends it."""
         executor = ThreadPoolExecutor(len(jobs))
         try:
             futures = [executor.submit(job) for job in jobs]
@@ -102,7 +102,7 @@ class Load:
             received += count
             meter.add(count)
         connection.close()
-        if received < length:  # cut short, and perhaps much too long to make a sum of all of it
+        if received < length:  # cut short, and the expected sum may take long to compute
             raise Different(f"download {seed} ended after {received} of {length} bytes")
         _compare(f"download {seed}", (length, bulk_digest(seed, length)), (received, digest.hexdigest()))
 
@@ -126,7 +126,7 @@ class Load:
             connection.request("GET", f"/small/{number}")
             body = _checked(connection.getresponse()).read()
             if not keep_alive:
-                connection.close()  # and the next request connects anew
+                connection.close()  # the next request opens a new connection
             times.append(time.perf_counter() - started)
             _compare(f"request {number}", _sum(small(number)), _sum(body))
             meter.add(1)

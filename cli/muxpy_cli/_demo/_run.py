@@ -29,13 +29,13 @@ BULK_CONNECTIONS: Final = 4
 KEEP_ALIVE_CONNECTIONS: Final = 32
 NEW_CONNECTIONS: Final = 8  # at a time
 SHARE_OF_OTHERS: Final = 10
-"""One in so many requests is also made one after another, and with a new connection each."""
+"""One in this many requests is also made sequentially, and with a new connection each."""
 
 _ADDRESS = re.compile(r"(?: on|forwarding) (127\.0\.0\.1:\d+)")
 
 
 class _Ended(BaseException):
-    """A signal asked for the end. No Exception, so that nothing on the way takes it for a failure of its own."""
+    """A signal asked for the end. Not an Exception, so that no handler on the way takes it for a failure."""
 
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
@@ -55,15 +55,15 @@ def run_demo(size: int, requests: int, time_limit: float, console: Console) -> i
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Have the first signal unwind the stack, which ends the children. Later ones must not disturb that: they are
-    ignored until the process has ended."""
+    """The first signal unwinds the stack, which ends the children. Later ones must not disturb that: they are ignored
+    until the process has ended."""
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ended = False
 
     def end(signal_number: int, _: object) -> None:
         nonlocal ended
-        if not ended:  # one may have come before it was ignored
+        if not ended:  # a second signal may come before it is ignored
             ended = True
             for number in wanted:
                 signal.signal(number, signal.SIG_IGN)
@@ -87,7 +87,7 @@ def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
                 child.check_running()
 
         phases = _drive(Load(port, deadline, watch), size, requests, Display(console))
-        # The connecting end first; the target knows no end but being ended.
+        # The connecting end first; the target is only ever killed.
         connecting, listening = (_end(child) for child in children[:0:-1])
     print_tables(console, phases, connecting, listening)
     total = sum(phase.total for phase in phases if phase.unit == "requests")
@@ -139,7 +139,7 @@ def _measuring(display: Display, phase: Phase) -> Iterator[tuple[Meter, Callable
 
 
 def _end(child: Child) -> muxpy.SessionStatistics:
-    """What its session did."""
+    """End it; the statistics of its session."""
     try:
         return muxpy.SessionStatistics(**json.loads(child.end()))
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The connecting end: one step after another, and a function for each thing that is measured."""
+"""The connecting end: one step after another, and a function for each measurement."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["download", "latency", "loaded_latency", "open_streams", "probe", "ru
 
 
 INTERVAL: Final = 0.1
-"""Seconds between two reports on how far a step is: often enough for a bar, too seldom to be felt in the figures."""
+"""Seconds between two progress reports: often enough for a bar, too seldom to affect the figures."""
 
 _FIELDS: Final = {Measure.LOADED_LATENCY: "loaded_latency"}
-"""Where a result has another name than the measure."""
+"""Results whose name differs from that of the measure."""
 
 _LOST: Final = (trio.BrokenResourceError, trio.TooSlowError, Refused, WireError)
 
 
 async def run_bench(session: muxpy.Session, plan: Plan, on_progress: Callable[[Progress], object]) -> BenchResult:
-    """Measure all that the plan says. `on_progress` is told about ten times a second how far it is, and when a step
-    begins and has finished. Raises Failure if the session breaks, the other end does not take part, or data differs."""
+    """Measure everything in the plan. `on_progress` is called about ten times a second, and when a step begins and
+    ends. Raises Failure if the session breaks, the other end does not take part, or data differs."""
     try:
         return await _run(session, plan, on_progress)
     except Exception as error:
@@ -102,14 +102,14 @@ SMALL: Final = 64
 
 
 async def probe(session: muxpy.Session) -> None:
-    """Do one small thing, so that an end which does not take part says so before anything is measured."""
+    """Open one stream, so that an end that does not take part says so before anything is measured."""
     with trio.fail_after(ANSWER_TIMEOUT):
         await _open_once(session)
 
 
 @asynccontextmanager
 async def _asked(session: muxpy.Session, request: Request) -> AsyncIterator[tuple[muxpy.Stream, bytes]]:
-    """A stream whose request was accepted, and what came with the answer. Reset if the block is cancelled."""
+    """A stream whose request was accepted, and the bytes that came with the answer. Reset if the block is cancelled."""
     async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
         await stream.send_all(pack(request.message()))
         with trio.fail_after(ANSWER_TIMEOUT):
@@ -126,10 +126,10 @@ def _repeats(limit: int | None) -> Iterable[int]:
 
 
 async def download(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
-    """How fast the pattern comes, over so many streams."""
+    """How fast the pattern comes, over `streams` streams."""
     request = Request(job=Job.DOWNLOAD, seconds=plan.seconds, warm_up=plan.warm_up, size=plan.amount.size)
     meter = Meter(plan.warm_up)
-    # The other end starts later than this one, so it also stops later: there is data up to the last moment.
+    # The other end starts later than this one, so it also stops later: data comes up to the last moment.
     with trio.move_on_after(plan.warm_up + plan.seconds):
         async with trio.open_nursery() as nursery:
             for _ in range(streams):
@@ -152,7 +152,7 @@ async def _receive(session: muxpy.Session, request: Request, meter: Meter, tally
 
 
 async def upload(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
-    """How fast the pattern goes, over so many streams, by the other end's count."""
+    """How fast the pattern goes, over `streams` streams, as the other end counts it."""
     spans: list[Span] = []
     with trio.fail_after(plan.warm_up + plan.seconds + ANSWER_TIMEOUT):
         async with trio.open_nursery() as nursery:
@@ -183,7 +183,7 @@ async def _send_pattern(stream: muxpy.Stream, size: int | None, tally: Tally) ->
 
 
 async def latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
-    """How long 64 bytes take there and back."""
+    """The round trip of 64 bytes."""
     samples: list[float] = []
     meter = Meter(plan.warm_up)
     with trio.move_on_after(plan.warm_up + plan.seconds):
@@ -211,7 +211,7 @@ async def _receive_exactly(stream: muxpy.Stream, pattern: Pattern, size: int) ->
 
 
 async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
-    """The same while a download keeps the session busy."""
+    """The same during a download."""
     load = Request(job=Job.DOWNLOAD, seconds=MAX_SECONDS)
     async with trio.open_nursery() as nursery:
         for _ in range(plan.streams):
@@ -225,7 +225,7 @@ async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> La
 
 
 async def open_streams(session: muxpy.Session, plan: Plan, tally: Tally) -> StreamOpens:
-    """How many streams can be opened, used for one small exchange and ended in a second, `at_once` side by side."""
+    """How many streams can be opened, used for one small exchange and ended in a second, `at_once` in parallel."""
     meter = Meter(plan.warm_up)
     turns = iter(_repeats(plan.amount.opens))
 

@@ -29,15 +29,15 @@ __all__ = ["Rate", "Rates", "run_display"]
 
 
 INTERVAL: Final = 0.5
-"""Seconds from frame to frame: quick enough to follow, and seldom enough to cost next to nothing."""
+"""Seconds from frame to frame: often enough to follow, and seldom enough to cost next to nothing."""
 
 ROWS: Final = 250
-"""Sessions, and forwards, that are asked for: more than a terminal has rows for."""
+"""Sessions, and forwards, that are asked for: more than a terminal has rows."""
 
 
 async def run_display(console: Console, snapshot: TakeSnapshot) -> None:
-    """Draw until cancelled; then the frame goes away, and the lines stay. Returns at once if the console is not live
-    (no terminal, or another format than "auto")."""
+    """Draw until cancelled; then the frame goes away, and the lines stay. Returns immediately if the console is not
+    live (no terminal, or another format than "auto")."""
     if not console.live:
         return
     rates = Rates()
@@ -50,8 +50,8 @@ async def run_display(console: Console, snapshot: TakeSnapshot) -> None:
                 await trio.sleep(INTERVAL)
         finally:
             console.show_frame(_nothing)
-            # Whoever writes to the terminal after this, standard error above all, must find the frame gone: it would
-            # be taken away later together with what they wrote.
+            # The frame must be gone before anything else is written to the terminal, above all to standard error:
+            # removing it later would remove that as well.
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(console.flush)
 
@@ -63,7 +63,7 @@ def _nothing(width: int, height: int) -> list[Text]:
 # ---- rates ----
 
 RATE_WINDOW: Final = 2.0
-"""Seconds over which a rate is taken: shorter ones jump, longer ones lag behind."""
+"""Seconds over which a rate is averaged: rates over less time jump, over more they lag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Rates:
         self._snapshots: deque[Snapshot] = deque()
 
     def add(self, snapshot: Snapshot) -> None:
-        """Take the present snapshot. One that is older than the last (the clock was set back) starts anew."""
+        """Add the present snapshot. One that is older than the last (the clock was set back) starts afresh."""
         if self._snapshots and snapshot.at <= self._snapshots[-1].at:
             self._snapshots.clear()
         self._snapshots.append(snapshot)
@@ -93,16 +93,16 @@ class Rates:
             self._snapshots.popleft()
 
     def totals(self) -> Rate:
-        """Of all sessions together."""
+        """The rate of all sessions together."""
         return self._rate(self._snapshots[0].totals, self._snapshots[-1].totals)
 
     def sessions(self, count: int) -> list[Rate]:
-        """Of the first so many, in the order of the last snapshot."""
+        """The rates of the first `count`, in the order of the last snapshot."""
         first, last = self._snapshots[0].sessions, self._snapshots[-1].sessions
         return self._matched(_numbered(first, _session_key), _numbered(last[:count], _session_key))
 
     def forwards(self, count: int) -> list[Rate]:
-        """Of the first so many, in the order of the last snapshot."""
+        """The rates of the first `count`, in the order of the last snapshot."""
         first, last = self._snapshots[0].forwards, self._snapshots[-1].forwards
         return self._matched(_numbered(first, _forward_key), _numbered(last[:count], _forward_key))
 
@@ -115,7 +115,7 @@ class Rates:
     def _rate(self, before: _Counters | None, now: _Counters) -> Rate:
         seconds = self._snapshots[-1].at - self._snapshots[0].at
         if before is None or seconds <= 0 or now.received < before.received or now.sent < before.sent:
-            return Rate()  # new, or one that took the place and the name of another
+            return Rate()  # it is new, or took the place and the name of another
         return Rate((now.received - before.received) / seconds, (now.sent - before.sent) / seconds)
 
 
@@ -128,7 +128,7 @@ def _forward_key(forward: ForwardState) -> Hashable:
 
 
 def _numbered(states: Iterable[_State], key: Callable[[_State], Hashable]) -> Iterator[tuple[Hashable, _State]]:
-    """Each with a key of its own: of those that are alike in all that names them, the first, the second ..."""
+    """Each with a unique key: those of one name are the first, the second ..."""
     seen: Counter[Hashable] = Counter()
     for state in states:
         name = key(state)

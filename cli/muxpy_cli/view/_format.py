@@ -1,4 +1,4 @@
-"""Numbers as a person reads them, and text that a terminal cannot take for commands."""
+"""Numbers for people, and text that a terminal cannot take for commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def format_size(count: float) -> str:
 
 
 def format_rate(rate: float | None) -> str:
-    """Bytes a second, without "/s" for a column that says so; "-" if it is not known yet."""
+    """Bytes a second, without "/s", which the column's title has; "-" if not known yet."""
     return "-" if rate is None else format_size(rate)
 
 
@@ -44,7 +44,7 @@ def format_count(count: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. Less than nothing (a clock was set back) is 0s."""
+    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. A negative one (a clock was set back) is 0s."""
     whole = max(0, int(seconds))
     if whole < _MINUTE:
         return f"{whole}s"

@@ -1,5 +1,5 @@
-"""What a process of the program says about itself at one moment. All views are drawn from it: the live display, the
-tables of `muxpy status`, the metrics. Sizes are bytes, times are seconds, `since` and `at` are Unix times."""
+"""The state of a process at one moment. All views are made from it: the live display, the tables of `muxpy status`, the
+metrics. Sizes are bytes, times are seconds, `since` and `at` are Unix times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Event", "ForwardState", "SessionState", "Snapshot", "TakeSnapshot", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionState:
-    """One session, or the place of one that is being connected."""
+    """One session, or one that is being connected."""
 
     peer: str
     """The other end's address."""
@@ -30,7 +30,7 @@ class SessionState:
     tls: str | None = None
     """Version and cipher; None without TLS."""
     attempts: int = 0
-    """Connections tried in a row without success."""
+    """Failed attempts in a row."""
     error: str | None = None
     """Why the last attempt failed, or the last session ended."""
 
@@ -45,7 +45,7 @@ class ForwardState:
     kind: str
     """tcp, udp, socks or http."""
     bind: str
-    """Where it is bound, as it really is; as it was asked for while it is not bound."""
+    """Where it is bound; while it is not, where it should be."""
     target: str | None
     """None if each connection names its own."""
     state: str = "bound"
@@ -54,7 +54,7 @@ class ForwardState:
     connections: int = 0
     """Open now."""
     total: int = 0
-    """Taken so far."""
+    """Accepted so far."""
     failed: int = 0
     """Of those, refused by the target, a rule or the other end."""
     received: int = 0
@@ -66,7 +66,7 @@ class ForwardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something worth telling that happened lately."""
+    """Something that happened recently."""
 
     at: float
     level: str
@@ -81,21 +81,21 @@ class Totals:
     sessions: int = 0
     """Sessions that were set up."""
     connections: int = 0
-    """Forwarded connections taken."""
+    """Forwarded connections accepted."""
     failed: int = 0
     """Of those, the ones that reached no target."""
     refused: int = 0
     """Connections and forwards that a rule or a limit refused."""
     auth_failures: int = 0
     received: int = 0
-    """Bytes received on all sessions, those that have ended among them."""
+    """Bytes received on all sessions, including those that have ended."""
     sent: int = 0
     reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlisted:
-    """How many there are beside those that a snapshot tells one by one."""
+    """How many there are besides those that a snapshot lists."""
 
     sessions: int = 0
     draining: int = 0
@@ -106,18 +106,18 @@ class Unlisted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything at about one time: with many sessions it takes a moment to make, in which others have their turn."""
+    """Everything at about one time: with many sessions it takes a moment, during which other tasks run."""
 
     role: str
     """listen or connect."""
     address: str
-    """Where it listens, or whom it connects to."""
+    """Where it listens, or what it connects to."""
     version: str
     pid: int
     started: float
     at: float
     ready: bool
-    """listen: takes sessions. connect: has a session, and every forward is bound."""
+    """listen: accepts sessions. connect: has a session, and every forward is bound."""
     draining: bool = False
     sessions: tuple[SessionState, ...] = ()
     forwards: tuple[ForwardState, ...] = ()
@@ -128,7 +128,7 @@ class Snapshot:
 
 
 class TakeSnapshot(Protocol):
-    """How a view asks for one."""
+    """How a view asks for a snapshot."""
 
     async def __call__(self, most: int | None = None) -> Snapshot:
-        """The present state, with `most` sessions and as many forwards told one by one, the oldest. None: all."""
+        """The present state, which lists the oldest `most` sessions and as many forwards. None: all."""
