@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from rich.cells import cell_len
+from rich.console import COLOR_SYSTEMS
 from rich.style import Style
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Page:
         self.width = console.width
         self.signs = Signs(self._encoding)
         rich = console.rich
-        self._colours: ColorSystem | None = rich._color_system if rich.is_terminal and not rich.no_color else None
+        coloured = rich.is_terminal and not rich.no_color and rich.color_system
+        self._colours: ColorSystem | None = COLOR_SYSTEMS[coloured] if coloured else None
 
     def line(self, line: Line) -> None:
         """Write a line."""

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .._errors import describe
 from ..specs import MAX_TEXT, format_address
@@ -16,7 +16,7 @@ from ..specs import MAX_TEXT, format_address
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._console import Console
+    from .._options import Output
 
 __all__ = ["LineLimit", "json_line", "show_logs"]
 
@@ -25,7 +25,19 @@ EVERYTHING: Final = 2
 """The verbosity (-vv) from which all of the library's log is shown."""
 
 
-def show_logs(console: Console) -> None:
+class Lines(Protocol):
+    """Where the lines go: the console."""
+
+    output: Output
+
+    def complain(self, text: str, /, level: str, **fields: object) -> None:
+        """A problem."""
+
+    def detail(self, text: str, /, level: str, **fields: object) -> None:
+        """What is shown with -v only."""
+
+
+def show_logs(console: Lines) -> None:
     """Send the log to that console, instead of to one that was set before."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _LogLines)]:
@@ -40,7 +52,7 @@ def show_logs(console: Console) -> None:
 
 
 class _LogLines(logging.Handler):
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Lines) -> None:
         super().__init__()
         self._console = console
 
