@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._console import Console
     from ._snapshot import Snapshot, TakeSnapshot
 
-__all__ = ["Rate", "Rates", "run_display"]
+__all__ = ["Rates", "Speed", "run_display"]
 
 
 INTERVAL: Final = 0.5
@@ -67,7 +67,7 @@ RATE_WINDOW: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class Speed:
     """Bytes a second. None: not known yet."""
 
     received: float | None = None
@@ -92,31 +92,31 @@ class Rates:
         while len(self._snapshots) > 2 and self._snapshots[1].at <= snapshot.at - RATE_WINDOW:
             self._snapshots.popleft()
 
-    def totals(self) -> Rate:
+    def totals(self) -> Speed:
         """The rate of all sessions together."""
         return self._rate(self._snapshots[0].totals, self._snapshots[-1].totals)
 
-    def sessions(self, count: int) -> list[Rate]:
+    def sessions(self, count: int) -> list[Speed]:
         """The rates of the first `count`, in the order of the last snapshot."""
         first, last = self._snapshots[0].sessions, self._snapshots[-1].sessions
         return self._matched(_numbered(first, _session_key), _numbered(last[:count], _session_key))
 
-    def forwards(self, count: int) -> list[Rate]:
+    def forwards(self, count: int) -> list[Speed]:
         """The rates of the first `count`, in the order of the last snapshot."""
         first, last = self._snapshots[0].forwards, self._snapshots[-1].forwards
         return self._matched(_numbered(first, _forward_key), _numbered(last[:count], _forward_key))
 
     def _matched(
         self, first: Iterable[tuple[Hashable, _Counters]], last: Iterable[tuple[Hashable, _Counters]]
-    ) -> list[Rate]:
+    ) -> list[Speed]:
         before = dict(first)
         return [self._rate(before.get(key), now) for key, now in last]
 
-    def _rate(self, before: _Counters | None, now: _Counters) -> Rate:
+    def _rate(self, before: _Counters | None, now: _Counters) -> Speed:
         seconds = self._snapshots[-1].at - self._snapshots[0].at
         if before is None or seconds <= 0 or now.received < before.received or now.sent < before.sent:
-            return Rate()  # it is new, or took the place and the name of another
-        return Rate((now.received - before.received) / seconds, (now.sent - before.sent) / seconds)
+            return Speed()  # it is new, or took the place and the name of another
+        return Speed((now.received - before.received) / seconds, (now.sent - before.sent) / seconds)
 
 
 def _session_key(session: SessionState) -> Hashable:
