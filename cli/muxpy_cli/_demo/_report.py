@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import muxpy
 
     from ..view import Console
-    from ._load import Meter
+    from ._load import TrafficCount
 
-__all__ = ["Display", "Phase", "print_tables"]
+__all__ = ["Traffic", "TrafficDisplay", "print_tables"]
 
 FULL_WIDTH: Final = 96
 """Columns for all of a progress line."""
@@ -31,7 +31,7 @@ INITIAL_WINDOW: Final = 64 * 1024
 
 
 @dataclass(slots=True)
-class Phase:
+class Traffic:
     """One kind of traffic and its measurements. `unit` is "B" for bytes or "requests"."""
 
     name: str
@@ -50,7 +50,7 @@ class Phase:
         return format_size(done) if self.unit == "B" else f"{done:,}"
 
 
-class Display:
+class TrafficDisplay:
     """Shows the progress of a phase: a bar on a terminal, elsewhere a line when it is over."""
 
     def __init__(self, console: Console) -> None:
@@ -74,7 +74,7 @@ class Display:
             yield
 
     @contextmanager
-    def phase(self, phase: Phase, meter: Meter) -> Iterator[Callable[[], None]]:
+    def phase(self, phase: Traffic, meter: TrafficCount) -> Iterator[Callable[[], None]]:
         """Measure the block's time; yields a function that updates the display."""
         progress = self._progress
         task = progress.add_task(phase.name, total=phase.total, amount="", rate="") if progress is not None else None
@@ -94,7 +94,7 @@ class Display:
 
 
 def print_tables(
-    console: Console, phases: list[Phase], connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics
+    console: Console, phases: list[Traffic], connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics
 ) -> None:
     """The traffic and its rates, and the session's statistics."""
     traffic = _table("Traffic through the forwarded port", header=True)

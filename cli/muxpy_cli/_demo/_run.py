@@ -15,8 +15,8 @@ from .._errors import Failure
 from .._lifetime import report
 from ..view import format_size
 from ._children import Child, ending_all
-from ._load import Load, Meter
-from ._report import Display, Phase, print_tables
+from ._load import Load, TrafficCount
+from ._report import Traffic, TrafficDisplay, print_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
             for child in children:
                 child.check_running()
 
-        phases = _drive(Load(port, deadline, watch), size, requests, Display(console))
+        phases = _drive(Load(port, deadline, watch), size, requests, TrafficDisplay(console))
         # The connecting end first; the target is only ever killed.
         connecting, listening = (_end(child) for child in children[:0:-1])
     print_tables(console, phases, connecting, listening)
@@ -112,13 +112,13 @@ def _start(children: list[Child], console: Console) -> int:
     return int(entrance.rpartition(":")[2])
 
 
-def _drive(load: Load, size: int, requests: int, display: Display) -> list[Phase]:
+def _drive(load: Load, size: int, requests: int, display: TrafficDisplay) -> list[Traffic]:
     others = max(1, requests // SHARE_OF_OTHERS)
-    down = Phase(f"download, {BULK_CONNECTIONS} connections", size // 2, "B")
-    up = Phase(f"upload, {BULK_CONNECTIONS} connections", size - size // 2, "B")
-    parallel = Phase(f"requests, {KEEP_ALIVE_CONNECTIONS} connections", requests, "requests")
-    single = Phase("requests, 1 connection", others, "requests")
-    fresh = Phase("requests, new connection", others, "requests")
+    down = Traffic(f"download, {BULK_CONNECTIONS} connections", size // 2, "B")
+    up = Traffic(f"upload, {BULK_CONNECTIONS} connections", size - size // 2, "B")
+    parallel = Traffic(f"requests, {KEEP_ALIVE_CONNECTIONS} connections", requests, "requests")
+    single = Traffic("requests, 1 connection", others, "requests")
+    fresh = Traffic("requests, new connection", others, "requests")
     with display.running():
         with _measuring(display, down) as (meter, show):
             load.run(load.downloads(down.total, BULK_CONNECTIONS, meter), show)
@@ -132,8 +132,8 @@ def _drive(load: Load, size: int, requests: int, display: Display) -> list[Phase
 
 
 @contextmanager
-def _measuring(display: Display, phase: Phase) -> Iterator[tuple[Meter, Callable[[], None]]]:
-    meter = Meter()
+def _measuring(display: TrafficDisplay, phase: Traffic) -> Iterator[tuple[TrafficCount, Callable[[], None]]]:
+    meter = TrafficCount()
     with display.phase(phase, meter) as show:
         yield meter, show
 

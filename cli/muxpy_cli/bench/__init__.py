@@ -19,13 +19,13 @@ from ._plan import Amount, Measure, Plan, Progress, Step
 from ._protocol import MAX_SECONDS
 from ._results import BenchResult, Latency, Throughput
 from ._serve import serve_bench
-from ._show import Display, result_table
+from ._show import BenchDisplay, result_table
 
 __all__ = [
     "MAX_SECONDS",
     "Amount",
+    "BenchDisplay",
     "BenchResult",
-    "Display",
     "Latency",
     "Measure",
     "Plan",

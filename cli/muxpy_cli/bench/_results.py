@@ -18,8 +18,8 @@ __all__ = [
     "Meter",
     "Outcome",
     "Span",
+    "StepCount",
     "StreamOpens",
-    "Tally",
     "Throughput",
     "joined",
     "latency_of",
@@ -72,7 +72,7 @@ class Meter:
         return Span(self._count, self._start, max(self._start, trio.current_time()))
 
 
-class Tally:
+class StepCount:
     """The progress of a step, for the display only, so the warm-up counts, and the sender counts uploads."""
 
     def __init__(self) -> None:

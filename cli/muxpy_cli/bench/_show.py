@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ._plan import Progress, Step
     from ._results import BenchResult, Latency, Throughput
 
-__all__ = ["Display", "result_table"]
+__all__ = ["BenchDisplay", "result_table"]
 
 WIDTH_WITH_BAR: Final = 80
 """Columns for a whole line with its bar."""
 
 
-class Display:
+class BenchDisplay:
     """Shows the progress: bars on a terminal, elsewhere a line for each finished step."""
 
     def __init__(self, console: Console) -> None:

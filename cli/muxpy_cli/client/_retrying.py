@@ -14,7 +14,7 @@ from .._errors import the_cause
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["SOON", "Backoff", "Demand", "Progress", "Tell", "not_allowed_delay", "soon", "telling_progress"]
+__all__ = ["SOON", "Attempt", "Backoff", "Demand", "Tell", "not_allowed_delay", "soon", "telling_progress"]
 
 
 FIRST_DELAY: Final = 1.0
@@ -121,7 +121,7 @@ PATIENCE: Final = 1.0
 Tell: TypeAlias = "Callable[[str], object]"
 
 
-class Progress:
+class Attempt:
     """The present step of an attempt."""
 
     def __init__(self) -> None:
@@ -148,15 +148,15 @@ class Progress:
 
 
 @asynccontextmanager
-async def telling_progress(tell: Tell | None) -> AsyncIterator[Progress]:
+async def telling_progress(tell: Tell | None) -> AsyncIterator[Attempt]:
     """Tell which steps of the block take long, until the progress is `done`. The block's exception passes unchanged."""
-    progress = Progress()
+    attempt = Attempt()
     try:
         async with trio.open_nursery() as nursery:
             if tell is not None:
-                nursery.start_soon(progress.run, tell)
-            yield progress
-            progress.done()
+                nursery.start_soon(attempt.run, tell)
+            yield attempt
+            attempt.done()
     except BaseExceptionGroup as group:
         error = the_cause(group)
         raise error from error.__cause__

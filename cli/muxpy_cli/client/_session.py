@@ -15,7 +15,7 @@ from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token, require_connect_protection
 from ..net import connect_first, resolve
-from ..relay import RESET_RATE, ask, session_streams
+from ..relay import RESET_RATE, ask_peer, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._retrying import telling_progress
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .._options import ConnectOptions
     from .._tracing import Trace
-    from ._retrying import Progress, Tell
+    from ._retrying import Attempt, Tell
 
 __all__ = ["Credentials", "leave", "log_in", "refusal_verb"]
 
@@ -81,14 +81,14 @@ async def log_in(
     long. Raises Unreachable if it may work later, otherwise Failure."""
     credentials = credentials or Credentials(options)
     async with (
-        telling_progress(tell) as progress,
-        _connected(options, credentials.context, trace, progress) as session,
+        telling_progress(tell) as attempt,
+        _connected(options, credentials.context, trace, attempt) as session,
     ):
         await _check_pin(session, options)
-        progress.step(_waits_for_answer(options))
+        attempt.step(_waits_for_answer(options))
         async with _left_in_order(session):
             await _say_hello(session, options, credentials, slot)
-            progress.done()
+            attempt.done()
             yield session
 
 
@@ -121,7 +121,7 @@ async def leave(session: muxpy.Session, why: str = "") -> None:
 
 @asynccontextmanager
 async def _connected(
-    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, progress: Progress
+    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, attempt: Attempt
 ) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
@@ -129,8 +129,8 @@ async def _connected(
     is_open = False
     try:
         with trio.CancelScope(deadline=deadline) as limit:
-            stream = await _reach(options, deadline, progress)
-            progress.step(f"connected to {address}; waiting for its answer to the TLS handshake")
+            stream = await _reach(options, deadline, attempt)
+            attempt.step(f"connected to {address}; waiting for its answer to the TLS handshake")
             async with muxpy.open_session(
                 stream,
                 client=True,
@@ -149,12 +149,12 @@ async def _connected(
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
 
 
-async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -> trio.SocketStream:
+async def _reach(options: ConnectOptions, deadline: float, attempt: Attempt) -> trio.SocketStream:
     """Connect to one of the addresses that were checked: another lookup might lead elsewhere."""
-    progress.step(f"still looking up the name of {options.address}")
+    attempt.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
     require_connect_protection(options.address, addresses, tls=options.tls is not None, insecure=options.insecure)
-    progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
+    attempt.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 
 
@@ -187,7 +187,7 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
         hello["token"] = credentials.token
     try:
         stream = await session.open_stream(stream_type=Purpose.HELLO)
-        answer = await ask(stream, hello, HELLO_TIMEOUT)
+        answer = await ask_peer(stream, hello, HELLO_TIMEOUT)
         await stream.aclose()
         if "streams" in answer:  # the connections that we may have, those of remote forwards included
             count = min(unpack_integer(answer, "streams"), MOST_STREAMS)

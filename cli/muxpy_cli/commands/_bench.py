@@ -11,10 +11,10 @@ import click
 
 from .._lifetime import run as run_trio
 from .._options import ConnectOptions
-from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
+from ..bench import BenchDisplay, BenchResult, Measure, Plan, result_table, run_bench
 from ..client import log_in
 from ..view import Console
-from ._shared import ConnectionParameters, client_tls, connection_options
+from ._shared import ConnectionParameters, connection_options, tls_options
 from ._types import ADDRESS
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def bench_command(
         raise click.UsageError("--seconds must be a number")
     options = ConnectOptions(
         address=address,
-        tls=client_tls(None, given),
+        tls=tls_options(None, given),
         insecure=given["insecure"],
         token_file=given["token_file"],
         ask_token=given["ask_token"],
@@ -123,7 +123,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
 
 async def measure(options: ConnectOptions, plan: Plan, console: Console, log_in: Opener) -> BenchResult:
     """Connect, and run the plan with its display. Raises Failure, perhaps in a group."""
-    display = Display(console)
+    display = BenchDisplay(console)
     async with log_in(options) as session:
         with display.running():
             return await run_bench(session, plan, display.show)

@@ -20,11 +20,11 @@ from ..view import Console
 from ._shared import (
     ConnectionParameters,
     OutputParameters,
-    client_tls,
     connection_options,
     output_options,
     over,
     shown_as,
+    tls_options,
 )
 from ._types import ADDRESS, DURATION, DYNAMIC, FILE, HTTP_PROXY, LOCAL, REMOTE, STDIO
 from ._usage import extra_advice
@@ -140,7 +140,7 @@ def _options(given: ConnectParameters) -> ConnectOptions:
         address=over(given["address"], base.address),
         forwards=base.forwards + _forwards(given),
         stdio=over(given["stdio"], base.stdio),
-        tls=client_tls(base.tls, given),
+        tls=tls_options(base.tls, given),
         insecure=given["insecure"] or base.insecure,
         token_file=over(given["token_file"], base.token_file),
         ask_token=given["ask_token"] or base.ask_token,

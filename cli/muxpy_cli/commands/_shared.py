@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ConnectionParameters",
     "OutputParameters",
-    "client_tls",
     "connection_options",
     "output_options",
     "over",
     "shown_as",
+    "tls_options",
 ]
 
 _T = TypeVar("_T")
@@ -114,7 +114,7 @@ def over(given: _T | None, base: _T) -> _T:
     return base if given is None else given
 
 
-def client_tls(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
+def tls_options(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
     """The TLS options over those of a file. Raises UsageError if they contradict each other."""
     names = given["tls_ca"] is not None or given["tls_name"] is not None
     wanted = given["tls"] or names or any(given[key] is not None for key in ("fingerprint", "tls_cert", "tls_key"))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..net import Policy
     from ..specs import Endpoint
 
-__all__ = ["Unanswered", "ask", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+__all__ = ["Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
 
 REFUSAL_TIMEOUT: Final = 2.0
 """Seconds that the opener of a refused stream has to read the reason."""
@@ -161,7 +161,7 @@ async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:
     raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")
 
 
-async def ask(stream: muxpy.Stream, message: Message, limit: float = ANSWER_TIMEOUT) -> Message:
+async def ask_peer(stream: muxpy.Stream, message: Message, limit: float = ANSWER_TIMEOUT) -> Message:
     """Send a first message and wait `limit` seconds for the answer. Raises Refused, WireError, or trio.TooSlowError."""
     with trio.fail_after(limit):
         await stream.send_all(pack(message))

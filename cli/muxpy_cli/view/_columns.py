@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from ._format import format_count, format_duration, format_rate, format_rtt, format_size, printable
+from ..specs import excerpt
+from ._format import format_count, format_duration, format_rate, format_rtt, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._display import Rate
-    from ._snapshot import ForwardState, SessionState
+    from ._snapshot import ForwardState, SessionState, Speed
 
 __all__ = ["Column", "forward_columns", "grid_lines", "session_columns", "shortened"]
 
@@ -129,11 +129,11 @@ _STYLES: Final = {
 }
 
 
-def session_columns(sessions: Sequence[SessionState], rates: Sequence[Rate] | None, at: float) -> list[Column]:
+def session_columns(sessions: Sequence[SessionState], rates: Sequence[Speed] | None, at: float) -> list[Column]:
     """For these rows; `rates` has one for each."""
     ages = ["-" if session.since is None else format_duration(at - session.since) for session in sessions]
     columns = [
-        Column(title="session", cells=[printable(session.peer) for session in sessions], least=21),
+        Column(title="session", cells=[excerpt(session.peer) for session in sessions], least=21),
         *_users([session.user for session in sessions], rank=4),
         _states([session.state for session in sessions]),
         Column(title="up", cells=ages, rank=3, room=6, right=True),
@@ -145,13 +145,13 @@ def session_columns(sessions: Sequence[SessionState], rates: Sequence[Rate] | No
     return columns
 
 
-def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Rate] | None, role: str) -> list[Column]:
+def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Speed] | None, role: str) -> list[Column]:
     """For these rows of an end with that role; `rates` has one for each."""
     return [
         *_names(forwards),
-        Column(title="forward", cells=[printable(_route(forward)) for forward in forwards], least=23),
+        Column(title="forward", cells=[excerpt(_route(forward)) for forward in forwards], least=23),
         Column(
-            title="kind", cells=[printable(forward.kind) for forward in forwards], rank=6
+            title="kind", cells=[excerpt(forward.kind) for forward in forwards], rank=6
         ),  # which the route shows as well
         Column(title="bound", cells=[_where(forward, role) for forward in forwards], rank=2),
         *_users([forward.user for forward in forwards], rank=7),
@@ -176,19 +176,19 @@ def _where(forward: ForwardState, role: str) -> str:
 
 def _names(forwards: Sequence[ForwardState]) -> list[Column]:
     """No column if no forward has a name of its own: the others are named after their route, which comes next."""
-    names = [printable(forward.name) if " -> " not in forward.name else "" for forward in forwards]
+    names = [excerpt(forward.name) if " -> " not in forward.name else "" for forward in forwards]
     return [Column(title="name", cells=names, least=8, rank=9)] if any(names) else []
 
 
 def _users(users: Sequence[str | None], rank: int) -> list[Column]:
     if not any(users):
         return []
-    return [Column(title="user", cells=[printable(user or "-") for user in users], least=6, rank=rank)]
+    return [Column(title="user", cells=[excerpt(user or "-") for user in users], least=6, rank=rank)]
 
 
 def _states(states: Sequence[str]) -> Column:
     styles = [_STYLES.get(state, "") for state in states]
-    return Column(title="state", cells=[printable(state) for state in states], styles=styles)
+    return Column(title="state", cells=[excerpt(state) for state in states], styles=styles)
 
 
 def _counts(title: str, counts: Sequence[int], rank: int = 0, style: str = "") -> Column:
@@ -196,7 +196,7 @@ def _counts(title: str, counts: Sequence[int], rank: int = 0, style: str = "") -
     return Column(title=title, cells=list(map(format_count, counts)), rank=rank, right=True, styles=styles)
 
 
-def _rates(rates: Sequence[Rate] | None) -> list[Column]:
+def _rates(rates: Sequence[Speed] | None) -> list[Column]:
     if rates is None:
         return []
     received, sent = [format_rate(rate.received) for rate in rates], [format_rate(rate.sent) for rate in rates]

@@ -20,7 +20,8 @@ from rich.text import Text
 
 from .._errors import Failure, describe
 from .._options import Output
-from ._format import format_time, printable
+from ..specs import excerpt
+from ._format import format_time
 from ._logs import LineLimit, json_line, show_logs
 from ._snapshot import Event
 from ._writer import BackgroundWriter
@@ -125,7 +126,7 @@ class Console:
     def line(self, text: str, /, style: str = "", **fields: object) -> None:
         """Print a line about what is set up, such as a bound address. Not with -q."""
         if self._shows("info"):
-            self._emit("info", text, fields, Text(printable(text), style=style))
+            self._emit("info", text, fields, Text(excerpt(text), style=style))
 
     def event(self, text: str, /, style: str = "", **fields: object) -> None:
         """Print a line with the time of day. Not with -q."""
@@ -222,12 +223,12 @@ class Console:
         self._show(level, text, fields, style)
 
     def _remember(self, level: str, text: str) -> None:
-        self._events.append(Event(at=time.time(), level=level, text=printable(text)))
+        self._events.append(Event(at=time.time(), level=level, text=excerpt(text)))
 
     def _show(self, level: str, text: str, fields: Mapping[str, object], style: str) -> None:
         if self._shows(level):
             line = Text.assemble((format_time(time.time()) + " ", "dim"))
-            self._emit(level, text, fields, line.append(printable(text), style=style or _COLOURS[level]))
+            self._emit(level, text, fields, line.append(excerpt(text), style=style or _COLOURS[level]))
 
     def _emit(self, level: str, text: str, fields: Mapping[str, object], line: Text) -> None:
         if self._json:
@@ -277,4 +278,4 @@ def output_problem(error: OSError) -> str:
 def fail(message: str) -> None:
     """Say on standard error why the program ends."""
     console = Console(to_stderr=True)
-    console.show(Text.assemble(("muxpy: ", "bold red"), printable(message)))
+    console.show(Text.assemble(("muxpy: ", "bold red"), excerpt(message)))

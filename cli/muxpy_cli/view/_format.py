@@ -1,11 +1,9 @@
-"""Numbers for people, and text that a terminal cannot take for commands."""
+"""Numbers for people."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
-
-from ..specs import excerpt
 
 __all__ = [
     "format_count",
@@ -14,7 +12,6 @@ __all__ = [
     "format_rtt",
     "format_size",
     "format_time",
-    "printable",
 ]
 
 _MINUTE: Final = 60
@@ -68,8 +65,3 @@ def format_rtt(seconds: float | None) -> str:
 def format_time(at: float) -> str:
     """The time of day here, of a Unix time."""
     return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def printable(text: str) -> str:
-    """As the program shows what others have written: see `excerpt`."""
-    return excerpt(text)

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ._format import printable
+from ..specs import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +69,7 @@ class _One(Collector):
 
 
 def _process(snapshot: Snapshot) -> Iterator[Metric]:
-    build = {"version": printable(snapshot.version), "role": printable(snapshot.role)}
+    build = {"version": excerpt(snapshot.version), "role": excerpt(snapshot.role)}
     yield InfoMetricFamily("muxpy_build", "The version and the role of the process.", build)
     yield GaugeMetricFamily("muxpy_ready", "1 if it is ready, as /readyz says.", is_ready(snapshot))
     yield GaugeMetricFamily("muxpy_draining", "1 while open connections finish at the end.", int(snapshot.draining))
@@ -150,7 +150,7 @@ def _forward_labels(forward: ForwardState) -> _Labels:
 
 
 def _labels(*values: str | None) -> _Labels:
-    return tuple(printable(value or "") for value in values)
+    return tuple(excerpt(value or "") for value in values)
 
 
 def _sums(values: Iterable[tuple[_Labels, int]]) -> Counter[_Labels]:

@@ -1,12 +1,20 @@
 """The state of a process at one moment. All views are made from it: the live display, the tables of `muxpy status`, the
-metrics. Sizes are bytes, times are seconds, `since` and `at` are Unix times."""
+metrics; and the rates of snapshots that follow each other. Sizes are bytes, times are seconds, `since` and `at` are
+Unix times."""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Event", "ForwardState", "SessionState", "Snapshot", "TakeSnapshot", "Totals", "Unlisted"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
+__all__ = ["Event", "ForwardState", "Rates", "SessionState", "Snapshot", "Speed", "TakeSnapshot", "Totals", "Unlisted"]
+
+RATE_WINDOW: Final = 2.0
+"""Seconds over which a rate is averaged: rates over less time jump, over more they lag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,3 +140,73 @@ class TakeSnapshot(Protocol):
 
     async def __call__(self, most: int | None = None) -> Snapshot:
         """The present state, which lists the oldest `most` sessions and as many forwards. None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Bytes a second. None: not known yet."""
+
+    received: float | None = None
+    sent: float | None = None
+
+
+_Counters: TypeAlias = SessionState | ForwardState | Totals
+_State = TypeVar("_State", SessionState, ForwardState)
+
+
+class Rates:
+    """Keeps the snapshots of the last RATE_WINDOW seconds."""
+
+    def __init__(self) -> None:
+        self._snapshots: deque[Snapshot] = deque()
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Add the present snapshot. One that is older than the last (the clock was set back) starts afresh."""
+        if self._snapshots and snapshot.at <= self._snapshots[-1].at:
+            self._snapshots.clear()
+        self._snapshots.append(snapshot)
+        while len(self._snapshots) > 2 and self._snapshots[1].at <= snapshot.at - RATE_WINDOW:
+            self._snapshots.popleft()
+
+    def totals(self) -> Speed:
+        """The rate of all sessions together."""
+        return self._rate(self._snapshots[0].totals, self._snapshots[-1].totals)
+
+    def sessions(self, count: int) -> list[Speed]:
+        """The rates of the first `count`, in the order of the last snapshot."""
+        first, last = self._snapshots[0].sessions, self._snapshots[-1].sessions
+        return self._matched(_numbered(first, _session_key), _numbered(last[:count], _session_key))
+
+    def forwards(self, count: int) -> list[Speed]:
+        """The rates of the first `count`, in the order of the last snapshot."""
+        first, last = self._snapshots[0].forwards, self._snapshots[-1].forwards
+        return self._matched(_numbered(first, _forward_key), _numbered(last[:count], _forward_key))
+
+    def _matched(
+        self, first: Iterable[tuple[Hashable, _Counters]], last: Iterable[tuple[Hashable, _Counters]]
+    ) -> list[Speed]:
+        before = dict(first)
+        return [self._rate(before.get(key), now) for key, now in last]
+
+    def _rate(self, before: _Counters | None, now: _Counters) -> Speed:
+        seconds = self._snapshots[-1].at - self._snapshots[0].at
+        if before is None or seconds <= 0 or now.received < before.received or now.sent < before.sent:
+            return Speed()  # it is new, or took the place and the name of another
+        return Speed((now.received - before.received) / seconds, (now.sent - before.sent) / seconds)
+
+
+def _session_key(session: SessionState) -> Hashable:
+    return session.peer, session.since
+
+
+def _forward_key(forward: ForwardState) -> Hashable:
+    return forward.direction, forward.kind, forward.bind, forward.name, forward.user
+
+
+def _numbered(states: Iterable[_State], key: Callable[[_State], Hashable]) -> Iterator[tuple[Hashable, _State]]:
+    """Each with a unique key: those of one name are the first, the second ..."""
+    seen: Counter[Hashable] = Counter()
+    for state in states:
+        name = key(state)
+        seen[name] += 1
+        yield (name, seen[name]), state

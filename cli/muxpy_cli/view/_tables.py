@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from ..specs import excerpt
 from ._columns import forward_columns, grid_lines, session_columns, shortened
-from ._format import format_count, format_duration, format_rate, format_size, format_time, printable
+from ._format import format_count, format_duration, format_rate, format_size, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from ._columns import Column
-    from ._display import Rate, Rates
-    from ._snapshot import ForwardState, SessionState, Snapshot, Totals
+    from ._snapshot import ForwardState, Rates, SessionState, Snapshot, Speed, Totals
 
 __all__ = ["draw", "status_tables"]
 
@@ -45,7 +45,7 @@ class _Status:
             yield Text()
         for event in self.snapshot.events[-EVENTS:]:
             style = {"warning": "yellow", "error": "red"}.get(event.level, "")
-            yield Text.assemble((format_time(event.at) + " ", "dim"), (printable(event.text), style))
+            yield Text.assemble((format_time(event.at) + " ", "dim"), (excerpt(event.text), style))
 
 
 def draw(snapshot: Snapshot, width: int, height: int | None = None, rates: Rates | None = None) -> list[Text]:
@@ -76,12 +76,12 @@ def _shares(needs: list[int], room: int) -> list[int]:
 def _headline(snapshot: Snapshot, width: int) -> Text:
     state = "draining" if snapshot.draining else "ready" if snapshot.ready else "not ready"
     line = Text.assemble(
-        (f"muxpy {printable(snapshot.role)} ", "bold"),
-        printable(snapshot.address),
+        (f"muxpy {excerpt(snapshot.role)} ", "bold"),
+        excerpt(snapshot.address),
         "  ",
         (state, "bold green" if state == "ready" else "bold yellow"),
         f"  up {format_duration(snapshot.at - snapshot.started)}",
-        (f"  pid {snapshot.pid}  version {printable(snapshot.version)}", "dim"),
+        (f"  pid {snapshot.pid}  version {excerpt(snapshot.version)}", "dim"),
     )
     line.truncate(width, overflow="ellipsis")
     return line
@@ -140,7 +140,7 @@ def _note(state: SessionState | ForwardState, width: int) -> list[Text]:
         return []
     attempts = getattr(state, "attempts", 0)
     times = f" ({_counted(attempts, 'attempt', 's')})" if attempts > 1 else ""
-    return [shortened(f"  {printable(state.error or '')}{times}", width, "yellow")]
+    return [shortened(f"  {excerpt(state.error or '')}{times}", width, "yellow")]
 
 
 def _more(hidden: Counter[str], width: int) -> list[Text]:
@@ -148,7 +148,7 @@ def _more(hidden: Counter[str], width: int) -> list[Text]:
     if not hidden:
         return []
     others = sorted((state, count) for state, count in hidden.items() if state not in _GOOD)
-    which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in others)
+    which = ", ".join(f"{format_count(count)} {excerpt(state)}" for state, count in others)
     text = f"  and {format_count(hidden.total())} more" + (f" ({which})" if which else "")
     return [shortened(text, width, "dim")]
 
@@ -166,7 +166,7 @@ def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
     return [shortened(line, width, "bold") for line in lines]
 
 
-def _total_parts(totals: Totals, rate: Rate | None) -> list[str]:
+def _total_parts(totals: Totals, rate: Speed | None) -> list[str]:
     received, sent = f"in {format_size(totals.received)}", f"out {format_size(totals.sent)}"
     if rate is not None:
         received += f" ({format_rate(rate.received)}/s)"
