@@ -98,7 +98,7 @@ class Cause(NamedTuple):
 class Ending:
     """One session's place in the table, and those who wait for the next."""
 
-    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage")
+    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "progress", "stage")
 
     def __init__(self) -> None:
         self.stage = Stage.OPEN
@@ -106,6 +106,7 @@ class Ending:
         self.going_away = trio.Event()  # this side can open no more streams
         self.decided = trio.Event()  # how the session ends
         self.closed = trio.Event()  # and nothing of it is left
+        self.progress = trio.lowlevel.ParkingLot()  # who waits for streams to end before
         self.drain_until = -inf  # how long the peer may take to read what was sent
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
