@@ -1,4 +1,4 @@
-"""What is written together: the bytes of one batch."""
+"""The bytes that are written together: one batch."""
 
 from muxpy.frame import Buffer
 
@@ -8,7 +8,10 @@ __all__ = ["Batch"]
 
 
 class Batch:
-    """Bytes for one or a few writes: `size` of them. `done`: streams whose submitted data ends in this batch."""
+    """`size` bytes for one write, or a few. `done`: streams whose submitted data ends in this batch.
+
+    Its chunks are frames, and views of the senders' own buffers, so that data is not copied.
+    """
 
     __slots__ = ("_owned", "chunks", "done", "size")
 
@@ -42,7 +45,8 @@ class Batch:
             chunks[0] = memoryview(chunks[0])[count:]
 
     def own(self) -> None:
-        """Copy what is still a view of a sender's buffer: the sender was cancelled and may change it."""
-        if not self._owned:  # many may be cancelled together
+        """Copy all that is still a view: a sender was cancelled, and may change or resize its buffer immediately. Only
+        then are bytes copied; a sender that waits leaves its buffer alone."""
+        if not self._owned:  # many senders may be cancelled together
             self.chunks[:] = [bytes(chunk) for chunk in self.chunks]
             self._owned = True
