@@ -99,8 +99,8 @@ def describe(error: BaseException) -> str:
 
 
 def unexpected(error: BaseException) -> str:
-    """What to say to an exception that nobody has foreseen where it comes from: what the system lacks in its words, and
-    anything else as a mistake of this program."""
+    """What to say of an exception that was not foreseen: what the system lacks in its own words, and anything else as a
+    mistake of this program."""
     error = the_cause(error)
     return describe(error) if is_exhausted(error) else f"internal error: {error!r}"
 

@@ -1,4 +1,4 @@
-"""Who this program and this client are."""
+"""The identity of this program, and of this client."""
 
 from __future__ import annotations
 

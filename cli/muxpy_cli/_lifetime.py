@@ -1,4 +1,4 @@
-"""Running until it is over or a signal comes: the first drains, the second ends at once."""
+"""Running until it is over or a signal comes: the first is a graceful shutdown, the second ends it immediately."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class Lifetime:
 
     def __init__(self) -> None:
         self.drain: Callable[[], Awaitable[None]] | None = None
-        """Finishes what is under way. While it is None, a signal ends the program at once: there is nothing to lose."""
+        """Finishes what is under way. While it is None, a signal ends the program immediately: there is nothing to
+        lose."""
 
 
 def run(main: Callable[[Lifetime], Awaitable[None]], *, cuts: bool = False) -> int:
     """Run `main` in Trio; the exit code. A failure becomes one line.
 
     With `cuts`, the first signal cuts `main` off, and the exit code says so: what it has done until then is a part, and
-    whoever started it must not take it for the whole.
+    the caller must not take it for the whole.
     """
     try:
         trio.run(_until_cut if cuts else _until_signal, main)

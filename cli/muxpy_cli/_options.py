@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .access import Grants, Limits
+from .access import Limits, Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ class ListenOptions:
     """The file with the users and the hashes of their tokens."""
     users: tuple[User, ...] = ()
     """Users that the configuration names beside those of the token file."""
-    grants: Grants = field(default_factory=Grants)
+    rules: Rules = field(default_factory=Rules)
     """What users may do for whom nothing else is said, and everybody if there are no users."""
     limits: Limits = field(default_factory=Limits)
     """The same for limits."""
@@ -86,7 +86,6 @@ class ListenOptions:
     output: Output = field(default_factory=Output)
     source: Path | None = None
     """The configuration file that all this comes from, which SIGHUP reads again."""
-    statistics: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,4 +111,3 @@ class ConnectOptions:
     drain: float = 5.0
     output: Output = field(default_factory=Output)
     source: Path | None = None
-    statistics: str | None = None

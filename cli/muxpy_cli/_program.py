@@ -7,7 +7,7 @@ import resource
 import signal
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -16,7 +16,7 @@ from ._systemd import notify_ready, notify_reloading, notify_stopping, run_watch
 from .view import run_display, serve_control, serve_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ._lifetime import Lifetime
     from ._options import Output
@@ -42,9 +42,6 @@ class App(Protocol):
     async def drain(self) -> None:
         """Finish what is open."""
 
-    async def reload(self, options: Any) -> None:  # noqa: ANN401 - of its own kind
-        """Go on by new options. Raises Failure."""
-
     @property
     def summary(self) -> str:
         """What it is, for a service manager's status line."""
@@ -54,9 +51,9 @@ class App(Protocol):
 
 
 async def attend(
-    app: App, output: Output, console: Console, lifetime: Lifetime, read_again: Callable[[], object]
+    app: App, output: Output, console: Console, lifetime: Lifetime, reload: Callable[[], Awaitable[None]]
 ) -> None:
-    """Run an end until it is drained. SIGHUP has it go on by what `read_again` returns."""
+    """Run an end until it is drained. SIGHUP calls `reload`, which has it go on by options that are read again."""
     _allow_descriptors()
     snapshot = _Snapshots(app, console, await app.snapshot())
     # Terminals and signals before the display: one may be closed as soon as something is to be seen in it.
@@ -64,7 +61,7 @@ async def attend(
     terminals = [] if ignored else _terminals()
     with trio.open_signal_receiver(signal.SIGHUP) as hangups:
         async with trio.open_nursery() as around:
-            around.start_soon(_obey_hangups, hangups, terminals, app, console, read_again)
+            around.start_soon(_obey_hangups, hangups, terminals, app, console, reload)
             around.start_soon(run_display, console, snapshot)
             around.start_soon(run_watchdog)
             await _show_control(snapshot, output, console, around)
@@ -118,7 +115,11 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
 
 
 async def _obey_hangups(
-    signals: AsyncIterator[int], terminals: list[int], app: App, console: Console, read_again: Callable[[], object]
+    signals: AsyncIterator[int],
+    terminals: list[int],
+    app: App,
+    console: Console,
+    reload: Callable[[], Awaitable[None]],
 ) -> None:
     closed = False
     async for _ in signals:
@@ -130,7 +131,7 @@ async def _obey_hangups(
             continue
         notify_reloading()
         try:
-            await app.reload(read_again())
+            await reload()
         except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
             console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
         else:

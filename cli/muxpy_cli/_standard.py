@@ -1,4 +1,4 @@
-"""Standard input, output and error, as whoever started this process left them."""
+"""Standard input, output and error, as the parent process left them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["is_readable", "is_writable", "prepare"]
 def prepare() -> None:
     """Have all three be there, before anything else is opened: the next descriptor would take the place of one that is
     closed, and be read or written as if it were that one. The stand-ins fail as a closed one does, but for standard
-    error: whoever has closed that wants no words.
+    error: a parent that has closed it wants no words.
 
     Names that the terminal's encoding lacks are shown escaped.
     """

@@ -23,15 +23,14 @@ __all__ = [
     "notify",
     "notify_ready",
     "notify_reloading",
-    "notify_status",
     "notify_stopping",
     "run_watchdog",
     "watchdog_interval",
 ]
 
 SEND_TIMEOUT: Final = 0.5
-"""Seconds to wait for room in systemd's queue. It reads at once; if it does not, a line less is better than an event
-loop that stands still."""
+"""Seconds to wait for room in systemd's queue. It reads immediately; if it does not, it is better to lose a line
+than to have the event loop stand still."""
 MAX_STATUS: Final = 1000
 """Characters of a status line."""
 FIRST_DESCRIPTOR: Final = 3
@@ -59,29 +58,20 @@ def notify(state: str) -> bool:
     return False
 
 
-def notify_ready(status: str = "") -> bool:
-    """Started, or done with reloading."""
-    return notify(_with_status("READY=1", status))
+def notify_ready(status: str) -> bool:
+    """Started, or done with reloading; `status` is what `systemctl status` shows in one line."""
+    return notify(f"READY=1\nSTATUS={_one_line(status)}")
 
 
-def notify_status(status: str) -> bool:
-    """What `systemctl status` shows in one line."""
-    return notify(f"STATUS={_one_line(status)}")
-
-
-def notify_stopping(status: str = "") -> bool:
+def notify_stopping() -> bool:
     """About to end; open connections may still be finishing."""
-    return notify(_with_status("STOPPING=1", status))
+    return notify("STOPPING=1")
 
 
 def notify_reloading() -> bool:
     """Reading the configuration again; `notify_ready` ends it, also if the old configuration stays in force."""
     # The time tells systemd which reload this is about, with Type=notify-reload.
     return notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-
-def _with_status(state: str, status: str) -> str:
-    return f"{state}\nSTATUS={_one_line(status)}" if status else state
 
 
 def _one_line(status: str) -> str:
@@ -101,7 +91,7 @@ def watchdog_interval() -> float | None:
 
 
 async def run_watchdog() -> None:
-    """Send signs of life until cancelled; returns at once if none are expected.
+    """Send signs of life until cancelled; returns immediately if none are expected.
 
     They come from the event loop, not from a thread: if it hangs they stay away, and systemd starts the program anew.
     """
@@ -117,7 +107,8 @@ async def run_watchdog() -> None:
 
 
 def listen_sockets() -> list[socket.socket]:
-    """The listening sockets that systemd has opened for this process, in the order of the .socket unit; else [].
+    """The listening sockets that systemd has opened for this process, in the order of the .socket unit; [] if
+    there are none.
 
     To be called once: the variables that tell of them are taken out of the environment, so that no child takes them
     for its own. Raises Failure if what was passed is not a listening stream socket.

@@ -1,5 +1,7 @@
 """The bytes that are written together: one batch."""
 
+from dataclasses import dataclass
+
 from muxpy.frame import Buffer
 
 from ._stream import StreamState
@@ -7,19 +9,15 @@ from ._stream import StreamState
 __all__ = ["Batch"]
 
 
+@dataclass(slots=True)
 class Batch:
-    """`size` bytes for one write, or a few. `done`: streams whose submitted data ends in this batch.
+    """Bytes for one write, or a few: frames, and views of the senders' own buffers, so that data is not copied."""
 
-    Its chunks are frames, and views of the senders' own buffers, so that data is not copied.
-    """
-
-    __slots__ = ("_owned", "chunks", "done", "size")
-
-    def __init__(self, chunks: list[Buffer], done: list[StreamState], size: int) -> None:
-        self.chunks = chunks
-        self.done = done
-        self.size = size
-        self._owned = False
+    chunks: list[Buffer]
+    done: list[StreamState]
+    """Streams whose submitted data ends in this batch."""
+    size: int
+    _owned: bool = False
 
     def add(self, chunk: Buffer) -> None:
         """Add bytes at the end."""

@@ -135,11 +135,6 @@ class ReceiveWindow:
         self._base = self.size
         self._consumed = -self.owed  # was consumed before
 
-    def due(self, count: int) -> bool:
-        """Note that the application took `count` bytes; whether it is time to tell the peer: see `increment`."""
-        self.owed += count
-        return self.owed >= self.due_at
-
     def increment(self, now: float, budget: Budget) -> int:
         """What to tell the peer now: as much more as was taken, and what the window grows by."""
         self._consumed += self.owed

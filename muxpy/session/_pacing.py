@@ -79,6 +79,7 @@ class Pacing:
         "_weigh_until",
         "alone",
         "corked",
+        "portion",
         "sends",
         "written",
     )
@@ -91,6 +92,8 @@ class Pacing:
         self.written = -inf  # when the last batch was
         self._last_priority = 0
         self._weigh_until = 0  # sends
+        self.portion = USUAL
+        """How much goes into the next batch."""
         self._pace = 2 * FAST  # seconds a byte, of the last batches
         self._reads = 0
         self._seen = 0  # reads up to the last batch of the writer task
@@ -110,18 +113,16 @@ class Pacing:
         """The writer task has written so many bytes, and so long the transport took for them."""
         if size >= SMALL:  # or it says more about the scheduler than about the way
             self._pace += (seconds / size - self._pace) / SMOOTHING
+            self._set_portion()
 
     # ---- what follows ----
 
     def small_goes_now(self, frames: int) -> bool:
-        """Whether the sender of a small message writes it itself, with all `frames` that have come together."""
-        if frames < ENOUGH_FRAMES:
-            if self.corked:
-                return False
-            if not self.alone and self._clock() <= self.written + PATIENCE:
-                return False
-        self.alone = False
-        return True
+        """Whether the sender of a small message writes it itself, with all `frames` that have come together. It does
+        also if it is `alone` and nothing is `corked`, which the writer sees for itself: most messages are such."""
+        if frames >= ENOUGH_FRAMES:
+            return True
+        return not self.corked and self._clock() > self.written + PATIENCE
 
     def large_goes_now(self, priority: int) -> bool:
         """Whether the sender of a larger message writes it itself, if nobody is in its way.
@@ -134,6 +135,8 @@ class Pacing:
             self._weigh_until = self.sends + WEIGHED
         goes = not self._weighing
         self.sends += 1
+        if self._pace < FAST:
+            self._set_portion()
         return goes
 
     @property
@@ -141,11 +144,11 @@ class Pacing:
         """Whether nothing was received since the last batch: small messages are a stream of their own then."""
         return self._seen == self._reads
 
-    def portion(self) -> Portion:
-        """How much goes into the next batch."""
+    def _set_portion(self) -> None:
         if self._pace >= FAST:
-            return USUAL
-        return WEIGHED_AND_FAST if self._weighing else FAST_AND_EQUAL
+            self.portion = USUAL
+        else:
+            self.portion = WEIGHED_AND_FAST if self._weighing else FAST_AND_EQUAL
 
     @property
     def _weighing(self) -> bool:

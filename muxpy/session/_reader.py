@@ -88,7 +88,7 @@ class Reader:
                     transport.read_limit = self._next_size(size, size - len(rest))
                     self._rest = bytes(rest)  # a copy: others read into the buffer, too
                     await self._act_on_rest()
-                if transport.has_output:
+                if transport.tls is not None and transport.has_output:
                     self._dispatch.on_transport_output()
         except TRANSPORT_ERRORS as error:
             self._dispatch.on_eof(error.with_traceback(None))  # whose frames hold this reader

@@ -52,9 +52,11 @@ class Writer:
             return False
         if not self._sending.submit_small(stream, data):
             return False
-        if self.pacing.small_goes_now(self._sending.outbox.small_frames):
+        pacing = self.pacing
+        if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):
+            pacing.alone = False
             self._flush()
-        elif not self.pacing.corked:
+        elif not pacing.corked:
             self.poke()
         return self.error is None  # otherwise it waits, as one in line, to be told how the session ends
 
@@ -190,7 +192,7 @@ class Writer:
 
     def _begin(self) -> Batch | None:
         if self._batch is None:
-            self._batch = batch = self._sending.next_batch(*self.pacing.portion())
+            self._batch = batch = self._sending.next_batch(*self.pacing.portion)
             if batch is not None:
                 self.bytes_sent += batch.size
                 if self._tap is not None:

@@ -93,11 +93,13 @@ class SocketTransport(Transport):
             if self._filled:
                 await trio.lowlevel.checkpoint()
             else:
-                self._check_open()
+                if self._fileno() < 0:
+                    raise _closed()
                 await self._readiness.readable(self._fd)
             if self.turns is not None:
                 await self.take_turn()
-            self._check_open()
+            if self._fileno() < 0:
+                raise _closed()
             self.reads += 1
             limit = self.read_limit if self.allowance is None else self.most
             try:
@@ -115,7 +117,8 @@ class SocketTransport(Transport):
         if 2 < len(chunks) > batch.size // JOIN_BELOW:
             chunks[:] = [b"".join(chunks)]
         while chunks:
-            self._check_open()
+            if self._fileno() < 0:
+                raise _closed()
             self.writes += 1
             try:
                 batch.advance(os.writev(self._fd, chunks if len(chunks) <= MAX_CHUNKS else chunks[:MAX_CHUNKS]))
@@ -133,10 +136,10 @@ class SocketTransport(Transport):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def _check_open(self) -> None:
-        # The descriptor's number may belong to another file once the socket is closed.
-        if self._fileno() < 0:
-            raise trio.ClosedResourceError("the socket was closed")
+
+def _closed() -> trio.ClosedResourceError:
+    """For a descriptor below 0: once the socket is closed, the number may belong to another file."""
+    return trio.ClosedResourceError("the socket was closed")
 
 
 def bound_local_queue(socket: trio.socket.SocketType) -> None:

@@ -29,7 +29,6 @@ atexit.register(shutil.rmtree, RUNTIME, ignore_errors=True)
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR", "TERM"}},
     "XDG_RUNTIME_DIR": RUNTIME,
-    "TMPDIR": RUNTIME,  # a demo that is killed leaves its folder
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "cli")]),
 }
 ADDRESS = re.compile(r"(127\.0\.0\.1|\[::1\]):(\d+)")

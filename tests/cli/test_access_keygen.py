@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from muxpy_cli._errors import Failure
 from muxpy_cli.access import certificate_warning, default_names, fingerprint_of, make_keys
-from muxpy_cli.commands._keygen import keygen_command
+from muxpy_cli.commands._credentials import keygen_command
 
 if TYPE_CHECKING:
     from pathlib import Path

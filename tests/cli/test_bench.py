@@ -20,9 +20,8 @@ from muxpy_cli.bench import (
     run_bench,
     serve_bench,
 )
-from muxpy_cli.bench._pattern import Pattern, WrongData
 from muxpy_cli.bench._plan import MAX_STEP
-from muxpy_cli.bench._request import unpack_span
+from muxpy_cli.bench._protocol import Pattern, WrongData, unpack_span
 from muxpy_cli.commands._bench import bench_command, measure
 from muxpy_cli.relay import serve_streams
 from muxpy_cli.specs import Address
@@ -210,9 +209,9 @@ async def test_an_upload_reports_when_its_time_is_over(autojump_clock: trio.test
     async with bench_pair("memory") as session:
         stream = await ask(session, {"test": "upload", "seconds": 2, "warm_up": 1})
         pattern = Pattern(stream.id)
-        await stream.send_all(pattern.take(100))
+        await stream.send_all(pattern.next_bytes(100))
         await trio.sleep(1.5)
-        await stream.send_all(pattern.take(10))
+        await stream.send_all(pattern.next_bytes(10))
         report, _ = await receive_message(stream)
         span = unpack_span(report)
 
@@ -231,11 +230,11 @@ async def test_the_command_shows_a_line_for_each_step_where_there_is_no_terminal
     async with bench_pair() as session:
 
         @asynccontextmanager
-        async def open_session(options: ConnectOptions) -> AsyncIterator[muxpy.Session]:
+        async def log_in(options: ConnectOptions) -> AsyncIterator[muxpy.Session]:
             opened.append(options)
             yield session
 
-        await measure(options, small_plan(Measure.UPLOAD, Measure.LATENCY), Console(), open_session)
+        await measure(options, small_plan(Measure.UPLOAD, Measure.LATENCY), Console(), log_in)
 
     lines = capsys.readouterr().out.splitlines()
     assert opened == [options]

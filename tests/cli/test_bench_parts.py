@@ -11,10 +11,8 @@ from rich.console import Console as RichConsole
 
 from muxpy_cli._errors import Failure
 from muxpy_cli.bench import BenchResult, Latency, Measure, Plan, Step, Throughput, result_table
-from muxpy_cli.bench._meter import Meter, Span, joined
-from muxpy_cli.bench._pattern import CHUNK, PERIOD, Pattern, WrongData
-from muxpy_cli.bench._request import Job, Request, pack_span, unpack_span
-from muxpy_cli.bench._results import latency_of
+from muxpy_cli.bench._protocol import CHUNK, PERIOD, Job, Pattern, Request, WrongData, pack_span, unpack_span
+from muxpy_cli.bench._results import Meter, Span, joined, latency_of
 from muxpy_cli.wire import Message, WireError
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def test_one_wrong_bit_is_seen(place: int) -> None:
 
 def test_bytes_of_another_stream_are_wrong() -> None:
     with pytest.raises(WrongData):
-        Pattern(3).check(bytes(Pattern(1).take(64)))
+        Pattern(3).check(bytes(Pattern(1).next_bytes(64)))
 
 
 async def test_a_meter_leaves_the_warm_up_out(mock_clock: trio.testing.MockClock) -> None:

@@ -12,8 +12,8 @@ import muxpy
 from muxpy_cli._errors import Unreachable
 from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _session
-from muxpy_cli.client._progress import PATIENCE, telling_progress
-from muxpy_cli.client._session import Credentials, open_session
+from muxpy_cli.client._retrying import PATIENCE, telling_progress
+from muxpy_cli.client._session import Credentials, log_in
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Purpose, pack, receive_message
 from tests.helpers.tasks import LIMIT
@@ -42,7 +42,7 @@ async def test_it_takes_as_many_streams_as_the_listening_end_says(streams: int |
     with trio.fail_after(LIMIT):
         async with Server(handle) as server:
             options = ConnectOptions(address=Address("127.0.0.1", server.port))
-            async with open_session(options, Credentials(options)) as session:
+            async with log_in(options, Credentials(options)) as session:
                 await opened.wait()
                 while (figures := session.statistics()).streams_accepted + figures.streams_refused < count:  # noqa: ASYNC110
                     await trio.sleep(0.01)
@@ -76,7 +76,7 @@ async def test_a_server_that_does_not_answer_may_answer_later(
     async def connect(port: int) -> None:
         options = ConnectOptions(address=Address("127.0.0.1", port))
         with pytest.raises(Unreachable, match=f"does not answer: {text}.*--tls"):
-            async with open_session(options, Credentials(options), tell=told.append):
+            async with log_in(options, Credentials(options), tell=told.append):
                 pass
         ended.set()
 
@@ -116,7 +116,7 @@ async def test_whoever_waits_is_told_what_for_before_it_has_failed(
     options = ConnectOptions(address=Address("there.example", 4242), insecure=True)
     begun = trio.current_time()
     with pytest.raises(Unreachable, match="no answer within 10 seconds"):
-        async with open_session(
+        async with log_in(
             options, Credentials(options), tell=lambda line: told.append((trio.current_time() - begun, line))
         ):
             pass

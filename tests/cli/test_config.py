@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
-from muxpy_cli.access import Grants, Limits, User, make_keys, parse_bind_rule, parse_target_rule
+from muxpy_cli.access import Limits, Rules, User, make_keys, parse_bind_rule, parse_target_rule
 from muxpy_cli.commands._check import check_command
-from muxpy_cli.config import ConfigError, check, inspect, load_connect, load_listen
+from muxpy_cli.config import ConfigError, inspect, load_connect, load_listen
 from muxpy_cli.specs import Address, Direction, Forward, Kind, UnixPath
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _write_certificate(folder: Path, *, end: datetime | None = None, name: str =
 def test_the_examples_say_first_what_has_to_be_made(name: str, count: int) -> None:
     text = (EXAMPLES / name).read_text()
     header = text[: text.index("\n[")]
-    missing = [problem.message.split('"')[1] for problem in check(EXAMPLES / name)]
+    missing = [problem.message.split('"')[1] for problem in inspect(EXAMPLES / name).problems]
     assert len(missing) == count
     for file in missing:
         assert file in header
@@ -83,7 +83,7 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
             User(
                 name="alice",
                 token=HASH,
-                grants=Grants(
+                rules=Rules(
                     targets=(parse_target_rule("db.internal:5432"), parse_target_rule("10.0.0.0/8:*")),
                     binds=(parse_bind_rule("127.0.0.1:8000-8099"),),
                 ),
@@ -91,10 +91,10 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
             ),
             User(
                 name="backup.example.org",
-                grants=Grants(targets=(parse_target_rule("localhost:22"),), binds=()),
+                rules=Rules(targets=(parse_target_rule("localhost:22"),), binds=()),
             ),
         ),
-        grants=Grants(
+        rules=Rules(
             targets=tuple(
                 map(parse_target_rule, ("localhost:*", "*.internal:443", "10.0.0.0/8:5432", "unix:/run/app/*.sock"))
             ),
@@ -108,7 +108,7 @@ def test_the_example_for_the_listening_end(tmp_path: Path) -> None:
         ),
         source=path,
     )
-    assert check(path) == []
+    assert inspect(path).problems == ()
 
 
 def test_the_example_for_the_connecting_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_numbers_are_seconds_and_bytes(config: Callable[[str], Path]) -> None:
 def test_users_have_what_the_listening_end_has_and_their_own_keys(config: Callable[[str], Path]) -> None:
     text = f'{LISTEN}allow = ["*:80"]\nlimits.max-streams = 7\n[users.a]\ntoken = "{HASH}"\nallow-bind = []\nrate = 5\n'
     (user,) = load_listen(config(text)).users
-    assert user.grants == Grants(targets=(parse_target_rule("*:80"),), binds=())
+    assert user.rules == Rules(targets=(parse_target_rule("*:80"),), binds=())
     assert user.limits == Limits(streams=7, rate=5)
 
 
@@ -194,7 +194,7 @@ def test_the_error_has_the_first_problem_and_the_number_of_others(config: Callab
     assert str(caught.value).startswith(f"{path}:2:10: connect.server: it must be")
     assert str(caught.value).endswith(f" (and 2 more: muxpy check {path})")
     assert caught.value.exit_code == 2
-    assert list(caught.value.problems) == check(path)
+    assert caught.value.problems == inspect(path).problems
 
 
 def test_certificate_and_key_that_do_not_belong_together(tmp_path: Path, config: Callable[[str], Path]) -> None:
@@ -270,13 +270,15 @@ def test_other_warnings(config: Callable[[str], Path]) -> None:
 def test_the_users_of_the_token_file(tmp_path: Path, config: Callable[[str], Path]) -> None:
     path = config(f'{LISTEN}tokens = "users.toml"\n[users.a]\ntoken = "{HASH}"\nallow = []\n')
     users = tmp_path / "users.toml"
-    users.write_text("[users.b]\nallo = 3\n")
-    (problem,) = _found(path)
-    assert problem.startswith("3:10: listen.tokens: users.toml:2: users.b.allo: ")
+    users.write_text("[users.b]\nallo = 3\nrate = 0\n")
+    lone, first, second = _found(path)
+    assert lone.startswith("users.toml:1:8: users.b: this user has no token, and certificates are not asked for")
+    assert first == "users.toml:2:1: users.b.allo: unknown key; did you mean allow?"
+    assert second.startswith("users.toml:3:8: users.b.rate: 0: a rate of 0")
     users.write_text(f'[users.a]\ntoken = "{OTHER_HASH}"\n')
-    assert _found(path) == ["3:10: listen.tokens: users.toml: there are two users a"]
+    assert _found(path) == ["users.toml:1:8: users.a: the configuration has a user of that name, too: take another one"]
     users.write_text(f'[users.b]\ntoken = "{HASH}"\n')
-    assert _found(path) == ["3:10: listen.tokens: users.toml: b and a have the same token"]
+    assert _found(path) == ["users.toml:2:9: users.b.token: a has the same token: make each their own"]
     users.write_text("")
     assert _found(path) == []
     path = config(f'{LISTEN}tokens = "users.toml"\n')
@@ -288,7 +290,7 @@ def test_the_users_of_the_token_file(tmp_path: Path, config: Callable[[str], Pat
 
 def test_two_users_with_one_token(config: Callable[[str], Path]) -> None:
     text = f'{LISTEN}[users.a]\ntoken = "{HASH}"\n[users.b]\ntoken = "{HASH}"\n'
-    assert _found(config(text)) == ["3:2: users: a and b have the same token"]
+    assert _found(config(text)) == ["6:9: users.b.token: a has the same token: make each their own"]
 
 
 def test_relative_paths_count_from_the_folder_of_the_file(

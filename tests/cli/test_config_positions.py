@@ -158,7 +158,7 @@ def test_every_value_has_its_place(text: str) -> None:
     data = tomllib.loads(text)
     positions = Positions(text)
     lines = text.split("\n")
-    assert positions.ways() == {where for where, _ in _walk(data)}
+    assert {*positions._keys, *positions._values} == {where for where, _ in _walk(data)}
     for where, value in _walk(data):
         line, column = positions.value(where)
         rest = lines[line - 1][column - 1 :]

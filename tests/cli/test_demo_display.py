@@ -28,8 +28,8 @@ def test_the_progress_of_the_demo_fits_the_terminal(width: int, capsys: pytest.C
 
 
 def test_a_window_that_never_grew_is_as_large_as_it_began() -> None:
-    assert _window({"largest_window": 0}) == "64 KiB -> 64 KiB"
-    assert _window({"largest_window": 2**20}) == "64 KiB -> 1 MiB"
+    assert _window(0) == "64 KiB -> 64 KiB"
+    assert _window(2**20) == "64 KiB -> 1 MiB"
 
 
 def test_a_name_that_cannot_be_encoded_is_described() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Listening:
         self.on_session: Callable[[muxpy.Session], Awaitable[object]] = self.echo
 
     @asynccontextmanager
-    async def open_session(self, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+    async def log_in(self, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
         """In place of the client's own."""
         self.asked.append(trio.current_time())
         await trio.lowlevel.checkpoint()
@@ -91,7 +92,7 @@ async def linked(
     **options: Any,  # noqa: ANN401 - of ConnectOptions
 ) -> AsyncIterator[tuple[Links, Listening]]:
     listening = Listening()
-    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    monkeypatch.setattr(_links, "log_in", listening.log_in)
     links = Links(ConnectOptions(address=Address("localhost", 1), **options), cast("Any", None), Console(), serve)
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
@@ -209,7 +210,7 @@ async def test_a_client_that_has_tried_often_enough_lets_its_connections_finish_
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     listening = Listening()
-    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    monkeypatch.setattr(_links, "log_in", listening.log_in)
     options = ConnectOptions(address=Address("localhost", 1), max_retries=2)
     links = Links(options, cast("Any", None), Console(), nothing_comes)
 
@@ -295,7 +296,7 @@ async def test_a_remote_forward_is_bound_again_over_the_next_session(
     places = Places()
     listening = Listening()
     listening.on_session = places.serve
-    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    monkeypatch.setattr(_links, "log_in", listening.log_in)
     links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), Console(), nothing_comes)
     remote = RemoteForward(parse_remote("0:localhost:80"), links, Console(), "there")
     async with trio.open_nursery() as nursery:
@@ -352,7 +353,8 @@ async def test_a_remote_forward_that_was_refused_waits_while_there_is_no_session
 ) -> None:
     listening, refusing = Listening(), Refusing()
     listening.on_session = refusing.serve
-    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    monkeypatch.setattr(_links, "log_in", listening.log_in)
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)  # no jitter
     links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), Console(), nothing_comes)
     remote = RemoteForward(parse_remote("1:localhost:80"), links, Console(), "there")
     remote.first_time.set()
@@ -409,7 +411,7 @@ class Outage:
 @asynccontextmanager
 async def outage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outage]:
     listening, log = Listening(), Log()
-    monkeypatch.setattr(_links, "open_session", listening.open_session)
+    monkeypatch.setattr(_links, "log_in", listening.log_in)
     links = Links(ConnectOptions(address=Address("localhost", 1)), cast("Any", None), log, nothing_comes)
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:

@@ -230,7 +230,7 @@ MISTAKES = [
     (
         "token list --file users.toml",
         2,
-        "cannot read users.toml: no such file or directory; `muxpy token new NAME --file users.toml` makes it",
+        "users.toml: cannot read it: no such file or directory; `muxpy token new NAME --file users.toml` makes it",
     ),
     (
         "trace t.jsonl",

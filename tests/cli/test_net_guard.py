@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy_cli.access import Grants, parse_target_rule
-from muxpy_cli.net import _guard, allow_all, connect_stream, guard
-from muxpy_cli.server._policy import UserPolicy
+from muxpy_cli.access import Rules, parse_target_rule
+from muxpy_cli.net import _policy, allow_all, connect_stream, guard
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Purpose, Refused
 from tests.helpers.tasks import LIMIT
@@ -23,7 +23,7 @@ from .program import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVERYTHING = UserPolicy("", Grants(targets=(parse_target_rule("*:*"), parse_target_rule("unix:/*/*/*/*"))))
+EVERYTHING = UserPolicy("", Rules(targets=(parse_target_rule("*:*"), parse_target_rule("unix:/*/*/*/*"))))
 
 
 async def is_refused(target: Address | UnixPath) -> bool:
@@ -64,13 +64,13 @@ async def test_nothing_else_is_refused() -> None:
 
 
 async def test_a_wildcard_holds_for_the_addresses_of_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_guard, "is_own", lambda address: address == "192.0.2.77")
+    monkeypatch.setattr(_policy, "is_own", lambda address: address == "192.0.2.77")
     with socket.create_server(("0.0.0.0", 0)) as one:
         guard(one)
         port = one.getsockname()[1]
-        assert _guard.is_guarded("192.0.2.77", port)
-        assert not _guard.is_guarded("192.0.2.78", port)
-        assert not _guard.is_guarded("192.0.2.77", port ^ 1)
+        assert _policy.is_guarded("192.0.2.77", port)
+        assert not _policy.is_guarded("192.0.2.78", port)
+        assert not _policy.is_guarded("192.0.2.77", port ^ 1)
 
 
 async def test_a_place_that_is_free_again_is_not_guarded() -> None:
@@ -91,8 +91,8 @@ async def test_a_socket_by_any_path(tmp_path: Path) -> None:
         guard(one)
         for target in (path, link, hard):
             if len(str(target)) < 100:
-                assert _guard.is_guarded_path(str(target))
-        assert not _guard.is_guarded_path(str(tmp_path / "other"))
+                assert _policy.is_guarded_path(str(target))
+        assert not _policy.is_guarded_path(str(tmp_path / "other"))
 
 
 async def test_metrics_control_and_sessions_of_a_listening_end() -> None:

@@ -14,10 +14,10 @@ import trio.testing
 
 from muxpy_cli._errors import Failure
 from muxpy_cli._options import ConnectOptions
-from muxpy_cli.access import Grants, is_own, parse_bind_rule, parse_target_rule
-from muxpy_cli.client._session import Credentials, open_session
+from muxpy_cli.access import Rules, is_own, parse_bind_rule, parse_target_rule
+from muxpy_cli.client._session import Credentials, log_in
 from muxpy_cli.net import _resolve, all_but_ourselves, allow_all, connect_datagrams, connect_stream, lookups_of, resolve
-from muxpy_cli.server._policy import UserPolicy
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused
 from tests.helpers.tasks import LIMIT, read_all
@@ -63,8 +63,8 @@ def dns(monkeypatch: pytest.MonkeyPatch, **names: str) -> Iterator[Dns]:
 
 
 def user(*rules: str, binds: tuple[str, ...] = (), name: str = "alice") -> UserPolicy:
-    grants = Grants(targets=tuple(map(parse_target_rule, rules)), binds=tuple(map(parse_bind_rule, binds)))
-    return UserPolicy(name, grants)
+    allowed = Rules(targets=tuple(map(parse_target_rule, rules)), binds=tuple(map(parse_bind_rule, binds)))
+    return UserPolicy(name, allowed)
 
 
 async def refusal(host: str, port: int, policy: Policy) -> Refused:
@@ -237,7 +237,7 @@ async def test_a_name_is_connected_to_where_it_was_found_to_lead(monkeypatch: py
             monkeypatch.setattr(socket, "getaddrinfo", flip)
             options = ConnectOptions(address=Address("flip.test", listeners[0].socket.getsockname()[1]))
             with pytest.raises(Failure, match="does not answer as a muxpy"):
-                async with open_session(options, Credentials(options)):
+                async with log_in(options, Credentials(options)):
                     pass
             nursery.cancel_scope.cancel()
     assert asked == ["flip.test"]
@@ -248,6 +248,6 @@ async def test_one_address_off_loopback_is_enough_to_want_tls(monkeypatch: pytes
     with dns(monkeypatch, server="127.0.0.1 192.0.2.7"):
         options = ConnectOptions(address=Address("server", 9))
         with pytest.raises(Failure, match="server:9 is another machine") as caught:
-            async with open_session(options, Credentials(options)):
+            async with log_in(options, Credentials(options)):
                 pass
         assert caught.value.exit_code == 2

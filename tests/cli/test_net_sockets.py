@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from muxpy_cli.net import _accept, allow_all, bind_streams, connect_datagrams
-from muxpy_cli.net._shortage import Shortage
+from muxpy_cli.net._accept import Shortage
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Refused
 

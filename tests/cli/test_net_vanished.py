@@ -13,7 +13,7 @@ import trio
 
 import muxpy
 from muxpy_cli.net import _sockets, prepare_forwarded, unanswered_for
-from muxpy_cli.relay import _vanished, relay
+from muxpy_cli.relay import _relay, relay
 from tests.helpers.machines import another_machine
 from tests.helpers.pairs import session_pair, stream_pair, tcp_pair, unix_pair
 from tests.helpers.sockets import tcp_sockets_of
@@ -37,8 +37,8 @@ while one.recv(100):
 
 def test_it_takes_less_than_three_minutes() -> None:
     assert _sockets.IDLE + _sockets.PROBES * _sockets.INTERVAL < THREE_MINUTES
-    assert _vanished.LIMIT + _vanished.INTERVAL < THREE_MINUTES
-    assert _vanished.LIMIT > 120  # what Linux lets pass between two probes of a closed window (TCP_RTO_MAX)
+    assert _relay.VANISHED + _relay.LOOK_EVERY < THREE_MINUTES
+    assert _relay.VANISHED > 120  # what Linux lets pass between two probes of a closed window (TCP_RTO_MAX)
 
 
 async def test_what_a_forwarded_socket_is_given() -> None:
@@ -144,8 +144,8 @@ async def test_a_silent_peer_that_has_vanished_is_found(monkeypatch: pytest.Monk
 
 async def test_a_peer_that_has_vanished_with_data_on_its_way_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keepalive does not ask then, and TCP gives up after a quarter of an hour."""
-    monkeypatch.setattr(_vanished, "LIMIT", 2.0)
-    monkeypatch.setattr(_vanished, "INTERVAL", 0.1)
+    monkeypatch.setattr(_relay, "VANISHED", 2.0)
+    monkeypatch.setattr(_relay, "LOOK_EVERY", 0.1)
     with trio.fail_after(LIMIT):
         async with relayed() as (peer, ended):
             await peer.send_all(b"an answer")

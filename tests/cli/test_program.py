@@ -277,18 +277,6 @@ async def test_a_private_key_that_cannot_be_used(certificates: Path, tmp_path: P
 # ---- output and files ----
 
 
-async def test_statistics_that_cannot_be_written_name_the_file(tmp_path: Path) -> None:
-    file = str(tmp_path / "missing" / "file")
-    with trio.fail_after(LIMIT):
-        async with running("listen", "0") as listening:
-            address = f"127.0.0.1:{await listening.port('listening on')}"
-            async with running("connect", address, "-L", "0:localhost:1", "--statistics-json", file) as connecting:
-                await connecting.line("forwarding")
-                assert await connecting.end() == 1
-                errors = await connecting.errors()
-    assert errors == f"muxpy: cannot write the statistics to {file}: no such file or directory\n"
-
-
 async def test_help_that_cannot_be_written_is_one_line() -> None:
     with trio.fail_after(LIMIT):
         full = os.open("/dev/full", os.O_WRONLY)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxpy_cli.protocols import Handshake, HttpProxy, ProxyRequest
+from muxpy_cli.protocols import Handshake, HttpProxy
+from muxpy_cli.specs import Address
 from muxpy_cli.wire import REASONS
 
 CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\nUser-Agent: curl/8.5.0\r\n\r\n"
@@ -65,7 +66,7 @@ def failure(data: bytes, method: str = "CONNECT") -> tuple[int, str, str]:
 def test_connect(target: bytes, host: str, port: int) -> None:
     http, _ = proxy()
     assert http.receive(connect(target)) == b""
-    assert http.request == ProxyRequest(host, port)
+    assert http.request == Address(host, port)
     assert http.failed is None
     assert http.answer(None) == b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -82,7 +83,7 @@ def test_connect(target: bytes, host: str, port: int) -> None:
 def test_the_success_is_the_same_for_all_clients(data: bytes) -> None:
     http, _ = proxy()
     assert http.receive(data + b"early") == b""
-    assert http.request == ProxyRequest("example.org", 443)
+    assert http.request == Address("example.org", 443)
     assert http.rest == b"early"
     assert http.answer(None) == b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -225,7 +226,7 @@ def head_of(size: int) -> bytes:
 def test_the_longest_head() -> None:
     http, _ = proxy()
     http.receive(head_of(LIMIT) + b"rest")
-    assert http.request == ProxyRequest("example.org", 443)
+    assert http.request == Address("example.org", 443)
     assert http.rest == b"rest"
 
 
@@ -290,7 +291,7 @@ REQUESTS = st.sampled_from(
 )
 
 
-def outcome(chunks: list[bytes]) -> tuple[ProxyRequest | None, bool, bytes, bytes]:
+def outcome(chunks: list[bytes]) -> tuple[Address | None, bool, bytes, bytes]:
     """What came of it. Of a request that h11 does not take, the words may depend on how much of it is there."""
     http, _ = proxy()
     answers = b"".join(map(http.receive, chunks))

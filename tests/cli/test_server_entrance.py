@@ -18,8 +18,7 @@ from muxpy_cli._options import Output
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import _entrance, _waiting
 from muxpy_cli.server._entrance import GREETING_TIMEOUT, Arrival, Entrance
-from muxpy_cli.server._refusals import DELAY, HELD, Refusals
-from muxpy_cli.server._tally import EVERY, Tally
+from muxpy_cli.server._turned_away import DELAY, EVERY, HELD, Refusals, Tally
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.view import Console
 
@@ -301,7 +300,7 @@ def test_whoever_is_refused_has_a_line_each(capsys: pytest.CaptureFixture[str]) 
 
 
 async def held(refusals: Refusals, deadline: float, ends: list[float]) -> None:
-    await refusals.hold_back(deadline)
+    await refusals.delay(deadline)
     ends.append(trio.current_time())
 
 

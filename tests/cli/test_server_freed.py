@@ -96,7 +96,7 @@ async def test_nothing_is_left_of_a_user_s_session(end: End, fin: bool) -> None:
         target = listeners[0].socket.getsockname()[1]
         server = Server(ListenOptions(address=Address("127.0.0.1", 0), drain=0.1), Console(Output(verbosity=-1)))
         bound = await bind_streams(Address("127.0.0.1", 0))
-        server.take(bound)
+        server.listen_on(bound)
         listening = trio.Event()
         nursery.start_soon(server.run, listening.set)
         await listening.wait()
@@ -106,7 +106,7 @@ async def test_nothing_is_left_of_a_user_s_session(end: End, fin: bool) -> None:
         try:
             for _ in range(SESSIONS):
                 await live(server, bound.port, target, end, fin=fin)
-            server._usages.clear()
+            server._peers._usages.clear()
             await trio.testing.wait_all_tasks_blocked(0.1)
             assert of_ours() == []
         finally:

@@ -14,16 +14,14 @@ import trio
 import trio.testing
 
 from muxpy_cli._options import ListenOptions
-from muxpy_cli._turns import ENDING, SLICE
-from muxpy_cli.access import Grants, Limits, User, parse_bind_rule
+from muxpy_cli.access import Limits, Rules, User, parse_bind_rule
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
-from muxpy_cli.server._bindings import Binding
+from muxpy_cli.server._binding import Binding
 from muxpy_cli.server._door import Greeting
-from muxpy_cli.server._garbage import Garbage
-from muxpy_cli.server._idle import watch_idle
+from muxpy_cli.server._ending import LAST_WORDS, end_after_last_words, follow_rules, watch_idle
+from muxpy_cli.server._pauses import ENDING, SLICE, Garbage
 from muxpy_cli.server._peer import NOT_WELCOME
-from muxpy_cli.server._reload import LAST_WORDS, end_after_last_words, follow_rules
 from muxpy_cli.server._streams import Streams
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
@@ -95,7 +93,7 @@ class House:
     async def fill(self, count: int) -> None:
         for number in range(count):
             peer = self.login(number)
-            await self.bindings.take(peer, PLACE, 0, datagrams=False)
+            await self.bindings.bind(peer, PLACE, 0, datagrams=False)
             self.peers.append(peer)
 
 
@@ -142,7 +140,7 @@ async def steps_with(count: int) -> dict[str, int]:
         worked("a login", lambda: full.peers.append(full.login(count)))
         worked("choosing a session for a connection", binding._choose)
         worked("what is bound for a session", lambda: full.bindings.of(peer))
-        worked("a forward's end", lambda: full.bindings.release(binding, binding.holder))
+        worked("a forward's end", lambda: full.bindings.unbind(binding, binding.holder))
         worked("a session's end", lambda: full.server.dismiss(peer, None))
         worked("the line for the service manager", lambda: full.server.summary)
     return steps
@@ -287,8 +285,8 @@ async def test_users_who_are_not_there_are_forgotten_once_their_bucket_is_full(
         full.server.dismiss(again, None)
         await trio.sleep(10)
         full.server.dismiss(full.login(99), None)
-        assert not full.server._usages
-        assert not full.server._resting
+        assert not full.server._peers._usages
+        assert not full.server._peers._resting
 
 
 async def test_a_stream_says_where_to_after_its_user_was_revoked() -> None:
@@ -315,12 +313,12 @@ async def test_rules_that_change_while_a_place_is_being_bound(monkeypatch: pytes
 
         async def slowly(place: Any, *, forwarded: bool) -> Any:  # noqa: ANN401
             bound.append(await bind_streams(place, forwarded=forwarded))
-            peer.usage.change(Grants(binds=(parse_bind_rule("127.0.0.1:1"),)), NO_LIMITS)
+            peer.usage.change(Rules(binds=(parse_bind_rule("127.0.0.1:1"),)), NO_LIMITS)
             return bound[0]
 
         monkeypatch.setattr("muxpy_cli.server._bindings.bind_streams", slowly)
         with pytest.raises(Refused, match=r"127\.0\.0\.1:1"):
-            await full.bindings.take(peer, PLACE, 1, datagrams=False)
+            await full.bindings.bind(peer, PLACE, 1, datagrams=False)
         assert bound[0].closed
         assert len(full.bindings) == 1
 
@@ -330,11 +328,11 @@ async def test_a_place_that_is_taken_over_is_the_new_session_s() -> None:
         old, [binding] = full.peers[0], full.bindings.of(full.peers[0])
         before = binding.holder
         new = full.login(0)
-        taken, holder = await full.bindings.take(new, binding.place, 0, datagrams=False)
+        taken, holder = await full.bindings.bind(new, binding.place, 0, datagrams=False)
         assert taken is binding
         assert full.bindings.of(old) == []
         assert full.bindings.of(new) == [binding]
-        full.bindings.release(binding, before)  # which it has no longer
+        full.bindings.unbind(binding, before)  # which it has no longer
         assert list(full.bindings) == [binding]
-        full.bindings.release(binding, holder)
+        full.bindings.unbind(binding, holder)
         assert list(full.bindings) == full.bindings.of(new) == []

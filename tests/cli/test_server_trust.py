@@ -12,11 +12,10 @@ import trio
 from muxpy_cli._errors import Failure
 from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
 from muxpy_cli.access import make_keys
-from muxpy_cli.client import open_session
+from muxpy_cli.client import log_in
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server
-from muxpy_cli.server._handshakes import is_about_trust, why_no_handshake
-from muxpy_cli.server._tally import Tally
+from muxpy_cli.server._turned_away import Tally, is_about_trust, why_no_handshake
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from tests.helpers.tasks import LIMIT
@@ -40,7 +39,7 @@ async def listening(tls: ServerTls) -> AsyncIterator[tuple[int, Console]]:
     console = Console(Output(verbosity=-1))
     bound = await bind_streams(LOOPBACK)
     end = Server(ListenOptions(address=LOOPBACK, tls=tls), console)
-    end.take(bound)
+    end.listen_on(bound)
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             started = trio.Event()
@@ -83,7 +82,7 @@ async def what_is_said(server: ServerTls, client: ClientTls) -> str:
         await stranger(port, b"GET / HTTP/1.0\r\n\r\n")  # of whom one is told, and the others are counted
         await said(console, 1)
         with pytest.raises(Failure):
-            async with open_session(ConnectOptions(address=Address("127.0.0.1", port), tls=client)):
+            async with log_in(ConnectOptions(address=Address("127.0.0.1", port), tls=client)):
                 pass
         return await said(console, 2)
 

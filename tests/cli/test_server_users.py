@@ -15,12 +15,12 @@ import muxpy
 from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, User
 from muxpy_cli.relay import refuse
-from muxpy_cli.relay._serving import SPARE_STREAMS
+from muxpy_cli.relay._streams import SPARE_STREAMS
 from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
-from muxpy_cli.server._garbage import Garbage
-from muxpy_cli.server._reload import follow_rules
+from muxpy_cli.server._ending import follow_rules
+from muxpy_cli.server._pauses import Garbage
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Refused
@@ -56,7 +56,7 @@ async def test_sessions_that_end_late_do_not_make_room_for_more_than_the_limit()
         admit(server)
     for peer in (third, fourth):
         server.dismiss(peer, None)
-    assert not server._usages
+    assert not server._peers._usages
 
 
 async def test_what_a_session_takes_follows_the_users_limits() -> None:
@@ -65,7 +65,7 @@ async def test_what_a_session_takes_follows_the_users_limits() -> None:
     allowed = cast("Mock", peer.session.allow_streams)
     allowed.assert_called_once_with(4096 + 64 + SPARE_STREAMS)  # connections, forwards, and those refused in words
     for streams, expected in ((10_000, 10_000 + 64 + SPARE_STREAMS), (5, 1024)):
-        peer.usage.change(peer.usage.grants, replace(peer.usage.limits, streams=streams))
+        peer.usage.change(peer.usage.rules, replace(peer.usage.limits, streams=streams))
         await follow_rules([peer], Bindings(lambda one: one, Console()), Console(), Garbage())
         assert allowed.call_args.args == (expected,)
 

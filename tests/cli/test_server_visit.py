@@ -13,7 +13,7 @@ from muxpy_cli._options import ListenOptions, Output
 from muxpy_cli.access import User, token_hash
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server, _waiting
-from muxpy_cli.server._refusals import DELAY
+from muxpy_cli.server._turned_away import DELAY
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Message, Purpose, pack
@@ -39,7 +39,7 @@ class House:
     async def open(self) -> AsyncIterator[None]:
         bound = await bind_streams(LOOPBACK)
         self.port = bound.port
-        self.server.take(bound)
+        self.server.listen_on(bound)
         async with trio.open_nursery() as nursery:
             started = trio.Event()
             nursery.start_soon(self.server.run, started.set)

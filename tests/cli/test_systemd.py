@@ -73,11 +73,15 @@ def test_ready_with_a_status(manager: Manager) -> None:
 
 
 def test_a_status_stays_one_line(manager: Manager) -> None:
-    _systemd.notify_status("from a peer\nMAINPID=1\r\n")
-    _systemd.notify_stopping("draining \udcff")
+    _systemd.notify_ready("from a peer\nMAINPID=1\r\n \udcff")
 
-    assert manager.next() == "STATUS=from a peer MAINPID=1"
-    assert manager.next() == "STOPPING=1\nSTATUS=draining ?"
+    assert manager.next() == "READY=1\nSTATUS=from a peer MAINPID=1 ?"
+
+
+def test_stopping(manager: Manager) -> None:
+    assert _systemd.notify_stopping()
+
+    assert manager.next() == "STOPPING=1"
 
 
 def test_reloading_says_when(manager: Manager) -> None:
@@ -107,7 +111,7 @@ def test_without_a_manager_nothing_happens(address: str | None, monkeypatch: pyt
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
 
-    assert not _systemd.notify_ready()
+    assert not _systemd.notify_ready("")
 
 
 def test_a_manager_that_does_not_read_holds_nobody_up(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from muxpy_cli.commands._trace import trace_command
-from muxpy_cli.trace._account import LISTED, MAX_LIVE
+from muxpy_cli.trace._summary import LISTED, MAX_LIVE
 from muxpy_cli.view import Console
 
 from .program import COMMAND, ENVIRONMENT

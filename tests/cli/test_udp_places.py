@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from muxpy_cli.entrances import FLOWS, Places
-from muxpy_cli.entrances._losses import MAX_REASONS, Losses
+from muxpy_cli.entrances._udp import MAX_REASONS, Losses
 from muxpy_cli.net import UdpSocket, bind_datagrams
 from muxpy_cli.net import _udp as udp
 from muxpy_cli.specs import Address
@@ -24,7 +24,7 @@ QUESTION, ANSWER = False, True
 
 async def flow(places: Places, *datagrams: bool) -> Exchange:
     """A flow in which these have passed, the last one a second before the next flow's."""
-    exchange = places.take()
+    exchange = places.occupy()
     assert exchange is not None
     for outwards in datagrams:
         exchange.note(outwards=outwards)
@@ -49,7 +49,7 @@ async def test_the_longest_idle_of_those_that_are_no_conversation_makes_room(
     assert ended(talk, answered, silent, later) == [False] * 4
     newest = await flow(places, QUESTION, ANSWER, QUESTION)
     assert ended(talk, answered, silent, later) == [False, False, True, False]
-    assert places.take() is None  # until it has ended at the other end, too
+    assert places.occupy() is None  # until it has ended at the other end, too
     places.leave(silent)
     another = await flow(places, QUESTION, ANSWER, QUESTION)
     assert ended(talk, answered, later, newest) == [False, True, False, False]
@@ -64,23 +64,23 @@ async def test_conversations_make_room_when_there_is_nothing_else(autojump_clock
     second = await flow(places, QUESTION, ANSWER, QUESTION)
     first.note(outwards=ANSWER)
     await trio.sleep(1)
-    assert places.take() is not None
+    assert places.occupy() is not None
     assert ended(first, second) == [False, True]
 
 
 async def test_however_many_come_there_are_no_more_than_that_at_a_time() -> None:
     places = Places()
-    flows = [places.take() for _ in range(5 * FLOWS)]
+    flows = [places.occupy() for _ in range(5 * FLOWS)]
     assert sum(one is not None for one in flows) == FLOWS
     for one in flows:
         if one is not None:
             places.leave(one)
-    assert sum(places.take() is not None for _ in range(5 * FLOWS)) == FLOWS
+    assert sum(places.occupy() is not None for _ in range(5 * FLOWS)) == FLOWS
 
 
 async def test_a_limit_of_few_leaves_room_for_one() -> None:
     places = Places(lambda: 0)
-    assert [places.take() is not None for _ in range(5)] == [True, True, False, False, False]
+    assert [places.occupy() is not None for _ in range(5)] == [True, True, False, False, False]
     assert places.full == "all 2 places for UDP flows are taken"
 
 

@@ -16,7 +16,7 @@ from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _links
 from muxpy_cli.client._links import Links
 from muxpy_cli.relay import serve_streams
-from muxpy_cli.server import _bindings
+from muxpy_cli.server import _binding
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose
@@ -36,7 +36,7 @@ class Ends:
         self.ends: list[muxpy.SessionEnd] = []
 
     @asynccontextmanager
-    async def open_session(self, options: ConnectOptions, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
+    async def log_in(self, options: ConnectOptions, *_: object, **__: object) -> AsyncIterator[muxpy.Session]:
         config = muxpy.SessionConfig(drain_timeout=options.drain)
         near, far = trio.testing.memory_stream_pair()
         async with (
@@ -69,7 +69,7 @@ async def serve(session: muxpy.Session) -> None:
 @asynccontextmanager
 async def linked(monkeypatch: pytest.MonkeyPatch, drain: float) -> AsyncIterator[tuple[Links, Ends]]:
     ends = Ends()
-    monkeypatch.setattr(_links, "open_session", ends.open_session)
+    monkeypatch.setattr(_links, "log_in", ends.log_in)
     options = ConnectOptions(address=Address("localhost", 1), drain=drain)
     links = Links(options, cast("Any", None), Console(), serve)
     async with trio.open_nursery() as nursery:
@@ -126,7 +126,7 @@ async def test_the_listening_end_leaves_a_session_that_it_has_used_up(stream_id:
         connection_of(server)._table._next_id = stream_id
         opened: list[bool] = []
         peer = SimpleNamespace(session=server, nursery=nursery, has_opened=partial(opened.append, True))
-        stream = await _bindings._open(cast("Any", peer))
+        stream = await _binding._open(cast("Any", peer))
         assert (stream.id, opened) == (stream_id, [True])
         await trio.testing.wait_all_tasks_blocked()
         assert server._engine.ending.draining is leaves

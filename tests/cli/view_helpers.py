@@ -91,7 +91,7 @@ def snapshot(
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Have control sockets elsewhere than those of the processes that really run: the first place, and the second."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("muxpy_cli.view._places.TEMPORARY", str(tmp_path))
+    monkeypatch.setattr("muxpy_cli.view._control.TEMPORARY", str(tmp_path))
     return tmp_path / "muxpy", tmp_path / f"muxpy-{os.geteuid()}"
 
 

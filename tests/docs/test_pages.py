@@ -11,7 +11,7 @@ import pytest
 import tomlkit
 
 from muxpy_cli.access import make_keys
-from muxpy_cli.config import check
+from muxpy_cli.config import inspect
 
 from .blocks import PAGES, ROOT, blocks
 
@@ -95,8 +95,8 @@ def test_only_the_keys_that_an_example_calls_needed_are(file: str, needed: set[s
         ((table, name),) = [(table, name) for one, table, name in leaves(document) if one == key]
         del table[name]
         path.write_text(tomlkit.dumps(document))
-        if check(path):
+        if inspect(path).problems:
             wanted.add(key)
     path.write_text(text)
-    assert check(path) == []
+    assert inspect(path).problems == ()
     assert wanted == needed

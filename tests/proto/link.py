@@ -20,7 +20,8 @@ def eager(now: float, unread: int) -> int:
 
 def consume(window: ReceiveWindow, count: int, now: float, budget: Budget) -> int:
     """The application takes `count` bytes; the increment to send for them, or 0."""
-    return window.increment(now, budget) if window.due(count) else 0
+    window.owed += count
+    return window.increment(now, budget) if window.owed >= window.due_at else 0
 
 
 class Link:

@@ -54,6 +54,15 @@ def test_exported_names() -> None:
     assert public == NAMES
 
 
+def test_what_a_stream_calls_its_session_has_all_that_a_session_has() -> None:
+    """`SessionOfStream` is a Protocol, and mypy sees to the rest: that a Session is one."""
+
+    def public(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert public(muxpy.SessionOfStream) == public(muxpy.Session)
+
+
 def test_the_version_is_that_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert muxpy.__version__ == project["version"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-__all__ = ["Child", "ending_all"]
+__all__ = ["Child", "end_with_parent", "ending_all"]
 
 START_TIMEOUT: Final = 20.0
 END_TIMEOUT: Final = 10.0
@@ -40,7 +41,8 @@ class Child:
             process_group=0,  # Ctrl-C is for the demo, which ends its children in order
         )
         # A pipe that nobody reads would stop the child once it is full.
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -72,8 +74,8 @@ class Child:
         if (code := self._process.poll()) is not None:
             raise Failure(f"{self.name} ended with exit code {code}: {self.last_words()}")
 
-    def end(self) -> None:
-        """Have it end in order; raises Failure if it does not."""
+    def end(self) -> str:
+        """Have it end in order; its last line. Raises Failure if it does not."""
         self._process.terminate()
         try:
             code = self._process.wait(END_TIMEOUT)
@@ -81,9 +83,11 @@ class Child:
             raise Failure(f"{self.name} did not end within {END_TIMEOUT:g} seconds") from None
         if code != 0:
             raise Failure(f"{self.name} ended with exit code {code}: {self.last_words()}")
+        self._reader.join(END_TIMEOUT)
+        return self._last[-1] if self._last else ""
 
     def kill(self) -> None:
-        """End it at once, whatever it does."""
+        """End it immediately, whatever it does."""
         self._process.kill()
 
     def wait(self) -> None:
@@ -104,3 +108,17 @@ def ending_all() -> Iterator[list[Child]]:
             child.kill()
         for child in children:
             child.wait()
+
+
+def end_with_parent() -> None:
+    """To be called by a child: end it at the end of its standard input, a pipe that the demo holds, however the demo
+    ends."""
+    threading.Thread(target=_wait_for_end, daemon=True).start()
+
+
+def _wait_for_end() -> None:
+    try:
+        while os.read(0, 1):  # not through sys.stdin: a thread in there would keep the interpreter from ending
+            pass
+    finally:
+        os._exit(1)

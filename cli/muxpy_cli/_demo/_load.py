@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._errors import Failure, describe
-from ._content import CHUNK, bulk, bulk_digest, small
+from ._target import CHUNK, bulk, bulk_digest, small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

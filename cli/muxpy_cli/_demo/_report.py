@@ -5,27 +5,29 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 
+from ..view import format_rtt, format_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import muxpy
 
     from ..view import Console
     from ._load import Meter
 
-__all__ = ["Display", "Phase", "Statistics", "format_size", "print_tables"]
+__all__ = ["Display", "Phase", "print_tables"]
 
 FULL_WIDTH: Final = 96
 """Columns for all of a progress line."""
 WIDTH_WITHOUT_BAR: Final = 66
 
 INITIAL_WINDOW: Final = 64 * 1024
-
-Statistics = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -91,7 +93,9 @@ class Display:
             self._console.line(f"{phase.name}: {phase.amount(phase.total)}, {phase.rate(phase.total, phase.seconds)}")
 
 
-def print_tables(console: Console, phases: list[Phase], connecting: Statistics, listening: Statistics) -> None:
+def print_tables(
+    console: Console, phases: list[Phase], connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics
+) -> None:
     """What was moved how fast, and what the session did for it."""
     traffic = _table("Traffic through the forwarded port", header=True)
     traffic.add_column(no_wrap=True)
@@ -124,23 +128,22 @@ def _table(title: str, header: bool) -> Table:
     return table
 
 
-def _session_rows(connecting: Statistics, listening: Statistics) -> list[tuple[str, str]]:
-    rtt = connecting["rtt"]
-    sent, received = format_size(connecting["bytes_sent"]), format_size(connecting["bytes_received"])
+def _session_rows(connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics) -> list[tuple[str, str]]:
+    sent, received = format_size(connecting.bytes_sent), format_size(connecting.bytes_received)
     return [
-        ("streams opened", f"{connecting['streams_opened']:,}"),
-        ("frames sent / received", f"{connecting['frames_sent']:,} / {connecting['frames_received']:,}"),
+        ("streams opened", f"{connecting.streams_opened:,}"),
+        ("frames sent / received", f"{connecting.frames_sent:,} / {connecting.frames_received:,}"),
         ("bytes sent / received", f"{sent} / {received}"),
-        ("system calls to write / read", f"{connecting['writes']:,} / {connecting['reads']:,}"),
-        ("round trip", "-" if rtt is None else f"{rtt * 1000:.2f} ms"),
-        ("largest window, down", _window(connecting)),
-        ("largest window, up", _window(listening)),
+        ("system calls to write / read", f"{connecting.writes:,} / {connecting.reads:,}"),
+        ("round trip", format_rtt(connecting.rtt)),
+        ("largest window, down", _window(connecting.largest_window)),
+        ("largest window, up", _window(listening.largest_window)),
     ]
 
 
-def _window(statistics: Statistics) -> str:
+def _window(largest: int) -> str:
     """What it grew to; it is counted only once it grows."""
-    return f"{format_size(INITIAL_WINDOW)} -> {format_size(max(INITIAL_WINDOW, statistics['largest_window']))}"
+    return f"{format_size(INITIAL_WINDOW)} -> {format_size(max(INITIAL_WINDOW, largest))}"
 
 
 def _percentiles(times: list[float]) -> str:
@@ -149,13 +152,3 @@ def _percentiles(times: list[float]) -> str:
         return ""
     chosen = (times[min(len(times) - 1, int(len(times) * share))] for share in (0.5, 0.9, 0.99))
     return " / ".join(f"{seconds * 1000:.1f}" for seconds in chosen) + " ms"
-
-
-def format_size(count: float) -> str:
-    """A number of bytes with a unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    digits = 0 if count >= 100 or round(count, 1) == int(count) else 1
-    return f"{count:.{digits}f} {unit}"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 import signal
-import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import muxpy
 
 from .._errors import Failure
 from .._lifetime import report
+from ..view import format_size
 from ._children import Child, ending_all
 from ._load import Load, Meter
-from ._report import Display, Phase, Statistics, format_size, print_tables
+from ._report import Display, Phase, print_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,25 +79,23 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
-    with tempfile.TemporaryDirectory(prefix="muxpy-demo-") as folder, ending_all() as children:
-        statistics = Path(folder, "listening"), Path(folder, "connecting")
-        port = _start(children, statistics, console)
+    with ending_all() as children:
+        port = _start(children, console)
 
         def watch() -> None:
             for child in children:
                 child.check_running()
 
         phases = _drive(Load(port, deadline, watch), size, requests, Display(console))
-        for child in children[:0:-1]:  # the connecting end first; the target knows no end but being ended
-            child.end()
-        listening, connecting = map(_read_statistics, statistics)
+        # The connecting end first; the target knows no end but being ended.
+        connecting, listening = (_end(child) for child in children[:0:-1])
     print_tables(console, phases, connecting, listening)
     total = sum(phase.total for phase in phases if phase.unit == "requests")
     line = f"All {format_size(size)} and {total:,} answers came through with the right SHA-256."
     console.line(line, style="bold green")
 
 
-def _start(children: list[Child], statistics: tuple[Path, Path], console: Console) -> int:
+def _start(children: list[Child], console: Console) -> int:
     """Start the three processes; the forwarded port."""
 
     def start(name: str, *arguments: str) -> str:
@@ -104,15 +103,11 @@ def _start(children: list[Child], statistics: tuple[Path, Path], console: Consol
         children.append(child)
         return child.wait_for(_ADDRESS)
 
-    listening, connecting = map(str, statistics)
     target = start("the HTTP server", "muxpy_cli._demo._target")
     console.line(f"HTTP server on {target}")
-    middle = start(
-        "the listening end", "muxpy_cli._demo._child", "listen", "127.0.0.1:0", "--statistics-json", listening
-    )
+    middle = start("the listening end", "muxpy_cli._demo._ends", "listen")
     console.line(f"muxpy listen on {middle}")
-    forward = ("-L", f"127.0.0.1:0:{target}", "--statistics-json", connecting)
-    entrance = start("the connecting end", "muxpy_cli._demo._child", "connect", middle, *forward)
+    entrance = start("the connecting end", "muxpy_cli._demo._ends", "connect", middle, target)
     console.line(f"muxpy connect, forwarding {entrance} -> {middle} -> {target}")
     return int(entrance.rpartition(":")[2])
 
@@ -143,9 +138,9 @@ def _measuring(display: Display, phase: Phase) -> Iterator[tuple[Meter, Callable
         yield meter, show
 
 
-def _read_statistics(path: Path) -> Statistics:
+def _end(child: Child) -> muxpy.SessionStatistics:
+    """What its session did."""
     try:
-        statistics: Statistics = json.loads(path.read_text().splitlines()[-1])
-    except (OSError, IndexError, ValueError):
-        raise Failure("a process of the demo ended without its statistics") from None
-    return statistics
+        return muxpy.SessionStatistics(**json.loads(child.end()))
+    except (TypeError, ValueError):
+        raise Failure(f"{child.name} ended without its statistics: {child.last_words()}") from None

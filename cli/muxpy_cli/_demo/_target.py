@@ -1,29 +1,63 @@
 """The HTTP server that the demo's forwarded port leads to. A process of its own: python -m muxpy_cli._demo._target
 
-GET /bulk/SEED/LENGTH and GET /small/NUMBER send bytes of _content; PUT tells the length and SHA-256 sum of the body.
+GET /bulk/SEED/LENGTH and GET /small/NUMBER send bytes that both sides can make for themselves, so that each knows the
+SHA-256 sum to expect; PUT tells the length and SHA-256 sum of the body.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-from ._child import end_with_parent
-from ._content import CHUNK, bulk, small
+from ._children import end_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["serve"]
+__all__ = ["CHUNK", "bulk", "bulk_digest", "serve", "small"]
+
+CHUNK: Final = 256 * 1024
+POOL: Final = 16
+
+
+@cache
+def _pool() -> list[bytes]:
+    """Random bytes, made once: making all anew would measure the generator and not the tunnel."""
+    source = random.Random(4242)
+    return [source.randbytes(CHUNK) for _ in range(POOL)]
+
+
+def bulk(seed: int, length: int) -> Iterator[bytes]:
+    """Pseudo-random bytes. Each chunk carries its seed and place: none can be lost, repeated or swapped unseen."""
+    pool = _pool()
+    for place, start in enumerate(range(0, length, CHUNK)):
+        label = seed.to_bytes(8, "big") + place.to_bytes(8, "big")
+        chunk = label + pool[(seed + place) % POOL][len(label) :]
+        yield chunk[: length - start]
+
+
+def bulk_digest(seed: int, length: int) -> str:
+    """The SHA-256 sum of `bulk(seed, length)`."""
+    digest = hashlib.sha256()
+    for chunk in bulk(seed, length):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def small(number: int) -> bytes:
+    """The answer to a small request: 64 to 2,047 bytes."""
+    return hashlib.shake_128(str(number).encode()).digest(64 + number * 37 % 1984)
 
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # http.server's 5 would refuse a burst of connections
     daemon_threads = True
 
-    def handle_error(self, *_: Any) -> None:  # noqa: ANN401
+    def handle_error(self, *_: object) -> None:
         """A client that goes away is no news."""
 
 
@@ -61,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 

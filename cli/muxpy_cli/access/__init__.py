@@ -1,13 +1,13 @@
-"""Who may come in, and what they may do: users, tokens, rules, limits, TLS."""
+"""Authentication and authorization: users, tokens, rules, limits, TLS."""
 
-from ._addresses import UNSPECIFIED, Ip, network_of, parse_ip
-from ._bucket import TokenBucket
+from ._addresses import UNSPECIFIED, Ip, is_loopback, is_own, known_addresses, network_of, parse_ip
 from ._certificates import (
     certificate_names,
     certificate_warning,
     check_fingerprint,
+    default_names,
     fingerprint_of,
-    format_fingerprint,
+    make_keys,
 )
 from ._checks import (
     Forbidden,
@@ -18,10 +18,26 @@ from ._checks import (
     check_target_name,
     check_target_path,
 )
-from ._keys import default_names, make_keys
-from ._makers import if_missing, makes_authority, makes_certificate, makes_token, makes_users
-from ._model import Grants, Limits, User
-from ._own import is_own
+from ._exposure import (
+    Protection,
+    missing_protection,
+    require_connect_protection,
+    require_listen_protection,
+)
+from ._files import (
+    connect_warnings,
+    if_missing,
+    key_file_warning,
+    listen_warnings,
+    locked_folder,
+    makes_authority,
+    makes_certificate,
+    makes_token,
+    makes_users,
+    replace_file,
+    token_file_warning,
+    users_file_warning,
+)
 from ._rules import (
     BindRule,
     RuleError,
@@ -31,34 +47,22 @@ from ._rules import (
     parse_bind_rule,
     parse_target_rule,
 )
-from ._tls import ALPN, client_context, negotiated, server_context
-from ._token_file import add_user, list_users, remove_user
+from ._tls import client_context, negotiated, server_context
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
-from ._user_table import UserTableError, name_problem, user_from_table
-from ._users import Users
-from ._warnings import (
-    connect_warnings,
-    key_file_warning,
-    listen_warnings,
-    token_file_warning,
-    users_file_warning,
-)
+from ._users import Limits, Rules, User, Users, user_name_problem
 
 __all__ = [
-    "ALPN",
     "UNSPECIFIED",
     "BindRule",
     "Forbidden",
-    "Grants",
     "Ip",
     "Limits",
+    "Protection",
     "RuleError",
+    "Rules",
     "TargetRule",
-    "TokenBucket",
     "User",
-    "UserTableError",
     "Users",
-    "add_user",
     "certificate_names",
     "certificate_warning",
     "check_bind",
@@ -74,20 +78,21 @@ __all__ = [
     "default_names",
     "default_target_rules",
     "fingerprint_of",
-    "format_fingerprint",
     "if_missing",
     "is_hash",
+    "is_loopback",
     "is_own",
     "is_token",
     "key_file_warning",
-    "list_users",
+    "known_addresses",
     "listen_warnings",
+    "locked_folder",
     "make_keys",
     "makes_authority",
     "makes_certificate",
     "makes_token",
     "makes_users",
-    "name_problem",
+    "missing_protection",
     "negotiated",
     "network_of",
     "new_token",
@@ -95,10 +100,12 @@ __all__ = [
     "parse_ip",
     "parse_target_rule",
     "read_token",
-    "remove_user",
+    "replace_file",
+    "require_connect_protection",
+    "require_listen_protection",
     "server_context",
     "token_file_warning",
     "token_hash",
-    "user_from_table",
+    "user_name_problem",
     "users_file_warning",
 ]

@@ -1,20 +1,29 @@
-"""Numeric addresses, in the one form in which rules and tables compare them."""
+"""Numeric addresses, in the one form in which rules and tables compare them: which are special, and which our own."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .._errors import is_exhausted
+from ..specs import family_of, socket_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
-    "LOOPBACK",
     "UNSPECIFIED",
     "Ip",
     "IpNetwork",
     "carried_by",
+    "is_loopback",
     "is_mapped",
     "is_numeric",
+    "is_own",
     "is_special",
+    "known_addresses",
     "network_of",
     "parse_ip",
     "parse_network",
@@ -23,9 +32,11 @@ __all__ = [
 Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-LOOPBACK: Final[tuple[IpNetwork, ...]] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 UNSPECIFIED: Final[frozenset[Ip]] = frozenset({ipaddress.IPv4Address("0.0.0.0"), ipaddress.IPv6Address("::")})
 """To bind, every address of the machine; to connect to, Linux takes them for loopback."""
+
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+"""What localhost and the names below it mean, whatever a hosts file says (RFC 6761, section 6.3)."""
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 # They carry an IPv4 address in their last 32 bits, and a gateway or an old stack may send what goes there to it:
@@ -36,7 +47,8 @@ _CARRIERS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network
 # NAT64 prefix of RFC 8215, Teredo (RFC 4380), and IPv4-translated addresses (RFC 2765, section 2.1).
 _TRANSLATED: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "2001::/32", "::ffff:0:0:0/96")))
 
-# What hands out credentials to whoever asks from a virtual machine, outside the link-local addresses.
+# Metadata services, which give credentials to anybody who asks from inside a virtual machine: those whose addresses
+# are not link-local.
 _METADATA: Final = frozenset(
     map(
         ipaddress.ip_address,
@@ -53,6 +65,9 @@ _METADATA: Final = frozenset(
     )
 )
 
+_DISCARD: Final = 9
+"""Any port will do (RFC 863)."""
+
 
 @lru_cache(maxsize=1024)  # each connection asks for its address once for each rule
 def parse_ip(text: str) -> Ip | None:
@@ -66,8 +81,26 @@ def parse_ip(text: str) -> Ip | None:
     return ip
 
 
+@lru_cache(maxsize=1024)  # asked for each connection
+def known_addresses(host: str) -> Sequence[str] | None:
+    """The numeric addresses of a host that need no lookup: of an address, and of localhost. None: it takes one."""
+    if f".{host.lower().removesuffix('.')}".endswith(".localhost"):
+        return _LOCALHOST
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host,)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can be at a numeric address. 0.0.0.0 is not such an address: it is every one."""
+    ip = parse_ip(address)
+    return ip is not None and ip.is_loopback
+
+
 def is_mapped(text: str) -> bool:
-    """Whether an address is IPv4-mapped: for programs to have both families in one form, and not for any DNS
+    """Whether an address is IPv4-mapped. Programs have both families in one form with it; no DNS should answer with one
     (RFC 4291, section 2.5.5.2)."""
     ip = parse_ip(text)
     return ":" in text and ip is not None and ip.version == 4
@@ -82,8 +115,8 @@ def parse_network(text: str) -> IpNetwork:
 
 
 def network_of(address: str) -> str:
-    """What counts as one client's address: it itself, or for IPv6 the network of 64 bits that it lies in, all of which
-    a single machine has."""
+    """What counts as one client's address: for IPv6 the network of 64 bits that it lies in, all of which a single
+    machine may have; otherwise the address itself."""
     ip = parse_ip(address)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((ip, 64), strict=False))
@@ -122,9 +155,24 @@ def is_special(ip: Ip) -> bool:
 
 
 def carried_by(ip: Ip) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that may be reached by an IPv6 address; None if there is none."""
+    """The IPv4 address that an IPv6 address may lead to; None if there is none."""
     if not isinstance(ip, ipaddress.IPv6Address):
         return None
     if any(ip in network for network in _CARRIERS):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.sixtofour
+
+
+def is_own(address: str) -> bool:
+    """Whether an interface of this machine has the numeric address.
+
+    The kernel is asked, so the answer is up to date: the route to one of our own addresses begins at that very address.
+    Nothing is sent. Of the loopback addresses, this finds 127.0.0.1 and ::1 only.
+    """
+    try:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
+            probe.connect(socket_address(address, _DISCARD))
+            return parse_ip(str(probe.getsockname()[0])) == parse_ip(address)
+    except OSError as error:
+        # An address without a route is none of ours. If the kernel cannot be asked, the safe answer is that it is.
+        return is_exhausted(error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ._addresses import parse_ip
+from ..specs import Address, excerpt
+from ._addresses import known_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +16,6 @@ __all__ = ["Forbidden", "check_bind", "check_bind_path", "check_target", "check_
 
 SHOWN_RULES: Final = 8
 """In a refusal, which is one line. The file has the others."""
-SHOWN_CHARACTERS: Final = 300
-"""Of what was asked for, which the other end chose: as many as a host name can have, with a port."""
 
 
 class Forbidden(Exception):
@@ -30,7 +29,8 @@ class Forbidden(Exception):
 
 def check_target_name(rules: Sequence[TargetRule], host: str, port: int) -> None:
     """Whether `host`, a name that was not looked up yet, may be reached if it leads to the right address; raises
-    Forbidden if not. Whoever may not reach a name has it looked up for nothing, and could learn where it leads."""
+    Forbidden if not. To look up a name for a client that may not reach it would be work for nothing, and could tell
+    where it leads."""
     if not any(rule.may_allow(host, port) for rule in rules):
         raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
 
@@ -55,7 +55,7 @@ def check_target(rules: Sequence[TargetRule], host: str, addresses: Sequence[str
 def check_target_path(rules: Sequence[TargetRule], path: str) -> None:
     """Whether the Unix socket at `path` may be reached; raises Forbidden if not."""
     if not any(rule.allows_path(path) for rule in rules):
-        raise Forbidden(f"unix:{_printable(path)} is not in {_listed('allow', rules)}")
+        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow', rules)}")
 
 
 def check_bind_name(rules: Sequence[BindRule], host: str, port: int) -> None:
@@ -71,7 +71,7 @@ def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | 
 
     localhost is both loopback addresses, so both must be allowed.
     """
-    wanted = ("127.0.0.1", "::1") if address.lower().removesuffix(".") == "localhost" else (address,)
+    wanted = known_addresses(address) or (address,)
     if not all(any(rule.allows(one, port) for rule in rules) for one in wanted):
         raise Forbidden(f"{_shown(asked or address, port)} is not in {_listed('allow-bind', rules)}")
 
@@ -79,17 +79,11 @@ def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | 
 def check_bind_path(rules: Sequence[BindRule], path: str) -> None:
     """Whether a Unix socket may be made at `path`; raises Forbidden if not."""
     if not any(rule.allows_path(path) for rule in rules):
-        raise Forbidden(f"unix:{_printable(path)} is not in {_listed('allow-bind', rules)}")
+        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow-bind', rules)}")
 
 
 def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if parse_ip(host) is not None and ":" in host else f"{_printable(host)}:{port}"
-
-
-def _printable(text: str) -> str:
-    """What the other end sent must not write to a terminal, nor fill a log."""
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+    return str(Address(excerpt(host), port))
 
 
 def _listed(name: str, rules: Sequence[TargetRule] | Sequence[BindRule]) -> str:

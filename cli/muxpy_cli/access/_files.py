@@ -1,18 +1,41 @@
-"""Writing files whole, or not at all."""
+"""Files with secrets or rights: writing them whole, what makes one that is missing, and who else may change them."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["create_file", "locked_folder", "replace_file"]
+    from .._options import ConnectOptions, ListenOptions
+
+__all__ = [
+    "connect_warnings",
+    "create_file",
+    "if_missing",
+    "key_file_warning",
+    "listen_warnings",
+    "locked_folder",
+    "makes_authority",
+    "makes_certificate",
+    "makes_token",
+    "makes_users",
+    "replace_file",
+    "token_file_warning",
+    "users_file_warning",
+]
+
+_MADE: Final = {"cert.pem", "key.pem"}
+"""By `muxpy keygen`."""
+_READ: Final = stat.S_IRGRP | stat.S_IROTH
+_CHANGE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def create_file(path: Path, data: bytes, mode: int) -> None:
@@ -50,7 +73,7 @@ def replace_file(path: Path, data: bytes, mode: int, ready: Callable[[], object]
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """One process at a time, of those that ask: who reads, changes and writes a file loses nobody else's change."""
+    """One process at a time, of those that ask: nobody's change is lost between reading a file and writing it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -64,3 +87,89 @@ def _fill(descriptor: int, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)  # before a rename, or a crash may leave an empty file under the name
+
+
+def if_missing(error: Exception, path: Path, makes: Callable[[Path], str]) -> str:
+    """What to add to an error about a file: what makes it, if it is that there is none."""
+    return f"; {makes(path)}" if isinstance(error, FileNotFoundError) else ""
+
+
+def makes_certificate(path: Path) -> str:
+    """Of a certificate or a key of one's own."""
+    if path.name in _MADE:
+        return f"`muxpy keygen {_quoted(path.parent)}` makes it"
+    return "`muxpy keygen DIR` makes a certificate and its key, DIR/cert.pem and DIR/key.pem"
+
+
+def makes_authority(_: Path) -> str:
+    """Of a CA for the other end's certificate, which may be that certificate itself."""
+    return "it is a CA's certificate, or the cert.pem that `muxpy keygen DIR` makes at the other end"
+
+
+def makes_token(_: Path) -> str:
+    """Of the connecting end's token."""
+    return "put the token into it that `muxpy token new NAME` prints at the listening end"
+
+
+def makes_users(path: Path) -> str:
+    """Of the listening end's token file."""
+    return f"`muxpy token new NAME --file {_quoted(path)}` makes it"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def token_file_warning(path: Path) -> str | None:
+    """What is wrong with the permissions of the connecting end's token file; None if nothing is."""
+    mode = _mode(path)
+    if mode & (_READ | _CHANGE):
+        return (
+            f"others on this machine can {'read' if mode & _READ else 'change'} the token in {path}: chmod 600 {path}"
+        )
+    return None
+
+
+def users_file_warning(path: Path) -> str | None:
+    """The same for the listening end's file of users. It has hashes only: reading it lets nobody in."""
+    if _mode(path) & _CHANGE:
+        return f"others on this machine can change the users in {path}, and so come in: chmod go-w {path}"
+    return None
+
+
+def key_file_warning(path: Path) -> str | None:
+    """The same for the private key of a certificate. A group that may read keys is usual."""
+    mode = _mode(path)
+    if mode & stat.S_IROTH:
+        return f"everybody on this machine can read the key: chmod o-r {path}"
+    if mode & _CHANGE:
+        return f"others on this machine can change the key: chmod go-w {path}"
+    return None
+
+
+def listen_warnings(options: ListenOptions) -> list[str]:
+    """Those about all files that a listening end uses."""
+    tls = options.tls
+    key = key_file_warning(tls.key or tls.cert) if tls is not None else None
+    users = users_file_warning(options.tokens) if options.tokens is not None else None
+    return [warning for warning in (key, users) if warning is not None]
+
+
+def connect_warnings(options: ConnectOptions) -> list[str]:
+    """Those about all files that a connecting end uses."""
+    tls = options.tls
+    key = key_file_warning(tls.key or tls.cert) if tls is not None and tls.cert is not None else None
+    token = token_file_warning(options.token_file) if options.token_file is not None else None
+    return [warning for warning in (key, token) if warning is not None]
+
+
+def _mode(path: Path) -> int:
+    """The permission bits of a regular file; 0 of anything else, or if it cannot be looked at: reading it says why."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")  # of systemd, whose access list shows as rights of the group
+    if folder and path.is_relative_to(folder):
+        return 0
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return 0
+    return mode if stat.S_ISREG(mode) else 0

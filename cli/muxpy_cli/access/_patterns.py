@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ._addresses import LOOPBACK, UNSPECIFIED, carried_by, is_numeric, is_special
-from ._own import is_own
+from ._addresses import UNSPECIFIED, carried_by, is_numeric, is_own, is_special
 
 if TYPE_CHECKING:
     from ._addresses import Ip, IpNetwork
@@ -58,7 +57,7 @@ class Localhost:
     """`localhost`: the loopback addresses, which RFC 6761 makes it mean, whatever a hosts file says."""
 
     def matches(self, host: str, ip: Ip) -> bool:
-        return any(ip in network for network in LOOPBACK)
+        return ip.is_loopback
 
     def may_match(self, host: str) -> bool:
         return True
@@ -68,8 +67,8 @@ class Localhost:
 class Name:
     """A name, with `*` for any characters within a label: `*.example.org` is neither example.org nor a.b.example.org.
 
-    It matches the name that was asked for. Whoever runs its DNS chooses where it leads, so not to special addresses,
-    nor to this machine's own.
+    It matches the name that was asked for. The owner of its DNS chooses where it leads, so it does not match if that is
+    a special address, or one of this machine's own.
     Non-ASCII names match nothing: it would take the very IDNA of the resolver to know which name they are.
     """
 
@@ -132,7 +131,7 @@ def _plain_name(name: str) -> str:
 
 
 def _wildcards(text: str, separator: str) -> re.Pattern[str]:
-    """What is between stars is taken where it first fits, for good: backtracking would let a hostile host take time."""
+    """What is between stars is taken where it first fits. Backtracking would let a hostile name take time."""
     within = f"[^{re.escape(separator)}]*"
     head, *rest = re.split(r"\*+", text)
     if not rest:

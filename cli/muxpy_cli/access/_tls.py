@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from .._errors import Failure
 from ._certificates import place_of_key
-from ._makers import if_missing, makes_authority, makes_certificate
+from ._files import if_missing, makes_authority, makes_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ ALPN: Final = "muxado/1"
 """What is spoken inside TLS, so that one port can serve others as well."""
 
 KEY_LOG: Final = "SSLKEYLOGFILE"
-"""The variable with a file for the keys of sessions; who has it can read what was captured of them."""
+"""The variable that names a file for the keys of sessions: with them, captured traffic can be read."""
 
 # OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
 _MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
@@ -94,8 +94,8 @@ def _harden(context: ssl.SSLContext) -> None:
     context.options |= ssl.OP_NO_RENEGOTIATION  # costs the answering side much more than the asking one
     context.set_alpn_protocols([ALPN])
     # Python 3.13 has made both its defaults. Strictness refuses private CAs that lack an extension which RFC 5280 wants
-    # of them, and that OpenSSL and all other programs take. A partial chain may end in any certificate of the file: who
-    # names an intermediate CA trusts that one, and need not trust its root.
+    # of them, and that OpenSSL and all other programs take. A partial chain may end in any certificate of the file: to
+    # name an intermediate CA is to trust that one, without its root.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 

@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from .._errors import Failure, describe
-from ._makers import if_missing, makes_token
+from ._files import if_missing, makes_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def is_token(text: str) -> bool:
 
 
 def read_token(options: ConnectOptions) -> str | None:
-    """The token from MUXPY_TOKEN, else from the file, else from the terminal; None if none of them was asked for.
+    """The token from MUXPY_TOKEN, otherwise from the file, otherwise from the terminal; None if none was asked for.
 
     Blocks while somebody types. Raises Failure, which never quotes what was read.
     """

@@ -1,24 +1,64 @@
-"""Who may connect."""
+"""Who may connect, and what they may do."""
 
 from __future__ import annotations
 
-import re
-import tomllib
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from .._errors import Failure, describe
-from ._lines import find_line
-from ._makers import if_missing, makes_users
+from ..specs import name_problem
+from ._rules import BindRule, TargetRule, default_bind_rules, default_target_rules
 from ._tokens import token_hash
-from ._user_table import UserTableError, user_from_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
-    from ._model import Grants, Limits, User
+__all__ = ["Limits", "Rules", "User", "Users", "user_name_problem"]
 
-__all__ = ["Users", "parse_users", "read_text"]
+MAX_NAME: Final = 253
+"""Characters of a user's name: the longest DNS name, which a client certificate may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What may be reached through the listening end, and bound on it. What no rule allows is refused."""
+
+    targets: tuple[TargetRule, ...] = field(default_factory=default_target_rules)
+    """For -L, -D and the HTTP proxy; checked at each connection, after resolution."""
+    binds: tuple[BindRule, ...] = field(default_factory=default_bind_rules)
+    """For -R."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one user may use at the listening end. None: no limit."""
+
+    sessions: int | None = 64
+    """Sessions at the same time."""
+    streams: int | None = 4096
+    """Connections through them at the same time."""
+    forwards: int | None = 64
+    """Ports bound at the same time (-R)."""
+    rate: int | None = None
+    """Bytes a second, all of the user's sessions together, both directions together."""
+    session_rate: int | None = None
+    """Bytes a second of one session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody who may connect."""
+
+    name: str
+    token: str | None = None
+    """`sha256:` and the hex digest of the token. None: known by the name in a client certificate."""
+    rules: Rules | None = None
+    """None: what the listening end says for all."""
+    limits: Limits | None = None
+
+
+def user_name_problem(name: str) -> str | None:
+    """What is wrong with it as the name of a user; None if nothing is."""
+    return name_problem("a user's", name, MAX_NAME)
 
 
 class Users:
@@ -34,20 +74,6 @@ class Users:
                 raise ValueError(f"{other.name} and {user.name} have the same token")
             self._users[user.name] = user
 
-    @classmethod
-    def load(
-        cls, path: Path, more: Iterable[User] = (), grants: Grants | None = None, limits: Limits | None = None
-    ) -> Users:
-        """Those of a token file, and `more`; raises Failure with the file, and the line if it is known.
-
-        `grants` and `limits` are those of the listening end, for users whose table says only some of them.
-        """
-        users = parse_users(read_text(path), str(path), grants, limits)
-        try:
-            return cls([*users, *more])
-        except ValueError as error:
-            raise Failure(f"{path}: {error}", 2) from None
-
     def __bool__(self) -> bool:
         return bool(self._users)
 
@@ -61,7 +87,7 @@ class Users:
         """Whose token it is; None if nobody's.
 
         How long a look-up takes may depend on the hash. That tells nobody anything: a token has 256 random bits, and
-        whoever changes one of them gets another hash, with nothing in common. Comparing all users in constant time
+        a token with one bit changed has another hash, with nothing in common. Comparing all users in constant time
         instead would cost each login, and each wrong token, milliseconds with ten thousand users.
         """
         return self._by_hash.get(token_hash(token))
@@ -74,64 +100,3 @@ class Users:
         """The first of `names` that is a user without a token: one with a token must show it, certificate or not."""
         found = (self._users.get(name) for name in names)
         return next((user for user in found if user is not None and user.token is None), None)
-
-
-def parse_users(text: str, source: str, grants: Grants | None = None, limits: Limits | None = None) -> list[User]:
-    """The users of a token file's text; raises Failure that starts with `source`."""
-    users: list[User] = []
-    holders: dict[str, str] = {}
-    for name, table in _tables(text, source).items():
-        try:
-            user = user_from_table(name, table, grants, limits)
-        except UserTableError as error:
-            keys = ["users", name, *([error.key] if error.key is not None else [])]
-            raise _failure(text, source, keys, error.message) from None
-        other = holders.setdefault(user.token, name) if user.token else name
-        if other != name:
-            raise _failure(text, source, ["users", name, "token"], f"{other} has the same token: make each their own")
-        users.append(user)
-    return users
-
-
-def read_text(path: Path) -> str:
-    """A token file's text; raises Failure."""
-    try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except OSError as error:
-        hint = if_missing(error, path, makes_users)
-        raise Failure(f"cannot read {path}: {describe(error)}{hint}", 2) from error
-    except UnicodeDecodeError:
-        raise Failure(f"cannot read {path}: it is not UTF-8 text", 2) from None
-
-
-def _tables(text: str, source: str) -> dict[str, dict[str, Any]]:
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Failure(_syntax(error, source), 2) from None
-    for key in document:
-        if key != "users":
-            raise _failure(text, source, [key], "there is no such key; users stand in tables like [users.alice]")
-    users = document.get("users", {})
-    if not isinstance(users, dict):
-        raise _failure(text, source, ["users"], "users stand in tables like [users.alice]")
-    for name, table in users.items():
-        if not isinstance(table, dict):
-            raise _failure(text, source, ["users", name], f"a user is a table, like [users.{name}]")
-    return users
-
-
-def _failure(text: str, source: str, keys: Sequence[str], message: str) -> Failure:
-    line = find_line(text, keys)
-    where = f"{source}:{line}" if line else source
-    shown = ".".join(key if key.isprintable() else ascii(key) for key in keys)
-    return Failure(f"{where}: {shown}: {message}", 2)
-
-
-def _syntax(error: tomllib.TOMLDecodeError, source: str) -> str:
-    """tomllib ends its messages with the position: `(at line 3, column 5)`."""
-    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
-    if match is None:
-        return f"{source}: no valid TOML: {error}"
-    where = f"{source}:{match[2]}" if match[2] else f"{source}: at its end"
-    return f"{where}: no valid TOML: {match[1][:1].lower()}{match[1][1:]}"

@@ -15,10 +15,10 @@ optional. Who receives counts, and compares each byte with the pattern that both
 data that did not arrive as it was sent would be worth nothing.
 """
 
+from ._measures import run_bench
 from ._plan import Amount, Measure, Plan, Progress, Step
-from ._request import MAX_SECONDS
+from ._protocol import MAX_SECONDS
 from ._results import BenchResult, Latency, StreamOpens, Throughput
-from ._run import run_bench
 from ._serve import serve_bench
 from ._show import Display, result_table
 

@@ -1,29 +1,101 @@
-"""The connecting end: one function for each thing that is measured."""
+"""The connecting end: one step after another, and a function for each thing that is measured."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..wire import ANSWER_TIMEOUT, Purpose, check_answer, pack, receive_message
-from ._meter import Meter, joined
-from ._pattern import Pattern, WrongData
-from ._request import MAX_SECONDS, Job, Request, unpack_span
-from ._results import StreamOpens, Throughput, latency_of
+from .._errors import NOT_ALLOWED, Failure, describe, the_cause
+from ..wire import ANSWER_TIMEOUT, Purpose, Refused, WireError, check_answer, pack, receive_message
+from ._plan import Measure, Progress
+from ._protocol import MAX_SECONDS, Job, Pattern, Request, WrongData, unpack_span
+from ._results import BenchResult, Meter, StreamOpens, Tally, Throughput, joined, latency_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     import muxpy
 
-    from ._meter import Span, Tally
-    from ._plan import Plan
-    from ._results import Latency
+    from ._plan import Plan, Step
+    from ._results import Latency, Outcome, Span
 
-__all__ = ["download", "latency", "loaded_latency", "open_streams", "probe", "upload"]
+__all__ = ["download", "latency", "loaded_latency", "open_streams", "probe", "run_bench", "upload"]
+
+
+INTERVAL: Final = 0.1
+"""Seconds between two reports on how far a step is: often enough for a bar, too seldom to be felt in the figures."""
+
+_FIELDS: Final = {Measure.LOADED_LATENCY: "loaded_latency"}
+"""Where a result has another name than the measure."""
+
+_LOST: Final = (trio.BrokenResourceError, trio.TooSlowError, Refused, WireError)
+
+
+async def run_bench(session: muxpy.Session, plan: Plan, on_progress: Callable[[Progress], object]) -> BenchResult:
+    """Measure all that the plan says. `on_progress` is told about ten times a second how far it is, and when a step
+    begins and has finished. Raises Failure if the session breaks, the other end does not take part, or data differs."""
+    try:
+        return await _run(session, plan, on_progress)
+    except Exception as error:
+        cause = the_cause(error)
+        if isinstance(cause, Refused):
+            code = NOT_ALLOWED if cause.error == "forbidden" else 1
+            raise Failure(f"the other end does not take part: {describe(cause)}", code) from cause
+        if isinstance(cause, _LOST):
+            raise Failure(f"the measurement broke off: {describe(cause)}") from cause
+        if isinstance(cause, Failure):
+            raise cause from None
+        raise
+
+
+async def _run(session: muxpy.Session, plan: Plan, on_progress: Callable[[Progress], object]) -> BenchResult:
+    await probe(session)
+    result = BenchResult()
+    for step in plan.steps:
+        outcome = await _run_step(session, plan, step, on_progress)
+        result = result.adding(_FIELDS.get(step.measure, step.measure.value), outcome)
+        on_progress(Progress(step=step, share=1.0, rate=outcome.rate, finished=True))
+    return result
+
+
+async def _run_step(
+    session: muxpy.Session, plan: Plan, step: Step, on_progress: Callable[[Progress], object]
+) -> Outcome:
+    tally = Tally()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, plan, step, tally, on_progress)
+        outcome = await _measurement(session, plan, step, tally)()
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+def _measurement(session: muxpy.Session, plan: Plan, step: Step, tally: Tally) -> Callable[[], Awaitable[Outcome]]:
+    match step.measure:
+        case Measure.DOWNLOAD:
+            return partial(download, session, plan, step.streams, tally)
+        case Measure.UPLOAD:
+            return partial(upload, session, plan, step.streams, tally)
+        case Measure.LATENCY:
+            return partial(latency, session, plan, tally)
+        case Measure.LOADED_LATENCY:
+            return partial(loaded_latency, session, plan, tally)
+        case Measure.OPENS:
+            return partial(open_streams, session, plan, tally)
+
+
+async def _watch(plan: Plan, step: Step, tally: Tally, on_progress: Callable[[Progress], object]) -> None:
+    started = trio.current_time()
+    total = plan.warm_up + plan.seconds
+    while True:
+        elapsed = trio.current_time() - started
+        rate = tally.done / elapsed if elapsed > 0 else None
+        on_progress(Progress(step=step, share=min(1.0, elapsed / total), rate=rate))
+        await trio.sleep(INTERVAL)
+
 
 SMALL: Final = 64
 """Bytes of a round trip: a key press or a small request."""
@@ -46,7 +118,7 @@ async def _asked(session: muxpy.Session, request: Request) -> AsyncIterator[tupl
         yield stream, early
 
 
-def _turns(limit: int | None) -> Iterable[int]:
+def _repeats(limit: int | None) -> Iterable[int]:
     return count() if limit is None else range(limit)
 
 
@@ -117,9 +189,9 @@ async def latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
     with trio.move_on_after(plan.warm_up + plan.seconds):
         async with _asked(session, Request(job=Job.ECHO)) as (stream, _):
             sent, received = Pattern(stream.id), Pattern(stream.id)
-            for _ in _turns(plan.amount.round_trips):
+            for _ in _repeats(plan.amount.round_trips):
                 started, counts = trio.current_time(), meter.counts
-                await stream.send_all(sent.take(SMALL))
+                await stream.send_all(sent.next_bytes(SMALL))
                 await _receive_exactly(stream, received, SMALL)
                 tally.add(1)
                 if counts:
@@ -155,7 +227,7 @@ async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> La
 async def open_streams(session: muxpy.Session, plan: Plan, tally: Tally) -> StreamOpens:
     """How many streams can be opened, used for one small exchange and ended in a second, `at_once` side by side."""
     meter = Meter(plan.warm_up)
-    turns = iter(_turns(plan.amount.opens))
+    turns = iter(_repeats(plan.amount.opens))
 
     async def work() -> None:
         for _ in turns:
@@ -176,7 +248,7 @@ _OPEN: Final = pack({"test": Job.OPEN.value})
 async def _open_once(session: muxpy.Session) -> None:
     async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
         pattern = Pattern(stream.id)
-        await stream.send_all(_OPEN + pattern.take(SMALL))
+        await stream.send_all(_OPEN + pattern.next_bytes(SMALL))
         await stream.send_eof()
         answer, echoed = await receive_message(stream)
         check_answer(answer)

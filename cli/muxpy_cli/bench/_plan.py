@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from ._request import MAX_SECONDS
+from ._protocol import MAX_SECONDS
 
 __all__ = ["DEFAULT_SECONDS", "DEFAULT_STREAMS", "MAX_STEP", "UNITS", "Amount", "Measure", "Plan", "Progress", "Step"]
 

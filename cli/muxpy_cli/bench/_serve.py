@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..wire import Refused, pack
-from ._meter import Meter
-from ._pattern import Pattern, WrongData
-from ._request import MAX_SECONDS, Job, Request, pack_span
+from ._protocol import MAX_SECONDS, Job, Pattern, Request, WrongData, pack_span
+from ._results import Meter
 
 if TYPE_CHECKING:
     import muxpy

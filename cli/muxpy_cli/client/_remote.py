@@ -28,6 +28,7 @@ from ..wire import (
     unpack_integer,
 )
 from ._links import NoSession
+from ._retrying import Backoff
 
 if TYPE_CHECKING:
     import muxpy
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteForward", "TakenOver"]
 
-FIRST_DELAY: Final = 1.0
-MAX_DELAY: Final = 30.0
-"""Seconds between attempts to bind a place that was refused: its owner may go, or a rule may come."""
 LAST_WORD: Final = 2.0
 """Seconds for which a forward that has ended without a reason waits for the end of its session, which is one. Whoever
 ends everything in order may get to its forwards before its sessions."""
@@ -67,7 +65,7 @@ class RemoteForward:
         self._bind: Endpoint = forward.bind
         self._bound = False
         self._error: str | None = None
-        self._delay = FIRST_DELAY
+        self._backoff = Backoff()  # a place that was refused may be free again: its owner may go, or a rule may come
         self._scope = trio.CancelScope()
         self._session: muxpy.SessionOfStream | None = None
         """By which it was asked for last."""
@@ -93,13 +91,14 @@ class RemoteForward:
     async def _keep_bound(self) -> None:
         while True:
             try:
-                await self._hold()
+                await self._stay_bound()
             except Failure as failure:
                 if not self.first_time.is_set():
                     raise
                 self._error = str(failure)
-                self._console.complain(f"{failure}; trying again in {self._delay:g} s", event="forward_failed")
-                await self._wait()
+                seconds = self._backoff.next_delay()
+                self._console.complain(f"{failure}; trying again in {seconds:.1f} s", event="forward_failed")
+                await self._wait(seconds)
             except TakenOver as error:
                 self._error = str(error)
                 self.failed_for_good = True
@@ -110,22 +109,15 @@ class RemoteForward:
             except trio.BrokenResourceError:  # the session has ended; the next one is waited for
                 await trio.sleep(0.1)
 
-    async def _wait(self) -> None:
+    async def _wait(self, seconds: float) -> None:
         """Until it is worth while to ask again. The next session begins anew: it may be another server's."""
         assert self._session is not None
-        with trio.move_on_after(self._delay):
+        with trio.move_on_after(seconds):
             await self._session.wait_going_away()
-            self._delay = FIRST_DELAY
-            return
-        self._delay = min(2 * self._delay, MAX_DELAY)
+            self._backoff.reset()
 
-    async def _hold(self) -> None:
-        try:
-            await self._hold_until_over()
-        finally:
-            self._bound = False
-
-    async def _hold_until_over(self) -> None:
+    async def _stay_bound(self) -> None:
+        """Bind it over some session, until that is over."""
         if not self._links.live:
             self._error = None  # it waits for a session, whatever the last one said
         control = await self._links.open_stream_some_time(Purpose.LISTEN)
@@ -133,7 +125,8 @@ class RemoteForward:
         try:
             bound, early = await self._ask(control)
             self._forget_before()  # what it had bound is taken over, if it had not been given up
-            self._bound, self._error, self._delay = True, None, FIRST_DELAY
+            self._bound, self._error = True, None
+            self._backoff.reset()
             again = "again " if self.first_time.is_set() else ""
             target = str(self.forward.target or f"what this end reaches ({self.forward.kind})")
             text = f"forwarding {bound} at {self._server} {again}-> {target}"
@@ -143,6 +136,8 @@ class RemoteForward:
         except BaseException:
             control.reset()
             raise
+        finally:
+            self._bound = False
         self._before = control
 
     def _forget_before(self) -> None:

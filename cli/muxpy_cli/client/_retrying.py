@@ -1,18 +1,21 @@
-"""When a new attempt to connect is made: after a delay, or sooner if somebody wants a session."""
+"""Attempts to connect: when the next one is made, and what one waits for, told to whoever waits for it."""
 
 from __future__ import annotations
 
 import math
 import random
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .._errors import the_cause
 
-__all__ = ["SOON", "Backoff", "Demand", "not_allowed_delay", "soon"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+__all__ = ["SOON", "Backoff", "Demand", "Progress", "Tell", "not_allowed_delay", "soon", "telling_progress"]
+
 
 FIRST_DELAY: Final = 1.0
 """Seconds within which the first new attempt is made, at a random time: after a restart of the server all its clients
@@ -45,7 +48,7 @@ class Backoff:
         """Whether there was a failure since the last reset."""
         return self._delay != FIRST_DELAY
 
-    def take(self) -> float:
+    def next_delay(self) -> float:
         """Seconds before the next attempt, which lengthen what comes after it."""
         seconds = self._delay * random.uniform(0.5 if self.begun else 0, 1)
         self._delay = min(2 * self._delay, MAX_DELAY)
@@ -108,3 +111,52 @@ class Demand:
                     return "a connection wants the session"
                 await self._news.park()
         return None
+
+
+# ---- what an attempt waits for ----
+
+PATIENCE: Final = 1.0
+"""Seconds after which it is told: before people wonder. A connection around the world takes less."""
+
+Tell: TypeAlias = "Callable[[str], object]"
+
+
+class Progress:
+    """How far an attempt has come."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._scope = trio.CancelScope()
+
+    def step(self, text: str) -> None:
+        """What it waits for from now on, as a sentence."""
+        self._step = text
+
+    def done(self) -> None:
+        """It waits for nothing any more."""
+        self._scope.cancel()
+
+    async def run(self, tell: Tell) -> None:
+        """Tell each step during which time goes by, once."""
+        told = ""
+        with self._scope:
+            while True:
+                await trio.sleep(PATIENCE)
+                if self._step != told:
+                    told = self._step
+                    tell(told)
+
+
+@asynccontextmanager
+async def telling_progress(tell: Tell | None) -> AsyncIterator[Progress]:
+    """Tell what takes long in this block, until the progress is `done`. The block's exception is kept as it is."""
+    progress = Progress()
+    try:
+        async with trio.open_nursery() as nursery:
+            if tell is not None:
+                nursery.start_soon(progress.run, tell)
+            yield progress
+            progress.done()
+    except BaseExceptionGroup as group:
+        error = the_cause(group)
+        raise error from error.__cause__

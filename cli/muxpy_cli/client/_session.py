@@ -13,20 +13,20 @@ import muxpy
 
 from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
-from ..access import check_fingerprint, client_context, read_token
-from ..net import connect_first, is_loopback, resolve
+from ..access import check_fingerprint, client_context, read_token, require_connect_protection
+from ..net import connect_first, resolve
 from ..relay import RESET_RATE, ask, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
-from ._progress import telling_progress
+from ._retrying import telling_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._options import ConnectOptions
     from .._tracing import Trace
-    from ._progress import Progress, Tell
+    from ._retrying import Progress, Tell
 
-__all__ = ["Credentials", "leave", "open_session", "refusal_verb"]
+__all__ = ["Credentials", "leave", "log_in", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
@@ -69,7 +69,7 @@ class Credentials:
 
 
 @asynccontextmanager
-async def open_session(
+async def log_in(
     options: ConnectOptions,
     credentials: Credentials | None = None,
     *,
@@ -153,12 +153,7 @@ async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -
     """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
     progress.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
-    if options.tls is None and not options.insecure and not all(map(is_loopback, addresses)):
-        raise Failure(
-            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
-            " way read along",
-            2,
-        )
+    require_connect_protection(options, addresses)
     progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 

@@ -15,7 +15,7 @@ from .._errors import NOT_ALLOWED, Failure, describe
 from .._standard import is_readable, is_writable
 from ..relay import Unanswered, receive_answer, relay
 from ..wire import Purpose, Refused, pack, pack_endpoint
-from ._session import open_session, refusal_verb
+from ._session import log_in, refusal_verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._options import ConnectOptions
     from .._tracing import Trace
     from ..specs import Address
-    from ._progress import Tell
+    from ._retrying import Tell
     from ._session import Credentials
 
 __all__ = ["carry_stdio"]
@@ -41,7 +41,7 @@ async def carry_stdio(
     _check_open()
     near = _Stdio()
     try:
-        async with open_session(options, credentials, trace=trace, tell=tell) as session:
+        async with log_in(options, credentials, trace=trace, tell=tell) as session:
             await _carry(near, session, target)
     finally:
         await trio.aclose_forcefully(near)

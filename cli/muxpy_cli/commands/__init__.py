@@ -4,11 +4,10 @@ from ._bench import bench_command
 from ._check import check_command
 from ._completion import completion_command
 from ._connect import connect_command
+from ._credentials import keygen_command, token_group
 from ._demo import demo_command
-from ._keygen import keygen_command
 from ._listen import listen_command
 from ._status import status_command
-from ._token import token_group
 from ._trace import trace_command
 from ._usage import Group, usage_line
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
-from ..client import open_session
+from ..client import log_in
 from ..view import Console
-from ._shared import client_tls, connection_options
+from ._shared import ConnectionParameters, client_tls, connection_options
 from ._types import ADDRESS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def bench_command(
     streams: int,
     tests: tuple[str, ...],
     as_json: bool,
-    **connection: Any,  # noqa: ANN401
+    **given: Unpack[ConnectionParameters],
 ) -> int:
     """Measure the session to a listening end: throughput, latency, new streams.
 
@@ -87,8 +87,13 @@ def bench_command(
     """
     if math.isnan(seconds):
         raise click.UsageError("--seconds must be a number")
-    tls = client_tls(None, connection)
-    options = ConnectOptions(address=address, tls=tls, **connection)
+    options = ConnectOptions(
+        address=address,
+        tls=client_tls(None, given),
+        insecure=given["insecure"],
+        token_file=given["token_file"],
+        ask_token=given["ask_token"],
+    )
     plan = Plan(seconds=seconds, streams=streams, measures=_measures(tests))
     return _run(options, plan, as_json)
 
@@ -103,7 +108,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
 
     async def main(_: Lifetime) -> None:
         nonlocal result
-        result = await measure(options, plan, console, partial(open_session, tell=console.event))
+        result = await measure(options, plan, console, partial(log_in, tell=console.event))
 
     code = run_trio(main, cuts=True)  # there is nothing to finish, and nothing to show
     if result is None:
@@ -116,10 +121,10 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
     return code
 
 
-async def measure(options: ConnectOptions, plan: Plan, console: Console, open_session: Opener) -> BenchResult:
+async def measure(options: ConnectOptions, plan: Plan, console: Console, log_in: Opener) -> BenchResult:
     """Connect, and run the plan with its display. Raises Failure, perhaps in a group."""
     display = Display(console)
-    async with open_session(options) as session:
+    async with log_in(options) as session:
         with display.running():
             return await run_bench(session, plan, display.show)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -17,9 +17,17 @@ from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
 from ..specs import Kind
 from ..view import Console
-from ._habits import extra_advice
-from ._shared import client_tls, connection_options, given, output_options, take_output
+from ._shared import (
+    ConnectionParameters,
+    OutputParameters,
+    client_tls,
+    connection_options,
+    output_options,
+    over,
+    shown_as,
+)
 from ._types import ADDRESS, DURATION, DYNAMIC, FILE, HTTP_PROXY, LOCAL, REMOTE, STDIO
+from ._usage import extra_advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +36,24 @@ if TYPE_CHECKING:
     from .._tracing import Trace
     from ..specs import Address, Forward
 
-__all__ = ["connect_command"]
+__all__ = ["ConnectParameters", "connect_command"]
+
+
+class ConnectParameters(ConnectionParameters, OutputParameters):
+    """What click passes; None and () for what was not given."""
+
+    address: Address | None
+    local: tuple[Forward, ...]
+    remote: tuple[Forward, ...]
+    dynamic: tuple[Forward, ...]
+    http_proxy: tuple[Forward, ...]
+    stdio: Address | None
+    config: Path | None
+    proxy_protocol: int | None
+    sessions: int | None
+    max_retries: int | None
+    connect_wait: float | None
+    drain: float | None
 
 
 @click.command("connect", context_settings={"allow_extra_args": True})
@@ -59,8 +84,7 @@ __all__ = ["connect_command"]
 )
 @click.option("--drain", metavar="TIME", type=DURATION, help="What open connections get at the end.  [default: 5s]")
 @output_options
-@click.option("--statistics-json", "statistics", type=click.Path(), hidden=True)
-def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes them
+def connect_command(**given: Unpack[ConnectParameters]) -> int:
     """Connect to a `muxpy listen` and forward ports over that one connection.
 
     A SPEC is [bind:]port:host:hostport, as with OpenSSH: connections to port on bind lead to hostport on host. With
@@ -85,7 +109,7 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
     """
     if extra := click.get_current_context().args:
         raise click.UsageError(extra_advice(extra[0]))
-    options = _options(dict(parameters))
+    options = _options(given)
     if options.stdio is not None:
         console = Console(options.output, to_stderr=True)
         console.log_to_lines()
@@ -96,41 +120,50 @@ def connect_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes
     with tracing(options.output, console) as trace:
         credentials = _credentials(options, console)
         with console.in_background():
-            return run_trio(partial(_connect, options, credentials, parameters, console, trace))
+            return run_trio(partial(_connect, options, credentials, given, console, trace))
 
 
-def _options(parameters: dict[str, Any]) -> ConnectOptions:
+def _options(given: ConnectParameters) -> ConnectOptions:
     """What the file says, and the command line over it. Raises Failure if the file cannot be used."""
-    path: Path | None = parameters.pop("config")
-    address: Address | None = parameters.pop("address")
-    if path is not None:
-        base = load_connect(path)
-    elif address is not None:
-        base = ConnectOptions(address=address)
+    if given["config"] is not None:
+        base = load_connect(given["config"])
+    elif given["address"] is not None:
+        base = ConnectOptions(address=given["address"])
     else:
         raise click.UsageError("connect to what? For example: muxpy connect example.org:4242 -L 8080:localhost:80")
-    forwards = _forwards(parameters)
-    values = {
-        "tls": client_tls(base.tls, parameters),
-        "output": take_output(base.output, parameters),
-        "forwards": base.forwards + forwards,
-        **given(address=address, source=path),
-        **given(**parameters),
-    }
-    options = replace(base, **values)
+    options = replace(
+        base,
+        address=over(given["address"], base.address),
+        forwards=base.forwards + _forwards(given),
+        stdio=over(given["stdio"], base.stdio),
+        tls=client_tls(base.tls, given),
+        insecure=given["insecure"] or base.insecure,
+        token_file=over(given["token_file"], base.token_file),
+        ask_token=given["ask_token"] or base.ask_token,
+        sessions=over(given["sessions"], base.sessions),
+        max_retries=over(given["max_retries"], base.max_retries),
+        connect_wait=over(given["connect_wait"], base.connect_wait),
+        drain=over(given["drain"], base.drain),
+        output=shown_as(base.output, given),
+        source=over(given["config"], base.source),
+    )
     _check(options)
     return options
 
 
-def _forwards(parameters: dict[str, Any]) -> tuple[Forward, ...]:
-    version = parameters.pop("proxy_protocol") or 0
-    found = [forward for name in ("local", "remote", "dynamic", "http_proxy") for forward in parameters.pop(name)]
-    if version and not any(forward.kind is Kind.TCP and forward.target is not None for forward in found):
+def _forwards(given: ConnectParameters) -> tuple[Forward, ...]:
+    version = given["proxy_protocol"] or 0
+    found = given["local"] + given["remote"] + given["dynamic"] + given["http_proxy"]
+    if version and not any(map(_may_name_client, found)):
         raise click.UsageError("--proxy-protocol is for -L and -R with a target that speaks TCP")
     return tuple(
-        replace(forward, proxy_protocol=version) if forward.kind is Kind.TCP and forward.target is not None else forward
-        for forward in found
+        replace(forward, proxy_protocol=version) if _may_name_client(forward) else forward for forward in found
     )
+
+
+def _may_name_client(forward: Forward) -> bool:
+    """Whether a PROXY header can go to its target."""
+    return forward.kind is Kind.TCP and forward.target is not None
 
 
 def _check(options: ConnectOptions) -> None:
@@ -167,10 +200,14 @@ async def _carry_stdio(
 async def _connect(
     options: ConnectOptions,
     credentials: Credentials,
-    parameters: dict[str, Any],
+    given: ConnectParameters,
     console: Console,
     trace: Trace | None,
     lifetime: Lifetime,
 ) -> None:
     client = Client(options, credentials, console, trace)
-    await attend(client, options.output, console, lifetime, lambda: _options(dict(parameters)))
+
+    async def reload() -> None:
+        await client.reload(_options(given))
+
+    await attend(client, options.output, console, lifetime, reload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -18,7 +18,7 @@ from ..config import load_listen
 from ..net import Bound
 from ..server import Server
 from ..view import Console
-from ._shared import given, output_options, take_output
+from ._shared import OutputParameters, output_options, over, shown_as
 from ._types import AUTHORITY, BIND_RULE, CERTIFICATE, DURATION, FILE, LISTEN, RATE, TARGET_RULE, USERS
 
 if TYPE_CHECKING:
@@ -26,9 +26,32 @@ if TYPE_CHECKING:
 
     from .._lifetime import Lifetime
     from .._tracing import Trace
+    from ..access import BindRule, Limits, Rules, TargetRule
     from ..specs import Address
 
-__all__ = ["listen_command"]
+__all__ = ["ListenParameters", "listen_command"]
+
+
+class ListenParameters(OutputParameters):
+    """What click passes; None and () for what was not given."""
+
+    address: Address | None
+    config: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    client_ca: Path | None
+    tokens: Path | None
+    targets: tuple[TargetRule, ...]
+    binds: tuple[BindRule, ...]
+    sessions: int | None
+    streams: int | None
+    forwards: int | None
+    rate: int | None
+    session_rate: int | None
+    idle_timeout: float | None
+    session_idle_timeout: float | None
+    drain: float | None
+    insecure: bool
 
 
 @click.command("listen")
@@ -68,8 +91,7 @@ __all__ = ["listen_command"]
 @click.option("--drain", metavar="TIME", type=DURATION, help="What open connections get at the end.  [default: 5s]")
 @click.option("--insecure", is_flag=True, help="Let other machines in without TLS, or without saying who they are.")
 @output_options
-@click.option("--statistics-json", "statistics", type=click.Path(), hidden=True)
-def listen_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes them
+def listen_command(**given: Unpack[ListenParameters]) -> int:
     """Accept sessions from `muxpy connect`.
 
     HOST is 127.0.0.1 if not given, * for all addresses; an IPv6 address goes in brackets. Port 0 takes a free port
@@ -91,51 +113,67 @@ def listen_command(**parameters: Any) -> int:  # noqa: ANN401 - as click passes 
     Ctrl-C or SIGTERM lets open connections finish; a second one ends at once. SIGHUP reads the configuration, the users
     and the certificates again.
     """
-    options = _options(dict(parameters))
+    options = _options(given)
     console = Console(options.output)
     console.log_to_lines()
     with tracing(options.output, console) as trace, console.in_background():
-        return run_trio(partial(_listen, options, parameters, console, trace))
+        return run_trio(partial(_listen, options, given, console, trace))
 
 
-def _options(parameters: dict[str, Any]) -> ListenOptions:
+def _options(given: ListenParameters) -> ListenOptions:
     """What the file says, and the command line over it. Raises Failure if the file cannot be used."""
-    path: Path | None = parameters.pop("config")
-    address: Address | None = parameters.pop("address")
-    if path is not None:
-        base = load_listen(path)
-    elif address is not None:
-        base = ListenOptions(address=address)
+    if given["config"] is not None:
+        base = load_listen(given["config"])
+    elif given["address"] is not None:
+        base = ListenOptions(address=given["address"])
     else:
         raise click.UsageError("where to listen? For example: muxpy listen 4242, or --config FILE")
-    grants = given(targets=parameters.pop("targets"), binds=parameters.pop("binds"))
-    names = "sessions", "streams", "forwards", "rate", "session_rate"
-    limits = {name: value for name in names if (value := parameters.pop(name)) is not None}
-    values = {
-        "tls": _tls(base.tls, parameters),
-        "output": take_output(base.output, parameters),
-        "grants": replace(base.grants, **grants) if grants else base.grants,
-        "limits": replace(base.limits, **limits) if limits else base.limits,
-        **given(address=address, source=path),
-        **given(**parameters),
-    }
-    return replace(base, **values)
-
-
-def _tls(base: ServerTls | None, parameters: dict[str, Any]) -> ServerTls | None:
-    values = given(
-        cert=parameters.pop("tls_cert"), key=parameters.pop("tls_key"), client_ca=parameters.pop("client_ca")
+    return replace(
+        base,
+        address=over(given["address"], base.address),
+        tls=_tls(base.tls, given),
+        insecure=given["insecure"] or base.insecure,
+        tokens=over(given["tokens"], base.tokens),
+        rules=_rules(base.rules, given),
+        limits=_limits(base.limits, given),
+        idle_timeout=over(given["idle_timeout"], base.idle_timeout),
+        session_idle_timeout=over(given["session_idle_timeout"], base.session_idle_timeout),
+        drain=over(given["drain"], base.drain),
+        output=shown_as(base.output, given),
+        source=over(given["config"], base.source),
     )
-    if not values:
-        return base
-    if base is None and "cert" not in values:
-        raise click.UsageError(f"{'--tls-key' if 'key' in values else '--client-ca'} needs --tls-cert")
-    return replace(base, **values) if base is not None else ServerTls(**values)
+
+
+def _tls(base: ServerTls | None, given: ListenParameters) -> ServerTls | None:
+    cert = over(given["tls_cert"], base.cert if base is not None else None)
+    if cert is None:
+        for option, value in (("--tls-key", given["tls_key"]), ("--client-ca", given["client_ca"])):
+            if value is not None:
+                raise click.UsageError(f"{option} needs --tls-cert")
+        return None
+    base = base or ServerTls(cert=cert)
+    key, client_ca = over(given["tls_key"], base.key), over(given["client_ca"], base.client_ca)
+    return ServerTls(cert=cert, key=key, client_ca=client_ca)
+
+
+def _rules(base: Rules, given: ListenParameters) -> Rules:
+    return replace(base, targets=given["targets"] or base.targets, binds=given["binds"] or base.binds)
+
+
+def _limits(base: Limits, given: ListenParameters) -> Limits:
+    return replace(
+        base,
+        sessions=over(given["sessions"], base.sessions),
+        streams=over(given["streams"], base.streams),
+        forwards=over(given["forwards"], base.forwards),
+        rate=over(given["rate"], base.rate),
+        session_rate=over(given["session_rate"], base.session_rate),
+    )
 
 
 async def _listen(
     options: ListenOptions,
-    parameters: dict[str, Any],
+    given: ListenParameters,
     console: Console,
     trace: Trace | None,
     lifetime: Lifetime,
@@ -147,5 +185,9 @@ async def _listen(
     if passed:
         for one in passed:
             one.setblocking(False)
-        server.take(Bound(passed))
-    await attend(server, options.output, console, lifetime, lambda: _options(dict(parameters)))
+        server.listen_on(Bound(passed))
+
+    async def reload() -> None:
+        await server.reload(_options(given))
+
+    await attend(server, options.output, console, lifetime, reload)

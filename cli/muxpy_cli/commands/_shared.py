@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import click
 
@@ -12,14 +12,27 @@ from ._types import AUTHORITY, CERTIFICATE, FINGERPRINT, LISTEN, NAME, PATH, TOK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-__all__ = ["client_tls", "connection_options", "given", "output_options", "take_output"]
+    from ..specs import Address
 
-_F = TypeVar("_F", bound="Callable[..., Any]")
+    _Command: TypeAlias = Callable[..., int]
+
+__all__ = [
+    "ConnectionParameters",
+    "OutputParameters",
+    "client_tls",
+    "connection_options",
+    "output_options",
+    "over",
+    "shown_as",
+]
+
+_T = TypeVar("_T")
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[_F], _F]:
-    def decorate(command: _F) -> _F:
+def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
         for option in reversed(options):
             command = option(command)
         return command
@@ -44,6 +57,21 @@ connection_options = _together(
 )
 """How to reach a listening end, and who we are."""
 
+
+class ConnectionParameters(TypedDict):
+    """What click passes for `connection_options`."""
+
+    tls: bool
+    tls_ca: Path | None
+    tls_name: str | None
+    fingerprint: bytes | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    token_file: Path | None
+    ask_token: bool
+    insecure: bool
+
+
 output_options = _together(
     click.option(
         "--log-format",
@@ -66,44 +94,56 @@ output_options = _together(
 """What is shown."""
 
 
-def given(**values: object) -> dict[str, Any]:
-    """Those that were given: not None, not False, not empty."""
-    return {name: value for name, value in values.items() if value is not None and value is not False and value != ()}
+class OutputParameters(TypedDict):
+    """What click passes for `output_options`."""
+
+    log_format: str | None
+    verbose: int
+    quiet: bool
+    metrics: Address | None
+    control: Path | None
+    trace: Path | None
 
 
-def client_tls(base: ClientTls | None, parameters: dict[str, Any]) -> ClientTls | None:
-    """The TLS options of `connection_options`, taken out of the parameters, over those of a file."""
-    tls = parameters.pop("tls")
-    values = given(
-        ca=parameters.pop("tls_ca"),
-        name=parameters.pop("tls_name"),
-        fingerprint=parameters.pop("fingerprint"),
-        cert=parameters.pop("tls_cert"),
-        key=parameters.pop("tls_key"),
-    )
-    if values.get("key") and not (values.get("cert") or (base and base.cert)):
+def over(given: _T | None, base: _T) -> _T:
+    """What the command line says; where it says nothing, what the configuration file does, or the default."""
+    return base if given is None else given
+
+
+def client_tls(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
+    """The TLS options over those of a file. Raises UsageError if they contradict each other."""
+    names = given["tls_ca"] is not None or given["tls_name"] is not None
+    wanted = given["tls"] or names or any(given[key] is not None for key in ("fingerprint", "tls_cert", "tls_key"))
+    if given["tls_key"] is not None and given["tls_cert"] is None and not (base and base.cert):
         raise click.UsageError("--tls-key needs --tls-cert")
-    if "fingerprint" in values and ("ca" in values or "name" in values):
+    if given["fingerprint"] is not None and names:
         raise click.UsageError(
             "--fingerprint trusts one certificate whatever it says: leave --tls-ca and --tls-name out"
         )
-    if parameters.get("insecure") and (tls or values):
+    if given["insecure"] and wanted:
         raise click.UsageError("--insecure means without TLS: leave it or the TLS options out")
-    if base is None and not tls and not values:
-        return None
-    return replace(base or ClientTls(), **values)
-
-
-def take_output(base: Output, parameters: dict[str, Any]) -> Output:
-    """The parameters of `output_options`, taken out of them, over those of a file."""
-    verbose, quiet = parameters.pop("verbose"), parameters.pop("quiet")
-    if verbose and quiet:
-        raise click.UsageError("-v and -q contradict each other")
-    values = given(
-        format=parameters.pop("log_format"),
-        verbosity=-1 if quiet else verbose or None,
-        metrics=parameters.pop("metrics"),
-        control=parameters.pop("control"),
-        trace=parameters.pop("trace"),
+    if not wanted:
+        return base
+    base = base or ClientTls()
+    return replace(
+        base,
+        ca=over(given["tls_ca"], base.ca),
+        name=over(given["tls_name"], base.name),
+        fingerprint=over(given["fingerprint"], base.fingerprint),
+        cert=over(given["tls_cert"], base.cert),
+        key=over(given["tls_key"], base.key),
     )
-    return replace(base, **values)
+
+
+def shown_as(base: Output, given: OutputParameters) -> Output:
+    """The `output_options` over those of a file. Raises UsageError if they contradict each other."""
+    if given["verbose"] and given["quiet"]:
+        raise click.UsageError("-v and -q contradict each other")
+    return replace(
+        base,
+        format=over(given["log_format"], base.format),
+        verbosity=-1 if given["quiet"] else given["verbose"] or base.verbosity,
+        metrics=over(given["metrics"], base.metrics),
+        control=over(given["control"], base.control),
+        trace=over(given["trace"], base.trace),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -37,7 +37,7 @@ from ..specs import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    _ParamType = click.ParamType[Any]
+    _ParamType = click.ParamType[object]
 else:  # it takes a type argument since click 8.2
     _ParamType = click.ParamType
 
@@ -69,11 +69,11 @@ __all__ = [
 class _Parsed(_ParamType):
     """An argument that a parser reads, which says what is wrong by SpecError or RuleError."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         if not isinstance(value, str):
             return value
         try:
@@ -90,7 +90,9 @@ class _File(click.Path):
         super().__init__(exists=True, dir_okay=False, allow_dash=allow_dash, path_type=Path)
         self._made_by = made_by
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
         if not os.path.lexists(value) and not (self.allow_dash and value == "-"):
             where = param.opts[0] + " " if isinstance(param, click.Option) else ""
             hint = f"; {self._made_by(Path(value))}" if self._made_by is not None else ""

@@ -1,18 +1,20 @@
-"""Mistakes in the command line, as one line that says what to write."""
+"""Mistakes in the command line, as one line that says what to write: also to people who know ssh or chisel."""
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ._habits import command_advice, option_advice
+from ..specs import SpecError, parse_address, parse_dynamic, parse_local, parse_remote, parse_stdio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Group", "usage_line"]
+__all__ = ["Group", "command_advice", "extra_advice", "option_advice", "usage_line"]
+
 
 _ALIKE: Final = 0.75
 """Of difflib: --max-retry is like --max-retries, --port is not like --rate."""
@@ -66,3 +68,115 @@ def _example(context: click.Context | None) -> str | None:
         return None
     lines = (line.strip() for line in (context.command.help or "").splitlines())
     return next((line for line in lines if line.startswith(f"{context.command_path} ")), None)
+
+
+# ---- what people bring along from ssh, chisel and other programs, and how muxpy has it ----
+
+_NO_SHELL: Final = "leave it out, muxpy never runs a shell"
+_TOKEN: Final = "a token goes into MUXPY_TOKEN or a --token-file, as others can read the command line"
+_FORWARDS: Final = "forwards are given to `muxpy connect`"
+
+_COMMANDS: Final = {
+    "help": "write `muxpy --help`, or `muxpy connect --help` for one command",
+    "version": "write `muxpy --version`",
+    "server": "write `muxpy listen`",
+    "serve": "write `muxpy listen`",
+    "client": "write `muxpy connect`",
+    "ssh": "write `muxpy connect`",
+}
+
+_CONNECTING: Final = {
+    "-N": _NO_SHELL,
+    "-n": _NO_SHELL,
+    "-T": _NO_SHELL,
+    "-t": _NO_SHELL,
+    "-f": "leave it out, muxpy stays in the foreground: the shell's &, nohup or a service manager keeps it running",
+    "-p": "the port goes behind the host, HOST:PORT",
+    "--port": "the port goes behind the host, HOST:PORT",
+    "-l": f"there are no user names: {_TOKEN}",
+    "-i": f"{_TOKEN}; a certificate is --tls-cert with --tls-key",
+    "-g": "to bind a port for other machines, too, give its address: -L '*:8080:localhost:80'",
+    "-C": "leave it out, nothing is compressed",
+    "--token": _TOKEN,
+    "--auth": _TOKEN,
+    "--keepalive": "leave it out, sessions have a heartbeat",
+    "--tls-skip-verify": "--fingerprint trusts one certificate, whatever it says",
+    "--socks": "a SOCKS proxy is -D [BIND:]PORT",
+}
+
+_LISTENING: Final = {
+    "-p": "the port is an argument, for example `muxpy listen 4242`",
+    "--port": "the port is an argument, for example `muxpy listen 4242`",
+    "--host": "the host is part of the argument, for example `muxpy listen 127.0.0.1:4242`",
+    "--token": "users and their tokens are in a file, --tokens, which `muxpy token new NAME` makes",
+    "--auth": "users and their tokens are in a file, --tokens, which `muxpy token new NAME` makes",
+    "--authfile": "users and their tokens are in a file, --tokens, which `muxpy token new NAME` makes",
+    "--reverse": "leave it out, --allow-bind says what -R may bind",
+    "--socks5": "leave it out, --allow says what -D may reach",
+    "-L": _FORWARDS,
+    "-R": _FORWARDS,
+    "-D": _FORWARDS,
+    "-W": _FORWARDS,
+    "--http-proxy": _FORWARDS,
+}
+
+_AT_ALL: Final = dict.fromkeys(("-L", "-R", "-D", "-W", "--http-proxy"), "it is one of `muxpy connect`")
+_OPTIONS: Final = {"connect": _CONNECTING, "bench": _CONNECTING, "listen": _LISTENING, "cli": _AT_ALL}
+
+# As chisel writes forwards: R: for those of the other end, "socks" as the target of a proxy, and a port that is the
+# same at both ends may stand once.
+_REVERSE: Final = re.compile(r"R:(.+)")
+_PROXY: Final = re.compile(r"(?:(.+):)?socks")
+_STDIO: Final = re.compile(r"stdio:(.+)")
+_PORT: Final = re.compile(r"([0-9]+)")
+_TARGET: Final = re.compile(r"[^:]+:([0-9]+)")
+_PROXY_PORT: Final = "1080"
+
+
+def command_advice(name: str) -> str | None:
+    """What to write instead of a command that there is not; None if nothing comes to mind."""
+    if advice := _COMMANDS.get(name):
+        return advice
+    if _fits(parse_address, name) or "@" in name:
+        return "to connect there, write `muxpy connect HOST:PORT`"
+    return None
+
+
+def option_advice(command: str | None, option: str) -> str | None:
+    """What to write instead of an option that this command has not."""
+    return _OPTIONS.get(command or "", {}).get(option)
+
+
+def extra_advice(word: str) -> str:
+    """What to write instead of an argument behind the address of `muxpy connect`."""
+    if forward := _forward(word):
+        return f"{word} looks like a forward: write {forward}"
+    return f"nothing can stand behind HOST:PORT but options, so leave {word} out: muxpy runs no commands there"
+
+
+def _forward(word: str) -> str | None:
+    """The option that says what is meant."""
+    if match := _REVERSE.fullmatch(word):
+        return _option("-R", parse_remote, match[1])
+    if match := _STDIO.fullmatch(word):
+        return f"-W {match[1]}" if _fits(parse_stdio, match[1]) else None
+    return _option("-L", parse_local, word)
+
+
+def _option(name: str, parse: Callable[[str], object], spec: str) -> str | None:
+    if match := _PROXY.fullmatch(spec):
+        bind = match[1] or _PROXY_PORT
+        return f"{'-D' if name == '-L' else name} {bind}" if _fits(parse_dynamic, bind) else None
+    if match := _PORT.fullmatch(spec):
+        spec = f"{match[1]}:localhost:{match[1]}"
+    elif match := _TARGET.fullmatch(spec):
+        spec = f"{match[1]}:{spec}"
+    return f"{name} {spec}" if _fits(parse, spec) else None
+
+
+def _fits(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except SpecError:
+        return False
+    return True

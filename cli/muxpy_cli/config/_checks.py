@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure
 from .._options import ClientTls, ServerTls
 from ..access import (
-    Users,
+    Protection,
     certificate_warning,
     client_context,
     key_file_warning,
+    known_addresses,
+    missing_protection,
     server_context,
     token_file_warning,
     users_file_warning,
 )
-from ._bindings import check_bindings, is_loopback
+from ..specs import ALL_INTERFACES, Address, Direction, Kind
+from ._document import ConfigError, Document
 from ._schema import Section
+from ._users import read_token_file
 
 if TYPE_CHECKING:
-    from ..access import User
-    from ._document import Document
+    from collections.abc import Iterable
+    from pathlib import Path
 
-__all__ = ["check_connect", "check_listen", "client_tls", "server_tls"]
+    from ..access import User
+    from ..specs import Endpoint, Forward
+    from ._positions import Where
+
+__all__ = ["asks_for_certificates", "check_connect", "check_listen", "client_tls", "server_tls"]
 
 _WRONG_KEY: Final = "the key does not belong to the certificate"
+
+_ALL: Final = {"4": "0.0.0.0", "6": "::"}
 
 
 def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> None:
@@ -32,13 +44,14 @@ def check_listen(document: Document, root: Section, users: tuple[User, ...]) -> 
     listen: Section = root["listen"]
     if "forwards" in root.given:
         document.wrong(("forwards",), "forwards belong in the file of the connecting end, with [connect]", at_key=True)
-    check_bindings(document, root)
+    _check_bindings(document, root)
     _check_reach(document, listen)
     if isinstance(tls := listen.get("tls"), Section):
         _check_pair(document, tls)
         _check_ca(document, tls, "client-ca")
-    _check_users(document, root, users)
-    _check_token_file(document, listen, users)
+    _warn_without_rules(document, listen, users)
+    if "tokens" in listen:
+        _check_token_file(document, listen, users)
 
 
 def check_connect(document: Document, root: Section) -> None:
@@ -46,8 +59,8 @@ def check_connect(document: Document, root: Section) -> None:
     connect: Section = root["connect"]
     if "users" in root.given:
         document.wrong(("users",), "users belong in the file of the listening end, with [listen]", at_key=True)
-    check_bindings(document, root)
-    if "server" in connect and "tls" not in connect.given and not _is_insecure(connect):
+    _check_bindings(document, root)
+    if "server" in connect:
         _check_server(document, connect)
     if isinstance(tls := connect.get("tls"), Section):
         _check_client_tls(document, tls)
@@ -55,6 +68,11 @@ def check_connect(document: Document, root: Section) -> None:
         document.warn(connect.way("token-file"), warning)
     if not document.data.get("forwards"):
         document.warn(connect.where, "there are no forwards; add a table such as [forwards.web]")
+
+
+def asks_for_certificates(listen: Section) -> bool:
+    """Whether clients may show a certificate, in place of a token."""
+    return "client-ca" in getattr(listen.get("tls"), "given", ())
 
 
 def server_tls(section: Section) -> ServerTls:
@@ -69,15 +87,20 @@ def client_tls(section: Section) -> ClientTls:
 
 def _check_reach(document: Document, listen: Section) -> None:
     """Off loopback, TLS and users are required unless it is said that they are not wanted."""
-    if "address" not in listen or is_loopback(listen["address"].host) or _is_insecure(listen):
+    if "address" not in listen:
         return
+    missing = missing_protection(
+        known_addresses(listen["address"].host),
+        tls="tls" in listen.given,
+        users=asks_for_certificates(listen) or "tokens" in listen.given or bool(document.data.get("users")),
+        insecure=_is_insecure(listen),
+    )
     reach = f"other machines can reach {listen['address']}"
-    if "tls" not in listen.given:
+    if Protection.TLS in missing:
         document.wrong(
             listen.way("address"), f"{reach}, and there is no TLS; add [listen.tls] with cert, or insecure = true"
         )
-    by_certificate = "client-ca" in getattr(listen.get("tls"), "given", ())
-    if not by_certificate and "tokens" not in listen.given and not document.data.get("users"):
+    if Protection.USERS in missing:
         document.wrong(
             listen.way("address"),
             f"{reach}, and there are no users; add tokens, tables such as [users.alice], or insecure = true",
@@ -91,7 +114,7 @@ def _is_insecure(section: Section) -> bool:
 
 def _check_server(document: Document, connect: Section) -> None:
     server = connect["server"]
-    if not is_loopback(server.host):
+    if missing_protection(known_addresses(server.host), tls="tls" in connect.given, insecure=_is_insecure(connect)):
         document.wrong(
             connect.way("server"),
             f"{server} is another machine, and there is no TLS; add [connect.tls], or insecure = true",
@@ -135,34 +158,92 @@ def _check_ca(document: Document, tls: Section, name: str) -> None:
             document.wrong(tls.way(name), str(failure))
 
 
-def _check_users(document: Document, root: Section, users: tuple[User, ...]) -> None:
-    listen: Section = root["listen"]
-    tls: Any = listen.get("tls")
-    for user in users:
-        section: Section = root["users"][user.name]
-        if "token" not in section.given and "client-ca" not in getattr(tls, "given", ()):
-            document.wrong(
-                section.where,
-                "this user has no token, and certificates are not asked for; add token, or client-ca in [listen.tls]",
-            )
-        if not {"allow", "allow-bind"} & (section.given | listen.given):
-            document.warn(
-                section.where, "no rules, here or in [listen]: only loopback addresses of the listening end are allowed"
-            )
-
-
-def _check_token_file(document: Document, listen: Section, users: tuple[User, ...]) -> None:
-    """The users of both files: their names and tokens must differ.
-
-    A token file without users is an error: without any users, whoever connects would be let in.
-    """
+def _check_token_file(document: Document, listen: Section, users: Iterable[User]) -> None:
+    """The token file that this file names is judged with it."""
+    path: Path = listen["tokens"]
     try:
-        everybody = Users.load(listen["tokens"], users) if "tokens" in listen else Users(users)
-    except (Failure, ValueError) as error:
-        document.wrong(listen.way("tokens") if "tokens" in listen.given else ("users",), str(error))
+        tokens = Document.read(path)
+    except ConfigError as error:
+        document.include(error.problems)
         return
-    if "tokens" in listen and (warning := users_file_warning(listen["tokens"])):
+    found = read_token_file(tokens, beside=users, by_certificate=asks_for_certificates(listen))
+    _warn_without_rules(tokens, listen, found)
+    document.include(tokens.problems, tokens.warnings)
+    if warning := users_file_warning(path):
         document.warn(listen.way("tokens"), warning)
-    if "tokens" in listen and not everybody:
+    if not (users or found or tokens.problems):
         # No mistake: when the last one was revoked, a reload must not go on with the users that were.
         document.warn(listen.way("tokens"), "there are no users in it, so nobody may connect: `muxpy token new NAME`")
+
+
+def _warn_without_rules(document: Document, listen: Section, users: Iterable[User]) -> None:
+    if {"allow", "allow-bind"} & listen.given:
+        return
+    for user in users:
+        if not {"allow", "allow-bind"} & document.data["users"][user.name].keys():
+            document.warn(
+                ("users", user.name),
+                "no rules, here or in [listen]: only loopback addresses of the listening end are allowed",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    where: Where
+    """The value that says it."""
+    end: Direction
+    """LOCAL: this end."""
+    udp: bool
+    endpoint: Endpoint
+
+
+def _check_bindings(document: Document, root: Section) -> None:
+    """Note each address that is bound a second time, at the second place."""
+    bindings = [*_forwards(document, root), *_others(root)]
+    for first, second in combinations(bindings, 2):
+        if (first.end, first.udp) == (second.end, second.udp) and _overlap(first.endpoint, second.endpoint):
+            other = ".".join(map(str, first.where))
+            document.wrong(
+                second.where,
+                f"{second.endpoint} is bound by {other}, too ({document.place(first.where)}); take another",
+            )
+
+
+def _forwards(document: Document, root: Section) -> list[_Binding]:
+    forwards: dict[str, Forward] = root.get("forwards", {})
+    return [
+        _Binding(_bind_way(document, name), forward.direction, forward.kind is Kind.UDP, forward.bind)
+        for name, forward in forwards.items()
+    ]
+
+
+def _bind_way(document: Document, name: str) -> Where:
+    raw: Any = document.data["forwards"][name]
+    return ("forwards", name, "listen") if isinstance(raw, dict) else ("forwards", name)
+
+
+def _others(root: Section) -> list[_Binding]:
+    ways = [(table, *rest) for table in ("listen", "connect") for rest in (("address",), ("output", "metrics"))]
+    found = []
+    for way in ways:
+        value: Any = root
+        for name in way:
+            value = value.get(name, {})
+        if isinstance(value, Address):
+            found.append(_Binding(way, Direction.LOCAL, False, value))
+    return found
+
+
+def _overlap(one: Endpoint, other: Endpoint) -> bool:
+    if not isinstance(one, Address) or not isinstance(other, Address):
+        return one == other
+    if one.port != other.port or one.port == 0:  # 0 is any free port
+        return False
+    return _covers(one.host, other.host) or _covers(other.host, one.host)
+
+
+def _covers(one: str, other: str) -> bool:
+    """Whether to bind `one` is to bind `other` with it."""
+    ones, others = (known_addresses(host) or (host.lower(),) for host in (one, other))
+    everywhere = {_ALL["6" if ":" in host else "4"] for host in others}
+    return one == ALL_INTERFACES or one in everywhere or not set(ones).isdisjoint(others)

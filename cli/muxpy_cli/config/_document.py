@@ -1,22 +1,25 @@
-"""A configuration file: what it says, where it says so, and what is wrong with it."""
+"""A file in TOML: what it says, where it says so, and what is wrong with it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure, describe
+from ..access import if_missing
+from ..specs import printable
 from ._positions import Positions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from ._positions import Where
 
-__all__ = ["ConfigError", "Document", "Problem", "printable"]
+__all__ = ["ConfigError", "Document", "Problem"]
 
 # tomllib tells the place in words only, before Python 3.14.
 _TOML_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -47,34 +50,48 @@ class Problem:
 
 
 class ConfigError(Failure):
-    """A configuration cannot be used; the message is the first problem, and how many more there are."""
+    """A file cannot be used; the message is the first problem, and how many more there are."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], checked: Path | None = None) -> None:
+        """`checked` is the file in which `muxpy check` finds all of them."""
         first, *others = problems
-        more = f" (and {len(others)} more: muxpy check {first.file})" if others else ""
+        hint = f": muxpy check {checked}" if checked is not None else ""
+        more = f" (and {len(others)} more{hint})" if others else ""
         super().__init__(f"{first}{more}", exit_code=2)
         self.problems = tuple(problems)
 
 
 class Document:
-    """The file's content, and what was found in it. Raises ConfigError if it cannot be read or is not TOML."""
+    """A file's content, and what was found in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str) -> None:
+        """Raises ConfigError if the text is not TOML."""
         self.path = path
+        self.text = text
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
-        text = self._read()
-        self.data, self._positions = self._parse(text)
+        self.data = self._parse()
+
+    @classmethod
+    def read(cls, path: Path, made_by: Callable[[Path], str] | None = None) -> Document:
+        """Raises ConfigError if the file cannot be read or is not TOML. If it is not there, `made_by` says what makes
+        it."""
+        return cls(path, _read(path, made_by))
 
     @property
     def problems(self) -> list[Problem]:
-        """In the order of the file."""
-        return sorted(self._problems, key=_place)
+        """In the order of the file; those of files that it names follow."""
+        return sorted(self._problems, key=self._order)
 
     @property
     def warnings(self) -> list[Problem]:
-        """In the order of the file."""
-        return sorted(self._warnings, key=_place)
+        """In the same order."""
+        return sorted(self._warnings, key=self._order)
+
+    def include(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
+        """What was found in a file that this one names."""
+        self._problems += problems
+        self._warnings += warnings
 
     def wrong(self, where: Where, message: str, *, at_key: bool = False) -> None:
         """Note what is wrong with the value there; with `at_key`, with the key itself."""
@@ -88,52 +105,57 @@ class Document:
         """In words, for a message about something else."""
         return f"line {self._positions.key(where).line}"
 
+    @cached_property
+    def _positions(self) -> Positions:
+        """Found when the first one is needed: in a large file that is right, that is never."""
+        try:
+            return Positions(self.text)
+        except RecursionError:  # nested as deeply as tomllib only just takes: what is wrong is said without its place
+            return Positions("")
+
     def _problem(self, where: Where, message: str, at_key: bool) -> Problem:
         line, column = self._positions.key(where) if at_key else self._positions.value(where)
         key = ".".join(_shown(part) for part in where if isinstance(part, str))
         return Problem(file=str(self.path), line=line, column=column, key=key, message=printable(message))
 
-    def _read(self) -> str:
+    def _parse(self) -> dict[str, Any]:
         try:
-            return self.path.read_text("utf-8-sig")  # some editors begin a file with a byte order mark
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            column = error.start - error.object.rfind(b"\n", 0, error.start)
-            raise self._failed("this is not UTF-8, as TOML has to be", line, column) from None
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise self._failed(f"cannot read it: {describe(error)}") from None
-
-    def _parse(self, text: str) -> tuple[dict[str, Any], Positions]:
-        try:
-            return tomllib.loads(text), Positions(text)
+            return tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
-            raise self._syntax_error(text, str(error)) from None
+            raise self._syntax_error(str(error)) from None
         except RecursionError:
-            raise self._failed("arrays or tables are nested too deeply") from None
+            raise _failed(self.path, "arrays or tables are nested too deeply") from None
         except ValueError:  # the only one that tomllib lets through: Python's limit for the digits of a number
-            raise self._failed("a number has far too many digits") from None
+            raise _failed(self.path, "a number has far too many digits") from None
 
-    def _syntax_error(self, text: str, message: str) -> ConfigError:
+    def _syntax_error(self, message: str) -> ConfigError:
         match = _TOML_PLACE.search(message)
         if match is None or match[1] is None:
-            line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+            line, column = self.text.count("\n") + 1, len(self.text) - self.text.rfind("\n")
         else:
             line, column = int(match[1]), int(match[2])
         words = _TOML_PLACE.sub("", message)
         words = _TOML_WORDS.get(words, words[:1].lower() + words[1:])
-        return self._failed(f"not TOML: {words}", line, column)
+        return _failed(self.path, f"not TOML: {words}", line, column)
 
-    def _failed(self, message: str, line: int = 0, column: int = 0) -> ConfigError:
-        return ConfigError([Problem(file=str(self.path), line=line, column=column, message=message)])
-
-
-def printable(text: str) -> str:
-    """On one line, and without what a terminal would obey."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    def _order(self, problem: Problem) -> tuple[bool, int, int]:
+        return problem.file != str(self.path), problem.line, problem.column
 
 
-def _place(problem: Problem) -> tuple[int, int]:
-    return problem.line, problem.column
+def _read(path: Path, made_by: Callable[[Path], str] | None) -> str:
+    try:
+        return path.read_text("utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = error.start - error.object.rfind(b"\n", 0, error.start)
+        raise _failed(path, "this is not UTF-8, as TOML has to be", line, column) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        hint = if_missing(error, path, made_by) if made_by is not None else ""
+        raise _failed(path, f"cannot read it: {describe(error)}{hint}") from None
+
+
+def _failed(path: Path, message: str, line: int = 0, column: int = 0) -> ConfigError:
+    return ConfigError([Problem(file=str(path), line=line, column=column, message=message)])
 
 
 def _shown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of a configuration file: this is the format, and the one place that lists its keys."""
+"""The tables of a configuration and of a token file: these are the formats, and the one place that lists their keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..access import (
     makes_users,
     parse_bind_rule,
     parse_target_rule,
+    user_name_problem,
 )
 from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_name, parse_rate
 from ._forwards import ForwardNode, forward_name_problem
 from ._schema import Array, Named, Node, Table
-from ._users import token, user_name_problem
-from ._values import boolean, choice, duration, existing_file, number, rate, some_path, text
+from ._values import TokenHash, boolean, choice, duration, existing_file, number, rate, some_path, text
 
-__all__ = ["ROOT"]
+__all__ = ["MAX_COUNT", "ROOT", "TOKEN_FILE"]
 
 MAX_SESSIONS: Final = 64
 """Of one connecting end; each is a TCP connection of its own, and more than a few gain nothing."""
@@ -70,7 +70,11 @@ _LISTEN: Final = Table(
     required=("address",),
 )
 
-_USER: Final = Table({"token": token(), "allow": _TARGETS, "allow-bind": _BINDS, **_LIMITS})
+_USERS: Final = Named(
+    Table({"token": TokenHash(), "allow": _TARGETS, "allow-bind": _BINDS, **_LIMITS}),
+    user_name_problem,
+    "[users.alice]",
+)
 
 _CONNECT: Final = Table(
     {
@@ -98,8 +102,10 @@ _CONNECT: Final = Table(
 ROOT: Final = Table(
     {
         "listen": _LISTEN,
-        "users": Named(_USER, user_name_problem, "[users.alice]"),
+        "users": _USERS,
         "connect": _CONNECT,
         "forwards": Named(ForwardNode(), forward_name_problem, "[forwards.web]"),
     }
 )
+
+TOKEN_FILE: Final = Table({"users": _USERS})

@@ -11,6 +11,7 @@ from ..specs import (
     Kind,
     SpecError,
     UnixPath,
+    name_problem,
     parse_bind,
     parse_dynamic,
     parse_http_proxy,
@@ -109,9 +110,7 @@ class ForwardNode:
 
 def forward_name_problem(name: str) -> str | None:
     """What is wrong with it as the name of a forward; None if nothing is."""
-    if not name or len(name) > MAX_NAME or name != name.strip() or not name.isprintable():
-        return f"a forward's name is 1 to {MAX_NAME} printable characters, without spaces around it"
-    return None
+    return name_problem("a forward's", name, MAX_NAME)
 
 
 def _from_line(raw: str, _: Document) -> Forward:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._options import ConnectOptions, ListenOptions, Output
-from ..access import Grants, Limits, User
-from ._checks import check_connect, check_listen, client_tls, server_tls
+from ..access import Limits, Rules
+from ._checks import asks_for_certificates, check_connect, check_listen, client_tls, server_tls
 from ._document import ConfigError, Document, Problem
 from ._format import ROOT
 from ._schema import Section
+from ._users import limits_of, read_users, rules_of
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Inspection", "check", "inspect", "load_connect", "load_listen"]
+__all__ = ["Inspection", "inspect", "load_connect", "load_listen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +48,10 @@ def load_connect(path: str | os.PathLike[str]) -> ConnectOptions:
     return options
 
 
-def check(path: str | os.PathLike[str]) -> list[Problem]:
-    """What is wrong with a file for either end, in the order of its lines; empty if nothing is."""
-    return list(inspect(path).problems)
-
-
 def inspect(path: str | os.PathLike[str]) -> Inspection:
     """Read a file for either end, and the files that it names. Raises nothing: problems are in the result."""
     try:
-        document = Document(Path(path))
+        document = Document.read(Path(path))
     except ConfigError as error:
         return Inspection(options=None, problems=error.problems)
     options = _read(document)
@@ -66,7 +62,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
 def _load(path: str | os.PathLike[str]) -> ListenOptions | ConnectOptions:
     inspection = inspect(path)
     if inspection.options is None:
-        raise ConfigError(inspection.problems)
+        raise ConfigError(inspection.problems, Path(path))
     return inspection.options
 
 
@@ -95,16 +91,17 @@ def _read(document: Document) -> ListenOptions | ConnectOptions | None:
 
 def _listen(document: Document, root: Section) -> ListenOptions | None:
     listen: Section = root["listen"]
-    grants = Grants(**_grants(listen))
-    limits = Limits(**_limits(listen.get("limits")))
-    users = tuple(_user(section, grants, limits) for section in root.get("users", {}).values())
+    rules = Rules(**rules_of(listen))
+    limits = Limits(**limits_of(listen.get("limits", Section((), frozenset()))))
+    by_certificate = asks_for_certificates(listen)
+    users = tuple(read_users(document, root, rules, limits, by_certificate=by_certificate))
     check_listen(document, root, users)
     if document.problems:
         return None
     return ListenOptions(
         tls=server_tls(listen["tls"]) if "tls" in listen else None,
         users=users,
-        grants=grants,
+        rules=rules,
         limits=limits,
         output=_output(listen),
         source=document.path,
@@ -145,31 +142,4 @@ def _output(section: Section) -> Output:
     output: Section = section.get("output", Section((), frozenset()))
     return Output(
         **output.pick(format="log-format", verbosity="verbosity", metrics="metrics", control="control", trace="trace")
-    )
-
-
-def _user(section: Section, grants: Grants, limits: Limits) -> User:
-    """What a user's table does not say is as [listen] has it, key by key."""
-    own_grants, own_limits = _grants(section), _limits(section)
-    return User(
-        name=str(section.where[-1]),
-        token=section.get("token"),
-        grants=replace(grants, **own_grants) if own_grants else None,
-        limits=replace(limits, **own_limits) if own_limits else None,
-    )
-
-
-def _grants(section: Section) -> dict[str, Any]:
-    return section.pick(targets="allow", binds="allow-bind")
-
-
-def _limits(section: Section | None) -> dict[str, Any]:
-    if section is None:
-        return {}
-    return section.pick(
-        sessions="max-sessions",
-        streams="max-streams",
-        forwards="max-forwards",
-        rate="rate",
-        session_rate="session-rate",
     )

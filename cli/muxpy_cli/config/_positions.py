@@ -56,10 +56,6 @@ class Positions:
         """Where the value begins; for a table with a header or with dotted keys, its key."""
         return self._find(where, self._values, self._keys)
 
-    def ways(self) -> set[Where]:
-        """All that the text holds: keys, tables, and the elements of arrays."""
-        return {*self._keys, *self._values}
-
     def _find(self, where: Where, *tables: dict[Where, int]) -> Place:
         """The place of what is there; of what holds it, if it is not."""
         for length in range(len(where), 0, -1):

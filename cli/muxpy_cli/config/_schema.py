@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ._document import printable
+from ..specs import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,20 +72,17 @@ class Value:
     types: tuple[type, ...]
     example: str
     convert: Callable[[Any, Document], Any]
-    secret: bool = False
-    """Then messages do not repeat the value."""
 
     def read(self, document: Document, where: Where, raw: Any) -> Any:  # noqa: ANN401
         """The converted value."""
         if type(raw) not in self.types:  # not isinstance: a bool is an int
             kinds = " or ".join(_KINDS[kind] for kind in self.types if kind is not int or float not in self.types)
-            found = "that" if self.secret else _kind(raw)
-            document.wrong(where, f"it must be {kinds}, not {found}; for example {self.example}")
+            document.wrong(where, f"it must be {kinds}, not {_kind(raw)}; for example {self.example}")
             return BROKEN
         try:
             return self.convert(raw, document)
         except ValueError as error:
-            document.wrong(where, str(error) if self.secret else f"{shown(raw)}: {error}")
+            document.wrong(where, f"{shown(raw)}: {error}")
             return BROKEN
 
 

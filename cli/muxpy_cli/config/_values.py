@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import describe
-from ..access import if_missing
-from ._schema import Value
+from ..access import if_missing, is_hash, is_token
+from ._schema import BROKEN, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._document import Document
+    from ._positions import Where
 
-__all__ = ["boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text"]
+__all__ = ["TokenHash", "boolean", "choice", "duration", "existing_file", "number", "rate", "some_path", "text"]
 
 _TEXT: Final = (str,)
 _TEXT_OR_NUMBER: Final = (str, int, float)
@@ -66,8 +68,8 @@ def duration(parse: Callable[[str], float], example: str, *, above_zero: bool = 
 
 
 def rate(parse: Callable[[str], int], example: str) -> Value:
-    """Bytes a second, as text with a unit or as a number."""
-    return Value(_TEXT_OR_NUMBER, f'"{example}"', lambda raw, _: parse(_written(raw)))
+    """Bytes a second, as text with a unit or as a whole number: what is behind a point would be lost without a word."""
+    return Value((str, int), f'"{example}"', lambda raw, _: parse(_written(raw)))
 
 
 def some_path(example: str) -> Value:
@@ -78,6 +80,24 @@ def some_path(example: str) -> Value:
 def existing_file(example: str, made_by: Callable[[Path], str]) -> Value:
     """A file that can be read. If it is not there, `made_by` says what makes it."""
     return Value(_TEXT, f'"{example}"', lambda raw, document: _file(raw, document, made_by))
+
+
+class TokenHash:
+    """The hash of a user's token. Messages do not repeat what is there instead: it may be a secret in the wrong
+    place."""
+
+    example: Final = '"sha256:..."'
+
+    def read(self, document: Document, where: Where, raw: Any) -> Any:  # noqa: ANN401
+        """The text; its table has the user's name."""
+        if isinstance(raw, str) and is_hash(raw):
+            return raw
+        if isinstance(raw, str) and is_token(raw):
+            what = "this is a token itself, which nobody must read here: now make a new one"
+        else:
+            what = 'it must be "sha256:" and 64 hex digits in lower case, the hash of a token: make one'
+        document.wrong(where, f"{what} with `muxpy token new {shlex.quote(str(where[-2]))} --replace`")
+        return BROKEN
 
 
 def _written(raw: str | float) -> str:

@@ -1,7 +1,6 @@
 """Where connections come in that are more than a byte stream to a fixed target."""
 
-from ._places import FLOWS, Places
 from ._proxy import NotServed, greet, handshake_for
-from ._udp import Flows, Route
+from ._udp import FLOWS, Flows, Places, Route
 
 __all__ = ["FLOWS", "Flows", "NotServed", "Places", "Route", "greet", "handshake_for"]

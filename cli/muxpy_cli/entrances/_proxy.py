@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..protocols import HttpProxy, SocksServer
-from ..specs import Address, Kind
+from ..specs import Kind
 
 if TYPE_CHECKING:
     from ..protocols import Handshake
+    from ..specs import Address
 
 __all__ = ["NotServed", "greet", "handshake_for"]
 
@@ -43,7 +44,7 @@ async def greet(near: trio.abc.HalfCloseableStream, handshake: Handshake, early:
                     await near.send_eof()
                     raise NotServed(handshake.failed)
                 if handshake.request is not None:
-                    return Address(handshake.request.host, handshake.request.port)
+                    return handshake.request
                 data = await near.receive_some(READ_SIZE)
                 if not data:
                     raise NotServed("")

@@ -1,4 +1,4 @@
-"""UDP: one stream for each address that sends."""
+"""UDP: one stream for each address that sends, the places that flows have, and what was lost."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import trio
 
 from .._errors import unexpected
 from ..net import UdpSocket
-from ..relay import MAX_DATAGRAM, Unanswered, receive_answer, relay_datagrams
+from ..relay import MAX_DATAGRAM, Exchange, Unanswered, receive_answer, relay_datagrams
 from ..wire import ANSWER_TIMEOUT, Refused
-from ._losses import Losses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,10 +21,70 @@ if TYPE_CHECKING:
     import muxpy
 
     from ..net import Bound, Sender
-    from ..relay import Account, Exchange
-    from ._places import Places
+    from ..relay import Account
 
-__all__ = ["Flows", "Route"]
+__all__ = ["FLOWS", "Flows", "Losses", "Places", "Route"]
+
+
+# ---- the places that flows have in a session, so that the streams of others have theirs ----
+
+FLOWS: Final = 256
+"""Streams of a session that flows may have: a quarter of the 1,024 that a peer lets be open. Anybody who reaches the
+port can make up senders, and each costs a stream; the other three quarters are for connections."""
+
+RESERVE: Final = 4
+"""A quarter of the places is for flows that have been told to end: a stream is free only once the other end has ended
+it as well, which may still be looking up a name. So however fast senders are made up, there are no more streams."""
+
+
+class Places:
+    """So many flows at a time. If all places are taken, the flow of which the least is to be expected makes room."""
+
+    def __init__(self, most: Callable[[], int] = lambda: FLOWS) -> None:
+        """`most()` flows at a time, those that are ending included."""
+        self._most = most
+        self._going: set[Exchange] = set()
+        self._ending: set[Exchange] = set()
+
+    @property
+    def full(self) -> str:
+        """Why there was no place, for people."""
+        return f"all {self._count} places for UDP flows are taken"
+
+    @property
+    def _count(self) -> int:
+        return max(2, self._most())  # one that goes on, and one that is ending
+
+    def occupy(self) -> Exchange | None:
+        """A place for a new flow. None if all are taken, and as many flows as can be are ending already."""
+        reserve = max(1, self._count // RESERVE)
+        if len(self._going) >= self._count - reserve:
+            if len(self._ending) >= reserve:
+                return None
+            self.end(min(self._going, key=_worth))
+        exchange = Exchange()
+        self._going.add(exchange)
+        return exchange
+
+    def end(self, exchange: Exchange) -> None:
+        """Tell a flow to end. It has its place until it leaves."""
+        if exchange in self._going:
+            self._going.remove(exchange)
+            self._ending.add(exchange)
+            exchange.scope.cancel()
+
+    def leave(self, exchange: Exchange) -> None:
+        """A flow has ended, at the other end as well."""
+        self._going.discard(exchange)
+        self._ending.discard(exchange)
+
+
+def _worth(exchange: Exchange) -> tuple[bool, float]:
+    """A conversation is worth more than a question that was answered, or never will be; then, what was heard last."""
+    return exchange.conversation, exchange.last
+
+
+# ---- flows ----
 
 MAX_WAITING: Final = 64
 """Datagrams of one flow that wait for the session; further ones are lost, as UDP has it."""
@@ -99,7 +158,7 @@ class Flows:
         except Refused as refused:
             self._lose(refused)
             return None
-        exchange = route.places.take()
+        exchange = route.places.occupy()
         if exchange is None:
             self._lose(Unanswered(route.places.full))
             return None
@@ -156,3 +215,48 @@ async def _end(far: muxpy.Stream) -> None:
         await far.send_eof()
         while await far.receive_some():
             pass
+
+
+# ---- what was lost, told in few lines however much it was ----
+
+TELL_EVERY: Final = 60.0
+"""Seconds between lines about the same: a sender that is told nothing goes on, at any rate."""
+
+MAX_REASONS: Final = 16
+"""Different ones that are told in an interval. A reason may contain what a peer has made up."""
+
+
+class Losses:
+    """Counts errors by what they say. The first is told immediately, further ones once in TELL_EVERY, with their
+    number."""
+
+    def __init__(self, tell: Callable[[BaseException, int], None]) -> None:
+        """`tell(error, times)` is called for each reason."""
+        self._tell = tell
+        self._waiting: dict[str, tuple[BaseException, int]] = {}
+        self._some = trio.Event()
+
+    def add(self, error: BaseException) -> None:
+        """One more was lost."""
+        reason = str(error)
+        if reason not in self._waiting and len(self._waiting) >= MAX_REASONS:
+            reason = next(iter(self._waiting))
+        first, times = self._waiting.get(reason, (error, 0))
+        self._waiting[reason] = first, times + 1
+        self._some.set()
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        try:
+            while True:
+                await self._some.wait()
+                self._tell_all()
+                await trio.sleep(TELL_EVERY)
+        finally:
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._some = trio.Event()
+        for error, times in waiting.values():
+            self._tell(error, times)

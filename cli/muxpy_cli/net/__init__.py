@@ -1,14 +1,23 @@
 """Names, addresses and sockets."""
 
-from ._accept import Bound, bind_datagrams, bind_streams, peer_of
+from ._accept import Bound, peer_of
 from ._attempts import connect_first
+from ._bind import bind_datagrams, bind_streams
 from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
-from ._guard import guard
-from ._policy import Policy, all_but_ourselves, allow_all
-from ._resolve import Lookups, is_loopback, known_addresses, lookups_of, on_loopback, resolve
-from ._sockets import close_in_order, close_with_reset, end_in_order, prepare_forwarded, reset_on_close, unanswered_for
+from ._policy import Policy, all_but_ourselves, allow_all, guard
+from ._resolve import Lookups, lookups_of, resolve
+from ._sockets import (
+    close_in_order,
+    close_with_reset,
+    end_in_order,
+    inode,
+    is_abandoned,
+    prepare_forwarded,
+    private_files,
+    reset_on_close,
+    unanswered_for,
+)
 from ._udp import Sender, UdpSocket
-from ._unix import inode, is_abandoned, private_files
 
 __all__ = [
     "CONNECT_TIMEOUT",
@@ -30,10 +39,7 @@ __all__ = [
     "guard",
     "inode",
     "is_abandoned",
-    "is_loopback",
-    "known_addresses",
     "lookups_of",
-    "on_loopback",
     "peer_of",
     "prepare_forwarded",
     "private_files",

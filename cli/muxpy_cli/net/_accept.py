@@ -1,30 +1,31 @@
-"""Binding places and taking the connections that come to them."""
+"""Taking the connections that come to places that are bound."""
 
 from __future__ import annotations
 
 import errno
+import logging
+import math
 import os
-import socket
-import stat
+import resource
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from .._errors import Failure, describe, is_exhausted
-from ..specs import ALL_INTERFACES, UnixPath, family_of, format_address, socket_address
-from ._resolve import resolve
-from ._shortage import Shortage
-from ._sockets import prepare_forwarded
-from ._unix import inode, is_abandoned, private_files
+from .._errors import is_exhausted
+from ..specs import format_address
+from ._sockets import inode
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
-    from ..specs import Address, Endpoint
 
-__all__ = ["Bound", "bind_datagrams", "bind_streams", "peer_of"]
+__all__ = ["BACKLOG", "Bound", "Shortage", "peer_of"]
+
+log = logging.getLogger("muxpy_cli.net")
 
 BACKLOG: Final = 4096
 """Connections that wait to be taken: a burst of thousands must not be refused. The kernel allows what it allows."""
@@ -50,11 +51,42 @@ SKIPPED: Final = {
 """The connection has gone already, or a firewall rule did not like it: accept(2). Linux passes on what the network has
 reported for a connection that waits, too."""
 
+SHORTAGE_EVERY: Final = 60.0
+"""Seconds between lines about that: it goes on until connections end, and is tried ten times a second."""
+
+OnConnection: TypeAlias = "Callable[[socket.socket, Any], None]"
+"""What is called for a connection, with its address."""
+
+
+class Shortage:
+    """Tells, once in a while, that the system has nothing left for more connections."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told_at = -math.inf
+
+    def met(self, error: OSError) -> None:
+        """A connection could not be taken for this reason (see `is_exhausted`). It stays in the kernel's queue, and its
+        client waits."""
+        if self._clock() - self._told_at >= SHORTAGE_EVERY:
+            self._told_at = self._clock()
+            log.warning("connections wait until others end: %s", _shortage_text(error))
+
+
+def _shortage_text(error: OSError) -> str:
+    if error.errno == errno.EMFILE:
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (
+            f"all file descriptors of this process are used up ({most:,} at most); ulimit -n allows it more, or"
+            " LimitNOFILE= in the unit of a service"
+        )
+    if error.errno == errno.ENFILE:
+        return "all file descriptors of this machine are used up (sysctl fs.file-max)"
+    return "the system has no memory left for sockets"
+
+
 _shortage: Final = Shortage()
 """Of all places that are bound: they share the descriptors."""
-
-Taken: TypeAlias = "Callable[[socket.socket, Any], None]"
-"""What is called for a connection, with its address."""
 
 
 @dataclass(slots=True)
@@ -64,12 +96,15 @@ class Bound:
     sockets: list[socket.socket]
     path: str | None = None
     """Of a Unix socket: the file goes with it."""
-    inode: tuple[int, int] | None = field(default=None)
     names: list[Any] = field(default_factory=list)
     """Of the sockets, once they are closed and can be asked no longer."""
     closed: bool = False
-    _taken: Taken | None = field(default=None, repr=False)
+    _taken: OnConnection | None = field(default=None, repr=False)
     """Begins to handle a connection; None while nobody serves."""
+    _file: tuple[int, int] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = inode(self.path) if self.path is not None else None
 
     @property
     def port(self) -> int:
@@ -100,7 +135,7 @@ class Bound:
             self.names = self._names()
         for one in self.sockets:
             one.close()
-        if self.path is not None and self.inode == inode(self.path):  # else it is somebody else's by now
+        if self.path is not None and self._file == inode(self.path):  # otherwise it is somebody else's by now
             with suppress(OSError):
                 os.unlink(self.path)
 
@@ -109,7 +144,7 @@ class Bound:
         they are connected, and may have sent something."""
         if self._taken is not None and not self.closed:
             for one in self.sockets:
-                _take_waiting(one, self._taken)
+                _accept_waiting(one, self._taken)
         self.close()
 
     async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
@@ -120,7 +155,7 @@ class Bound:
         """The same with a function that only begins to handle a connection."""
         await self.take_all(lambda connection, _: start(_stream(connection)))
 
-    async def take_all(self, taken: Taken) -> None:
+    async def take_all(self, taken: OnConnection) -> None:
         """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. For
         those who decide what a connection may cost before there is a task for it."""
         self._taken = taken
@@ -132,8 +167,8 @@ class Bound:
             self.close()
 
 
-async def _accept(listener: socket.socket, taken: Taken) -> None:
-    while listener.fileno() >= 0:  # else it was closed before the cancellation has come here
+async def _accept(listener: socket.socket, taken: OnConnection) -> None:
+    while listener.fileno() >= 0:  # otherwise it was closed before the cancellation has come here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
             try:
@@ -148,7 +183,7 @@ async def _accept(listener: socket.socket, taken: Taken) -> None:
             taken(connection, address)
 
 
-def _take_waiting(listener: socket.socket, taken: Taken) -> None:
+def _accept_waiting(listener: socket.socket, taken: OnConnection) -> None:
     for _ in range(BACKLOG):  # more may come meanwhile, but not for ever
         try:
             connection, address = listener.accept()
@@ -161,98 +196,6 @@ def _take_waiting(listener: socket.socket, taken: Taken) -> None:
 
 def _stream(connection: socket.socket) -> trio.SocketStream:
     return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-
-
-async def bind_streams(endpoint: Endpoint, *, forwarded: bool = False) -> Bound:
-    """Bind and listen; raises Failure with the reason. `forwarded`: its connections will be, and are prepared for
-    that; else they are sessions of our own."""
-    return await _bind(endpoint, socket.SOCK_STREAM, forwarded=forwarded)
-
-
-async def bind_datagrams(endpoint: Address) -> Bound:
-    """Bind for UDP; raises Failure with the reason."""
-    return await _bind(endpoint, socket.SOCK_DGRAM, forwarded=False)
-
-
-async def _bind(endpoint: Endpoint, kind: socket.SocketKind, *, forwarded: bool) -> Bound:
-    try:
-        if isinstance(endpoint, UnixPath):
-            return _bind_path(endpoint.path)
-        return _bind_addresses(await _bind_hosts(endpoint.host), endpoint.port, kind, forwarded=forwarded)
-    except (OSError, UnicodeError) as error:
-        raise Failure(f"cannot listen on {endpoint}: {_reason(error)}") from error
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    reason = describe(error)
-    if isinstance(error, PermissionError):
-        return f"{reason} (ports below 1024 and other users' folders need more rights)"
-    return reason
-
-
-async def _bind_hosts(host: str) -> tuple[str, ...]:
-    if host == ALL_INTERFACES:
-        return ("0.0.0.0", "::") if socket.has_dualstack_ipv6() else ("0.0.0.0",)
-    return tuple(await resolve(host))
-
-
-def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind, *, forwarded: bool) -> Bound:
-    bound = Bound([])
-    try:
-        for host in hosts:
-            try:
-                bound.sockets.append(_bind_one(host, port, kind, forwarded=forwarded))
-            except OSError as error:
-                # localhost, and all addresses, are meant as far as this machine has them.
-                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} or host is hosts[0]:
-                    raise
-                continue
-            port = port or bound.port  # the same one for both families
-    except BaseException:
-        bound.close()
-        raise
-    return bound
-
-
-def _bind_one(host: str, port: int, kind: socket.SocketKind, *, forwarded: bool) -> socket.socket:
-    family = family_of(host)
-    one = socket.socket(family, kind)
-    try:
-        one.setblocking(False)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind == socket.SOCK_STREAM:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if forwarded:
-            prepare_forwarded(one)  # before it listens: what the kernel takes inherits it
-        one.bind(socket_address(host, port))
-        if kind == socket.SOCK_STREAM:
-            one.listen(BACKLOG)
-    except BaseException:
-        one.close()
-        raise
-    return one
-
-
-def _bind_path(path: str) -> Bound:
-    _remove_stale(path)
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        one.setblocking(False)
-        with private_files():
-            one.bind(path)
-        one.listen(BACKLOG)
-    except BaseException:
-        one.close()
-        raise
-    return Bound([one], path, inode(path))
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more. Anything else stays."""
-    with suppress(OSError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode) and is_abandoned(path):
-            os.unlink(path)
 
 
 def peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from .._errors import describe
-from ..access import Forbidden
+from ..access import Forbidden, known_addresses
 from ..specs import UnixPath
 from ..wire import Refused
 from ._attempts import connect_first
-from ._datagrams import Datagrams
-from ._guard import is_guarded, is_guarded_path
-from ._resolve import known_addresses, resolve
+from ._policy import is_guarded, is_guarded_path
+from ._resolve import resolve
+from ._udp import Datagrams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

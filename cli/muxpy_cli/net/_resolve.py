@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 from weakref import WeakValueDictionary
 
 import trio
 
-from ..specs import ALL_INTERFACES, UnixPath, host_of
+from ..access import known_addresses
+from ..specs import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..specs import Endpoint
-
-__all__ = ["Lookups", "is_loopback", "is_numeric", "known_addresses", "lookups_of", "on_loopback", "resolve"]
-
-# Needs no resolver: RFC 6761, section 6.3, fixes what localhost and the names below it mean, and localhost is the
-# target of most forwards.
-_LOCALHOST: Final = ("127.0.0.1", "::1")
+__all__ = ["Lookups", "lookups_of", "resolve"]
 
 SHARE: Final = 8
 """Names of one party that are looked up at once: as many as a browser asks for while it loads a page."""
@@ -73,34 +67,6 @@ def lookups_of(user: str) -> Lookups:
     return lookups
 
 
-def is_loopback(address: str) -> bool:
-    """Whether a numeric address is this machine's own. 0.0.0.0 is not: it is every address."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped.is_loopback
-    return ip.is_loopback
-
-
-@lru_cache(maxsize=1024)  # asked for each connection
-def is_numeric(host: str) -> bool:
-    """Whether a host is an address already."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=1024)  # asked for each connection
-def known_addresses(host: str) -> Sequence[str] | None:
-    """The numeric addresses of a host that need no lookup: of a number, and of localhost. None: it takes one."""
-    if is_numeric(host):
-        return (host,)
-    if f".{host.lower().removesuffix('.')}".endswith(".localhost"):
-        return _LOCALHOST
-    return None
-
-
 async def resolve(host: str, lookups: Lookups = _own) -> Sequence[str]:
     """The numeric addresses of a host, with their zones. Raises OSError if it has none.
 
@@ -127,10 +93,3 @@ def _look_up(host: str) -> Sequence[str]:
             raise
         found = socket.getaddrinfo(host.removesuffix("."), None, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(host_of(address) for *_, address in found))
-
-
-async def on_loopback(endpoint: Endpoint) -> bool:
-    """Whether nobody but this machine can be there. Raises OSError if the name does not resolve."""
-    if isinstance(endpoint, UnixPath):
-        return True
-    return endpoint.host != ALL_INTERFACES and all(map(is_loopback, await resolve(endpoint.host)))

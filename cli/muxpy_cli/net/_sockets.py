@@ -1,20 +1,26 @@
-"""What sockets of forwarded connections have in common: how they end, and how a peer that vanishes is found."""
+"""Sockets: how those of forwarded connections end, how a peer that vanishes is found, and Unix sockets as files."""
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import trio
 
 __all__ = [
     "close_in_order",
     "close_with_reset",
     "end_in_order",
+    "inode",
+    "is_abandoned",
     "prepare_forwarded",
+    "private_files",
     "reset_on_close",
     "unanswered_for",
 ]
@@ -95,3 +101,38 @@ def unanswered_for(one: trio.socket.SocketType) -> float:
         return 0.0
     probes, underway, milliseconds = _INFO.unpack(info)
     return milliseconds / 1000 if probes or underway else 0.0
+
+
+# ---- Unix sockets as files ----
+
+
+def is_abandoned(path: str) -> bool:
+    """Whether nobody listens on a socket any more: its process was killed. Raises OSError if that cannot be asked."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    return False
+
+
+def inode(path: str) -> tuple[int, int] | None:
+    """Which file it is that has this name now; None if there is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """What is made meanwhile is for its owner alone; a chmod afterwards would leave a moment."""
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)

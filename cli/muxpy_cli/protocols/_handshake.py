@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Handshake", "Target"]
+if TYPE_CHECKING:
+    from ..specs import Address
 
-
-class Target(Protocol):
-    """What a client asks for."""
-
-    @property
-    def host(self) -> str:
-        """A name, not resolved, or an address without brackets."""
-        ...
-
-    @property
-    def port(self) -> int:
-        """1 to 65535."""
-        ...
+__all__ = ["Handshake"]
 
 
 class Handshake(Protocol):
@@ -29,22 +18,19 @@ class Handshake(Protocol):
     relay: `rest` first, which are bytes that the client sent early.
     """
 
+    request: Address | None
+    """Where the client wants to go, the name not resolved; None as long as that is not known."""
     rest: bytes
     """What came after the request. It is not part of the handshake."""
     failed: str | None
     """Why this became no request, for a person; None if it did or still may."""
-
-    @property
-    def request(self) -> Target | None:
-        """What the client asks for; None as long as that is not known."""
-        ...
 
     def receive(self, data: bytes) -> bytes:
         """Take what the client sent, and return what to send it now. It raises nothing, whatever the bytes are."""
         ...
 
     def answer(self, reason: str | None) -> bytes:
-        """What to tell the client: None that it is connected, or else why not, as one of the wire's REASONS.
+        """What to tell the client: None that it is connected, otherwise why not, as one of the wire's REASONS.
 
         A reason that is not known counts as "failed". RuntimeError if there is no request.
         """

@@ -7,7 +7,6 @@ success, by the client's version, where clients expect none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -15,7 +14,7 @@ import h11
 
 from ..specs import Address, SpecError, parse_address
 
-__all__ = ["HttpProxy", "ProxyRequest"]
+__all__ = ["HttpProxy"]
 
 MAX_HEAD: Final = 16 * 1024
 """Bytes of the request line and the headers. Browsers send under one kilobyte; common servers allow 8 or 16."""
@@ -48,15 +47,6 @@ SENTENCES: Final = {
 OTHERS: Final = {4: "SOCKS 4", 5: "SOCKS 5", 0x16: "TLS"}
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyRequest:
-    """What the client asks for."""
-
-    host: str
-    """A name, not resolved, or an address without brackets."""
-    port: int
-
-
 class _Failed(Exception):
     """The request is not one that this proxy answers with a tunnel: why, for everybody, and in a `text` of its own for
     the client."""
@@ -70,7 +60,7 @@ class HttpProxy:
     """One client's request; see Handshake for how to use it. `Proxy-Authorization` is ignored."""
 
     def __init__(self) -> None:
-        self.request: ProxyRequest | None = None
+        self.request: Address | None = None
         self.failed: str | None = None
         self.rest = b""
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
@@ -95,15 +85,14 @@ class HttpProxy:
             raise RuntimeError("there is no request to answer")
         if reason is None:
             return CONNECTED
-        target = Address(self.request.host, self.request.port)
-        sentence = SENTENCES.get(reason, "there is no connection to {}").format(target)
+        sentence = SENTENCES.get(reason, "there is no connection to {}").format(self.request)
         return _error(STATUS.get(reason, HTTPStatus.BAD_GATEWAY), sentence)
 
     def _read(self, data: bytes) -> None:
         if self._room == MAX_HEAD and data[0] in OTHERS:
             raise _Failed(HTTPStatus.BAD_REQUEST, f"the client speaks {OTHERS[data[0]]}, not HTTP")
         # h11 sees no byte beyond the limit. Its own limit is for heads that are not complete: it would let pass a
-        # longer one that comes at once.
+        # longer one that comes whole.
         head, beyond = data[: self._room], data[self._room :]
         self._room -= len(head)
         event = self._parse(head)
@@ -126,7 +115,7 @@ class HttpProxy:
         return event if isinstance(event, h11.Request) else None
 
 
-def _target(request: h11.Request) -> ProxyRequest:
+def _target(request: h11.Request) -> Address:
     """What a CONNECT asks for; _Failed if it is no proper one."""
     target = request.target.decode("ascii")  # h11 lets nothing else pass
     if request.method != b"CONNECT":
@@ -141,11 +130,10 @@ def _target(request: h11.Request) -> ProxyRequest:
     ):
         raise _Failed(HTTPStatus.BAD_REQUEST, "the client sends a CONNECT with a body")
     try:
-        address = parse_address(target.replace("%25", "%", 1))  # how a URI has the zone of an address: RFC 6874
+        return parse_address(target.replace("%25", "%", 1))  # how a URI has the zone of an address: RFC 6874
     except SpecError as error:
         why = f"the client asks for CONNECT{_host_of(request)} without a proper HOST:PORT"
         raise _Failed(HTTPStatus.BAD_REQUEST, why, f"CONNECT {target}: {error}") from None
-    return ProxyRequest(address.host, address.port)
 
 
 def _host_of(request: h11.Request) -> str:

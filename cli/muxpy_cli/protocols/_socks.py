@@ -8,15 +8,13 @@ more than about a kilobyte.
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from ..specs import check_host, ipv6
+from ..specs import Address, check_host, ipv6
 
-__all__ = ["SocksRequest", "SocksServer"]
+__all__ = ["SocksServer"]
 
 MAX_STRING: Final = 255
 """Bytes of a string that SOCKS 4 ends with a zero byte: what a length byte could say, as SOCKS 5 has it."""
@@ -53,19 +51,6 @@ Steps = Generator[None, None, bytes]
 """Yields while it waits for bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class SocksRequest:
-    """What the client asks for."""
-
-    host: str
-    """A name, not resolved, or an address without brackets."""
-    port: int
-    version: Literal[4, 5]
-    user: str | None = None
-    """What the client calls itself, as it sent it; None if it did not say. With credentials, it was checked."""
-    command: Literal["connect"] = "connect"
-
-
 class _Failed(Exception):
     """The handshake is over. `reply` is what the client gets."""
 
@@ -75,16 +60,13 @@ class _Failed(Exception):
 
 
 class SocksServer:
-    """One client's handshake; see Handshake for how to use it.
+    """One client's handshake; see Handshake for how to use it. Whatever user and password a client sends is taken."""
 
-    With `credentials`, a user and a password, clients must send these. SOCKS 4 has no password, so it is refused then.
-    """
-
-    def __init__(self, credentials: tuple[str, str] | None = None) -> None:
-        self.request: SocksRequest | None = None
+    def __init__(self) -> None:
+        self.request: Address | None = None
         self.failed: str | None = None
         self.rest = b""
-        self._credentials = credentials
+        self._version = 5
         self._data = bytearray()
         self._replies = bytearray()
         self._steps = self._handshake()
@@ -106,7 +88,7 @@ class SocksServer:
         """The reply to the request: None for success, or one of the wire's REASONS. RuntimeError without a request."""
         if self.request is None:
             raise RuntimeError("there is no request to answer")
-        if self.request.version == 4:
+        if self._version == 4:
             return _reply4(GRANTED_4 if reason is None else REJECTED_4)
         return _reply5(0 if reason is None else REPLIES.get(reason, GENERAL_FAILURE))
 
@@ -121,8 +103,8 @@ class SocksServer:
 
     # The handshake is written as if reading waited; each step goes on once its bytes are there, however they are cut.
 
-    def _handshake(self) -> Generator[None, None, SocksRequest]:
-        version = (yield from self._take(1))[0]
+    def _handshake(self) -> Generator[None, None, Address]:
+        self._version = version = (yield from self._read(1))[0]
         if version == 5:
             return (yield from self._version5())
         if version == 4:
@@ -133,80 +115,56 @@ class SocksServer:
             raise _Failed("the client speaks HTTP, not SOCKS", NOT_HTTP)
         raise _Failed(f"the client does not speak SOCKS: its first byte is 0x{version:02x}")
 
-    def _version5(self) -> Generator[None, None, SocksRequest]:
-        methods = yield from self._take_counted()
-        method = self._choose(methods)
+    def _version5(self) -> Generator[None, None, Address]:
+        methods = yield from self._read_counted()
+        method = _choose(methods)
         self._replies += bytes([5, method])
-        user = (yield from self._authenticate()) if method == USER_AND_PASSWORD else None
-        version, command, _, kind = yield from self._take(4)
+        if method == USER_AND_PASSWORD:
+            yield from self._authenticate()
+        version, command, _, kind = yield from self._read(4)
         if version != 5:
             raise _Failed(f"the client changed to SOCKS version {version}", _reply5(GENERAL_FAILURE))
         # The request is read to its end before it is refused: closing with bytes unread would reset the connection,
         # and the client might never see the reply.
-        host = yield from self._take_host(kind)
-        port = int.from_bytes((yield from self._take(2)), "big")
+        host = yield from self._read_host(kind)
+        port = int.from_bytes((yield from self._read(2)), "big")
         if command != CONNECT:
             raise _Failed(f"the client asks for command {command}, not CONNECT", _reply5(COMMAND_NOT_SUPPORTED))
         _check(host, port, _reply5(GENERAL_FAILURE))
-        return SocksRequest(host, port, 5, user)
+        return Address(host, port)
 
-    def _choose(self, methods: bytes) -> int:
-        """The way to authenticate, out of those that the client offers."""
-        refused = bytes([5, NONE_ACCEPTABLE])
-        if self._credentials is None and NO_AUTHENTICATION in methods:
-            return NO_AUTHENTICATION
-        if USER_AND_PASSWORD in methods:
-            # Without credentials to check, too: some programs offer nothing else once they were given a user.
-            return USER_AND_PASSWORD
-        if self._credentials is not None:
-            raise _Failed("the client does not offer a user and a password", refused)
-        raise _Failed("the client offers no way to authenticate that is known here", refused)
-
-    def _authenticate(self) -> Generator[None, None, str]:
+    def _authenticate(self) -> Generator[None, None, None]:
         """RFC 1929."""
-        wrong = b"\x01\x01"
-        version = (yield from self._take(1))[0]
+        version = (yield from self._read(1))[0]
         if version != 1:
-            raise _Failed(f"the client authenticates with version {version}, not 1", wrong)
-        user = yield from self._take_counted()
-        password = yield from self._take_counted()
-        if not self._knows(user, password):
-            raise _Failed(f"wrong user or password, for the user {_text(user)!r}", wrong)
+            raise _Failed(f"the client authenticates with version {version}, not 1", b"\x01\x01")
+        yield from self._read_counted()
+        yield from self._read_counted()
         self._replies += b"\x01\x00"
-        return _text(user)
 
-    def _knows(self, user: bytes, password: bytes) -> bool:
-        if self._credentials is None:
-            return True
-        right_user, right_password = (text.encode() for text in self._credentials)
-        # Both are compared, and each in constant time, so that the time does not tell which one was wrong.
-        return hmac.compare_digest(user, right_user) & hmac.compare_digest(password, right_password)
-
-    def _take_host(self, kind: int) -> Generator[None, None, str]:
+    def _read_host(self, kind: int) -> Generator[None, None, str]:
         if kind == IPV4:
-            return str(ipaddress.IPv4Address((yield from self._take(4))))
+            return str(ipaddress.IPv4Address((yield from self._read(4))))
         if kind == IPV6:
-            return str(ipaddress.IPv6Address((yield from self._take(16))))
+            return str(ipaddress.IPv6Address((yield from self._read(16))))
         if kind == NAME:
-            return _name((yield from self._take_counted()))
+            return _name((yield from self._read_counted()))
         raise _Failed(f"the client gives an address of type {kind}", _reply5(ADDRESS_NOT_SUPPORTED))
 
-    def _version4(self) -> Generator[None, None, SocksRequest]:
+    def _version4(self) -> Generator[None, None, Address]:
         rejected = _reply4(REJECTED_4)
-        command, *number = yield from self._take(7)
+        command, *number = yield from self._read(7)
         port, address = int.from_bytes(number[:2], "big"), bytes(number[2:])
-        user = yield from self._take_string("user")
+        yield from self._read_string("user")
         host = str(ipaddress.IPv4Address(address))
         if address[:3] == b"\0\0\0" and address[3]:  # 4a: an address that cannot be one says that a name follows
-            host = _name((yield from self._take_string("host")))
+            host = _name((yield from self._read_string("host")))
         if command != CONNECT:
             raise _Failed(f"the client asks for command {command}, not CONNECT", rejected)
-        if self._credentials is not None:
-            raise _Failed("the client speaks SOCKS 4, which has no password, and this proxy wants one", rejected)
         _check(host, port, rejected)
-        return SocksRequest(host, port, 4, _text(user) or None)
+        return Address(host, port)
 
-    def _take(self, size: int) -> Steps:
+    def _read(self, size: int) -> Steps:
         """The next `size` bytes."""
         while len(self._data) < size:
             yield
@@ -214,20 +172,29 @@ class SocksServer:
         del self._data[:size]
         return taken
 
-    def _take_counted(self) -> Steps:
+    def _read_counted(self) -> Steps:
         """As many bytes as the one before them says."""
-        size = yield from self._take(1)
-        return (yield from self._take(size[0]))
+        size = yield from self._read(1)
+        return (yield from self._read(size[0]))
 
-    def _take_string(self, what: str) -> Steps:
+    def _read_string(self, what: str) -> Steps:
         """The bytes before a zero byte."""
         # What lies beyond the limit is not looked at, so that it does not matter how the bytes are cut.
         while (end := self._data.find(0, 0, MAX_STRING + 1)) < 0:
             if len(self._data) > MAX_STRING:
                 raise _Failed(f"the client's {what} is longer than {MAX_STRING} bytes", _reply4(REJECTED_4))
             yield
-        taken = yield from self._take(end + 1)
+        taken = yield from self._read(end + 1)
         return taken[:-1]
+
+
+def _choose(methods: bytes) -> int:
+    """The way to authenticate, out of those that the client offers."""
+    if NO_AUTHENTICATION in methods:
+        return NO_AUTHENTICATION
+    if USER_AND_PASSWORD in methods:  # some programs offer nothing else once they were given a user
+        return USER_AND_PASSWORD
+    raise _Failed("the client offers no way to authenticate that is known here", bytes([5, NONE_ACCEPTABLE]))
 
 
 def _check(host: str, port: int, reply: bytes) -> None:
@@ -244,11 +211,6 @@ def _name(data: bytes) -> str:
     """
     text = data.decode("utf-8", "surrogateescape")
     return (ipv6(text[1:-1]) if text[:1] + text[-1:] == "[]" else None) or text
-
-
-def _text(data: bytes) -> str:
-    """Text that can be shown, whatever the bytes are."""
-    return data.decode("utf-8", "replace")
 
 
 def _reply5(code: int) -> bytes:

@@ -1,10 +1,9 @@
 """Carrying connections between sockets and streams of a session."""
 
-from ._account import Account
 from ._datagrams import MAX_DATAGRAM, Exchange, relay_datagrams
 from ._rate import Rate
 from ._relay import abort, relay
-from ._serving import GRACE, RESET_RATE, serve_streams, session_streams, used_up
+from ._streams import GRACE, RESET_RATE, Account, serve_streams, session_streams, used_up
 from ._tunnel import Unanswered, ask, carry, reach, receive_answer, receive_opening, refuse
 
 __all__ = [

@@ -37,7 +37,7 @@ CONVERSATION: Final = 3
 class Exchange:
     """Who has spoken on a flow: what is still to be expected of it follows from that."""
 
-    __slots__ = ("_outwards", "_turns", "last", "scope")
+    __slots__ = ("_outwards", "_speakers", "last", "scope")
 
     def __init__(self) -> None:
         self.last = trio.current_time()
@@ -45,19 +45,19 @@ class Exchange:
         self.scope = trio.CancelScope()
         """Of the relay: cancelling it ends the flow, in order."""
         self._outwards: bool | None = None
-        self._turns = 0
+        self._speakers = 0
 
     def note(self, *, outwards: bool) -> None:
         """A datagram passed, from the stream to the socket (`outwards`) or the other way."""
         self.last = trio.current_time()
         if outwards is not self._outwards:
             self._outwards = outwards
-            self._turns += 1
+            self._speakers += 1
 
     @property
     def conversation(self) -> bool:
         """Whether both sides have spoken, and one of them again after the other."""
-        return self._turns >= CONVERSATION
+        return self._speakers >= CONVERSATION
 
     @property
     def idle_limit(self) -> float:

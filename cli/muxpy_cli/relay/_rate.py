@@ -8,12 +8,10 @@ import trio
 
 import muxpy
 
-from ..access import TokenBucket
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Rate"]
+__all__ = ["ByteBucket", "Rate"]
 
 SHARE: Final = 10
 """A turn is a tenth of a second's worth: small enough that a slow rate flows rather than comes in gushes."""
@@ -21,6 +19,48 @@ SHARE: Final = 10
 LEAST: Final = 1024
 MOST: Final = 64 * 1024
 """Bytes of a turn at least, or a slow rate would be spent on system calls; and at most: what one read gets anyway."""
+
+
+class ByteBucket:
+    """A token bucket of bytes: lets `rate` of them a second through, sustained, and a second's worth as a burst.
+
+    Bytes are spent first and waited for afterwards: the level may fall below zero, and the debt is the time until it is
+    zero again. So a piece larger than the burst is only slowed, and those who share a bucket, each waiting as long as
+    it is told, together keep to the rate.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float], *, full: bool = True) -> None:
+        """`clock` gives seconds. The burst, which leaves short answers alone, is there from the beginning if the bucket
+        is `full`."""
+        if rate <= 0:
+            raise ValueError("a rate must be positive")
+        self._rate = rate
+        self._clock = clock
+        self._level = rate if full else 0.0
+        self._filled_at = clock()
+
+    def spend(self, count: int) -> None:
+        """Count bytes that have passed."""
+        self._fill()
+        self._level -= count
+
+    @property
+    def debt(self) -> float:
+        """Seconds to wait before the next bytes; 0.0 if none."""
+        self._fill()
+        return max(0.0, -self._level / self._rate)
+
+    @property
+    def full(self) -> bool:
+        """Whether all that was spent is made up for."""
+        self._fill()
+        return self._level >= self._rate
+
+    def _fill(self) -> None:
+        now = self._clock()
+        elapsed = max(0.0, now - self._filled_at)  # a clock that goes back must not make a debt grow
+        self._filled_at = now
+        self._level = min(self._rate, self._level + elapsed * self._rate)
 
 
 class Rate(muxpy.Pacer):
@@ -34,7 +74,7 @@ class Rate(muxpy.Pacer):
         """A `full` one lets a second's worth through at the beginning."""
         self.rate = rate
         self.outer = outer
-        self._bucket = TokenBucket(rate, trio.current_time, full=full)
+        self._bucket = ByteBucket(rate, trio.current_time, full=full)
         self._line: dict[Callable[[], None], None] = {}
         self._turn: Callable[[], None] | None = None
         self._serving = False
@@ -44,7 +84,7 @@ class Rate(muxpy.Pacer):
         """Have another rate from now on, for who waits too. The bucket is empty then: a reload must not fill it."""
         if rate != self.rate:
             self.rate = rate
-            self._bucket = TokenBucket(rate, trio.current_time, full=False)
+            self._bucket = ByteBucket(rate, trio.current_time, full=False)
             self._repaying.cancel()  # at the old rate a debt may last for an hour
 
     def allow(self, resume: Callable[[], None]) -> int:
@@ -58,7 +98,7 @@ class Rate(muxpy.Pacer):
 
     @property
     def _free(self) -> bool:
-        return not self._line and not self._bucket.take(0) and (self.outer is None or self.outer._free)
+        return not self._line and not self._bucket.debt and (self.outer is None or self.outer._free)
 
     @property
     def _most(self) -> int:
@@ -72,7 +112,7 @@ class Rate(muxpy.Pacer):
 
     def carried(self, count: int) -> None:
         """As `Pacer` has it."""
-        self._bucket.take(count)
+        self._bucket.spend(count)
         if self.outer is not None:
             self.outer.carried(count)
 
@@ -99,7 +139,7 @@ class Rate(muxpy.Pacer):
     async def _repay(self) -> None:
         """Wait until the bucket is out of debt, or is another one."""
         with trio.CancelScope() as self._repaying:
-            await trio.sleep(self._bucket.take(0))
+            await trio.sleep(self._bucket.debt)
 
     def _give_turn(self) -> None:
         if self._line:  # else the last one has gone meanwhile

@@ -1,4 +1,4 @@
-"""Carrying one connection: bytes both ways, with half-close and reset."""
+"""Carrying one connection: bytes both ways, with half-close and reset, and peers that vanish meanwhile."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from .._errors import the_cause
-from ..net import close_in_order, close_with_reset
-from ._vanished import forget, watch
+from ..net import close_in_order, close_with_reset, unanswered_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import muxpy
 
 __all__ = ["RELAY_BUFFER", "abort", "relay"]
+
 
 RELAY_BUFFER: Final = 64 * 1024
 """Bytes that each direction copies at once; also all that waits here when the receiving side is slow."""
@@ -40,11 +40,11 @@ async def relay(
     """
     try:
         if isinstance(near, trio.SocketStream):
-            watch(near.socket, far.reset)  # which ends the splice
+            _watch(near.socket, far.reset)  # which ends the splice
             try:
                 await far.splice(near, early=early, head=head, pacer=pacer)
             finally:
-                forget(near.socket)
+                _forget(near.socket)
         else:
             await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -88,3 +88,49 @@ def abort(near: trio.abc.AsyncResource, far: muxpy.Stream | None = None) -> None
         close_with_reset(near.socket)
     if far is not None:
         far.reset()
+
+
+# ---- peers that vanish while something is on its way to them, so that TCP's keepalive does not ask ----
+
+VANISHED: Final = 150.0
+"""Seconds without an acknowledgement after which a peer that owes one is gone: as long as keepalive takes, and more
+than the two minutes that Linux lets pass at most before it asks a peer again that does not read."""
+
+LOOK_EVERY: Final = 15.0
+"""Seconds between looks: with VANISHED, within three minutes."""
+
+LOOKS: Final = 500
+"""Sockets looked at before other tasks get their turn: about a millisecond."""
+
+_watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
+
+
+def _watch(one: trio.socket.SocketType, on_vanished: Callable[[], object]) -> None:
+    """Call `on_vanished` if the socket's peer vanishes, until `_forget`. No scope and no timer for each: connections
+    that come and go by the thousand would all pay for it."""
+    _sockets()[one] = on_vanished
+
+
+def _forget(one: trio.socket.SocketType) -> None:
+    """Watch it no longer."""
+    del _sockets()[one]
+
+
+def _sockets() -> dict[trio.socket.SocketType, Callable[[], object]]:
+    try:
+        return _watched.get()
+    except LookupError:
+        sockets: dict[trio.socket.SocketType, Callable[[], object]] = {}
+        _watched.set(sockets)
+        trio.lowlevel.spawn_system_task(_look, sockets, name="muxpy vanished peers")
+        return sockets
+
+
+async def _look(sockets: dict[trio.socket.SocketType, Callable[[], object]]) -> None:
+    while True:
+        await trio.sleep(LOOK_EVERY)
+        for number, (one, on_vanished) in enumerate(list(sockets.items()), start=1):
+            if one in sockets and unanswered_for(one) > VANISHED:
+                on_vanished()
+            if not number % LOOKS:
+                await trio.lowlevel.checkpoint()

@@ -1,5 +1,6 @@
 """The listening end."""
 
+from ._peer import Peer
 from ._server import Server
 
-__all__ = ["Server"]
+__all__ = ["Peer", "Server"]

@@ -1,36 +1,28 @@
-"""Who it is that comes: TLS, the greeting, and the users that there are."""
+"""Authentication: TLS, the greeting, and the users that there are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
 import muxpy
 
 from .._errors import describe
-from ..access import User, Users, certificate_names, server_context
+from ..access import User, certificate_names, server_context
+from ..config import load_users
 from ..wire import Purpose, Refused, WireError, receive_message, unpack_integer, unpack_text
-from ._refusals import Refusals
+from ._turned_away import NotWelcome, Refusals
 
 if TYPE_CHECKING:
     import ssl
 
     from .._options import ListenOptions
+    from ..access import Users
     from ..wire import Message
-    from ._tally import Kind
 
-__all__ = ["Door", "Greeting", "NotWelcome", "Welcome", "read_door"]
-
-
-class NotWelcome(Exception):
-    """The connection ends here; `reason` says why, and `kind` how it is counted, for the log."""
-
-    def __init__(self, reason: str, kind: Kind = "strange") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.kind: Final = kind
+__all__ = ["Door", "Greeting", "Welcome", "read_door"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ class Welcome:
 def read_door(options: ListenOptions) -> Welcome:
     """Read users and certificates. Raises Failure if a file is not as it should be."""
     context = server_context(options.tls) if options.tls is not None else None
-    users = _users(options)
+    users = load_users(options)
     return Welcome(
         context=context,
         users=users,
@@ -69,7 +61,7 @@ def read_door(options: ListenOptions) -> Welcome:
 
 
 class Door:
-    """Lets in who may come in."""
+    """Lets in those who may come in."""
 
     def __init__(self, options: ListenOptions) -> None:
         """Raises Failure if a file is not as it should be."""
@@ -79,7 +71,7 @@ class Door:
         self.use(read_door(options))
 
     def use(self, who: Welcome) -> None:
-        """Users and certificates for who comes from now on."""
+        """Users and certificates for connections that come from now on."""
         self.context, self.users = who.context, who.users
         self.wants_user, self._by_certificate = who.wants_user, who.by_certificate
 
@@ -97,7 +89,7 @@ class Door:
         return message
 
     def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
-        """Who it is that has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is none."""
+        """Who has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is no greeting."""
         try:
             return self._recognise(session, stream, message)
         except WireError as error:
@@ -137,9 +129,3 @@ class Door:
 def _named_by_certificate(names: list[str]) -> User | None:
     """Nobody is listed, so everybody whose certificate the CA has signed may come in, with what all may do."""
     return User(name=names[0]) if names else None
-
-
-def _users(options: ListenOptions) -> Users:
-    if options.tokens is None:
-        return Users(options.users)
-    return Users.load(options.tokens, options.users, options.grants, options.limits)

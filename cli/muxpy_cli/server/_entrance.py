@@ -14,14 +14,14 @@ import trio
 
 from ..access import network_of
 from ..net import close_with_reset, reset_on_close
-from ..specs import Address
+from ..specs import format_address
 from ._waiting import LINE, Caller, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..net import Bound
-    from ._tally import Tally
+    from ._turned_away import Tally
 
 __all__ = ["CROWDED", "GREETING_TIMEOUT", "TOO_LATE", "Arrival", "Entrance"]
 
@@ -29,7 +29,7 @@ GREETING_TIMEOUT: Final = 10.0
 """Seconds from accept(2) to the end of the greeting: in line, for the TLS handshake, and for a wrong token's answer."""
 TOO_LATE: Final = f"it did not say within {GREETING_TIMEOUT:g} seconds who it is"
 CROWDED: Final = "it had to make room: too many connections have not said who they are"
-TURN: Final = 64
+BATCH: Final = 64
 """Connections that are asked whether they have sent something, or closed, before other tasks get their turn."""
 SHARE: Final = 4
 """The line takes at most one in so many of the descriptors that this process may have: the others are for clients."""
@@ -78,7 +78,7 @@ class Entrance:
                 tasks.start_soon(self._usher, nursery)
                 if self._epoll is not None:
                     tasks.start_soon(self._listen, self._epoll)
-                await bound.take_all(self._take)
+                await bound.take_all(self._arrive)
         finally:
             for arrival in self._waiting:
                 self._close(arrival)
@@ -90,9 +90,9 @@ class Entrance:
         self._waiting.leave(arrival)
         self._news.set()
 
-    def _take(self, connection: socket.socket, address: Any) -> None:  # noqa: ANN401 - as accept(2) has it
-        host = address[0] if isinstance(address, tuple) else "a local socket"
-        name = str(Address(host, address[1])) if isinstance(address, tuple) else host
+    def _arrive(self, connection: socket.socket, address: Any) -> None:  # noqa: ANN401 - as accept(2) has it
+        name = format_address(address) if isinstance(address, tuple) else "a local socket"
+        host = address[0] if isinstance(address, tuple) else name
         arrival = Arrival(network_of(host), trio.current_time() + GREETING_TIMEOUT, connection=connection, name=name)
         dropped = self._waiting.arrive(arrival)
         if dropped is not arrival:
@@ -113,7 +113,7 @@ class Entrance:
         """Find out who has sent something."""
         while True:
             await trio.lowlevel.wait_readable(epoll.fileno())
-            for fd, _ in epoll.poll(0, TURN):
+            for fd, _ in epoll.poll(0, BATCH):
                 arrival = self._silent.pop(fd)
                 epoll.unregister(fd)
                 if _has_left(arrival.connection):
@@ -140,7 +140,7 @@ class Entrance:
 
     def _send_away(self) -> bool:
         """Those whose time is over; whether there were any."""
-        late = list(itertools.islice(iter(self._waiting.late, None), TURN))
+        late = list(itertools.islice(iter(self._waiting.late, None), BATCH))
         for arrival in late:
             self._tally.add("silent", arrival.name, TOO_LATE)
             self._close(arrival)
@@ -155,8 +155,8 @@ class Entrance:
         """Start the next visits; whether there were any.
 
         One in each turn of the event loop, since it costs a millisecond or two before the others have their turn again.
-        More if turns are long: else the fewer came in, the more those do who are in already. Long is what takes much
-        work; on a busy machine turns last long anyway.
+        More if turns are long: otherwise, the more those do who are in already, the fewer would come in. A turn is long
+        if it takes much work; on a busy machine all turns last long.
         """
         before, self._worked = self._worked, self._work()
         count = max(1, int((self._worked - before) / PACE))

@@ -1,4 +1,4 @@
-"""Whom the listening end serves: sessions, and the users they belong to."""
+"""One session that the listening end serves."""
 
 from __future__ import annotations
 
@@ -8,82 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-import muxpy
-
-from ..access import Forbidden, Grants, Limits, negotiated
-from ..entrances import FLOWS, Places
-from ..relay import RESET_RATE, Account, Rate, session_streams
+from ..access import Forbidden, negotiated
+from ..entrances import Places
+from ..relay import Account, Rate
 from ..specs import UnixPath
 from ..view import SessionState
 from ..wire import Refused
-from ._policy import UserPolicy
+from ._usage import limit_reached
 
 if TYPE_CHECKING:
-    from .._options import ListenOptions
-    from ..access import User
-    from ..specs import Endpoint
+    import muxpy
 
-__all__ = ["NOT_WELCOME", "Peer", "Target", "Usage", "limit_reached", "what_holds_for"]
+    from ..access import Rules, User
+    from ..specs import Endpoint
+    from ._usage import Usage
+
+__all__ = ["NOT_WELCOME", "Peer"]
 
 NOT_WELCOME: Final = "the user may not come in any more"
-
-
-MANY: Final = 1_000_000
-"""Connections of a user, where there is no limit: more than a machine has descriptors for."""
-
-
-def limit_reached(what: str, option: str, most: int) -> str:
-    """In words that make sense at either end: whose limit it is, and what would help."""
-    return f"{what} as {option} = {most} at the listening end allows; raise it there, or close some"
-
-
-class Usage:
-    """What one user has at once, over all sessions; everybody without a name counts as one."""
-
-    def __init__(self, name: str, grants: Grants, limits: Limits) -> None:
-        self.name = name
-        self.limits = limits
-        self.sessions = 0
-        self.streams = 0
-        self.forwards = 0
-        self.policy = UserPolicy(name, grants)
-        self.rate = Rate(limits.rate) if limits.rate is not None else None
-        # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
-        self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
-
-    @property
-    def grants(self) -> Grants:
-        """The rules that hold now."""
-        return self.policy.grants
-
-    @property
-    def rested(self) -> bool:
-        """Whether it remembers nothing that a new one would not begin with."""
-        return not self.streams and (self.rate is None or self.rate.full)
-
-    def most_flows(self) -> int:
-        """How many streams of a session may be UDP flows: the same part of what the user may have, if that is less."""
-        most = self.limits.streams
-        return FLOWS if most is None else min(FLOWS, most // 4)
-
-    def session_streams(self) -> int:
-        """How many streams one session takes: with one session, too, a user may have what the limits say."""
-        return session_streams((self.limits.streams or MANY) + (self.limits.forwards or 0))
-
-    def change(self, grants: Grants, limits: Limits) -> None:
-        """New rules and limits, for connections that come from now on."""
-        if limits.rate is None or self.rate is None:
-            self.rate = Rate(limits.rate) if limits.rate is not None else None
-        else:
-            self.rate.change(limits.rate)
-        self.policy.grants, self.limits = grants, limits
-
-
-def what_holds_for(user: User | None, options: ListenOptions) -> tuple[Grants, Limits]:
-    """What a user may do: what is said for this one, or else for all."""
-    if user is None:
-        return options.grants, options.limits
-    return user.grants or options.grants, user.limits or options.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +63,7 @@ class PeerCarrying:
         self._peer.account.end(self._stream, kind)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Peer:
     """A session that is being served, once it is known whose it is."""
 
@@ -204,14 +146,12 @@ class Peer:
         self.check_room()
         return PeerCarrying(self, stream)
 
-    def note_target(
-        self, grants: Grants, stream: muxpy.Stream, endpoint: Endpoint, near: trio.socket.SocketType
-    ) -> None:
+    def note_target(self, rules: Rules, stream: muxpy.Stream, endpoint: Endpoint, near: trio.socket.SocketType) -> None:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
-        since `grants` let it through, while it was being made, and do not allow it any more."""
+        since `rules` let it through, while it was being made, and do not allow it any more."""
         self.check_welcome()
         target = Target(endpoint, _address_of(near))
-        if grants is not self.usage.grants:
+        if rules is not self.usage.rules:
             try:
                 self.check_target(target)
             except Forbidden as error:

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import cut_text, describe, draining_text
+from .._errors import Failure, cut_text, describe, draining_text
 from .._identity import program_version
-from .._statistics import write_statistics
-from .._turns import ENDING, Turns
-from ..net import bind_streams, guard
+from ..access import require_listen_protection
+from ..net import bind_streams, guard, resolve
+from ..specs import ALL_INTERFACES
 from ..view import Snapshot
 from ..wire import Refused
 from ._bindings import Bindings
 from ._door import Door, read_door
+from ._ending import end_after_last_words, follow_rules, watch_idle
 from ._entrance import Entrance
-from ._exposure import check_address, check_bound
-from ._garbage import Garbage
-from ._idle import watch_idle
-from ._peer import Peer, Usage, limit_reached, what_holds_for
-from ._peers import Peers
-from ._reload import end_after_last_words, follow_rules, may_stay
+from ._pauses import ENDING, Garbage, Slices
+from ._peers import Peers, Survey
 from ._streams import Streams
-from ._survey import Survey
-from ._tally import Tally
+from ._turned_away import Tally
 from ._visit import Visit
 
 if TYPE_CHECKING:
@@ -39,11 +34,11 @@ if TYPE_CHECKING:
 
     from .._options import ListenOptions
     from .._tracing import Trace
-    from ..access import User
     from ..net import Bound
     from ..view import Console
     from ._door import Greeting, Welcome
     from ._entrance import Arrival
+    from ._peer import Peer
 
 __all__ = ["Server"]
 
@@ -63,30 +58,27 @@ class Server:
         self._door = Door(options)
         self.tally = Tally(console)
         self.entrance = Entrance(self._visit, self.tally)
-        self._peers = Peers()
-        self._usages: dict[str, Usage] = {}
-        self._resting: dict[str, Usage] = {}  # of users without a session, in the order of becoming so
-        self._bindings = Bindings(self._pick, console)
+        self._peers = Peers(options)
+        self._bindings = Bindings(self._peers.pick, console)
         self.streams = Streams(self._bindings, console)
         self._bound: Bound | None = None
         self._nursery: trio.Nursery
         self._started = time.time()
         self._ended = trio.lowlevel.ParkingLot()
         self._accepting = trio.CancelScope()
-        self._ended_totals = Counter[str]()  # of sessions that have ended
         self._garbage = Garbage()
         self.draining = False
 
-    def take(self, bound: Bound) -> None:
+    def listen_on(self, bound: Bound) -> None:
         """Listen on sockets that are bound already, and not where the options say."""
         self._bound = bound
 
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until drained; calls `started` when it listens. Raises Failure if the address cannot be bound."""
         if self._bound is None:
-            await check_address(self._options)
+            await _check_address(self._options)
             self._bound = await bind_streams(self._options.address)
-        check_bound(self._options, self._bound)
+        _check_bound(self._options, self._bound)
         for one in self._bound.sockets:
             guard(one)
         with self._garbage:
@@ -96,7 +88,7 @@ class Server:
         async with trio.open_nursery() as self._nursery:
             self._bindings.run_in(self._nursery)
             self._nursery.start_soon(self.tally.run)
-            self._nursery.start_soon(watch_idle, self._idle_timeout, self._open_streams, self._console.detail)
+            self._nursery.start_soon(watch_idle, self._idle_timeout, self._peers.open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
             if self._door.wants_user and not self._door.users:
@@ -117,92 +109,19 @@ class Server:
         """Make a peer of a session whose client is known. Raises Refused."""
         if self.draining:  # nobody would end the session any more
             raise Refused("in use", "it is ending")
-        usage = self._usage(greeting.user)
-        self._end_replaced(greeting, usage)
-        limit = usage.limits.sessions
-        if limit is not None and usage.sessions >= limit:
-            raise Refused("in use", limit_reached("as many sessions are open", "max-sessions", limit))
-        usage.sessions += 1
-        self._ended_totals["sessions"] += 1
-        peer = Peer(
-            session,
-            name,
-            greeting.user,
-            usage,
-            greeting.client,
-            greeting.process,
-            greeting.slot,
-            nursery,
-        )
-        self._peers.add(peer)
-        self._console.news(f"session with {peer.name}", peer=name, user=usage.name, event="session_opened")
+        peer = self._peers.admit(session, greeting, name, nursery)
+        self._console.news(f"session with {peer.name}", peer=peer.address, user=peer.usage.name, event="session_opened")
         return peer
 
     def dismiss(self, peer: Peer, end: muxpy.SessionEnd | None) -> None:
         """Its session has ended."""
-        self._peers.remove(peer)
-        peer.end()
-        # Not as long as another session counts on it, even one that has ended: it may still deliver what came.
-        if not self._peers.has(peer.usage):
-            self._resting[peer.usage.name] = peer.usage
-            self._forget_rested()
-        write_statistics(self._options.statistics, peer.session)
-        figures = peer.session.statistics()
-        self._ended_totals["received"] += figures.bytes_received
-        self._ended_totals["sent"] += figures.bytes_sent
-        self._ended_totals["connections"] += peer.account.total
-        self._ended_totals["failed"] += peer.account.failed
-        self._ended_totals["cut"] += peer.account.cut
+        self._peers.dismiss(peer)
         self._ended.unpark_all()
         self._garbage.session_ends()
         why = f": {describe(end.error)}" if end is not None and end.error is not None else ""
         self._console.news(
             f"session with {peer.name} has ended{why}", peer=peer.address, user=peer.usage.name, event="session_closed"
         )
-
-    def _usage(self, user: User | None) -> Usage:
-        name = user.name if user is not None else ""
-        holds = what_holds_for(user, self._options)
-        self._resting.pop(name, None)
-        if name in self._usages:  # it may be left from before a reload
-            self._usages[name].change(*holds)
-        else:
-            self._usages[name] = Usage(name, *holds)
-        return self._usages[name]
-
-    def _forget_rested(self) -> None:
-        """What a bucket remembers must not be forgotten: who connects again would begin with a full one each time. But
-        once it is full there is nothing to remember, and users come and go for as long as this runs."""
-        while self._resting:
-            name, usage = next(iter(self._resting.items()))
-            if not usage.rested:
-                return
-            del self._resting[name], self._usages[name]
-
-    def _end_replaced(self, greeting: Greeting, usage: Usage) -> None:
-        """A client that comes back has lost its old session, even if we have not found out yet; or it leaves it in
-        order, since one of us has said that it ends."""
-        same = [peer for peer in self._peers.same_run(usage, greeting.process) if peer.slot == greeting.slot]
-        for peer in [peer for peer in same if not peer.over]:
-            if peer.session.going_away and peer.session.end is None:
-                for before in same:
-                    if before.over:  # one beside the limit is enough
-                        _kill(before)
-                peer.draining = True
-                peer.nursery.start_soon(peer.session.aclose)
-            else:
-                _kill(peer)
-            peer.end()
-
-    def _pick(self, peer: Peer) -> Peer:
-        """Of all sessions of the same run of a client, the one with the fewest connections."""
-        same = [one for one in self._peers.same_run(peer.usage, peer.process) if one.takes_work]
-        return min(same, key=lambda one: len(one.account.open) + one.opening, default=peer)
-
-    # ---- what goes on in them ----
-
-    def _open_streams(self) -> list[muxpy.Stream]:
-        return [stream for peer in self._peers for stream in peer.account.open]
 
     def _idle_timeout(self) -> float | None:
         return self._options.idle_timeout
@@ -212,7 +131,7 @@ class Server:
     async def reload(self, options: ListenOptions) -> None:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
         if self._bound is not None:
-            check_bound(options, self._bound)
+            _check_bound(options, self._bound)
         with self._garbage.paused():
             # In a thread: to parse a file with ten thousand users takes most of a second.
             who = await trio.to_thread.run_sync(read_door, options)
@@ -224,43 +143,35 @@ class Server:
             self._nursery.start_soon(end_after_last_words, leaving)  # the next reload need not wait for it
 
     def _use(self, options: ListenOptions, who: Welcome) -> None:
-        """From this moment on nothing begins that was allowed only before. What is open already is looked at later: it
-        takes its time, and this must not."""
         self._options = options
         self._door.use(who)
-        users = who.users
-        for usage in self._usages.values():
-            user = users.by_name(usage.name)
-            if user is not None or not who.wants_user:  # else all of its sessions end, by the rules that they had
-                usage.change(*what_holds_for(user, options))
-        for peer in self._peers:
-            peer.revoked = not may_stay(peer, who)
+        self._peers.use(options, who)
 
     async def drain(self) -> None:
         """Take nothing new, and let the streams that are open finish, for as long as the options say."""
         self.draining = True
-        cut_before = self._ended_totals["cut"]
-        count = len(self._open_streams())
+        cut_before = self._peers.totals["cut"]
+        count = len(self._peers.open_streams())
         if count:
             self._console.event(draining_text(count, self._options.drain), event="draining")
-        # The ports are free before anybody hears of it: who takes our place may listen there, and clients go there.
+        # The ports are free before anybody hears of it: the next server may listen there, and clients go there.
         self._accepting.cancel()
-        turns = Turns()
+        slices = Slices()
         if self._bound is not None:
             self._bound.close()
         for binding in self._bindings:
             binding.close()
-            await turns.done()
+            await slices.done()
         for peer in self._peers:
             peer.draining = True
         async with trio.open_nursery() as nursery:
             for peer in self._peers:
                 nursery.start_soon(_end_in_order, peer)
                 self._garbage.session_ends()
-                await turns.done(ENDING)
+                await slices.done(ENDING)
         while self._peers:
             await self._ended.park()
-        if cut := self._ended_totals["cut"] - cut_before:
+        if cut := self._peers.totals["cut"] - cut_before:
             self._console.error(cut_text(cut, self._options.drain), event="cut_off")
 
     # ---- telling ----
@@ -281,15 +192,17 @@ class Server:
 
     async def snapshot(self, most: int | None = None) -> Snapshot:
         """For the views, with `most` sessions and forwards told one by one. In turns with everybody else."""
-        turns = Turns()
-        survey = Survey(self._ended_totals, most)  # with the peers that are here now: who ends meanwhile counts once
+        slices = Slices()
+        survey = Survey(
+            self._peers.totals, most
+        )  # with the peers that are here now: one that ends meanwhile counts once
         for peer in self._peers:
             survey.add(peer)
-            await turns.done()
+            await slices.done()
         forwards = []
         for binding in islice(self._bindings, most):
             forwards.append(binding.describe())
-            await turns.done()
+            await slices.done()
         return Snapshot(
             role="listen",
             address=self._address,
@@ -307,6 +220,21 @@ class Server:
         )
 
 
+async def _check_address(options: ListenOptions) -> None:
+    """Before anything is bound: raises Failure if the address must not be listened on like this."""
+    host = options.address.host
+    try:
+        addresses = None if host == ALL_INTERFACES else await resolve(host)
+    except OSError as error:
+        raise Failure(f"cannot listen on {options.address}: {describe(error)}") from error
+    require_listen_protection(options, addresses, str(options.address))
+
+
+def _check_bound(options: ListenOptions, bound: Bound) -> None:
+    """What is really bound, which a service manager may have chosen, and new options, too: raises Failure likewise."""
+    require_listen_protection(options, bound.hosts, str(bound))
+
+
 async def _end_in_order(peer: Peer) -> None:
     """No connection fails: neither one that has come for the client already, nor what the client has opened before it
     heard of this. Its answer is that nothing more may be opened from here either."""
@@ -316,7 +244,3 @@ async def _end_in_order(peer: Peer) -> None:
     peer.session.go_away(final=False)
     peer.ending.set()  # or their streams would be waited for like a connection
     await peer.session.aclose(announce=True)
-
-
-def _kill(peer: Peer) -> None:
-    peer.session.kill(trio.BrokenResourceError("its client has connected again"))

@@ -1,4 +1,4 @@
-"""What the streams are for that a client opens, once it is known who it is."""
+"""The streams that a client opens after its login: each says what it is for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import muxpy
 from ..bench import serve_bench
 from ..relay import reach, receive_opening, refuse
 from ..wire import DATAGRAMS, Message, Purpose, Refused, WireError, pack, unpack_endpoint, unpack_integer
-from ._peer import limit_reached
+from ._usage import limit_reached
 
 if TYPE_CHECKING:
     from ..specs import Endpoint
     from ..view import Console
-    from ._bindings import Bindings, Holder
+    from ._binding import Holder
+    from ._bindings import Bindings
     from ._peer import Peer
 
 __all__ = ["Streams"]
@@ -39,7 +40,7 @@ class Streams:
         """A stream that the client opened."""
         try:
             message, early = await receive_opening(stream)
-            if peer.rate is not None:  # what comes behind the message is counted by who passes it on
+            if peer.rate is not None:  # what comes behind the message is counted where it is passed on
                 peer.rate.carried(_read_from(stream) - len(early))
             await _check_welcome(peer, stream)
             if stream.stream_type == Purpose.CONNECT:
@@ -72,7 +73,7 @@ class Streams:
     async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
         target = unpack_endpoint(message)
         datagrams = message.get("net") == DATAGRAMS["net"]
-        grants = peer.usage.grants
+        rules = peer.usage.rules
         try:
             peer.check_room()
         except Refused as refused:
@@ -87,7 +88,7 @@ class Streams:
                     early,
                     datagrams=datagrams,
                     pacer=peer.rate,
-                    reached=partial(peer.note_target, grants, stream, target),
+                    reached=partial(peer.note_target, rules, stream, target),
                 )
             except Refused:
                 peer.account.failed += 1
@@ -108,15 +109,17 @@ class Streams:
                 raise Refused("limit", f"cannot bind {place}: {many}")
             peer.usage.forwards += 1
             try:
-                await self._hold(peer, control, place, number, datagrams=message.get("net") == DATAGRAMS["net"])
+                await self._stay_bound(peer, control, place, number, datagrams=message.get("net") == DATAGRAMS["net"])
             finally:
                 peer.usage.forwards -= 1
         except Refused as refused:
             await refuse(control, refused, early, peer.rate)
             raise
 
-    async def _hold(self, peer: Peer, control: muxpy.Stream, place: Endpoint, number: int, *, datagrams: bool) -> None:
-        binding, holder = await self._bindings.take(peer, place, number, datagrams=datagrams)
+    async def _stay_bound(
+        self, peer: Peer, control: muxpy.Stream, place: Endpoint, number: int, *, datagrams: bool
+    ) -> None:
+        binding, holder = await self._bindings.bind(peer, place, number, datagrams=datagrams)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, control, holder)
@@ -127,7 +130,7 @@ class Streams:
         except* trio.BrokenResourceError:
             pass
         finally:
-            self._bindings.release(binding, holder)
+            self._bindings.unbind(binding, holder)
         if holder.reason is not None:
             await refuse(control, holder.reason)
 

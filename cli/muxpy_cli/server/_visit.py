@@ -14,9 +14,8 @@ from .._errors import Failure, describe, the_cause
 from .._identity import program_version
 from ..relay import GRACE, refuse
 from ..wire import Refused, pack
-from ._door import NotWelcome
 from ._entrance import CROWDED, TOO_LATE
-from ._handshakes import is_about_trust, why_no_handshake
+from ._turned_away import NotWelcome, is_about_trust, why_no_handshake
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Visit"]
 
 LAST_WORDS: Final = 0.25
-"""Seconds for whoever is not let in to read why, and close: less than for a peer, since a place is held meanwhile."""
+"""Seconds for a client that is not let in to read why, and to close: less than for a peer, since it keeps a place."""
 
 MAX_GOODBYE: Final = 200
 """Characters of what a stranger says when it leaves."""
@@ -139,7 +138,7 @@ class Visit:
         if self._peer is not None:
             await self._server.streams.handle(self._peer, stream)
         elif self._greeted:
-            # Who does not wait for the answer could have us keep what it sends on a thousand streams.
+            # A client that does not wait for the answer could have us keep what it sends on a thousand streams.
             self._turn_away(NotWelcome("it opened streams before it was let in"))
             self._session.kill()
         else:
@@ -149,7 +148,7 @@ class Visit:
             except NotWelcome as error:
                 self._turn_away(error)
             finally:
-                if self._peer is None:  # whatever went wrong: who was not let in must not stay
+                if self._peer is None:  # whatever went wrong: a client that was not let in must not stay
                     self._session.kill()
 
     async def _greet(self, stream: muxpy.Stream) -> None:
@@ -159,7 +158,7 @@ class Visit:
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             self._leave_place()  # what is left takes some time, and no work
-            await self._door.refusals.hold_back(self._arrival.deadline)
+            await self._door.refusals.delay(self._arrival.deadline)
             await refuse(stream, refused)
             return
         try:

@@ -1,10 +1,11 @@
-"""Who waits at the door, and who has a place inside it: the rules, without sockets and without sleeping.
+"""Which connections wait at the door, and which have a place inside it: the rules, without sockets or sleeping.
 
-A connection that has not said who it is stands in line first, which costs its socket and no more. Once it has sent
-something it is in turn for a place: only there is anything read, decrypted or answered. Networks take turns, so that
-none holds up another. Nobody is turned away as long as there is room in line, and then those who have said nothing go
-first, at random: were it always the oldest, a thousand clients that come back together would drive each other out for
-ever, and were it always the newest, whoever says nothing would keep everybody out.
+A connection that has not said who it is first stands in line, which costs its socket and no more. Once it has sent
+something it waits for a place: only there is anything read, decrypted or answered. Networks take turns, so that none
+holds up another (fair queueing). No connection is turned away while there is room in line. When there is none, those
+that have said nothing go first, at random: if it were always the oldest, a thousand clients that come back together
+would drive each other out forever; if it were always the newest, connections that say nothing would keep all others
+out.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ PATIENCE: Final = 2.0
 """Seconds for which a place can be held while others wait for one: the slowest of links need as much for a handshake.
 While nobody waits, the time limit of the connection counts."""
 SAMPLE: Final = 4
-"""Connections among which the one is chosen that goes. More would spare those who have spoken better, and drop whoever
-has just come, and could not speak yet, more often."""
+"""The one that goes is chosen among so many. With more, those that have spoken would be spared more often, and those
+dropped more often that have just come and could not speak yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +72,7 @@ class Waiting(Generic[C]):
         self._most = most
         self._line: dict[C, None] = {}  # in the order of their deadlines
         self._networks: dict[str, _Network[C]] = {}
-        self._turns: dict[str, None] = {}  # networks with somebody who may have a place as soon as there is one
+        self._ready: dict[str, None] = {}  # networks with somebody who may have a place as soon as there is one
         self._full: dict[str, None] = {}  # networks with somebody who waits for a place of the network's own
         self._inside = 0
 
@@ -83,7 +84,7 @@ class Waiting(Generic[C]):
         return iter(list(self._line))
 
     def arrive(self, caller: C) -> C | None:
-        """Put a newcomer in line. If that is too long now, whoever had to leave it for that: perhaps the newcomer."""
+        """Put a newcomer in line. Returns who has to leave it if it is too long then, which may be the newcomer."""
         network = self._networks.setdefault(caller.network, _Network())
         self._line[caller] = network.line[caller] = None
         if len(network.line) > LINE_EACH:
@@ -107,12 +108,12 @@ class Waiting(Generic[C]):
 
     def admit(self) -> C | None:
         """Give the next one a place; None if nobody waits for one, or there is none."""
-        name = next(iter(self._turns), None)
+        name = next(iter(self._ready), None)
         if name is None or self._inside >= PLACES:
             return None
         network = self._networks[name]
         caller = next(iter(network.ready))
-        del network.ready[caller], network.line[caller], self._line[caller], self._turns[name]
+        del network.ready[caller], network.line[caller], self._line[caller], self._ready[name]
         network.inside[caller] = None
         self._inside += 1
         caller.since = self._clock()
@@ -136,7 +137,7 @@ class Waiting(Generic[C]):
         """See what a network waits for, if it does."""
         network = self._networks[name]
         room = len(network.inside) < PLACES_EACH
-        for waits, those in ((room, self._turns), (not room, self._full)):
+        for waits, those in ((room, self._ready), (not room, self._full)):
             if network.ready and waits:
                 those.setdefault(name)
             else:
@@ -170,11 +171,11 @@ class Waiting(Generic[C]):
         """Those whose places others wait for, and until when each may keep it."""
         for name in self._full:
             yield self._longest(name)
-        if self._turns and self._inside >= PLACES:
+        if self._ready and self._inside >= PLACES:
             count, name = max((len(network.inside), name) for name, network in self._networks.items())
             caller, until = self._longest(name)
             # Places are shared fairly: a network that has none, or few, need not be patient with one that has most.
-            fair = count > len(self._networks[next(iter(self._turns))].inside) + 1
+            fair = count > len(self._networks[next(iter(self._ready))].inside) + 1
             yield caller, caller.since if fair else until
 
     def _longest(self, name: str) -> tuple[C, float]:

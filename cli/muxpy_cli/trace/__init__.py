@@ -1,4 +1,4 @@
-"""Trace files, read and drawn: what `muxpy trace` shows. `_read` and `_fold` know nothing of how it looks."""
+"""Trace files, read and drawn: what `muxpy trace` shows. `_read` knows nothing of how it looks."""
 
 from ._page import Page
 from ._show import NoTrace, show_trace

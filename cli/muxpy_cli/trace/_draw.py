@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import muxpy
 
+from ..specs import printable
 from ..view import format_rtt
-from ._fold import NOTABLE_GAP
-from ._page import cells, cut, escaped
+from ._page import cells, cut
+from ._read import NOTABLE_GAP
 
 if TYPE_CHECKING:
-    from ._account import SessionAccount
-    from ._fold import Run
     from ._page import Line, Signs
+    from ._read import Run
+    from ._summary import SessionSummary
 
 __all__ = ["Ladder", "label"]
 
@@ -41,10 +42,10 @@ class Ladder:
 
     def begin(self, event: muxpy.TraceEvent) -> list[Line]:
         """A session's header, and the heads of its columns."""
-        role = escaped(event.role or "its beginning is not in the trace")
-        ends = f" {self._signs.between} ".join(escaped(end) for end in (event.local, event.remote) if end)
+        role = printable(event.role or "its beginning is not in the trace")
+        ends = f" {self._signs.between} ".join(printable(end) for end in (event.local, event.remote) if end)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-        parts = [part for part in (role, ends, escaped(event.tls or "no TLS") if event.role else "", when) if part]
+        parts = [part for part in (role, ends, printable(event.tls or "no TLS") if event.role else "", when) if part]
         lines: list[Line] = [[(f"session {event.session}: {parts[0]}", "bold")]]
         room = self._width - cells(lines[0][0][0])
         for part in parts[1:]:
@@ -62,7 +63,7 @@ class Ladder:
         space = " " * max(1, lane + 2 - len(here) - len(peer))
         return [(f"{'seconds':>{TIME}}{'gap':>{GAP}} {' ' * NUMBER * self.numbered}{here}{space}{peer}", "dim")]
 
-    def run(self, run: Run, session: SessionAccount) -> Line:
+    def run(self, run: Run, session: SessionSummary) -> Line:
         """A frame, or several."""
         return [
             *self._margin(run.first.time - session.began, run.gap, session.number),
@@ -71,10 +72,10 @@ class Ladder:
             (self._signs.wall, "dim"),
         ]
 
-    def end(self, event: muxpy.TraceEvent, session: SessionAccount) -> Line:
+    def end(self, event: muxpy.TraceEvent, session: SessionSummary) -> Line:
         """How it ended."""
-        code = escaped(event.code or "")
-        text = escaped(event.text or "")
+        code = printable(event.code or "")
+        text = printable(event.text or "")
         bad = code not in ("", "NO_ERROR")
         margin = self._margin(event.time - session.began, None, session.number)
         room = self._width - TIME - GAP - 1 - NUMBER * self.numbered
@@ -86,7 +87,7 @@ class Ladder:
             ]
         return [*margin, (words, "bold red" if bad else "bold green")]
 
-    def unended(self, session: SessionAccount) -> Line:
+    def unended(self, session: SessionSummary) -> Line:
         """The trace ends before the session does."""
         after = f"{session.last - session.began:.6f}"
         return [(f"session {session.number}: the trace ends {after} s after its beginning, without its end", "yellow")]
@@ -129,9 +130,9 @@ def label(run: Run, signs: Signs) -> str:
     elif frame.type == "GOAWAY":
         parts.append(f"last {frame.last_id or 0}")
     if frame.type in ("RST", "GOAWAY"):
-        parts.append(escaped(frame.code or "without a code"))
+        parts.append(printable(frame.code or "without a code"))
     if frame.text:
-        parts.append(f'"{escaped(frame.text)}"')
+        parts.append(f'"{printable(frame.text)}"')
     if run.fin:
         parts.append("FIN")
     return " ".join(parts)

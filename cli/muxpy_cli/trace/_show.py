@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Final
 import muxpy
 
 from ..view import fail
-from ._account import Account
 from ._draw import Ladder
-from ._fold import Folding
-from ._read import BrokenLine, TraceLines
-from ._summary import summary
+from ._read import BrokenLine, Folding, TraceLines
+from ._summary import TraceSummary, summary_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from ._account import SessionAccount
-    from ._fold import Run
     from ._page import Page
+    from ._read import Run
+    from ._summary import SessionSummary
 
 __all__ = ["NoTrace", "show_trace"]
 
@@ -77,7 +75,7 @@ class _Complaints:
 
 class _Show:
     def __init__(self, page: Page, streams: Collection[int], session: int | None, everything: bool) -> None:
-        self.account = Account()
+        self.summary = TraceSummary()
         self._page = page
         self._streams = frozenset(streams)
         self.missing = set(streams)
@@ -92,51 +90,51 @@ class _Show:
         if event.event == "begin":
             self._begin(event)
             return
-        session = self.account.sessions.get(event.session) or self._begin_late(event)
+        session = self.summary.sessions.get(event.session) or self._begin_late(event)
         if event.event == "frame":
             self._frame(event, session)
         else:
             self._runs(self._folding.end())
             session.last = event.time
             self._page.line(self._ladder.end(event, session))
-            self.account.end(session)
+            self.summary.end(session)
 
-    def _begin(self, event: muxpy.TraceEvent) -> SessionAccount:
+    def _begin(self, event: muxpy.TraceEvent) -> SessionSummary:
         self._runs(self._folding.end())
-        if self.account.session_count:
+        if self.summary.session_count:
             self._ladder.numbered = True
             self._page.line([("", "")])
-        session = self.account.begin(event)
+        session = self.summary.begin(event)
         for line in self._ladder.begin(event):
             self._page.line(line)
         return session
 
-    def _begin_late(self, event: muxpy.TraceEvent) -> SessionAccount:
+    def _begin_late(self, event: muxpy.TraceEvent) -> SessionSummary:
         """Of a session whose begin cannot be read."""
         return self._begin(muxpy.TraceEvent(time=event.time, session=event.session, event="begin"))
 
-    def _frame(self, frame: muxpy.TraceEvent, session: SessionAccount) -> None:
+    def _frame(self, frame: muxpy.TraceEvent, session: SessionSummary) -> None:
         if frame.stream is not None:
             self.missing.discard(frame.stream)
         if self._streams and frame.type != "GOAWAY" and frame.stream not in self._streams:
             return
         gap = frame.time - session.last
         session.last = frame.time
-        self.account.frame(session, frame)
+        self.summary.frame(session, frame)
         self._runs(self._folding.add(frame, gap))
 
     def _runs(self, runs: Iterable[Run]) -> None:
         for run in runs:
-            self._page.line(self._ladder.run(run, self.account.sessions[run.session]))
+            self._page.line(self._ladder.run(run, self.summary.sessions[run.session]))
 
     def close(self) -> None:
         """The file has ended."""
         self._runs(self._folding.end())
-        for session in self.account.sessions.values():
+        for session in self.summary.sessions.values():
             if not session.over:
                 self._page.line(self._ladder.unended(session))
-        self.account.close()
-        for line in summary(self.account, self._page.width):
+        self.summary.close()
+        for line in summary_lines(self.summary, self._page.width):
             self._page.line([line])
         self._page.flush()
 
@@ -162,7 +160,7 @@ def show_trace(
             show.event(found)
     complaints.end()
     show.close()
-    if not show.account.session_count:
+    if not show.summary.session_count:
         return "" if session is None else f"no session {session}"
     if show.missing:
         which = ", ".join(map(str, sorted(show.missing)))

@@ -1,13 +1,12 @@
 """What the program shows of itself."""
 
 from ._ask import Answer, ask, ask_all
+from ._columns import Column, grid_lines
 from ._console import Console, discard_output, fail, output_problem
-from ._control import serve_control
+from ._control import control_sockets, default_control_path, serve_control
 from ._display import run_display
 from ._format import format_count, format_duration, format_rate, format_rtt, format_size
-from ._grid import Column, grid_lines
 from ._http import serve_metrics
-from ._places import control_sockets, default_control_path
 from ._snapshot import Event, ForwardState, SessionState, Snapshot, TakeSnapshot, Totals, Unlisted
 from ._tables import status_tables
 from ._writer import BackgroundWriter

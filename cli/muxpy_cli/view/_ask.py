@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin, get_type_hin
 import trio
 
 from .._errors import Failure, describe
-from ._places import control_sockets
+from ._control import control_sockets
 from ._snapshot import Snapshot
 
 if TYPE_CHECKING:

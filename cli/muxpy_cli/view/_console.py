@@ -21,9 +21,7 @@ from rich.text import Text
 from .._errors import Failure, describe
 from .._options import Output
 from ._format import format_time, printable
-from ._json import json_line
-from ._limit import LineLimit
-from ._logs import show_logs
+from ._logs import LineLimit, json_line, show_logs
 from ._snapshot import Event
 from ._writer import BackgroundWriter
 
@@ -149,7 +147,7 @@ class Console:
         """Like `event`, with -v only, and not remembered."""
         if self.output.verbosity < 1:
             return
-        shown, hidden = self._details.take()
+        shown, hidden = self._details.admit()
         self._tell_hidden(hidden, level)
         if shown:
             self._show(level, text, fields, "dim")
@@ -208,7 +206,7 @@ class Console:
         return self.output.verbosity >= 0 or level in _ALWAYS
 
     def _limited(self, limit: LineLimit, level: str, text: str, fields: Mapping[str, object], style: str = "") -> None:
-        shown, hidden = limit.take()
+        shown, hidden = limit.admit()
         self._tell_hidden(hidden, level)
         if shown:
             self._tell(level, text, fields, style)

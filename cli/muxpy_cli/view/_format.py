@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from ..specs import excerpt
+
 __all__ = [
-    "MAX_TEXT",
     "format_count",
     "format_duration",
     "format_rate",
@@ -15,9 +16,6 @@ __all__ = [
     "format_time",
     "printable",
 ]
-
-MAX_TEXT: Final = 400
-"""Characters of one text: names and reasons come from the other end, which must not fill a disk or a screen."""
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -73,5 +71,5 @@ def format_time(at: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Cut to MAX_TEXT, and without control characters: a terminal obeys what it is sent."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT])
+    """As the program shows what others have written: see `excerpt`."""
+    return excerpt(text)

@@ -1,18 +1,25 @@
-"""The library's log, as lines of the console."""
+"""Log lines: the library's log as lines of the console, lines as JSON, and a limit on lines a second."""
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
+import math
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from .._errors import describe
-from ..specs import format_address
+from ..specs import MAX_TEXT, format_address
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ._console import Console
 
-__all__ = ["show_logs"]
+__all__ = ["LineLimit", "json_line", "show_logs"]
+
 
 EVERYTHING: Final = 2
 """The verbosity (-vv) from which all of the library's log is shown."""
@@ -70,3 +77,56 @@ def _as_words(value: object) -> object:
     if isinstance(value, BaseException):
         return describe(value)
     return format_address(value) if isinstance(value, tuple) else value
+
+
+# ---- JSON ----
+
+MAX_ITEMS: Final = 100
+"""Of a list in a field."""
+_MAX_DIGITS: Final = 2**63
+"""Integers beyond that become text: many readers of JSON would round them."""
+
+
+def json_line(at: float, level: str, text: str, fields: Mapping[str, object]) -> str:
+    """One object with a line end: time (ISO 8601, UTC), level, event, message, then the other fields, which cannot
+    replace these. `event` is the name of what happened, from the fields, and "log" without one. Valid JSON in ASCII,
+    whatever the texts contain."""
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = _plain(fields.get("event", "log"))
+    line: dict[str, object] = {"time": time, "level": level, "event": event, "message": _plain(text)}
+    for name, value in fields.items():
+        line.setdefault(name, _plain(value))
+    return json.dumps(line) + "\n"
+
+
+def _plain(value: object) -> object:
+    """The value as JSON has it: what it has no form for becomes text, and infinity and not-a-number become null."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < _MAX_DIGITS:
+        return int(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value[:MAX_ITEMS]]
+    # A lone surrogate has an escape in JSON, but many readers refuse it.
+    return str(value)[:MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+class LineLimit:
+    """So many lines a second."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = 0.0
+        self._count = 0
+
+    def admit(self) -> tuple[bool, int]:
+        """Whether another line may be shown, and how many were not shown before it."""
+        now = time.monotonic()
+        hidden = 0
+        if now - self._second >= 1:
+            hidden = max(0, self._count - self._most)
+            self._second, self._count = now, 0
+        self._count += 1
+        return self._count <= self._most, hidden

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from ._columns import forward_columns, session_columns
+from ._columns import forward_columns, grid_lines, session_columns, shortened
 from ._format import format_count, format_duration, format_rate, format_size, format_time, printable
-from ._grid import grid_lines, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from ._grid import Column
-    from ._rates import Rate, Rates
+    from ._columns import Column
+    from ._display import Rate, Rates
     from ._snapshot import ForwardState, SessionState, Snapshot, Totals
 
 __all__ = ["draw", "status_tables"]
@@ -142,7 +141,7 @@ def _note(state: SessionState | ForwardState, width: int) -> list[Text]:
         return []
     attempts = getattr(state, "attempts", 0)
     times = f" ({_counted(attempts, 'attempt', 's')})" if attempts > 1 else ""
-    return [Text(shortened(f"  {printable(state.error or '')}{times}", width), style="yellow")]
+    return [shortened(f"  {printable(state.error or '')}{times}", width, "yellow")]
 
 
 def _more(hidden: Counter[str], width: int) -> list[Text]:
@@ -152,7 +151,7 @@ def _more(hidden: Counter[str], width: int) -> list[Text]:
     others = sorted((state, count) for state, count in hidden.items() if state not in _GOOD)
     which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in others)
     text = f"  and {format_count(hidden.total())} more" + (f" ({which})" if which else "")
-    return [Text(shortened(text, width), style="dim")]
+    return [shortened(text, width, "dim")]
 
 
 def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
@@ -165,7 +164,7 @@ def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
         else:
             lines[-1] += ","
             lines.append(part)
-    return [Text(shortened(line, width), style="bold") for line in lines]
+    return [shortened(line, width, "bold") for line in lines]
 
 
 def _total_parts(totals: Totals, rate: Rate | None) -> list[str]:

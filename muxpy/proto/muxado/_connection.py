@@ -144,7 +144,10 @@ class Connection:
 
     def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
         data = stream.incoming.read(max_bytes)
-        self._consumed(stream, len(data))
+        window = stream.incoming.window
+        window.owed += len(data)
+        if window.owed >= window.due_at or not stream.phase.reads:  # asked here, since every message comes this way
+            self._consumed(stream)
         return data
 
     def read_directly(self, stream: StreamState, direct: bool) -> None:
@@ -158,15 +161,15 @@ class Connection:
         incoming.settle()
         incoming.window.arrived(total, True, self._common.clock(), self.budget.rtt)
         self.counters.data_received += total
-        self._consumed(stream, count)
+        incoming.window.owed += count
+        self._consumed(stream)
 
-    def _consumed(self, stream: StreamState, count: int) -> None:
-        incoming = stream.incoming
-        if stream.phase.reads:
-            if incoming.window.due(count):
-                self._give_window(stream)
-        elif not incoming.buffered:
+    def _consumed(self, stream: StreamState) -> None:
+        window = stream.incoming.window
+        if not stream.phase.reads:
             self._table.shrink_window(stream)
+        elif window.owed >= window.due_at:
+            self._give_window(stream)
 
     def _give_window(self, stream: StreamState) -> None:
         window = stream.incoming.window

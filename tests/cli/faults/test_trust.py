@@ -14,7 +14,7 @@ import pytest
 import trio
 import trustme
 
-from muxpy_cli.server._refusals import DELAY, HELD
+from muxpy_cli.server._turned_away import DELAY, HELD
 from muxpy_cli.server._waiting import PLACES_EACH
 from muxpy_cli.wire import Purpose
 from tests.helpers.tasks import LIMIT
