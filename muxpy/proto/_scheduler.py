@@ -78,13 +78,13 @@ class Scheduler:
         done: list[StreamState],
         clock: Callable[[], float],
         *,
-        turn: int = 1,
+        quanta: int = 1,
         exact: bool = True,
     ) -> int:
         """Append about `limit` bytes of frames to `chunks`, a header and a payload each. Returns how many bytes.
 
-        Streams whose data is all framed go to `done`. `turn`: a turn's length in quanta. `exact`: end early where a
-        stream may come back to the rest of its turn.
+        Streams whose data is all framed go to `done`. `quanta`: how many a turn has, at weight 1. `exact`: end early
+        where a stream may come back to the rest of its turn.
         """
         size = 0
         for line in (self._urgent, self._line):
@@ -92,7 +92,7 @@ class Scheduler:
                 stream = line[0]
                 if stream.outgoing.data is not None:  # otherwise it was withdrawn
                     alone = len(line) == 1 and not (exact and done)
-                    size += self._frame_turn(stream, chunks, limit - size, 0 if alone else turn)
+                    size += self._frame_turn(stream, chunks, limit - size, 0 if alone else quanta)
                     if exact and _ends_here(stream, done, size, len(line)):
                         limit = size
                     if not stream.outgoing.unsent:
@@ -101,19 +101,19 @@ class Scheduler:
                 self._pass_turn(line, clock)
         return size
 
-    def _frame_turn(self, stream: StreamState, chunks: list[Buffer], limit: int, turn: int) -> int:
+    def _frame_turn(self, stream: StreamState, chunks: list[Buffer], limit: int, quanta: int) -> int:
         """Frame data of the stream at the head until its turn, a window, its data or the batch ends. Returns how many
         bytes, headers included.
 
-        A `turn` of 0 has no limit of its own: for a stream alone in line, a turn for each frame would double the cost.
+        With 0 `quanta` a turn has no limit: for a stream alone in line, a turn for each frame would double the cost.
         """
         outgoing, framing = stream.outgoing, self._framing
         data = outgoing.data
         assert data is not None
         room = limit
-        if turn:
+        if quanta:
             if outgoing.deficit <= 0:
-                outgoing.deficit += turn * QUANTUM * weight(stream.priority)
+                outgoing.deficit += quanta * QUANTUM * weight(stream.priority)
             room = min(limit, outgoing.deficit)
         most = framing.max_payload
         start = position = outgoing.position
@@ -134,7 +134,7 @@ class Scheduler:
         outgoing.window -= count
         outgoing.sent += count
         self.credit -= count
-        if turn:
+        if quanta:
             outgoing.deficit -= count
         return count + -(-count // most) * framing.header_size
 

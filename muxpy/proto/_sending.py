@@ -120,11 +120,11 @@ class Sending:
         timers of their own, so the writer's task sleeps no longer than that."""
         return next(iter(self._crumbs.values())) if self._crumbs else None
 
-    def next_batch(self, limit: int, turn: int = 1, exact: bool = True) -> Batch | None:
+    def next_batch(self, limit: int, quanta: int = 1, exact: bool = True) -> Batch | None:
         """The next bytes to write: all frames that are made, and about `limit` bytes of data. None if there are none.
 
-        `turn`: how many quanta a stream in line may send at a time, at weight 1. `exact`: end the batch early rather
-        than give other streams the turn of one that may come back to it.
+        `quanta`: how many a stream in line may send in its turn, at weight 1. `exact`: end the batch early rather than
+        give other streams the turn of one that may come back to it.
         """
         chunks: list[Buffer] = []
         done: list[StreamState] = []
@@ -139,7 +139,7 @@ class Sending:
                 size = len(framed)
         if scheduler.waiting:
             before = len(chunks)
-            data_size = scheduler.fill(chunks, limit, done, self._clock, turn=turn, exact=exact)
+            data_size = scheduler.fill(chunks, limit, done, self._clock, quanta=quanta, exact=exact)
             data_frames = (len(chunks) - before) // 2  # a header and a payload each
             self._counters.data_sent += data_size - data_frames * self._framing.header_size
             size += data_size

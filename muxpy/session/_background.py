@@ -11,11 +11,11 @@ import trio
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._errors import only_lost, without_cancelled
-from muxpy.transport import endings
+from muxpy.transport import ending_turns
 
-from ._ending import Cause, Event, failed, killed
+from ._ending import Cause, SessionEvent, failed, killed
 from ._group import resets_of, turns_of
-from ._suspension import overslept
+from ._suspension import sleep_fairly
 from ._writer import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
@@ -70,14 +70,14 @@ class Background:
                 async with trio.open_nursery() as nursery:
                     self._begin(nursery)
                     await self._ending.decided.wait()
-                    with endings().member():
-                        await endings().in_turn()
+                    with ending_turns().member():
+                        await ending_turns().in_turn()
                         await self._wake_all()
                         await self._linger()
-                        await endings().in_turn()
+                        await ending_turns().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
-            engine.decide(Event.KILL, killed(None))  # unless its end was decided before
+            engine.decide(SessionEvent.KILL, killed(None))  # unless its end was decided before
             self._membership.close()
             try:
                 with trio.CancelScope(shield=True):
@@ -86,7 +86,7 @@ class Background:
             except TRANSPORT_ERRORS as error:
                 log.debug("%s: closing the transport: %s", engine.name, error)
             finally:
-                engine.decide(Event.CLOSED)
+                engine.decide(SessionEvent.CLOSED)
                 if self._tap is not None and self._ending.end is not None:
                     self._tap.end(self._ending.end)  # now, since the last words went after it was decided
                 self._ending.closed.set()
@@ -167,26 +167,24 @@ class Background:
         # Writing failed. What the peer said last, such as a GOAWAY with the reason, may still be there to read.
         with trio.move_on_after(self._engine.config.linger_timeout):
             await self._engine.reader.ended.wait()
-        self._engine.decide(Event.FAILED, failed(writer.error))
+        self._engine.decide(SessionEvent.FAILED, failed(writer.error))
 
     async def _watch_first_frame(self, limit: float) -> None:
         """A client may connect long before a server has anything to say, but whoever connects has come for something:
         end the session if it does not come to a whole frame in time. Unless this process was suspended meanwhile."""
         core = self._engine.core
         while not core.counters.frames_received:
-            due = trio.current_time() + limit
             with trio.CancelScope() as self._engine.first_frame:
-                await trio.sleep_until(due)
-            if not core.counters.frames_received and not overslept(due):
-                reason = f"no frame was received within {limit:g} s"
-                self._engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
-                return
+                if await sleep_fairly(limit) and not core.counters.frames_received:
+                    reason = f"no frame was received within {limit:g} s"
+                    self._engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
+                    return
 
     async def _watch_idle(self, limit: float) -> None:
         while (left := self._idle_time_left(limit)) > 0:  # noqa: ASYNC110 - sleeps until the time that it is due
             await trio.sleep(left)
         self._engine.core.go_away(ErrorCode.NO_ERROR, b"idle")
-        self._engine.decide(Event.FINISHED, Cause())
+        self._engine.decide(SessionEvent.FINISHED, Cause())
 
     def _idle_time_left(self, limit: float) -> float:
         since = self._engine.unused_since
@@ -219,5 +217,5 @@ class Background:
 
     def kill(self, error: BaseException | None) -> None:
         """See Session.kill."""
-        self._engine.decide(Event.KILL, killed(error))
+        self._engine.decide(SessionEvent.KILL, killed(error))
         self._scope.cancel()

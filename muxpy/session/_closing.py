@@ -10,7 +10,7 @@ import trio
 
 from muxpy._codes import ErrorCode
 
-from ._ending import Event, in_order
+from ._ending import SessionEvent, in_order
 
 if TYPE_CHECKING:
     from muxpy.proto import StreamState
@@ -45,11 +45,11 @@ async def close(engine: Engine, background: Background, *, announce: bool = Fals
                 with trio.CancelScope(deadline=ending.drain_until):
                     go_away(engine, final=False)
                     await ending.going_away.wait()
-            engine.decide(Event.CLOSE)
+            engine.decide(SessionEvent.CLOSE)
             go_away(engine)
             engine.backlog.refuse_all()
             await _drain(engine)
-            engine.decide(Event.FINISHED, in_order(engine.core.remote_goaway))
+            engine.decide(SessionEvent.FINISHED, in_order(engine.core.remote_goaway))
         await ending.closed.wait()
     except BaseException:
         background.kill(None)

@@ -1,6 +1,6 @@
 """A session's life, as one table, and why it ended.
 
-Theory of operation: a session ends once. What decides it (`Event`) moves it to LINGERING, and from then on every
+Theory of operation: a session ends once. What decides it (`SessionEvent`) moves it to LINGERING, and from then on every
 operation fails with that end. What is left is to give the last words time to be written and read, and to close the
 transport. A killed session has no last words.
 
@@ -42,10 +42,10 @@ from muxpy._errors import SessionClosed, SessionEnd
 if TYPE_CHECKING:
     from muxpy.proto import RemoteGoAway
 
-__all__ = ["Cause", "Ending", "Event", "Stage", "broken", "failed", "in_order", "killed", "lost"]
+__all__ = ["Cause", "Ending", "SessionEvent", "Stage", "broken", "failed", "in_order", "killed", "lost"]
 
 
-class Event(IntEnum):
+class SessionEvent(IntEnum):
     """What can happen to a session: see above."""
 
     GOAWAY = 0
@@ -73,14 +73,16 @@ class Stage(Enum):
     """Nothing more is written or read."""
 
 
-_decided = dict.fromkeys((Event.FINISHED, Event.LOST, Event.BROKEN, Event.FAILED), Stage.LINGERING)
-_killed = {Event.KILL: Stage.ENDED}
+_decided = dict.fromkeys(
+    (SessionEvent.FINISHED, SessionEvent.LOST, SessionEvent.BROKEN, SessionEvent.FAILED), Stage.LINGERING
+)
+_killed = {SessionEvent.KILL: Stage.ENDED}
 
-TRANSITIONS: dict[Stage, dict[Event, Stage]] = {
-    Stage.OPEN: {Event.GOAWAY: Stage.GOING_AWAY, Event.CLOSE: Stage.DRAINING, **_decided, **_killed},
-    Stage.GOING_AWAY: {Event.CLOSE: Stage.DRAINING, **_decided, **_killed},
+TRANSITIONS: dict[Stage, dict[SessionEvent, Stage]] = {
+    Stage.OPEN: {SessionEvent.GOAWAY: Stage.GOING_AWAY, SessionEvent.CLOSE: Stage.DRAINING, **_decided, **_killed},
+    Stage.GOING_AWAY: {SessionEvent.CLOSE: Stage.DRAINING, **_decided, **_killed},
     Stage.DRAINING: {**_decided, **_killed},
-    Stage.LINGERING: {Event.CLOSED: Stage.ENDED, **_killed},
+    Stage.LINGERING: {SessionEvent.CLOSED: Stage.ENDED, **_killed},
     Stage.ENDED: {},
 }
 
@@ -106,7 +108,7 @@ class Ending:
         self.closed = trio.Event()  # and nothing of it is left
         self.drain_until = -inf  # how long the peer may take to read what was sent
 
-    def happens(self, event: Event, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
+    def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
         """Go through the table; whether that decides how the session ends, which is by `cause` then.
 
         `remote`: the peer's GOAWAY, if it came.

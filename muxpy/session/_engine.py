@@ -14,7 +14,7 @@ from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._errors import StreamReset
 
 from ._backlog import Backlog
-from ._ending import Cause, Ending, Event, Stage, broken, failed, lost
+from ._ending import Cause, Ending, SessionEvent, Stage, broken, failed, lost
 from ._reader import Reader
 from ._waiting import Wakings
 from ._writer import Writer
@@ -73,7 +73,7 @@ class Engine:
             len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
         )
         for state in changes.opened:
-            self._incoming(state)
+            self._opened(state)
         for state in changes.direct:
             if state.handle is not None:
                 state.handle.arrived()
@@ -94,15 +94,15 @@ class Engine:
         if changes.streams:
             self.streams_changed()
 
-    def _incoming(self, state: StreamState) -> None:
+    def _opened(self, state: StreamState) -> None:
         backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
         backlog.add(state)
 
     def _on_ends(self) -> None:
         if self.core.error is not None:
-            self.decide(Event.BROKEN, broken(self.core.error))
+            self.decide(SessionEvent.BROKEN, broken(self.core.error))
         else:
-            self.decide(Event.GOAWAY)
+            self.decide(SessionEvent.GOAWAY)
 
     def on_transport_output(self) -> None:
         """TLS wants to say something."""
@@ -124,7 +124,7 @@ class Engine:
             draining=self.ending.draining,
             wordless=core.client and not self.reader.bytes_received and self.transport.tls is None,
         )
-        self.decide(Event.LOST, cause)
+        self.decide(SessionEvent.LOST, cause)
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
@@ -143,11 +143,11 @@ class Engine:
 
     def _end_when_used_up(self) -> None:
         """There are no stream ids left, and GOAWAY was said: the session ends with the last stream."""
-        self.decide(Event.GOAWAY)
+        self.decide(SessionEvent.GOAWAY)
         self.backlog.wake()
         if not any(self.unfinished()):
             self.ending.drain_until = self.clock() + self.config.drain_timeout
-            self.decide(Event.FINISHED, Cause())
+            self.decide(SessionEvent.FINISHED, Cause())
 
     def unfinished(self) -> Iterator[StreamState]:
         """Streams that are still of use to the application. One that it has closed is not waited for."""
@@ -196,7 +196,7 @@ class Engine:
 
     # ---- the end ----
 
-    def decide(self, event: Event, cause: Cause | None = None) -> None:
+    def decide(self, event: SessionEvent, cause: Cause | None = None) -> None:
         """Something happens to the session: see `_ending`. If that decides how it ends, everybody who waits looks
         again. Tasks that wait on streams are woken in turns: they may be many."""
         if not self.ending.happens(event, cause, self.core.remote_goaway):
@@ -216,7 +216,7 @@ class Engine:
         """A bug must not hang anybody: it ends the session."""
         self.core.fail(ProtocolError(ErrorCode.INTERNAL_ERROR, "internal error"))
         self.writer.uncork()  # it may be the writer's task that is gone: the last words go now, or not at all
-        self.decide(Event.FAILED, failed(bug))
+        self.decide(SessionEvent.FAILED, failed(bug))
 
 
 def reset_error(state: StreamState) -> StreamReset:

@@ -57,7 +57,7 @@ class Portion(NamedTuple):
     """How much goes into the next batch: see `Sending.next_batch`."""
 
     limit: int
-    turn: int = 1
+    quanta: int = 1
     exact: bool = True
 
 

@@ -3,7 +3,7 @@
 from ._base import LOGIN_BYTES, Address, StreamTransport, Transport, peer_name
 from ._socket import SocketTransport, bound_local_queue
 from ._tls import TlsTransport
-from ._turns import Turns, endings
+from ._turns import Turns, ending_turns
 
 __all__ = [
     "LOGIN_BYTES",
@@ -14,6 +14,6 @@ __all__ = [
     "Transport",
     "Turns",
     "bound_local_queue",
-    "endings",
+    "ending_turns",
     "peer_name",
 ]

@@ -99,7 +99,7 @@ class TlsTransport(SocketTransport):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self.records = RecordCutter()
-        self._held = memoryview(b"")  # ciphertext that waits for the next turn
+        self._rest = memoryview(b"")  # ciphertext that waits for the next turn
         self._useless = 0  # records in a row that brought no payload
         self._broken: ssl.SSLError | None = None  # nothing more can be decrypted
         self._opening = b""  # the first bytes of the handshake
@@ -148,10 +148,10 @@ class TlsTransport(SocketTransport):
 
     async def _read_ciphertext(self) -> None:
         """Give OpenSSL as many records as a turn has room for: see RecordCutter."""
-        if self._held:
+        if self._rest:
             await trio.lowlevel.checkpoint()
             await self.take_turn()
-            self._held = self._held[self._feed(self._held) :]
+            self._rest = self._rest[self._feed(self._rest) :]
             return
         count = await self._read()
         if not count:
@@ -162,7 +162,7 @@ class TlsTransport(SocketTransport):
             self._opening = bytes(data[:HEADER_SIZE])
         taken = self._feed(data)
         if taken < count:
-            self._held = memoryview(bytes(data[taken:]))  # others will use the buffer
+            self._rest = memoryview(bytes(data[taken:]))  # others will use the buffer
 
     def _feed(self, data: memoryview) -> int:
         records = self.records

@@ -15,7 +15,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Turns", "endings"]
+__all__ = ["Turns", "ending_turns"]
 
 FEW_ENDINGS: Final = 8
 """Sessions that may end in the same pass: each takes half a millisecond or more, with all that follows from it."""
@@ -85,7 +85,7 @@ class Turns:
         return True
 
 
-def endings() -> Turns:
+def ending_turns() -> Turns:
     """The turns of this run in which sessions end, step by step.
 
     When a network or a proxy fails, thousands of sessions end in the same moment. Each step makes work for a few tasks

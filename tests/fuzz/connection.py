@@ -225,7 +225,7 @@ class Scene:
 
     def write(self) -> None:
         limit, flags = self.script.pick(LIMITS), self.script.byte()
-        batch = self.core.sending.next_batch(limit, turn=1 + (flags >> 1) % 4, exact=bool(flags & 1))
+        batch = self.core.sending.next_batch(limit, quanta=1 + (flags >> 1) % 4, exact=bool(flags & 1))
         if batch is not None:
             written = b"".join(batch.chunks)
             assert len(written) == batch.size

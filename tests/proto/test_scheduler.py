@@ -211,7 +211,7 @@ class Sender:
 
     def batch(self, limit: int = BATCH, *, turn: int = 1) -> list[tuple[int, int]]:
         """The frames of the next batch. Whoever is done with it has submitted more before the next one."""
-        batch = self.side.core.sending.next_batch(limit, turn=turn)
+        batch = self.side.core.sending.next_batch(limit, quanta=turn)
         assert batch is not None
         frames = frames_of(batch)
         for stream_id, size in frames:

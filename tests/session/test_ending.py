@@ -11,19 +11,19 @@ import trio
 import muxpy
 from muxpy import ErrorCode, ProtocolError
 from muxpy.proto import RemoteGoAway
-from muxpy.session._ending import Cause, Ending, Event, Stage, broken, failed, in_order, killed, lost
+from muxpy.session._ending import Cause, Ending, SessionEvent, Stage, broken, failed, in_order, killed, lost
 
-DECIDING = (Event.FINISHED, Event.LOST, Event.BROKEN, Event.FAILED)
+DECIDING = (SessionEvent.FINISHED, SessionEvent.LOST, SessionEvent.BROKEN, SessionEvent.FAILED)
 LIVING = (Stage.OPEN, Stage.GOING_AWAY, Stage.DRAINING)
 
 LEGAL = {
-    (Stage.OPEN, Event.GOAWAY): Stage.GOING_AWAY,
-    (Stage.OPEN, Event.CLOSE): Stage.DRAINING,
-    (Stage.GOING_AWAY, Event.CLOSE): Stage.DRAINING,
-    (Stage.LINGERING, Event.CLOSED): Stage.ENDED,
-    (Stage.LINGERING, Event.KILL): Stage.ENDED,
+    (Stage.OPEN, SessionEvent.GOAWAY): Stage.GOING_AWAY,
+    (Stage.OPEN, SessionEvent.CLOSE): Stage.DRAINING,
+    (Stage.GOING_AWAY, SessionEvent.CLOSE): Stage.DRAINING,
+    (Stage.LINGERING, SessionEvent.CLOSED): Stage.ENDED,
+    (Stage.LINGERING, SessionEvent.KILL): Stage.ENDED,
     **dict.fromkeys(product(LIVING, DECIDING), Stage.LINGERING),
-    **{(stage, Event.KILL): Stage.ENDED for stage in LIVING},
+    **{(stage, SessionEvent.KILL): Stage.ENDED for stage in LIVING},
 }
 
 RULE = ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "too long")
@@ -33,15 +33,15 @@ RESET = ConnectionResetError("reset")
 
 
 def named(value: object) -> str | None:
-    return value.name if isinstance(value, Stage | Event) else None
+    return value.name if isinstance(value, Stage | SessionEvent) else None
 
 
-@pytest.mark.parametrize(("stage", "event"), list(product(Stage, Event)), ids=named)
-async def test_every_stage_and_event(stage: Stage, event: Event) -> None:
+@pytest.mark.parametrize(("stage", "event"), list(product(Stage, SessionEvent)), ids=named)
+async def test_every_stage_and_event(stage: Stage, event: SessionEvent) -> None:
     ending = Ending()
     ending.stage = stage
     expected = LEGAL.get((stage, event))
-    decides = event not in (Event.GOAWAY, Event.CLOSE, Event.CLOSED)
+    decides = event not in (SessionEvent.GOAWAY, SessionEvent.CLOSE, SessionEvent.CLOSED)
     assert ending.happens(event, Cause() if decides else None) is (decides and expected is not None)
     assert ending.stage is (expected or stage)
     assert ending.going_away.is_set() == (expected is not None)
@@ -49,12 +49,14 @@ async def test_every_stage_and_event(stage: Stage, event: Event) -> None:
 
 async def test_the_first_that_decides_counts() -> None:
     ending = Ending()
-    assert ending.happens(Event.GOAWAY, None, CLEAN) is False
+    assert ending.happens(SessionEvent.GOAWAY, None, CLEAN) is False
     ending.check_alive()
     assert ending.end is None
-    assert ending.happens(Event.FAILED, failed(RESET), CLEAN)
+    assert ending.happens(SessionEvent.FAILED, failed(RESET), CLEAN)
     assert ending.decided.is_set()
-    assert not ending.happens(Event.KILL, killed(None), CLEAN)  # it has no time for last words any more, that is all
+    assert not ending.happens(
+        SessionEvent.KILL, killed(None), CLEAN
+    )  # it has no time for last words any more, that is all
     assert ending.stage is Stage.ENDED
     assert ending.end == muxpy.SessionEnd(ErrorCode.INTERNAL_ERROR, RESET, ErrorCode.NO_ERROR, b"bye")
     with pytest.raises(muxpy.SessionClosed) as caught:

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy import ErrorCode
-from muxpy.session._ending import Cause, Event
+from muxpy.session._ending import Cause, SessionEvent
 from tests.helpers.splices import (
     BULK,
     STATES,
@@ -153,7 +153,7 @@ async def test_the_session_ends(state: Callable[[Joint], Awaitable[None]], end: 
         elif end == "killed there":
             one.client.kill()
         else:
-            one.client._engine.decide(Event.FINISHED, Cause())
+            one.client._engine.decide(SessionEvent.FINISHED, Cause())
         if state in (socket_full, both_blocked):  # what had arrived before goes to the socket all the same
             await one.server.wait()
             await wait_all_tasks_blocked()

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy import ErrorCode
 from muxpy.frame.muxado import DATA, SYN, encode_rst, encode_wnd_inc
-from muxpy.session._ending import Cause, Event
+from muxpy.session._ending import Cause, SessionEvent
 from muxpy.session._poller import Poller
 from muxpy.session._splice import Splice
 from tests.helpers.pairs import unix_pair
@@ -235,7 +235,7 @@ async def test_bytes_that_stand_in_a_write_stay_what_they_are_when_the_session_e
             assert stream._waiting.splice._buffer is not None
             # All in one turn of the scheduler: the session ends, and another socket is read.
             await other.outer.socket.send(bytes(2 * WINDOW))
-            session._engine.decide(Event.FINISHED, Cause())
+            session._engine.decide(SessionEvent.FINISHED, Cause())
             Poller.current()._turn()
             received = b""
             while (frame := await peer.receive()) is not None and frame.kind == DATA:

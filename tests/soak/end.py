@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import muxpy
-from muxpy.transport import endings
+from muxpy.transport import ending_turns
 
 from .carry import Tally
 from .measure import EXACT, at_rest, sample
@@ -63,7 +63,7 @@ class Process:
 
     async def run(self) -> None:
         """Until stdin ends: also when whoever started this process was killed."""
-        await endings().turn()  # it and its task are the run's, and begin when the first sessions end together
+        await ending_turns().turn()  # it and its task are the run's, and begin when the first sessions end together
         async with trio.open_nursery() as nursery:
             await self.begin(nursery)
             nursery.start_soon(self._sample)

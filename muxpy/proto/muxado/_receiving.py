@@ -54,10 +54,10 @@ class Receiving:
 
     __slots__ = (
         "_common",
-        "_cut",
         "_decoder",
         "_extension_types",
-        "_opening",
+        "_first_bytes",
+        "_left_rest",
         "_table",
         "provoked",
         "refusing",
@@ -70,8 +70,8 @@ class Receiving:
         self._table = common.table
         self._decoder = Decoder()
         self._extension_types = frozenset(extension_types)
-        self._opening: bytearray | None = bytearray()  # the first bytes, until there was a whole frame
-        self._cut = False  # the last call left bytes for the next one
+        self._first_bytes: bytearray | None = bytearray()  # until there was a whole frame
+        self._left_rest = False  # the last call left bytes for the next one
         self.refusing = False
         self.stranger = common.config.wants_login
         self.resets: TokenBucket
@@ -90,13 +90,14 @@ class Receiving:
         if self.stranger:
             most = min(most, LOGIN_FRAMES)
         streams = self._table.live
-        if self._opening is not None:
-            self._note_opening(data)
+        if self._first_bytes is not None:
+            self._note_first_bytes(data)
         try:
             outbox = common.sending.outbox
-            if (outbox.framed or outbox.updates) and not self._cut:  # within one read, answers had no time to go out
+            # Within one read, the answers had no time to go out.
+            if (outbox.framed or outbox.updates) and not self._left_rest:
                 outbox.check()
-            self._cut = False
+            self._left_rest = False
             for kind, flags, stream_id, body, rest in self._decoder.feed(data):
                 if kind == DATA:
                     stream = streams.get(stream_id)
@@ -115,7 +116,7 @@ class Receiving:
                 frames += 1
                 if frames + changes.work >= most:
                     changes.rest = memoryview(data)[self._decoder.position :]
-                    self._cut = bool(changes.rest)
+                    self._left_rest = bool(changes.rest)
                     break
         except ProtocolError as error:
             self.fail(error)
@@ -298,16 +299,16 @@ class Receiving:
             common.go_away(self._table.last_remote, error.code, error.reason.encode())
             common.goaway_sent = True
 
-    def _note_opening(self, data: Buffer) -> None:
+    def _note_first_bytes(self, data: Buffer) -> None:
         if self._common.counters.frames_received:
-            self._opening = None
-        elif self._opening is not None and len(self._opening) < HEADER_SIZE:
-            self._opening += data[:HEADER_SIZE]
+            self._first_bytes = None
+        elif self._first_bytes is not None and len(self._first_bytes) < HEADER_SIZE:
+            self._first_bytes += data[:HEADER_SIZE]
 
     def _in_words(self, error: ProtocolError) -> ProtocolError:
         """The error, which names another protocol first if the bytes look like one and there was no frame yet."""
         no_frame = not self._common.counters.frames_received
-        stranger = looks_like(self._opening) if self._opening and no_frame else None
+        stranger = looks_like(self._first_bytes) if self._first_bytes and no_frame else None
         if stranger is None:
             return error
         return ProtocolError(error.code, f"this looks like {stranger}, not muxado: {error.reason}")
