@@ -15,10 +15,12 @@ help: ## show this list
 demo: $(VENV)/.installed-cli ## send real traffic through a forwarded port, and check every byte
 	@$(BIN)/muxpy demo
 
-# The coverage data lives in a folder of this run's own, so that two runs may overlap.
+# The coverage data lives in a folder of this run's own, so that two runs may overlap. Compiled code is kept, whatever
+# the environment says of that: hundreds of processes are started, and each would compile all of the program.
 test: lint ## lint, then all tests with branch coverage
 	@data=$$(mktemp -d) && trap 'mv -f "$$data/coverage" .coverage 2>/dev/null; rm -rf "$$data"' EXIT && \
-	COVERAGE_FILE="$$data/coverage" $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal --cov \
+	PYTHONDONTWRITEBYTECODE= COVERAGE_FILE="$$data/coverage" \
+	$(BIN)/python -m pytest -n auto --maxprocesses=8 --dist=worksteal --cov \
 		$(if $(CI),--durations=10) $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.installed-dev ## look for what breaks it, about 5 minutes; longer with SECONDS=3600, a part with ONLY=pair
@@ -46,7 +48,7 @@ package: $(VENV)/.installed-dev ## build it into dist/, check that, and try it i
 lint: $(VENV)/.installed-dev ## ruff check, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict --no-incremental
+	$(BIN)/mypy --strict
 
 format: $(VENV)/.installed-dev ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .

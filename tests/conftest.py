@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.helpers.ids import word
+
+if TYPE_CHECKING:
+    import pytest
+
+MEASURED: Final = {"adversary", "ext", "frame", "proto", "session"}
+"""Where coverage comes from, but for what is marked `no_cover`. Tracing makes a test take three times as long, so it is
+off where nothing new would be covered."""
 
 
 def pytest_configure() -> None:
     """A script that runs the tests in the background has them ignore Ctrl-C, and whatever they start inherits that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The name of a test can be typed after `-k`."""
+    return word(val)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of anything but the library are not traced."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] not in MEASURED:
+            item.add_marker("no_cover")

@@ -14,6 +14,7 @@ import trio.testing
 import muxpy
 from muxpy.proto._limits import MAX_REASON, RECENT_RESETS
 from tests.frame import wire
+from tests.helpers.ids import word
 from tests.helpers.inside import connection_of
 from tests.helpers.load import until
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Clock = trio.testing.MockClock
+
+pytestmark = pytest.mark.no_cover  # bulk
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -136,7 +139,7 @@ def peak() -> Iterator[list[int]]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: word(case.name))
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_memory_is_bounded(case: Case, kind: str, mock_clock: Clock) -> None:
     assert await most_memory(case, kind) <= case.bound

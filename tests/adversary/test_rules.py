@@ -10,6 +10,7 @@ import trio.testing
 import muxpy
 from muxpy import ErrorCode
 from tests.frame import wire
+from tests.helpers.ids import word
 
 from .attack import Attack, Ends, Ids, Lives, play
 from .scene import CLOSES, READS, Seen
@@ -343,7 +344,7 @@ GOAWAYS = [
 ]
 
 
-@pytest.mark.parametrize("attack", [*IDS, *STREAMS, *WINDOWS, *LENGTHS, *GOAWAYS], ids=str)
+@pytest.mark.parametrize("attack", [*IDS, *STREAMS, *WINDOWS, *LENGTHS, *GOAWAYS], ids=lambda attack: word(str(attack)))
 @pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_a_rule_is_kept(attack: Attack, kind: str, client: bool, mock_clock: Clock) -> None:

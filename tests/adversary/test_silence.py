@@ -106,9 +106,7 @@ async def test_a_frame_in_time_lifts_the_limit(kind: str, mock_clock: Clock) -> 
         assert session._engine.ending.end is None
 
 
-@pytest.mark.parametrize(
-    ("client", "limit"), [(True, 3.0), (False, None)], ids=["a client waits for its server", "a server without a limit"]
-)
+@pytest.mark.parametrize(("client", "limit"), [(True, 3.0), (False, None)], ids=["client", "server"])
 async def test_where_there_is_no_limit(client: bool, limit: float | None, mock_clock: Clock) -> None:
     config = SessionConfig(first_frame_timeout=limit, heartbeat_interval=None)
     async with quiet("tcp", client=client, config=config) as (session, _):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.no_cover  # bulk
+
 MOST_TASKS: Final = 256
 """Tasks that may run in one pass of the scheduler: those that a turn wakes, those of the one before, and others."""
 

@@ -16,6 +16,7 @@ import pytest
 
 import muxpy
 from benchmarks import gopeers
+from tests.helpers.ids import word
 from tests.helpers.tasks import LIMIT
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def run(program: Path, mux: str, job: object) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+@pytest.mark.parametrize("job", JOBS.values(), ids=map(word, JOBS))
 def test_a_workload_gives_its_rate(program: Path, mux: str, job: dict[str, Any]) -> None:
     result = run(program, mux, job)
 
@@ -115,8 +116,7 @@ def test_a_timeline_gives_the_bytes_of_each_interval(program: Path, mux: str) ->
     assert sum(result["intervals"]) % 1000 == 0
 
 
-@pytest.mark.parametrize("at", [0, 70_000])
-@pytest.mark.parametrize("workload", ["bulk", "timeline"])
+@pytest.mark.parametrize(("workload", "at"), [("bulk", 70_000), ("timeline", 0)])
 def test_one_spoiled_byte_fails_the_run(program: Path, mux: str, workload: str, at: int) -> None:
     job = {"workload": workload, "streams": 2, "chunk": 1000, "interval": 0.1, "seconds": 0.2, "corrupt": at}
 

@@ -86,7 +86,7 @@ async def test_a_peer_that_is_stopped_for_long_is_dead_and_learns_so_when_it_goe
             assert again.whole == len(again.messages)
 
 
-@pytest.mark.parametrize("beats", [True, False], ids=["peer beats", "peer is silent"])
+@pytest.mark.parametrize("beats", [True, False], ids=["peer_beats", "peer_is_silent"])
 async def test_an_end_does_not_blame_its_peer_for_its_own_sleep(beats: bool) -> None:
     config = muxpy.SessionConfig(heartbeat_interval=0.2 if beats else None, heartbeat_tolerance=20)
     with trio.fail_after(LIMIT):

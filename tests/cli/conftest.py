@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from muxpy_cli._main import run as run_command_line
 
 from .trace_helpers import Trace
 
@@ -28,3 +32,24 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Trace:
     """Runs `muxpy trace` on events."""
     return Trace(tmp_path, capsys)
+
+
+class InProcess:
+    """The program in this process, in a folder of its own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("MUXPY_TOKEN", raising=False)
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, command_line: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        self._monkeypatch.setattr(sys, "argv", ["muxpy", *shlex.split(command_line)])
+        return (run_command_line(), *self._capsys.readouterr())
+
+
+@pytest.fixture
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """Runs `muxpy` where what is tested is what it says, and not that it is a program."""
+    return InProcess(tmp_path, monkeypatch, capsys)

@@ -93,11 +93,11 @@ def test_without_a_terminal_there_is_nobody_to_ask(ask: object, monkeypatch: pyt
         ("", "there is no token"),
         (" \n", "there is no token"),
         ("sha256:" + "0f" * 32, "has the hash of a token"),
-        ("s3cret s3cret", "does not look like a token"),
+        pytest.param("s3cret s3cret", "does not look like a token", id="two_words"),
         ("s3cret\ns3cret", "does not look like a token"),
         ("s3cret" * 1000, "does not look like a token"),
         ("\x1bs3cret", "does not look like a token"),
-        ("s3cret\udcff", "does not look like a token"),
+        pytest.param("s3cret\udcff", "does not look like a token", id="not_utf_8"),
     ],
 )
 def test_what_is_no_token_is_not_quoted(content: str, complaint: str, tmp_path: Path) -> None:

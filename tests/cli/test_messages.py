@@ -7,9 +7,7 @@ anything. What needs another end, or a network, has tests of its own below.
 
 from __future__ import annotations
 
-import shlex
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -17,13 +15,15 @@ import pytest
 import trio
 
 from muxpy_cli._errors import draining_text
-from muxpy_cli._main import run as run_command_line
+from tests.helpers.ids import word
 from tests.helpers.tasks import LIMIT
 
 from .program import Server, closed_port, echo, run, running, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .conftest import InProcess
 
 L = "-L 8080:localhost:80"
 LABEL = "a" * 64
@@ -241,34 +241,23 @@ MISTAKES = [
 """Command line, exit code, line without the program's name. A line that ends in … may go on."""
 
 
-class Runner:
-    """The program in this process, in a folder of its own, as far as it comes without a network."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        for name, text in FILES.items():
-            (folder / name).write_text(text)
-        monkeypatch.chdir(folder)
-        monkeypatch.delenv("MUXPY_TOKEN", raising=False)
-        monkeypatch.setattr(trio, "run", self._must_not_run)
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, command_line: str) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["muxpy", *shlex.split(command_line)])
-        return (run_command_line(), *self._capsys.readouterr())
-
-    @staticmethod
-    def _must_not_run(*_: object) -> None:
-        raise AssertionError("it took that")
-
-
 @pytest.fixture
-def muxpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(tmp_path, monkeypatch, capsys)
+def muxpy(in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    """As far as it comes without a network."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(trio, "run", must_not_run)
+    return in_process
 
 
-@pytest.mark.parametrize(("command_line", "code", "line"), MISTAKES, ids=[row[0] for row in MISTAKES])
-def test_a_mistake_is_one_line_that_says_what_to_write(muxpy: Runner, command_line: str, code: int, line: str) -> None:
+def must_not_run(*_: object) -> None:
+    raise AssertionError("it took that")
+
+
+@pytest.mark.parametrize(("command_line", "code", "line"), MISTAKES, ids=[word(row[0]) for row in MISTAKES])
+def test_a_mistake_is_one_line_that_says_what_to_write(
+    muxpy: InProcess, command_line: str, code: int, line: str
+) -> None:
     got, output, errors = muxpy(command_line)
     assert (got, output) == (code, "")
     start, cut, _ = f"muxpy: {line}\n".partition("…")
@@ -277,20 +266,20 @@ def test_a_mistake_is_one_line_that_says_what_to_write(muxpy: Runner, command_li
     assert "for example" in errors or "--help" in errors or "such file" in errors
 
 
-def test_usage_errors_point_to_the_help_of_their_command(muxpy: Runner) -> None:
+def test_usage_errors_point_to_the_help_of_their_command(muxpy: InProcess) -> None:
     for command in ("listen", "connect", "bench", "demo", "keygen", "status", "check", "trace", "completion"):
         code, _, errors = muxpy(f"{command} --nonsense")
         assert (code, errors) == (2, f"muxpy: there is no option --nonsense; see `muxpy {command} --help`\n")
 
 
 def test_mistakes_are_lines_with_older_versions_of_click_as_well(
-    muxpy: Runner, monkeypatch: pytest.MonkeyPatch
+    muxpy: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(click.exceptions, "NoArgsIsHelpError", raising=False)  # it came with click 8.2
     assert muxpy("keygen")[0] == 2
 
 
-def test_a_new_token_says_where_it_goes(muxpy: Runner) -> None:
+def test_a_new_token_says_where_it_goes(muxpy: InProcess) -> None:
     code, output, errors = muxpy("token new alice --file 'my users.toml'")
     assert (code, output.count("\n")) == (0, 1)
     assert errors == (
@@ -300,7 +289,7 @@ def test_a_new_token_says_where_it_goes(muxpy: Runner) -> None:
     )
 
 
-def test_check_says_what_makes_a_missing_file(muxpy: Runner) -> None:
+def test_check_says_what_makes_a_missing_file(muxpy: InProcess) -> None:
     code, output, errors = muxpy("check missing.toml")
     assert (code, output) == (2, "")
     assert "`muxpy token new NAME` prints at the listening end" in errors

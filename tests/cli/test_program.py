@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from .program import ADDRESS, COMMAND, ENVIRONMENT, Server, closed_port, echo, f
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .conftest import InProcess
 
 
 async def fails(*arguments: str, code: int = 1) -> str:
@@ -66,19 +69,31 @@ async def fails(*arguments: str, code: int = 1) -> str:
         (["nonsense"], "nonsense"),
     ],
 )
-async def test_a_mistake_in_the_command_line_is_one_line(arguments: list[str], complaint: str) -> None:
-    assert complaint in await fails(*arguments, code=2)
+def test_a_mistake_in_the_command_line_is_one_line(in_process: InProcess, arguments: list[str], complaint: str) -> None:
+    assert complaint in refused(in_process, *arguments)
 
 
-async def test_help_and_version() -> None:
-    with trio.fail_after(LIMIT):
-        for command in ([], ["listen"], ["connect"], ["demo"]):
-            code, output, errors = await run(*command, "--help")
-            assert (code, errors) == (0, "")
-            assert output.startswith("Usage: muxpy")
-        code, output, _ = await run("--version")
+def refused(in_process: InProcess, *arguments: str) -> str:
+    """Run what must fail before anything is done; the one line that says why."""
+    code, output, errors = in_process(shlex.join(arguments))
+    assert (code, output) == (2, "")
+    assert errors.startswith("muxpy: ")
+    assert errors.count("\n") == 1, errors
+    return errors
+
+
+def test_help_and_version(in_process: InProcess) -> None:
+    for command in ("", "listen ", "connect ", "demo "):
+        code, output, errors = in_process(command + "--help")
+        assert (code, errors) == (0, "")
+        assert output.startswith("Usage: muxpy")
+    code, output, _ = in_process("--version")
     assert code == 0
     assert output.startswith("muxpy ")
+
+
+async def test_the_program_itself_fails_with_a_line() -> None:
+    assert "nonsense" in await fails("nonsense", code=2)
 
 
 async def test_a_refused_connection_is_one_line() -> None:
@@ -106,13 +121,13 @@ async def test_a_port_in_use_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]", "192.0.2.1"])
-async def test_listening_off_loopback_wants_tls(host: str) -> None:
-    assert "--tls-cert" in await fails("listen", f"{host}:0", code=2)
+def test_listening_off_loopback_wants_tls(in_process: InProcess, host: str) -> None:
+    assert "--tls-cert" in refused(in_process, "listen", f"{host}:0")
 
 
-async def test_listening_off_loopback_wants_to_know_who_comes(certificates: Path) -> None:
+def test_listening_off_loopback_wants_to_know_who_comes(in_process: InProcess, certificates: Path) -> None:
     tls = ("--tls-cert", str(certificates / "cert.pem"), "--tls-key", str(certificates / "key.pem"))
-    assert "--tokens" in await fails("listen", "0.0.0.0:0", *tls, code=2)
+    assert "--tokens" in refused(in_process, "listen", "0.0.0.0:0", *tls)
 
 
 async def test_listening_off_loopback_is_possible_if_one_insists() -> None:
@@ -121,8 +136,8 @@ async def test_listening_off_loopback_is_possible_if_one_insists() -> None:
             assert "listening on 0.0.0.0:" in await listening.line("without TLS")
 
 
-async def test_connecting_off_loopback_wants_tls() -> None:
-    assert "give --tls" in await fails("connect", "192.0.2.1:4242", "-L", "0:localhost:1", code=2)
+def test_connecting_off_loopback_wants_tls(in_process: InProcess) -> None:
+    assert "give --tls" in refused(in_process, "connect", "192.0.2.1:4242", "-L", "0:localhost:1")
 
 
 async def test_a_listener_that_is_no_muxpy() -> None:
@@ -249,29 +264,29 @@ async def test_tls_with_one_that_has_none() -> None:
             )
 
 
-async def test_a_file_that_is_no_certificate(tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate(in_process: InProcess, tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nonsense")
-    assert "cannot use" in await fails("listen", "0", "--tls-cert", str(tmp_path / "cert.pem"), code=2)
-    assert "cannot use" in await fails(
-        "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem"), code=2
+    assert "cannot use" in refused(in_process, "listen", "0", "--tls-cert", str(tmp_path / "cert.pem"))
+    assert "cannot use" in refused(
+        in_process, "connect", "localhost:1", "-L", "0:localhost:1", "--tls", "--tls-ca", str(tmp_path / "cert.pem")
     )
 
 
-async def test_a_private_key_that_cannot_be_used(certificates: Path, tmp_path: Path) -> None:
+def test_a_private_key_that_cannot_be_used(in_process: InProcess, certificates: Path, tmp_path: Path) -> None:
     certificate = str(certificates / "cert.pem")
     trustme.CA().issue_cert("example.org").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
     key = load_pem_private_key((certificates / "key.pem").read_bytes(), None)
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     (tmp_path / "encrypted.pem").write_bytes(encrypted)
 
-    assert "no private key in it: give --tls-key" in await fails("listen", "0", "--tls-cert", certificate, code=2)
+    assert "no private key in it: give --tls-key" in refused(in_process, "listen", "0", "--tls-cert", certificate)
     for file, complaint in (
         ("other.pem", "the key does not belong to the certificate"),
         ("encrypted.pem", "the private key is encrypted"),
         ("cert.pem", "no private key in "),
     ):
         options = ("--tls-cert", certificate, "--tls-key", str(tmp_path / file))
-        assert complaint in await fails("listen", "0", *options, code=2)
+        assert complaint in refused(in_process, "listen", "0", *options)
 
 
 # ---- output and files ----

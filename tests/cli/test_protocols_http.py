@@ -58,7 +58,7 @@ def failure(data: bytes, method: str = "CONNECT") -> tuple[int, str, str]:
         (b"example.org:443", "example.org", 443),
         (b"192.0.2.1:1", "192.0.2.1", 1),
         (b"[2001:DB8::1]:65535", "2001:db8::1", 65535),
-        (b"[fe80::1%25eth0]:80", "fe80::1%eth0", 80),
+        pytest.param(b"[fe80::1%25eth0]:80", "fe80::1%eth0", 80, id="escaped_zone"),
         (b"[fe80::1%eth0]:80", "fe80::1%eth0", 80),
         (b"example.org.:80", "example.org.", 80),
     ],
@@ -78,7 +78,7 @@ def test_connect(target: bytes, host: str, port: int) -> None:
         connect(b"example.org:443", b"Host: x\r\nConnection: close\r\n"),
         connect(b"example.org:443", b"Host: x\r\nProxy-Authorization: Basic YTpi\r\nContent-Length: 0\r\n"),
     ],
-    ids=["HTTP/1.0", "close", "authorization"],
+    ids=["HTTP_1.0", "close", "authorization"],
 )
 def test_the_success_is_the_same_for_all_clients(data: bytes) -> None:
     http, _ = proxy()
@@ -132,7 +132,7 @@ def test_a_target_that_is_none(target: bytes, complaint: str) -> None:
         (b"example.org:sesame", ""),
         (b"/private?to=http://user:sesame@example.org/", "x"),
         (b"/sesame", "x"),
-        (b"//sesame", "x"),
+        pytest.param(b"//sesame", "x", id="two_slashes-x"),
         (b"*", "x"),
         (b"http://exa\\mple.org\\@sesame\\", ""),
     ],
@@ -159,6 +159,7 @@ def test_only_the_client_learns_more_of_its_request_than_method_and_host(
         b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: sesame\r\n\r\n",
         b"\x80sesame\r\n\r\n",
     ],
+    ids=["words", "version", "colon", "zero", "folded", "length", "encoding", "not_ascii"],
 )
 def test_a_request_that_is_none_is_quoted_nowhere(head: bytes) -> None:
     _, _, why = failure(head)

@@ -87,7 +87,7 @@ def of_ours() -> list[str]:
     return [f"{kind.__module__}.{kind.__qualname__}" for kind in found if kind.__module__.startswith("muxpy")]
 
 
-@pytest.mark.parametrize("fin", [False, True], ids=["with a connection", "after a connection"])
+@pytest.mark.parametrize("fin", [False, True], ids=["with_a_connection", "after_a_connection"])
 @pytest.mark.parametrize("end", [vanish, kill, end_in_order])
 @bounded()
 async def test_nothing_is_left_of_a_user_s_session(end: End, fin: bool) -> None:

@@ -126,7 +126,7 @@ async def test_health_checks_and_scanners_do_not_fill_the_log(tmp_path: Path) ->
             "the client's certificate is none that --client-ca stands for: self-signed certificate",
         ),
     ],
-    ids=["unknown CA", "other name", "other pin", "no certificate", "foreign certificate"],
+    ids=["unknown_ca", "other_name", "other_pin", "no_certificate", "foreign_certificate"],
 )
 async def test_certificates_that_do_not_fit_are_explained(
     server: Callable[..., ServerTls], client: Callable[..., ClientTls], text: str, tmp_path: Path

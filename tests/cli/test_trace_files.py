@@ -13,11 +13,13 @@ import pytest
 from muxpy_cli.trace import Page, _read, show_trace
 from muxpy_cli.view import Console
 
-from .trace_helpers import BEGIN, GOLDEN, WHOLE, Trace, begin, data, event, labels, run, sent
+from .trace_helpers import BEGIN, GOLDEN, WHOLE, Trace, begin, data, event, labels, sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from .conftest import InProcess
 
 
 pytestmark = pytest.mark.usefixtures("utc")
@@ -80,12 +82,12 @@ def test_many_broken_lines_are_counted(trace: Trace) -> None:
 @pytest.mark.parametrize(
     "content", [b"hello\n", b"\0" * 5_000_000, bytes(range(256)) * 500, b'{"time": 1}\n' * 99, b"[]"]
 )
-def test_another_kind_of_file_is_one_line(content: bytes, tmp_path: Path, trace: Trace) -> None:
+def test_another_kind_of_file_is_one_line(content: bytes, trace: Trace, in_process: InProcess) -> None:
     trace.path.write_bytes(content)
-    done = run(str(trace.path))
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(f"muxpy: {trace.path} is no trace: line 1: ".encode())
-    assert done.stderr.count(b"\n") == 1
+    code, output, errors = in_process(f"trace {trace.path}")
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"muxpy: {trace.path} is no trace: line 1: ")
+    assert errors.count("\n") == 1
 
 
 def test_an_empty_file_is_no_mistake(trace: Trace) -> None:
@@ -93,9 +95,9 @@ def test_an_empty_file_is_no_mistake(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("what", ["missing", "folder"])
-def test_a_file_that_cannot_be_read_is_a_mistake(what: str, tmp_path: Path) -> None:
-    done = run(str(tmp_path if what == "folder" else tmp_path / "missing"))
-    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+def test_a_file_that_cannot_be_read_is_a_mistake(what: str, tmp_path: Path, in_process: InProcess) -> None:
+    code, output, errors = in_process(f"trace {tmp_path if what == 'folder' else tmp_path / 'missing'}")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
 
 
 def test_memory_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,8 +107,7 @@ async def test_a_target_that_ends_first_still_gets_the_rest() -> None:
             await got.wait()
 
 
-@pytest.mark.parametrize("rate", [(), ("--rate", "1GiB")])
-@pytest.mark.parametrize("option", ["-L", "-R"])
+@pytest.mark.parametrize(("option", "rate"), [("-L", ()), ("-R", ("--rate", "1GiB"))], ids=["-L", "-R_with_a_rate"])
 async def test_what_is_unsent_when_both_have_ended_still_arrives(option: str, rate: tuple[str, ...]) -> None:
     """Until the end closing is a reset, and that would throw it away."""
 
@@ -281,8 +280,7 @@ async def test_draining_does_not_wait_for_datagrams() -> None:
                 assert await ends.connecting.end(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize("who", ["connecting", "listening"])
-@pytest.mark.parametrize("option", ["-L", "-R"])
+@pytest.mark.parametrize(("option", "who"), [("-L", "listening"), ("-R", "connecting")])
 async def test_draining_loses_nothing_for_a_slow_reader(option: str, who: str) -> None:
     """The last bytes leave the session long before the reader has them."""
     finishing, done = trio.Event(), trio.Event()

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -90,15 +91,19 @@ class Environment:
         self._pip("install", "--quiet", f"{wheel.resolve()}[{extra}]" if extra else wheel)
         self._pip("check")
 
-    def install_linked(self, wheel: Path, extra: str | None, *, compiled: bool) -> None:
-        """The wheel, and links to what it asks for and is installed beside this: it takes no network."""
+    def install_alone(self, wheel: Path) -> None:
+        """The wheel, without what it needs."""
         self._pip("install", "--quiet", "--no-deps", "--no-index", wheel)
+
+    def link(self, extra: str | None, *, compiled: bool) -> None:
+        """Links to what it asks for and is installed beside this: it takes no network."""
         (packages,) = self.folder.glob("lib/python*/site-packages")
         (metadata,) = packages.glob("muxpy_trio-*.dist-info")
         for name in _closure(Distribution.at(metadata), extra):
             if compiled or name not in PURE_ONLY:
                 for path in _tops(distribution(name)):
-                    (packages / path.name).symlink_to(path)
+                    with suppress(FileExistsError):
+                        (packages / path.name).symlink_to(path)
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """A command of it, in its folder."""

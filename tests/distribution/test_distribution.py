@@ -71,12 +71,14 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert scripts == "[console_scripts]\nmuxpy = muxpy_cli:main\n"
 
 
-@pytest.mark.parametrize("extra", [False, True], ids=["library", "program"])
 @pytest.mark.parametrize("python", sorted(pythons()))
-def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path, python: str, extra: bool) -> None:
+def test_it_works_where_nothing_else_is_installed(wheel: Path, tmp_path: Path, python: str) -> None:
+    """First the library, then with its extra the program."""
     environment = Environment(tmp_path / "environment", pythons()[python])
-    environment.install_linked(wheel, "cli" if extra else None, compiled=python == OWN)
-    environment.check(VERSION, extra=extra)
+    environment.install_alone(wheel)
+    for extra in (False, True):
+        environment.link("cli" if extra else None, compiled=python == OWN)
+        environment.check(VERSION, extra=extra)
 
 
 def test_nothing_says_to_install_what_another_project_has_on_pypi() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = [target.name for target in TARGETS]
-RUNS = {"decoder": 4000, "connection": 1200, "cuts": 1500, "pair": 400}
+RUNS = {"decoder": 1000, "connection": 500, "cuts": 500, "pair": 400}
 """Inputs for each target: about two seconds, most of it to start and to run the kept ones."""
 
 

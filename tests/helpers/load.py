@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "assert_as_new", "held", "no_more_than", "nothing_left", "sparse", "until"]
 
-STREAMS: Final = 20
+STREAMS: Final = 10
+"""One of each size from either side."""
+
 DATA: Final = Random(11).randbytes(100_000)
 
 SIZES: Final = (1, 300, 5_000, 20_000, 70_000)

@@ -91,9 +91,9 @@ def test_frames_that_are_empty_for_nothing_count_as_well(side: Side) -> None:
 @pytest.mark.parametrize(
     "provocation",
     [
-        pytest.param(lambda n: wire.syn(n) + wire.wnd_inc(n, 0), id="WND_INC of 0"),
-        pytest.param(lambda n: wire.syn(n, fin=True) + wire.data(n, b"x"), id="DATA after FIN"),
-        pytest.param(lambda n: wire.syn(n, stream_type=EXTENSION + 3), id="unknown extension"),
+        pytest.param(lambda n: wire.syn(n) + wire.wnd_inc(n, 0), id="WND_INC_of_0"),
+        pytest.param(lambda n: wire.syn(n, fin=True) + wire.data(n, b"x"), id="DATA_after_FIN"),
+        pytest.param(lambda n: wire.syn(n, stream_type=EXTENSION + 3), id="unknown_extension"),
     ],
 )
 def test_a_peer_may_provoke_resets_only_so_often(side: Side, provocation: object) -> None:

@@ -9,6 +9,7 @@ from muxpy import ErrorCode
 from muxpy.proto import Changes, Phase
 from tests.frame import wire
 from tests.frame.wire import CANCEL, FLOW_CONTROL_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, WINDOW
+from tests.helpers.ids import word
 
 from .scenes import (
     ENDED,
@@ -92,7 +93,7 @@ ENDS_THE_SESSION = [
 ]
 
 
-@pytest.mark.parametrize("row", ENDS_THE_SESSION, ids=lambda row: row.what)
+@pytest.mark.parametrize("row", ENDS_THE_SESSION, ids=lambda row: word(row.what))
 def test_the_session_ends(side: Side, row: Broken) -> None:
     side.receive(*(wire.syn(side.theirs + more) for more in (0, 2, 4)))
     side.open()
@@ -159,7 +160,7 @@ RESETS_THE_STREAM = [
 ]
 
 
-@pytest.mark.parametrize("row", RESETS_THE_STREAM, ids=lambda row: row.what)
+@pytest.mark.parametrize("row", RESETS_THE_STREAM, ids=lambda row: word(row.what))
 def test_the_stream_is_reset(side: Side, row: Refused) -> None:
     stream = row.scene(side)
     bystander = side.accept(side.theirs + 2)
@@ -181,7 +182,7 @@ def test_the_stream_is_reset(side: Side, row: Refused) -> None:
         assert changes.reset == []
 
 
-@pytest.mark.parametrize("row", RESETS_THE_STREAM, ids=lambda row: row.what)
+@pytest.mark.parametrize("row", RESETS_THE_STREAM, ids=lambda row: word(row.what))
 def test_what_crosses_the_reset_is_ignored(side: Side, row: Refused) -> None:
     stream = row.scene(side)
     side.receive(row.frames(stream.id))
@@ -228,7 +229,7 @@ def test_a_rejected_frame_cut_across_receives_is_answered_once(side: Side, scene
 @pytest.mark.parametrize(
     "late",
     [lambda id: wire.rst(id, CANCEL), lambda id: wire.wnd_inc(id, 1), lambda id: wire.wnd_inc(id, 0)],
-    ids=["RST", "WND_INC", "WND_INC of 0"],
+    ids=["RST", "WND_INC", "WND_INC_of_0"],
 )
 def test_rst_and_wnd_inc_for_an_ended_stream_are_ignored(
     side: Side, scene: Scene, late: Callable[[int], bytes]

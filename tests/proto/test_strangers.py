@@ -9,7 +9,7 @@ from .side import Side
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
-@pytest.mark.parametrize(("data", "name"), STRANGERS, ids=range(len(STRANGERS)))
+@pytest.mark.parametrize(("data", "name"), STRANGERS)
 def test_the_error_names_the_stranger(side: Side, data: bytes, name: str, step: int) -> None:
     for start in range(0, len(data), step):
         side.receive(data[start : start + step])

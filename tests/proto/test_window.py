@@ -50,7 +50,7 @@ def test_a_peer_whose_data_is_consumed_has_always_half_a_window() -> None:
 # ---- growth ----
 
 
-@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo alone"])
+@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo_alone"])
 def test_a_window_that_limits_the_peer_doubles_up_to_max_window(heartbeat: float | None) -> None:
     """Once or twice a round trip."""
     link = Link(rtt=RTT, config=SessionConfig(max_window=2 * MIB))
@@ -62,7 +62,7 @@ def test_a_window_that_limits_the_peer_doubles_up_to_max_window(heartbeat: float
 
 
 @pytest.mark.parametrize("rtt", [0.02, 0.05, 0.1, 0.2])
-@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo alone"])
+@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo_alone"])
 def test_a_window_follows_a_fast_link_within_ten_round_trips(rtt: float, heartbeat: float | None) -> None:
     """1 Gbit/s: nine tenths of it, in the eleventh round trip and from then on."""
     link = Link(rtt=rtt, rate=125e6, config=PLENTY)
@@ -104,7 +104,7 @@ def test_without_a_round_trip_nothing_grows() -> None:
     assert window.size == WINDOW
 
 
-@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo alone"])
+@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo_alone"])
 @pytest.mark.parametrize("rate", [50_000, 300_000, 500_000, 2_000_000])
 def test_a_slow_reader_does_not_make_the_window_grow_past_its_own_need(rate: int, heartbeat: float | None) -> None:
     """Not at all while it consumes less than half a window each round trip, nor past four times what it does."""
@@ -128,7 +128,7 @@ class Bursts:
         return unread
 
 
-@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo alone"])
+@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo_alone"])
 @pytest.mark.parametrize("pause", [0.5, 2.0])
 def test_data_that_piled_up_and_is_read_in_a_burst_does_not_make_it_grow(pause: float, heartbeat: float | None) -> None:
     link = Link(rtt=RTT, reader=Bursts(pause), config=PLENTY)
@@ -154,7 +154,7 @@ def test_data_that_piled_up_and_is_read_in_pieces_does_not_make_it_grow(chunk: i
 
 
 @pytest.mark.parametrize("seconds", [8.0, 60.0])
-@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo alone"])
+@pytest.mark.parametrize("heartbeat", [3.0, None], ids=["heartbeat", "echo_alone"])
 @pytest.mark.parametrize("rate", [1_000_000, 2_000_000, 10_000_000])
 def test_a_window_stops_at_two_to_four_times_what_the_link_holds(
     rate: int, heartbeat: float | None, seconds: float

@@ -150,7 +150,7 @@ OPERATIONS: dict[str, tuple[Part, Part]] = {
 }
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("kind", ["memory", "wide_pipe"])
 @pytest.mark.parametrize("name", OPERATIONS)
 @bounded(100_000)
@@ -174,7 +174,7 @@ async def test_the_session_stays_usable(name: str, kind: str, any_task: bool, au
             return
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("kind", ["memory", "pipe", "lockstep"])
 @bounded(10_000)
 async def test_a_cancelled_receive_loses_nothing(kind: str, any_task: bool, autojump_clock: Clock) -> None:
@@ -331,7 +331,7 @@ async def test_waiting_for_the_end_may_be_cancelled(kind: str, autojump_clock: C
             assert not await cancel_at(3, s.client.wait)
 
 
-@pytest.mark.parametrize("any_task", [False, True], ids=["own steps", "all steps"])
+@pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("kind", ["memory", "pipe"])
 @bounded(10_000)
 async def test_a_cancelled_aclose_of_a_session_ends_it_all_the_same(

@@ -301,10 +301,10 @@ async def test_a_flood_of_streams_that_are_reset_at_once(autojump_clock: Clock) 
     "flood",
     [
         pytest.param(lambda n: encode_syn(3 + 2 * n), id="SYN"),
-        pytest.param(lambda n: encode_syn(3 + 2 * n) + encode_rst(3 + 2 * n, 7), id="SYN and RST"),
-        pytest.param(lambda n: encode_syn(3 + 2 * n, 0, MIN_EXTENSION_TYPE + 5), id="unknown extension"),
-        pytest.param(lambda n: encode_syn(3 + 2 * n) + encode_wnd_inc(3 + 2 * n, 0), id="WND_INC of 0"),
-        pytest.param(lambda n: encode_syn(3 + 2 * n, fin=True) + data(3 + 2 * n, b"x"), id="DATA after FIN"),
+        pytest.param(lambda n: encode_syn(3 + 2 * n) + encode_rst(3 + 2 * n, 7), id="SYN_and_RST"),
+        pytest.param(lambda n: encode_syn(3 + 2 * n, 0, MIN_EXTENSION_TYPE + 5), id="unknown_extension"),
+        pytest.param(lambda n: encode_syn(3 + 2 * n) + encode_wnd_inc(3 + 2 * n, 0), id="WND_INC_of_0"),
+        pytest.param(lambda n: encode_syn(3 + 2 * n, fin=True) + data(3 + 2 * n, b"x"), id="DATA_after_FIN"),
     ],
 )
 @bounded()
@@ -341,15 +341,15 @@ async def test_a_flood_whose_answers_are_not_read_ends_the_session(
 @pytest.mark.parametrize(
     ("frames", "code", "reason"),
     [
-        pytest.param(encode_syn(2), 1, "not the peer's to open", id="SYN of our parity"),
-        pytest.param(encode_syn(0), 1, "not the peer's to open", id="SYN of id 0"),
+        pytest.param(encode_syn(2), 1, "not the peer's to open", id="SYN_of_our_parity"),
+        pytest.param(encode_syn(0), 1, "not the peer's to open", id="SYN_of_id_0"),
         pytest.param(
-            encode_syn(5, 0, MIN_EXTENSION_TYPE) + encode_syn(3), 1, "not above the last one", id="SYN going back"
+            encode_syn(5, 0, MIN_EXTENSION_TYPE) + encode_syn(3), 1, "not above the last one", id="SYN_going_back"
         ),
-        pytest.param(data(9, b"x"), 1, "never opened", id="DATA for nothing"),
-        pytest.param(encode_rst(9, 0), 1, "never opened", id="RST for nothing"),
-        pytest.param(encode_wnd_inc(9, 1), 1, "never opened", id="WND_INC for nothing"),
-        pytest.param(b"\x00\x05\x00\x02\x00\x00\x00\x03", 5, "has a length of 5", id="RST too long"),
+        pytest.param(data(9, b"x"), 1, "never opened", id="DATA_for_nothing"),
+        pytest.param(encode_rst(9, 0), 1, "never opened", id="RST_for_nothing"),
+        pytest.param(encode_wnd_inc(9, 1), 1, "never opened", id="WND_INC_for_nothing"),
+        pytest.param(b"\x00\x05\x00\x02\x00\x00\x00\x03", 5, "has a length of 5", id="RST_too_long"),
         pytest.param(b"\x00\x00\x00\x05\x00\x00\x00\x03", 1, "illegal frame type 5", id="STREAM_PRI"),
     ],
 )

@@ -551,7 +551,6 @@ def test_the_buffer_is_bounded_between_loopback_addresses(
         (socket.AF_UNIX, "/run/127.0.0.1"),
         (socket.AF_INET, OSError("not connected")),
     ],
-    ids=str,
 )
 def test_over_a_distance_and_where_there_is_no_address_the_kernel_decides(
     family: int, peer: object, monkeypatch: pytest.MonkeyPatch
@@ -563,7 +562,6 @@ def test_over_a_distance_and_where_there_is_no_address_the_kernel_decides(
 @pytest.mark.parametrize(
     "content",
     [f"{LOCAL_QUEUE - 1}\n", "212992\n", "", "what is this", FileNotFoundError("no /proc"), PermissionError("no")],
-    ids=repr,
 )
 def test_the_kernel_decides_where_it_would_allow_less_or_does_not_say(
     content: str | OSError, monkeypatch: pytest.MonkeyPatch

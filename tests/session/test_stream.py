@@ -100,7 +100,7 @@ async def test_one_task_at_a_time_may_receive(autojump_clock: trio.testing.MockC
 # ---- arguments ----
 
 
-@pytest.mark.parametrize("wrong", [1.5, "1", b"1"])
+@pytest.mark.parametrize("wrong", [1.5, "1", b"1"], ids=["float", "str", "bytes"])
 @bounded()
 async def test_max_bytes_must_be_an_integer(wrong: object) -> None:
     async with session_pair() as (client, server):

@@ -70,8 +70,7 @@ async def test_open_connections_finish_and_new_ones_are_refused(who: str) -> Non
                 assert "still open" not in end.text
 
 
-@pytest.mark.parametrize("who", ["listening", "connecting"])
-@pytest.mark.parametrize("option", ["-L", "-R"])
+@pytest.mark.parametrize(("option", "who"), [("-L", "connecting"), ("-R", "listening")])
 async def test_connections_that_do_not_finish_are_cut_when_the_time_is_over(option: str, who: str) -> None:
     short = "--drain", "0.5"
     with trio.fail_after(LIMIT):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import subprocess
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -31,16 +30,22 @@ class Scene:
     """A client and its target for each way."""
 
     def __init__(self) -> None:
+        self._over = trio.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Let go of the targets that there are: others will come."""
+        self._over.set()
+        self._over = trio.Event()
         self._targets = {way: trio.Event() for way in WAYS}
         self._streams: dict[str, trio.SocketStream] = {}
-        self.over = trio.Event()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """A target: its client says first which way it has come."""
         way = (await _receive(stream, b"\n")).strip().decode()
         self._streams[way] = stream
         self._targets[way].set()
-        await self.over.wait()
+        await self._over.wait()
 
     async def target(self, way: str, client: Client) -> trio.SocketStream:
         """What the client of that way has reached; one round of bytes is done."""
@@ -156,28 +161,17 @@ async def broken(stream: trio.SocketStream) -> None:
             await trio.sleep(0.02)
 
 
-@pytest.mark.parametrize("rate", ["with a rate", "without"])
-@pytest.mark.parametrize(
-    "case",
-    [
-        half_close_of_the_client,
-        half_close_of_the_target,
-        reset_of_the_client_after_its_end,
-        reset_of_the_target_after_its_end,
-    ],
+CASES = (
+    half_close_of_the_client,
+    half_close_of_the_target,
+    reset_of_the_client_after_its_end,
+    reset_of_the_target_after_its_end,
 )
-async def test_every_way(case: Callable[[Client, trio.SocketStream], Awaitable[None]], rate: str) -> None:
+
+
+@pytest.mark.parametrize("rate", ["with_a_rate", "without"])
+async def test_every_way(rate: str) -> None:
     scene = Scene()
-    left = set(WAYS)
-    all_done = trio.Event()
-
-    async def play(way: str, client: Client) -> None:
-        async with client:
-            await case(client, await scene.target(way, client))
-        left.remove(way)
-        if not left:
-            all_done.set()
-
     with trio.fail_after(LIMIT), TemporaryDirectory(prefix="mux") as name:
         folder = Path(name)
         allowed = "--allow-bind", f"unix:{folder / 'R'}", "--allow-bind", "localhost:*"
@@ -185,21 +179,32 @@ async def test_every_way(case: Callable[[Client, trio.SocketStream], Awaitable[N
             to = f"127.0.0.1:{server.port}"
             local = "-L", f"0:{to}", "-L", f"{folder / 'L'}:{to}", "-D", "0", "--http-proxy", "0"
             remote = "-R", f"0:{to}", "-R", "0", "-R", f"{folder / 'R'}:{to}"
-            listen = (*allowed, *(("--rate", "1GiB") if rate == "with a rate" else ()))
-            async with (
-                tunnel(*local, *remote, listen=listen) as ends,
-                stdio(ends, server.port) as standard,
-                trio.open_nursery() as nursery,
-            ):
-                nursery.start_soon(partial(play, "-W", standard))
-                for way in WAYS[:-1]:
-                    client = await connect(way, ends, folder, server.port)
-                    nursery.start_soon(play, way, client)
-                with trio.move_on_after(LIMIT / 2):
-                    await all_done.wait()
-                assert not left
-                await ends.listening.until(nothing_is_open)
-                scene.over.set()
+            listen = (*allowed, *(("--rate", "1GiB") if rate == "with_a_rate" else ()))
+            async with tunnel(*local, *remote, listen=listen) as ends:
+                for case in CASES:
+                    async with stdio(ends, server.port) as standard:
+                        clients = {way: await connect(way, ends, folder, server.port) for way in WAYS[:-1]}
+                        await play(case, scene, {**clients, "-W": standard})
+                        await ends.listening.until(nothing_is_open)
+                    scene.begin()
+
+
+async def play(
+    case: Callable[[Client, trio.SocketStream], Awaitable[None]], scene: Scene, clients: dict[str, Client]
+) -> None:
+    """Do it on all ways together."""
+    left = set(clients)
+
+    async def one(way: str, client: Client) -> None:
+        async with client:
+            await case(client, await scene.target(way, client))
+        left.remove(way)
+
+    with trio.move_on_after(LIMIT / 2):
+        async with trio.open_nursery() as nursery:
+            for way, client in clients.items():
+                nursery.start_soon(one, way, client)
+    assert not left, f"{case.__name__}: {left}"
 
 
 def nothing_is_open(found: dict[str, list[dict[str, int]]]) -> bool:

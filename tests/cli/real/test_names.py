@@ -65,8 +65,9 @@ async def exchange(port: int) -> None:
         assert await client.receive_some() == b"hello"
 
 
-@pytest.mark.parametrize("option", ["-L", "-R"])
-@pytest.mark.parametrize("name", ["several.test", "several.test.", "one.test."])
+@pytest.mark.parametrize(
+    ("option", "name"), [("-L", "several.test"), ("-R", "several.test"), ("-L", "several.test."), ("-R", "one.test.")]
+)
 async def test_a_target_whose_first_addresses_are_dead(option: str, name: str, prefix: list[str]) -> None:
     with trio.fail_after(LIMIT):
         async with Server(echo) as target, started(*prefix, *COMMAND, "listen", "0") as listening:

@@ -132,10 +132,9 @@ async def test_metrics_under_load(nginx: Nginx) -> None:
         assert after["muxpy_connections_failed_total"] == 0
 
 
-@EITHER_END
-async def test_connections_spread_over_parallel_sessions(nginx: Nginx, option: str) -> None:
+async def test_connections_spread_over_parallel_sessions(nginx: Nginx) -> None:
     load = Load()
-    async with tunnel(option, f"0:{nginx.target}", "--sessions", "4") as ends:
+    async with tunnel("-L", f"0:{nginx.target}", "--sessions", "4") as ends:
         await status_when(ends, lambda status: [one["state"] for one in status["sessions"]] == ["connected"] * 4)
         async with trio.open_nursery() as nursery:
             wrk = await nursery.start(load.run, ends.port)
