@@ -33,8 +33,7 @@ log = logging.getLogger("muxpy.heartbeat")
 PRIORITY: Final = 0x7FFFFFFF
 BEAT_SIZE: Final = 4
 MAX_ANSWERED: Final = 4
-"""Heartbeat streams of the peer that are answered at the same time. The peer needs one; more would only be work for us.
-"""
+"""Heartbeat streams of the peer that are answered at the same time. It needs one; more would only be work for us."""
 
 
 class HeartbeatLost(trio.BrokenResourceError):
