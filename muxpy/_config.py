@@ -71,7 +71,7 @@ class SessionConfig:
     handshake included: if it sends more, the session ends. So a stranger costs little."""
     first_frame_timeout: float | None = 10.0
     """Seconds that a server waits for a client's first whole frame; then the session ends. A client with a heartbeat
-    sends a frame immediately. What takes longer is no muxado client, or hangs, or holds a connection for nothing.
+    sends a frame immediately. One that takes longer does not speak muxado, or hangs, or holds a connection for nothing.
     None: no limit, for clients without a heartbeat that connect long before they have something to say."""
     handshake_timeout: float | None = 10.0
     """Seconds that a TLS handshake may take at `serve_tcp_sessions` and `open_tcp_session`. None: no limit."""
@@ -98,7 +98,8 @@ class SessionConfig:
     `aclose` uses what is left of `drain_timeout` instead, if that is longer and the transport can end one direction
     alone."""
     trace: Callable[[TraceEvent], object] | None = None
-    """Called with each frame as it passes, and when the session begins and ends: see `TraceFile`."""
+    """A function that is called with a TraceEvent for each frame that passes, and when the session begins and ends:
+    see `TraceFile`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -96,7 +96,7 @@ class SessionGoingAway(SessionClosed):
 
 
 def only_lost(error: BaseException) -> bool:
-    """Whether an exception, or each one in a group, says no more than that the other side is gone."""
+    """Whether an exception, or each exception in a group, says only that the other side is gone."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(only_lost, error.exceptions))
     return isinstance(error, trio.BrokenResourceError | ConnectionError | ssl.SSLError)

@@ -196,7 +196,7 @@ class _Sessions:
 
     @contextmanager
     def member(self, session: Session) -> Iterator[None]:
-        """Count as one of them while the block runs."""
+        """Count `session` as one of them while the block runs."""
         self._members.add(session)
         try:
             if self._retiring:  # its connection was accepted before that, and its handshake has only now ended

@@ -198,8 +198,8 @@ class Background:
         """Lingering close: have the last words written, and give the peer time to read them.
 
         Closing a TCP socket while the peer still sends makes the kernel reset the connection, and that destroys data
-        that the peer has not read. So this side ends its own direction, and reads on until the peer has ended too: for
-        `linger_timeout` at least, and after `aclose` for what is left of `drain_timeout`.
+        that the peer has not read. So this side ends its own direction, and reads on until the peer has ended too. It
+        waits for at most `linger_timeout`, or after `aclose` for what is left of `drain_timeout`, if that is longer.
         """
         transport, reader = self._engine.transport, self._engine.reader
         deadline = trio.current_time() + self._engine.config.linger_timeout

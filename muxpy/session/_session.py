@@ -167,10 +167,10 @@ class Session:
         stream is reset with INTERNAL_ERROR; the session and the other handlers go on.
 
         When the peer resets a stream, or the session ends, the operations of the handler on that stream fail; a handler
-        that is busy with something else goes on. With `cancel_handlers`, such a handler is cancelled instead, so that
-        it does not work for a peer that is gone; data that it has not read is lost. The peer's EOF does not cancel a
-        handler, nor does the end of a stream in order in both directions, nor a close or reset by the handler itself:
-        see `Stream.wait_ended`.
+        that is busy with something else goes on. With `cancel_handlers`, the handler is cancelled, so that it does not
+        work for a peer that is gone; data that it has not read is lost. The peer's EOF does not cancel a handler, nor
+        does the end of a stream in order in both directions, nor a close or reset by the handler itself: see
+        `Stream.wait_ended`.
 
         Raises SessionClosed if the session ended with an error or was killed, and trio.BusyResourceError if
         `serve_streams` is already running on this session.
@@ -267,7 +267,7 @@ class Session:
         everything that the config allows, and its heartbeats are answered. If `group` is given, the session belongs to
         that group from now on.
 
-        A peer that was admitted before only changes its group; after the session has ended, this does nothing.
+        For a peer that was admitted before, this only changes the group. After the session has ended, it does nothing.
         """
         if self._engine.ending.end is None and group is not None:
             self._background.join(group)
