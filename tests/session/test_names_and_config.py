@@ -79,7 +79,7 @@ def test_the_module_is_the_program() -> None:
         ("sys.modules['click'] = None", "the program needs click: install the extra `cli`; in a clone of muxpy:"),
         (
             "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: None if n == 'muxpy_cli' else f(n)",
-            "the program is not here: install muxpy-trio with the extra `cli`; in a clone:",
+            "the program is not installed: install muxpy-trio with the extra `cli`; in a clone:",
         ),
     ],
     ids=["extra", "program"],
