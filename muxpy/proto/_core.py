@@ -86,8 +86,7 @@ class Core(Protocol):
 
     @property
     def may_open(self) -> bool:
-        """Whether this side may open a stream now; if not yet, look again when `Changes.may_open` says so or a stream has
-        ended."""
+        """Whether it may open one now. If not, look again when `Changes.may_open` is set, or a stream ends."""
 
     @property
     def used_up(self) -> bool:
