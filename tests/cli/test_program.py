@@ -1,4 +1,4 @@
-"""The program as its user meets it: one line for each error, exit codes, signals, TLS, the demo."""
+"""The program as its user meets it: one line for each error, exit codes, signals, TLS."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
             assert "listen` running there?); trying again" in await ends.connecting.line("cannot connect")
 
 
-async def test_a_second_signal_ends_at_once() -> None:
+async def test_a_second_signal_ends_immediately() -> None:
     with trio.fail_after(LIMIT):
         async with Server(echo) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
             client = await ends.client()
@@ -376,59 +376,7 @@ async def test_what_is_bound_before_the_first_session_is_announced() -> None:
                 assert await connecting.end() == 0
 
 
-# ---- the demo, and what is missing without the extra ----
-
-
-async def test_the_demo_shows_what_it_measured() -> None:
-    with trio.fail_after(LIMIT):
-        code, output, errors = await run("demo", "--size", "4MiB", "--requests", "50")
-    assert (code, errors) == (0, "")
-    for text in ("download", "upload", "MiB/s", "p50 / p90 / p99", "streams opened", "frames", "largest window"):
-        assert text in output
-    assert "All 4 MiB and 60 answers came through with the right SHA-256." in output
-    assert "\x1b" not in output
-    assert "…" not in output
-
-
-async def test_the_demo_ends_its_processes_when_interrupted() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            assert await demo.end(signal.SIGINT) == 130
-            for port in ports:
-                with pytest.raises(OSError, match="all attempts to connect"):
-                    await trio.open_tcp_stream("127.0.0.1", port)
-
-
-async def test_the_demo_ends_its_processes_whatever_is_pressed() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            while demo.process.poll() is None:
-                demo.send(signal.SIGINT)
-                await trio.sleep(0.01)
-            assert (demo.process.returncode, await demo.errors()) == (130, "")
-            for port in ports:
-                with pytest.raises(OSError, match="all attempts to connect"):
-                    await trio.open_tcp_stream("127.0.0.1", port)
-
-
-async def test_the_processes_of_the_demo_do_not_outlive_it() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            await demo.end(signal.SIGKILL)
-            for port in ports:
-                with suppress(OSError):
-                    while True:
-                        await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
-                        await trio.sleep(0.05)
-
-
-async def test_the_demo_has_a_time_limit() -> None:
-    with trio.fail_after(LIMIT):
-        code, _, errors = await run("demo", "--size", "100GiB", "--time-limit", "1")
-    assert (code, errors) == (1, "muxpy: the demo takes longer than its time limit\n")
+# ---- what is missing without the extra ----
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "h11", "prometheus_client"])
