@@ -15,7 +15,7 @@ __all__ = ["MIN_EXTENSION_TYPE", "by_stream_type"]
 
 
 def by_stream_type(extensions: Iterable[Extension]) -> dict[int, Extension]:
-    """The extensions by stream type. Raises ValueError for a type that cannot be, or is there twice."""
+    """The extensions by stream type. Raises ValueError for a type outside the range, or one that two of them have."""
     found: dict[int, Extension] = {}
     for extension in extensions:
         kind = extension.stream_type

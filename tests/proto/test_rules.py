@@ -79,7 +79,7 @@ ENDS_THE_SESSION = [
         "GOAWAY of a wrong length",
         lambda s: wire.frame(wire.GOAWAY, 0, bytes(7)),
         ErrorCode.FRAME_SIZE_ERROR,
-        "GOAWAY has a length of 7, the least is 8",
+        "GOAWAY has a length of 7, the minimum is 8",
     ),
     *(
         Broken(
