@@ -82,11 +82,12 @@ class Core(Protocol):
 
     @property
     def can_open(self) -> bool:
-        """Whether this side may open streams, now or later."""
+        """Whether this side may open streams, now or later; some protocols let only one side."""
 
     @property
     def may_open(self) -> bool:
-        """Whether this side may open a stream now; if not yet, `Changes.may_open` says when."""
+        """Whether this side may open a stream now; if not yet, look again when `Changes.may_open` says so or a stream has
+        ended."""
 
     @property
     def used_up(self) -> bool:

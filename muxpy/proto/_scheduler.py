@@ -71,6 +71,14 @@ class Scheduler:
         else:
             line.append(stream)
 
+    def remove(self, stream: StreamState) -> None:
+        """Take a stream out of the line, if it stands there. Its turn would do that as well, but without credit none
+        comes, and streams that come and go would pile up."""
+        if stream.outgoing.scheduled:
+            stream.outgoing.scheduled = False
+            self.waiting -= 1
+            (self._urgent if stream.extension else self._line).remove(stream)
+
     def fill(
         self,
         chunks: list[Buffer],

@@ -73,6 +73,8 @@ class Sending:
         """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""
         stream.outgoing.cut_short = True
         stream.outgoing.data = None
+        if self.scheduler.credit <= 0:
+            self.scheduler.remove(stream)
         self._counters.blocked_on_window += stream.outgoing.window_came(self._clock())
 
     # ---- what the peer lets us send ----
@@ -94,6 +96,8 @@ class Sending:
                 outgoing.wait_for_window(now)
                 if outgoing.window > 0:
                     crumbs.setdefault(stream, now + CRUMB_WAIT)
+                else:
+                    crumbs.pop(stream, None)  # the peer has taken it back
         else:
             if crumbs:
                 crumbs.pop(stream, None)

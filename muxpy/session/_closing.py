@@ -66,7 +66,7 @@ async def _drain(engine: Engine) -> None:
         log.info("%s: closing, waiting up to %s for %s", engine.name, limit, _names_of_unfinished(engine))
     with trio.CancelScope(deadline=ending.drain_until) as patience:
         while ending.end is None and any(engine.unfinished()):
-            await engine.progress.park()
+            await ending.progress.park()
     if patience.cancelled_caught and ending.end is None:
         names = _names_of_unfinished(engine)
         log.warning("%s: closed after %s, before the end of %s", engine.name, limit, names)

@@ -15,6 +15,7 @@ from muxpy._errors import StreamReset
 
 from ._backlog import Backlog
 from ._ending import Cause, Ending, SessionEvent, Stage, broken, failed, lost
+from ._opening import Openers
 from ._reader import Reader
 from ._waiting import Wakings
 from ._writer import Writer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from muxpy._config import SessionConfig
-    from muxpy.proto import Changes, Core, StreamState
+    from muxpy.proto import Changes, Core, Fields, StreamState
     from muxpy.trace import Tap
     from muxpy.transport import Transport
 
@@ -57,7 +58,7 @@ class Engine:
         self.backlog = Backlog(core)
         self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
         self.wakings = Wakings()
-        self.progress = trio.lowlevel.ParkingLot()  # tasks that wait for streams to end, or for room to open one
+        self.openers = Openers(core, self.ending, self.writer, config.max_control_frames)
         self.first_frame: trio.CancelScope | None = None  # cancelled when the first frame has come
         self.unused_since: float | None = clock()  # since when no stream is open; kept if there is an `idle_timeout`
 
@@ -86,7 +87,7 @@ class Engine:
         if changes.reset:
             self.wakings.wake(changes.reset)
         if changes.may_open:
-            self.progress.unpark_all()
+            self.openers.wake()
         if changes.ends:
             self._on_ends()
         if self.core.sending.needs_writer():
@@ -128,10 +129,12 @@ class Engine:
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
+        if self.openers.waiting:
+            self.openers.wake()
         if self.config.idle_timeout is not None:
             self._note_use()
         if self.ending.stage is Stage.DRAINING:
-            self.progress.unpark_all()
+            self.ending.progress.unpark_all()
         elif self.core.used_up:
             self._end_when_used_up()
 
@@ -155,9 +158,9 @@ class Engine:
 
     # ---- what the application does to a stream ----
 
-    def finish(self, state: StreamState) -> None:
+    def finish(self, state: StreamState, trailers: Fields = ()) -> None:
         """End the direction to the peer (half-close)."""
-        if self.core.finish(state):
+        if self.core.finish(state, trailers):
             self.acted()
             if state.phase.over and state.handle is not None:
                 state.handle.over()
@@ -199,11 +202,13 @@ class Engine:
     def decide(self, event: SessionEvent, cause: Cause | None = None) -> None:
         """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
         look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
-        if not self.ending.happens(event, cause, self.core.remote_goaway):
+        decided = self.ending.happens(event, cause, self.core.remote_goaway)
+        self.openers.wake_all()
+        if not decided:
             return
         log.info("%s: %s", self.name, self.ending.end)
         self.writer.wake_waiters()
-        self.progress.unpark_all()
+        self.ending.progress.unpark_all()
         for backlog in (self.backlog, *self.extension_backlogs.values()):
             backlog.wake()
 

@@ -120,16 +120,7 @@ class Session:
         """
         engine = self._engine
         opening = Opening(index(priority), index(stream_type))
-        engine.core.check_opening(opening)
-        await trio.lowlevel.checkpoint()
-        self._check_openable()
-        while not engine.core.may_open:
-            await engine.progress.park()
-            self._check_openable()
-        while engine.core.sending.outbox.control_frames > engine.config.max_control_frames // 2:
-            await engine.writer.progress()
-            self._check_openable()
-        stream = self._stream(engine.core.open(opening, fin=fin))
+        stream = self._stream(await engine.openers.open(opening, fin=fin))
         # The SYN is not written yet: it goes with the first data, if that comes in this pass of the scheduler. A peer
         # that speaks first gets it soon.
         engine.acted()
@@ -281,6 +272,7 @@ class Session:
         """
         check_number("most", most, "int")
         self._engine.core.allow_streams(most)
+        self._engine.writer.poke()  # the core may tell the peer
 
     # ---- ending ----
 
@@ -301,7 +293,7 @@ class Session:
         """Whether this side can open no more streams: the peer has sent GOAWAY, the stream ids are used up, or the
         session is being closed or has ended.
         """
-        return self._engine.ending.stage is not Stage.OPEN or not self._engine.core.can_open
+        return self._engine.ending.stage is not Stage.OPEN
 
     async def wait_going_away(self) -> None:
         """Wait until `going_away` is True. At that point, a program that wants no gap opens its next session."""
@@ -356,17 +348,6 @@ class Session:
         self._engine.core.sample_rtt(seconds)
 
     # ---- checks ----
-
-    def _check_openable(self) -> None:
-        core, ending = self._engine.core, self._engine.ending
-        if ending.end is not None:
-            raise SessionClosed(ending.end, retryable=True)  # on another session: nothing was sent
-        if not core.can_open:
-            raise SessionGoingAway(
-                "the peer is going away" if core.remote_goaway else "the session has used up its stream ids"
-            )
-        if ending.draining:
-            raise SessionGoingAway("this session is being closed")
 
     def _check_acceptable(self) -> None:
         self._engine.ending.check_alive()

@@ -142,7 +142,7 @@ def of_stream(state: StreamState, now: float) -> StreamStatistics:
         data_sent=outgoing.sent,
         unread=incoming.buffered,
         unsent=outgoing.unsent,
-        send_window=outgoing.window,
+        send_window=max(outgoing.window, 0),
         receive_window=incoming.window.available,
         receive_window_size=incoming.window.size,
         blocked_on_window=outgoing.blocked + (now - since if since is not None else 0.0),

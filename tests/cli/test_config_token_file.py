@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from muxpy_cli._errors import Failure
-from muxpy_cli._options import ListenOptions, ServerTls
-from muxpy_cli.access import is_token, token_hash
+from muxpy_cli._options import ListenOptions
+from muxpy_cli.access import ServerTls, is_token, token_hash
 from muxpy_cli.commands._credentials import token_group
 from muxpy_cli.config import load_users
 from muxpy_cli.specs import Address

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from muxpy_cli._demo._report import Display, Phase, _window
+from muxpy_cli._demo._report import Traffic, TrafficDisplay, _window
 from muxpy_cli._errors import describe
 from muxpy_cli.view import Console
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_progress_of_the_demo_fits_the_terminal(width: int, capsys: pytest.CaptureFixture[str]) -> None:
-    from muxpy_cli._demo._load import Meter
+    from muxpy_cli._demo._load import TrafficCount
 
     console = Console()
     console.rich._force_terminal = True
     console.rich.width = width
-    display, meter = Display(console), Meter()
+    display, meter = TrafficDisplay(console), TrafficCount()
     meter.add(100 * 2**20)
-    with display.running(), display.phase(Phase("requests, 32 connections", 256 * 2**20, "B"), meter) as show:
+    with display.running(), display.phase(Traffic("requests, 32 connections", 256 * 2**20, "B"), meter) as show:
         show()
     output = capsys.readouterr().out
     assert "requests, 32 connections" in output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -19,12 +19,14 @@ from ._turned_away import NotWelcome, is_about_trust, why_no_handshake
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
+    from .._tracing import Trace
     from ..view import Console
     from ..wire import Message
-    from ._door import Door
-    from ._entrance import Arrival
+    from ._door import Door, Greeting
+    from ._entrance import Arrival, Entrance
     from ._peer import Peer
-    from ._server import Server
+    from ._streams import Streams
+    from ._turned_away import Tally
 
 __all__ = ["Visit"]
 
@@ -35,11 +37,26 @@ MAX_GOODBYE: Final = 200
 """Characters of what a stranger says when it leaves."""
 
 
+class Host(Protocol):
+    """What a visit comes to: the listening end."""
+
+    entrance: Entrance
+    tally: Tally
+    streams: Streams
+    trace: Trace | None
+
+    def admit(self, session: muxpy.Session, greeting: Greeting, name: str, nursery: trio.Nursery) -> Peer:
+        """Make a peer of a session whose client is known. Raises Refused."""
+
+    def dismiss(self, peer: Peer, end: muxpy.SessionEnd | None) -> None:
+        """Its session has ended."""
+
+
 class Visit:
     """One connection."""
 
-    def __init__(self, server: Server, door: Door, arrival: Arrival, console: Console, options: ListenOptions) -> None:
-        self._server = server
+    def __init__(self, host: Host, door: Door, arrival: Arrival, console: Console, options: ListenOptions) -> None:
+        self._host = host
         self._door = door
         self._arrival = arrival
         self._name = arrival.name
@@ -48,7 +65,7 @@ class Visit:
             drain_timeout=options.drain,
             idle_timeout=options.session_idle_timeout or None,  # 0 is never
             wants_login=True,
-            trace=server.trace,
+            trace=host.trace,
         )
         self._greeted = False
         self._turned_away = False
@@ -71,13 +88,13 @@ class Visit:
             arrival.connection.close()
 
     def _leave_place(self) -> None:
-        self._server.entrance.leave(self._arrival)
+        self._host.entrance.leave(self._arrival)
 
     def _turn_away(self, error: NotWelcome) -> None:
         """Say why it is not let in; the first reason is the one that counts."""
         if not self._turned_away:
             self._turned_away = True
-            self._server.tally.add(error.kind, self._name, error.reason)
+            self._host.tally.add(error.kind, self._name, error.reason)
 
     def _tell(self, error: BaseException) -> None:
         if isinstance(error, Failure):
@@ -96,7 +113,7 @@ class Visit:
         async with muxpy.open_session(
             stream,
             client=False,
-            ssl_context=self._door.context,
+            ssl_context=self._door.who.context,
             config=self._config,
             group=self._door.strangers,
         ) as self._session:
@@ -110,7 +127,7 @@ class Visit:
                         self._nursery.cancel_scope.deadline = trio.current_time() + GRACE
             finally:
                 if self._peer is not None:
-                    self._server.dismiss(self._peer, end)
+                    self._host.dismiss(self._peer, end)
 
     async def _serve_streams(self) -> None:
         error: BaseException | None = None
@@ -136,7 +153,7 @@ class Visit:
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         if self._peer is not None:
-            await self._server.streams.handle(self._peer, stream)
+            await self._host.streams.handle(self._peer, stream)
         elif self._greeted:
             # A client that does not wait for the answer could have us keep what it sends on a thousand streams.
             self._turn_away(NotWelcome("it opened streams before it was let in"))
@@ -152,9 +169,8 @@ class Visit:
                     self._session.kill()
 
     async def _greet(self, stream: muxpy.Stream) -> None:
-        message = await self._door.read(stream)
         try:
-            greeting = self._door.recognise(self._session, stream, message)
+            greeting = await self._door.greet(self._session, stream)
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             self._leave_place()  # what is left takes some time, and no work
@@ -162,7 +178,7 @@ class Visit:
             await refuse(stream, refused)
             return
         try:
-            self._peer = self._server.admit(self._session, greeting, self._name, self._nursery)
+            self._peer = self._host.admit(self._session, greeting, self._name, self._nursery)
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             await refuse(stream, refused)

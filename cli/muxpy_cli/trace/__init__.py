@@ -1,4 +1,4 @@
-"""Trace files, read and drawn: what `muxpy trace` shows. `_read` knows nothing of how it looks."""
+"""Trace files, read and drawn, for `muxpy trace`. `_read` knows nothing about how they look."""
 
 from ._page import Page
 from ._show import NoTrace, show_trace

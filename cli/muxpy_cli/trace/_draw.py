@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Ladder", "label"]
 
 MOST: Final = 100
-"""Columns that a ladder takes at most: arrows across a very wide terminal are hard to follow."""
+"""The maximum width of a ladder: arrows across a very wide terminal are hard to follow."""
 LEAST: Final = 48
-"""Columns that it takes at least; on a narrower terminal, lines wrap."""
+"""Its minimum width; on a narrower terminal, lines wrap."""
 TIME: Final = 11
 GAP: Final = 8
 NUMBER: Final = 4
-"""Columns of the session's number, which is shown once there are several."""
+"""Columns for the session's number, which is shown once there are several."""
 
 _STYLES: Final = {"SYN": "bold", "RST": "red", "GOAWAY": "bold yellow"}
 
@@ -38,10 +38,10 @@ class Ladder:
         self._width = max(LEAST, min(width, MOST))
         self._signs = signs
         self.numbered = False
-        """Whether lines say which session they are of."""
+        """Whether lines show the number of their session."""
 
     def begin(self, event: muxpy.TraceEvent) -> list[Line]:
-        """A session's header, and the heads of its columns."""
+        """A session's header, and its column heads."""
         role = printable(event.role or "its beginning is not in the trace")
         ends = f" {self._signs.between} ".join(printable(end) for end in (event.local, event.remote) if end)
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
@@ -64,7 +64,7 @@ class Ladder:
         return [(f"{'seconds':>{TIME}}{'gap':>{GAP}} {' ' * NUMBER * self.numbered}{here}{space}{peer}", "dim")]
 
     def run(self, run: Run, session: SessionSummary) -> Line:
-        """A frame, or several."""
+        """The line of a frame, or of several."""
         return [
             *self._margin(run.first.time - session.began, run.gap, session.number),
             (self._signs.wall, "dim"),
@@ -80,7 +80,7 @@ class Ladder:
         margin = self._margin(event.time - session.began, None, session.number)
         room = self._width - TIME - GAP - 1 - NUMBER * self.numbered
         words = f"session {session.number} ended: {text}{f' ({code})' if code else ''}"
-        if cells(words) > room:  # the reason is worth a line of its own, as long as it is
+        if cells(words) > room:  # a long reason gets a line of its own, however long
             return [
                 (f"session {session.number} ended after {event.time - session.began:.6f} s: ", "bold"),
                 (f"{text}{f' ({code})' if code else ''}", "bold red" if bad else "bold green"),
@@ -88,7 +88,7 @@ class Ladder:
         return [*margin, (words, "bold red" if bad else "bold green")]
 
     def unended(self, session: SessionSummary) -> Line:
-        """The trace ends before the session does."""
+        """The line for a session that goes on when the trace ends."""
         after = f"{session.last - session.began:.6f}"
         return [(f"session {session.number}: the trace ends {after} s after its beginning, without its end", "yellow")]
 
@@ -116,7 +116,7 @@ class Ladder:
 
 
 def label(run: Run, signs: Signs) -> str:
-    """What a frame, or a run of them, is."""
+    """The text on the arrow of a frame, or of a run of them."""
     frame = run.first
     parts = [f"{frame.type} {frame.stream}" if frame.type != "GOAWAY" else "GOAWAY"]
     if run.count > 1:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from rich.cells import cell_len
+from rich.console import COLOR_SYSTEMS
 from rich.style import Style
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Page", "Signs", "cells", "cut"]
 
 Line: TypeAlias = "Sequence[tuple[str, str]]"
-"""Pieces of text with rich's name of their style."""
+"""Pieces of text, each with rich's name of its style."""
 
 PIECE: Final = 32 * 1024
-"""Characters that are written at once."""
+"""Characters in one write."""
 
 
 class Signs:
-    """What is drawn with: arrows and boxes, or what ASCII has for them."""
+    """Characters for drawing: arrows and boxes, or ASCII instead of them."""
 
     def __init__(self, encoding: str) -> None:
         self.line, self.right, self.left, self.wall = "─", "►", "◄", "│"
@@ -42,19 +43,20 @@ class Signs:
 
 
 class Page:
-    """Standard output. Raises OSError, BrokenPipeError above all, if it cannot be written."""
+    """Standard output. Raises OSError, mostly BrokenPipeError, if it cannot be written."""
 
-    def __init__(self, console: Console, *, at_once: bool = False) -> None:
-        """`at_once`: write each line when it is there, since nobody knows when the next one comes."""
+    def __init__(self, console: Console, *, flushed: bool = False) -> None:
+        """`flushed`: write each line immediately, since nobody knows when the next one comes."""
         self._file = sys.stdout
         self._encoding = getattr(self._file, "encoding", None) or "utf-8"
-        self._at_once = at_once
+        self._flushed = flushed
         self._waiting: list[str] = []
         self._size = 0
         self.width = console.width
         self.signs = Signs(self._encoding)
         rich = console.rich
-        self._colours: ColorSystem | None = rich._color_system if rich.is_terminal and not rich.no_color else None
+        coloured = rich.is_terminal and not rich.no_color and rich.color_system
+        self._colours: ColorSystem | None = COLOR_SYSTEMS[coloured] if coloured else None
 
     def line(self, line: Line) -> None:
         """Write a line."""
@@ -64,11 +66,11 @@ class Page:
             text = "".join([_style(style).render(text, color_system=self._colours) for text, style in line])
         self._waiting.append(text.rstrip() + "\n")
         self._size += len(text)
-        if self._at_once or self._size >= PIECE:
+        if self._flushed or self._size >= PIECE:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait."""
         text, self._waiting, self._size = "".join(self._waiting), [], 0
         self._file.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
         self._file.flush()
@@ -80,12 +82,12 @@ def _style(name: str) -> Style:
 
 
 def cells(text: str) -> int:
-    """The columns that it takes."""
+    """Its width in columns."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def cut(text: str, width: int, more: str) -> str:
-    """As much of it as fits, with a sign that there is more."""
+    """As much of it as fits, with a sign that it was cut."""
     if cells(text) <= width:
         return text
     kept = text[: max(0, width - 1)]

@@ -1,0 +1,73 @@
+"""Opening streams, and waiting for that: until the peer takes one more, and while too much is queued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxpy._errors import SessionClosed, SessionGoingAway
+
+if TYPE_CHECKING:
+    from muxpy.proto import Core, Opening, StreamState
+
+    from ._ending import Ending
+    from ._writer import Writer
+
+__all__ = ["Openers"]
+
+
+class Openers:
+    """Those who open streams. Each that has opened one, or gives up, wakes the next: many may wait for few places, and
+    all of them woken for each would cost more than the streams."""
+
+    def __init__(self, core: Core, ending: Ending, writer: Writer, max_control_frames: int) -> None:
+        self.waiting = 0  # for the peer to take one more; a plain number, since every stream asks
+        self._core = core
+        self._ending = ending
+        self._writer = writer
+        self._enough_queued = max_control_frames // 2
+        self._parked = trio.lowlevel.ParkingLot()
+
+    async def open(self, opening: Opening, *, fin: bool) -> StreamState:
+        """See Session.open_stream. Whoever calls it says `Engine.acted`."""
+        self._core.check_opening(opening)
+        await trio.lowlevel.checkpoint()
+        self._check()
+        try:
+            while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
+                await (self._writer.progress() if self._core.may_open else self._park())
+                self._check()
+        except BaseException:
+            self.wake()  # what this one was woken for
+            raise
+        return self._core.open(opening, fin=fin)
+
+    async def _park(self) -> None:
+        self.waiting += 1
+        try:
+            await self._parked.park()
+        finally:
+            self.waiting -= 1
+
+    def wake(self) -> None:
+        """The peer may take one more."""
+        if self._core.may_open:
+            self._parked.unpark()
+
+    def wake_all(self) -> None:
+        """Perhaps nothing can be opened any more."""
+        self._parked.unpark_all()
+
+    def _check(self) -> None:
+        core, ending = self._core, self._ending
+        if ending.end is not None:
+            raise SessionClosed(ending.end, retryable=True)  # on another session: nothing was sent
+        if core.remote_goaway is not None:
+            raise SessionGoingAway("the peer is going away")
+        if core.used_up:
+            raise SessionGoingAway("the session has used up its stream ids")
+        if not core.can_open:
+            raise RuntimeError("in this protocol only the other side opens streams")
+        if ending.draining:
+            raise SessionGoingAway("this session is being closed")
