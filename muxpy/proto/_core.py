@@ -82,12 +82,12 @@ class Core(Protocol):
 
     @property
     def can_open(self) -> bool:
-        """Whether this side may open streams, now or later; some protocols let only one side."""
+        """Whether this side may open streams, now or later; in some protocols only one side may."""
 
     @property
     def may_open(self) -> bool:
-        """Whether this side may open a stream now; if not yet, look again when `Changes.may_open` says so or a stream has
-        ended."""
+        """Whether this side may open a stream now. If not yet, ask again after `Changes.may_open` or the end of a
+        stream."""
 
     @property
     def used_up(self) -> bool:
