@@ -132,4 +132,4 @@ def check_number(name: str, value: object, kind: str) -> None:
         what = ("an integer" if whole else "a number") + (" or None" if optional else "")
         raise TypeError(f"{name} must be {what}, not {value!r}")
     if not value >= 0:  # type: ignore[operator] # and no NaN
-        raise ValueError(f"{name} must not be negative, not {value!r}")
+        raise ValueError(f"{name} must not be negative; it is {value!r}")

@@ -86,8 +86,7 @@ class Core(Protocol):
 
     @property
     def may_open(self) -> bool:
-        """Whether this side may open a stream now. If not yet, ask again after `Changes.may_open` or the end of a
-        stream."""
+        """Whether this side may open a stream now. If not, ask again when `Changes.may_open` is set or a stream ends."""
 
     @property
     def used_up(self) -> bool:

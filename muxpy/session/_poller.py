@@ -122,16 +122,16 @@ class Poller:
 
 
 class Watch:
-    """One socket, and the events that are watched for."""
+    """One socket, and what is watched for. It holds whoever watches only until `end`: the two refer to each other."""
 
     __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
 
-    def __init__(self, socket: trio.socket.SocketType, on_ready: Callable[[int], None]) -> None:
+    def __init__(self, socket: trio.socket.SocketType) -> None:
         self.poller = Poller.current()
         self.socket = socket
         self.events = 0
-        """The events that are watched for; errors are reported in any case."""
-        self._on_ready = on_ready
+        """What is watched for; errors are told in any case."""
+        self._on_ready: Callable[[int], None] | None = None
         self._fileno = socket.fileno
         self._fd = self._fileno()
         self._registered = False
@@ -147,10 +147,11 @@ class Watch:
         if self._fileno() < 0:
             raise trio.ClosedResourceError("the socket was closed")
 
-    def begin(self, events: int) -> None:
-        """Watch for these events. Raises trio.BusyResourceError if the socket is watched already."""
-        self.poller.add(self.fd, events, self._on_ready)
+    def begin(self, events: int, on_ready: Callable[[int], None]) -> None:
+        """Watch for these. Raises trio.BusyResourceError if the socket is watched already."""
+        self.poller.add(self.fd, events, on_ready)
         self.events = events
+        self._on_ready = on_ready
         self._registered = True
 
     def change(self, events: int) -> None:
@@ -161,11 +162,16 @@ class Watch:
         self.events = events
         if self._registered:
             self.poller.change(fd, events)
-        else:
-            self.begin(events)
+        elif self._on_ready is not None:
+            self.begin(events, self._on_ready)
 
-    def end(self) -> None:
-        """Stop watching, until `change` asks for events again."""
-        if self._registered:
+    def pause(self) -> None:
+        """Watch no more, unless `change` asks for it again."""
+        if self._registered and self._on_ready is not None:
             self.poller.remove(self._fd, self._on_ready)
             self._registered = False
+
+    def end(self) -> None:
+        """Watch no more."""
+        self.pause()
+        self._on_ready = None

@@ -87,7 +87,7 @@ class Splice:
         self._engine = engine
         self._state = state
         self._waiting = waiting
-        self._watch = Watch(socket, self._on_ready)
+        self._watch = Watch(socket)
         self._pacer = pacer
         self._on_failure = on_failure
         self._over = trio.Event()
@@ -106,7 +106,7 @@ class Splice:
     def start_sending(self) -> None:
         """From now on, data from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
         closed, and trio.BusyResourceError if it is spliced already."""
-        self._watch.begin(READABLE if self._may_read else 0)
+        self._watch.begin(READABLE if self._may_read else 0, self._on_ready)
 
     def start_receiving(self, early: bytes) -> None:
         """From now on, data that the stream receives goes to the socket, after `early`."""
@@ -246,8 +246,8 @@ class Splice:
         number = self._watch.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
-        if not self._watch.events:  # both its directions have ended, and epoll would report that again and again
-            self._watch.end()
+        if not self._watch.events:  # both its directions have ended, and that would be told again and again
+            self._watch.pause()
 
     def on_sendable(self) -> None:
         """Data in line was sent, or cannot be sent any more."""

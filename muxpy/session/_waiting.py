@@ -43,7 +43,7 @@ class Waiting:
         self.splice: Spliced | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
-        self._watchers: set[Callable[[], object]] | None = None  # made only when somebody watches
+        self._watchers: set[Callable[[], bool]] | None = None  # made only for those who watch
 
     # ---- the tasks ----
 
@@ -87,20 +87,21 @@ class Waiting:
 
     # ---- those who watch ----
 
-    def watch(self, look: Callable[[], object]) -> None:
-        """Call `look` each time that the stream may have come to its end."""
+    def watch(self, look: Callable[[], bool]) -> None:
+        """Call `look` each time that the stream may have come to its end, until it says that this is so."""
         if self._watchers is None:
             self._watchers = set()
         self._watchers.add(look)
 
-    def unwatch(self, look: Callable[[], object]) -> None:
+    def unwatch(self, look: Callable[[], bool]) -> None:
         """Do not call it any more."""
         if self._watchers is not None:
             self._watchers.discard(look)
 
     def _look(self) -> None:
         for look in tuple(self._watchers or ()):
-            look()
+            if look():
+                self.unwatch(look)
 
     # ---- the handle ----
 

@@ -28,14 +28,15 @@ def watched(engine: Engine, state: StreamState, tell: Callable[[Cut], object]) -
     """While the block runs, call `tell` once when the stream is over, with what cut it short."""
     waiting = waiting_of(state)
 
-    def look() -> None:
-        if state.closed or state.phase.over or engine.ending.end is not None:
-            waiting.unwatch(look)
+    def look() -> bool:  # knows nothing of itself, or each call would be left to the cycle collector
+        is_over = state.closed or state.phase.over or engine.ending.end is not None
+        if is_over:
             tell(_cut_by(engine, state))
+        return is_over
 
-    waiting.watch(look)
+    if not look():
+        waiting.watch(look)
     try:
-        look()
         yield
     finally:
         waiting.unwatch(look)

@@ -54,6 +54,11 @@ def test_exported_names() -> None:
     assert public == NAMES
 
 
+def test_the_packages_are_there_without_being_imported_by_name() -> None:
+    use = "import muxpy; print(muxpy.ext.Heartbeat, muxpy.proto.Core, muxpy.frame.Buffer)"
+    subprocess.run([sys.executable, "-c", use], capture_output=True, check=True)
+
+
 def test_what_a_stream_calls_its_session_has_all_that_a_session_has() -> None:
     """`SessionOfStream` is a Protocol, and mypy sees to the rest: that a Session is one."""
 
