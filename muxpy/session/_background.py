@@ -153,7 +153,7 @@ class Background:
         self._admitted = True
         self._engine.transport.allowance = None
         self._engine.core.admit()
-        self._engine.writer.poke()  # the core may tell the peer
+        self._engine.writer.poke()  # the core may have queued a frame about it
         if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
             self._start_extensions()
 
