@@ -35,6 +35,9 @@ class Openers:
         await trio.lowlevel.checkpoint()
         self._check()
         try:
+            if self.waiting:  # they come first
+                await self._park()
+                self._check()
             while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
                 await (self._writer.progress() if self._core.may_open else self._park())
                 self._check()
