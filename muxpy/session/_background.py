@@ -77,7 +77,8 @@ class Background:
                         await ending_turns().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
-            engine.decide(SessionEvent.KILL, killed(None))  # it counts unless the end was decided before
+            if self._ending.end is None:  # cancelled from outside, or by a KeyboardInterrupt
+                engine.decide(SessionEvent.KILL, killed(None))
             self._membership.close()
             try:
                 with trio.CancelScope(shield=True):

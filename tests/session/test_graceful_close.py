@@ -103,6 +103,26 @@ async def test_without_a_fin_the_end_of_the_session_is_no_end_of_data(autojump_c
 
 
 @bounded()
+async def test_streams_that_nobody_took_are_refused_when_the_session_closes_after_go_away(
+    autojump_clock: Clock,
+) -> None:
+    async with session_pair(client_config=PATIENT, server_config=PATIENT) as (client, server):
+        near, far = await stream_pair(client, server)
+        waiting = await client.open_stream()
+        await wait_all_tasks_blocked()
+        server.go_away()
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose)
+            with pytest.raises(muxpy.StreamReset, match="safe to retry"):
+                await waiting.receive_some()
+            assert trio.current_time() == began
+            await near.aclose()
+            await far.aclose()
+
+
+@bounded()
 async def test_reads_drain_what_came_before_a_fin(autojump_clock: Clock) -> None:
     async with raw_session(client=False) as (session, peer):
         await peer.send(encode_syn(3), data(3, b"all", fin=True))
