@@ -16,6 +16,8 @@ import trio
 
 import muxpy
 from muxpy_cli.wire import Message, Purpose, pack, receive_message
+from tests.helpers import processes
+from tests.helpers.processes import Output
 
 from ..program import ADDRESS, COMMAND, ENVIRONMENT
 
@@ -27,34 +29,13 @@ BEAT = 8 + 4
 """Bytes of a heartbeat: a DATA frame, and nothing else that is as small goes over an idle session."""
 
 
-class End:
+class End(Output):
     """`muxpy ...` under way. Its output, both streams together, is in `text`."""
 
     def __init__(self, process: trio.Process, control: Path) -> None:
+        super().__init__(process.stdout)
         self.process = process
         self.control = control
-        self.text = ""
-        self._news = trio.lowlevel.ParkingLot()
-        self._ended = False
-
-    async def read(self) -> None:
-        """Collect the output until it ends."""
-        assert self.process.stdout is not None
-        async for chunk in self.process.stdout:
-            self.text += chunk.decode()
-            self._news.unpark_all()
-        self._ended = True
-        self._news.unpark_all()
-
-    async def said(self, *words: str, times: int = 1) -> str:
-        """Wait for a line with all these words, the `times`-th one."""
-        while True:
-            complete = self.text[: self.text.rfind("\n") + 1].splitlines()
-            found = [line for line in complete if all(word in line for word in words)]
-            if len(found) >= times:
-                return found[times - 1]
-            assert not self._ended, f"ended without {words}:\n{self.text}"
-            await self._news.park()
 
     async def port(self, *words: str, times: int = 1) -> int:
         """The first port in such a line."""
@@ -65,8 +46,7 @@ class End:
     async def code(self) -> int:
         """Wait for its end; the exit code, with all output read."""
         code = await self.process.wait()
-        while not self._ended:
-            await self._news.park()
+        await self.ended()
         return code
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -90,13 +70,12 @@ class End:
     @property
     def resident(self) -> int:
         """Bytes of memory that are in use."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return processes.resident(self.process.pid)
 
     @property
     def descriptors(self) -> int:
         """Open ones."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return processes.descriptors(self.process.pid)
 
 
 @asynccontextmanager
@@ -107,26 +86,13 @@ async def started(*arguments: str, token: str | None = None) -> AsyncIterator[En
         environment["MUXPY_TOKEN"] = token
     with TemporaryDirectory(prefix="mux") as folder:
         control = Path(folder, "control")
-        process = await trio.lowlevel.open_process(
-            [*COMMAND, arguments[0], "--control", str(control), *arguments[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        end = End(process, control)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(end.read)
-                yield end
-                nursery.cancel_scope.cancel()
-        finally:
-            with trio.CancelScope(shield=True):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                await process.wait()
-                assert process.stdout is not None
-                await process.stdout.aclose()
+        command = [*COMMAND, arguments[0], "--control", str(control), *arguments[1:]]
+        options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "env": environment}
+        async with processes.started(command, **options) as process, trio.open_nursery() as nursery:
+            end = End(process, control)
+            nursery.start_soon(end.read)
+            yield end
+            nursery.cancel_scope.cancel()
 
 
 class Ends:
