@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy.frame.muxado import RST, encode_goaway, encode_rst, encode_syn
 from tests.helpers.content import named
+from tests.helpers.links import Channel, pipe_pair
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
-from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import LIMIT, bounded, read_all
 

@@ -50,6 +50,11 @@ class Channel:
             view = view[count:]
         self._check_writable()
 
+    async def below(self, size: int) -> None:
+        """Wait until fewer bytes than this are under way."""
+        while self._size >= size:
+            await self._changed.park()
+
     def _check_writable(self) -> None:
         if self._ended:
             raise trio.ClosedResourceError("this end was closed")
