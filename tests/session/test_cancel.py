@@ -12,8 +12,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from tests.helpers.inside import may_open
 from tests.helpers.content import named
+from tests.helpers.inside import may_open
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair
 from tests.helpers.tasks import assert_echo, bounded, cancel_at, echo, moments, read_all
 
