@@ -14,7 +14,7 @@ from ._summary import TraceSummary, summary_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from ._page import Page
+    from ._draw import Page
     from ._read import Run
     from ._summary import SessionSummary
 
