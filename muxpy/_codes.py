@@ -41,7 +41,7 @@ def code_name(code: int) -> str:
 def check_code(code: int) -> None:
     """Raise ValueError for a number that the four bytes of an error code cannot carry; TypeError for no integer."""
     if not 0 <= index(code) < 2**32:
-        raise ValueError(f"an error code must lie between 0 and 2^32-1, it is {code!r}")
+        raise ValueError(f"an error code must lie between 0 and 2^32-1, not {code!r}")
 
 
 def printable(text: str) -> str:

@@ -48,22 +48,23 @@ class SessionConfig:
     the application gets a turn, so a small backlog would refuse an ordinary burst, under `serve_streams` too."""
     max_control_frames: int = 10_000
     """Control frames that may wait to be written because of what the peer did: answers, window updates, and frames that
-    end the streams it opened. A peer that makes this side answer, and does not read the answers, ends the session here
-    rather than filling its memory, as in Go's HTTP/2 server. A lower limit than two for each of `max_streams` is raised
+    end the streams it opened. If a peer makes this side answer, and does not read the answers, the session ends here,
+    before the answers fill the memory, as in Go's HTTP/2 server. A limit below two for each of `max_streams` is raised
     to that, since all of these may end together. `open_stream` waits (backpressure) while more than half as many
     control frames of all kinds wait."""
     max_control_bytes: int = 256 * _KIB
-    """The same limit in bytes: room for that many frames, most of which have 8 to 16 bytes. It is raised to 24 for each
-    of `max_streams` if it is lower."""
+    """The limit of `max_control_frames` in bytes: room for that many frames, most of which have 8 to 16 bytes. It is
+    raised to 24 for each of `max_streams` if it is lower."""
     reset_burst: int = 10_000
     """Resets that may come in one burst before they count as an attack: the size of a token bucket that `reset_rate`
     fills. One bucket is for the peer's resets of streams that it opened itself, and a second one for the resets that it
     makes this side send by breaking rules. The default lets a client give up a full session ten times over. Refusing a
     stream costs no token: it starts no work, and a peer cannot know the limits."""
     reset_rate: float = 1000.0
-    """The sustained rate of these token buckets, in resets a second. A peer that resets faster uses up the burst, and
-    then the session ends. Opening and resetting streams in turns costs the peer nothing, and this side the start of a
-    handler each time (rapid reset, CVE-2023-44487); at this rate that is a few per cent of a processor."""
+    """The sustained rate of the token buckets of `reset_burst`, in resets a second. A peer that resets faster uses up
+    the burst, and then the session ends. Opening and resetting streams in turns costs the peer nothing, and this side
+    the start of a handler each time (rapid reset, CVE-2023-44487); at this rate that is a few per cent of a processor.
+    """
     wants_login: bool = False
     """Whether the peer must authenticate itself first, in a way that the application chooses. Until the application
     calls `Session.admit`, the peer may have one stream open, and one of an extension (a heartbeat), which is kept and
@@ -84,9 +85,9 @@ class SessionConfig:
     has the whole time again."""
     tcp_user_timeout: float | None = 30.0
     """Seconds that sent data may wait for the peer's TCP to take it before the system ends the connection
-    (TCP_USER_TIMEOUT, RFC 5482, on TCP sockets, where the system has it). Without a heartbeat, this too finds a peer
-    that is gone, for which the system's own limit is a quarter of an hour; and it finds a peer that never reads. It
-    should be longer than the heartbeat's limit, whose error says more. None keeps the system's default."""
+    (TCP_USER_TIMEOUT, RFC 5482, on TCP sockets, where the system has it). This finds a peer that never reads, and a
+    peer that is gone if there is no heartbeat; the system's own limit is a quarter of an hour. It should be longer than
+    the heartbeat's limit, whose error says more. None keeps the system's default."""
     idle_timeout: float | None = None
     """End the session with GOAWAY after this many seconds without an open stream. None: never."""
     drain_timeout: float = 5.0
@@ -106,14 +107,14 @@ class SessionConfig:
             if field.name not in ("trace", "wants_login"):
                 check_number(field.name, getattr(self, field.name), str(field.type))
         if not isinstance(self.wants_login, bool):
-            raise TypeError(f"wants_login must be True or False, it is {self.wants_login!r}")
+            raise TypeError(f"wants_login must be True or False, not {self.wants_login!r}")
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, as TraceFile(path) is; it is {self.trace!r}")
         for name in ("first_frame_timeout", "handshake_timeout", "idle_timeout", "heartbeat_interval"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be more than 0; None switches it off")
         if self.max_window < INITIAL_WINDOW or self.max_window > 2**31 - 1:
-            raise ValueError(f"max_window must lie between {INITIAL_WINDOW} and 2^31-1, it is {self.max_window!r}")
+            raise ValueError(f"max_window must lie between {INITIAL_WINDOW} and 2^31-1, not {self.max_window!r}")
         for name, least in (("max_control_frames", 16), ("max_control_bytes", 1024)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, or ordinary traffic would end the session")
@@ -129,6 +130,6 @@ def check_number(name: str, value: object, kind: str) -> None:
     whole = kind == "int"
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         what = ("an integer" if whole else "a number") + (" or None" if optional else "")
-        raise TypeError(f"{name} must be {what}, it is {value!r}")
+        raise TypeError(f"{name} must be {what}, not {value!r}")
     if not value >= 0:  # type: ignore[operator] # and no NaN
-        raise ValueError(f"{name} must not be negative, it is {value!r}")
+        raise ValueError(f"{name} must not be negative; it is {value!r}")

@@ -21,7 +21,7 @@ def by_stream_type(extensions: Iterable[Extension]) -> dict[int, Extension]:
         kind = extension.stream_type
         if not MIN_EXTENSION_TYPE <= kind <= MAX_STREAM_TYPE:
             bounds = f"between {MIN_EXTENSION_TYPE:#x} and {MAX_STREAM_TYPE:#x}"
-            raise ValueError(f"an extension's stream_type must lie {bounds}, it is {kind:#x}")
+            raise ValueError(f"an extension's stream_type must lie {bounds}, not {kind:#x}")
         if kind in found:
             raise ValueError(f"two extensions have the stream_type {kind:#x}")
         found[kind] = extension

@@ -82,11 +82,11 @@ class Core(Protocol):
 
     @property
     def can_open(self) -> bool:
-        """Whether this side may open streams, now or later; some protocols let only one side."""
+        """Whether this side may open streams, now or later; in some protocols only one side may."""
 
     @property
     def may_open(self) -> bool:
-        """Whether it may open one now. If not, look again when `Changes.may_open` is set, or a stream ends."""
+        """Whether this side may open one now; if not, `Changes.may_open` or the end of a stream may change that."""
 
     @property
     def used_up(self) -> bool:

@@ -72,8 +72,8 @@ class Scheduler:
             line.append(stream)
 
     def remove(self, stream: StreamState) -> None:
-        """Take a stream out of the line, if it stands there. Its turn would do that as well, but without credit none
-        comes, and streams that come and go would pile up."""
+        """Take a stream out of the line, if it is there. Its next turn would do that too, but without credit there are
+        no turns, and streams that come and go would pile up."""
         if stream.outgoing.scheduled:
             stream.outgoing.scheduled = False
             self.waiting -= 1

@@ -97,7 +97,7 @@ class Sending:
                 if outgoing.window > 0:
                     crumbs.setdefault(stream, now + CRUMB_WAIT)
                 else:
-                    crumbs.pop(stream, None)  # the peer has taken it back
+                    crumbs.pop(stream, None)  # the peer has taken the crumb back
         else:
             if crumbs:
                 crumbs.pop(stream, None)

@@ -77,7 +77,8 @@ class Background:
                         await ending_turns().in_turn()
                     nursery.cancel_scope.cancel()
         finally:
-            engine.decide(SessionEvent.KILL, killed(None))  # it counts unless the end was decided before
+            if self._ending.end is None:  # cancelled from outside, or by a KeyboardInterrupt
+                engine.decide(SessionEvent.KILL, killed(None))
             self._membership.close()
             try:
                 with trio.CancelScope(shield=True):
@@ -153,7 +154,7 @@ class Background:
         self._admitted = True
         self._engine.transport.allowance = None
         self._engine.core.admit()
-        self._engine.writer.poke()  # the core may tell the peer
+        self._engine.writer.poke()  # the core may have queued a frame about it
         if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
             self._start_extensions()
 

@@ -48,6 +48,7 @@ async def close(engine: Engine, background: Background, *, announce: bool = Fals
             engine.decide(SessionEvent.CLOSE)
             go_away(engine)
             engine.backlog.refuse_all()
+            engine.acted()
             await _drain(engine)
             engine.decide(SessionEvent.FINISHED, in_order(engine.core.remote_goaway))
         await ending.closed.wait()

@@ -106,7 +106,7 @@ class Ending:
         self.going_away = trio.Event()  # this side can open no more streams
         self.decided = trio.Event()  # it is decided how the session ends
         self.closed = trio.Event()  # the transport is closed
-        self.progress = trio.lowlevel.ParkingLot()  # tasks that wait for streams to end before
+        self.progress = trio.lowlevel.ParkingLot()  # tasks that wait for the last streams to end
         self.drain_until = -inf  # until when the peer may take its time to read what was sent
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:

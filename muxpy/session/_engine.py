@@ -135,7 +135,7 @@ class Engine:
             self._note_use()
         if self.ending.stage is Stage.DRAINING:
             self.ending.progress.unpark_all()
-        elif self.core.used_up:
+        elif self.core.used_up and self.ending.end is None:
             self._end_when_used_up()
 
     def _note_use(self) -> None:

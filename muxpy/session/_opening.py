@@ -1,4 +1,4 @@
-"""Opening streams, and waiting for that: until the peer takes one more, and while too much is queued."""
+"""Opening streams, and the waits before that: until the peer takes one more, and for backpressure to cease."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ __all__ = ["Openers"]
 
 
 class Openers:
-    """Those who open streams. Each that has opened one, or gives up, wakes the next: many may wait for few places, and
-    all of them woken for each would cost more than the streams."""
+    """The tasks that open streams. A task that has opened one, or gives up, wakes the next task: many may wait for few
+    places, and waking all of them for each place would cost more than the streams (a thundering herd)."""
 
     def __init__(self, core: Core, ending: Ending, writer: Writer, max_control_frames: int) -> None:
-        self.waiting = 0  # for the peer to take one more; a plain number, since every stream asks
+        self.waiting = 0  # tasks that wait for the peer to take one more; a plain number, since every stream asks
         self._core = core
         self._ending = ending
         self._writer = writer
-        self._enough_queued = max_control_frames // 2
+        self._enough_queued = max_control_frames // 2  # more control frames than that hold up openers
         self._parked = trio.lowlevel.ParkingLot()
 
     async def open(self, opening: Opening, *, fin: bool) -> StreamState:
-        """See Session.open_stream. Whoever calls it says `Engine.acted`."""
+        """See Session.open_stream. The caller must call `Engine.acted` after it."""
         self._core.check_opening(opening)
         await trio.lowlevel.checkpoint()
         self._check()
         try:
+            if self.waiting:  # they come first
+                await self._park()
+                self._check()
             while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
                 await (self._writer.progress() if self._core.may_open else self._park())
                 self._check()
         except BaseException:
-            self.wake()  # what this one was woken for
+            self.wake()  # the place that this task was woken for goes to the next one
             raise
         return self._core.open(opening, fin=fin)
 
@@ -56,7 +59,7 @@ class Openers:
             self._parked.unpark()
 
     def wake_all(self) -> None:
-        """Perhaps nothing can be opened any more."""
+        """All tasks look again: perhaps no stream can be opened any more."""
         self._parked.unpark_all()
 
     def _check(self) -> None:

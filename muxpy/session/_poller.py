@@ -122,7 +122,8 @@ class Poller:
 
 
 class Watch:
-    """One socket, and what is watched for. It holds whoever watches only until `end`: the two refer to each other."""
+    """One socket, and the events that are watched for. It keeps the callback only until `end`, since the callback's
+    owner refers to it too: a reference cycle."""
 
     __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
 
@@ -130,7 +131,7 @@ class Watch:
         self.poller = Poller.current()
         self.socket = socket
         self.events = 0
-        """What is watched for; errors are told in any case."""
+        """The events that are watched for; errors are reported in any case."""
         self._on_ready: Callable[[int], None] | None = None
         self._fileno = socket.fileno
         self._fd = self._fileno()
@@ -148,7 +149,7 @@ class Watch:
             raise trio.ClosedResourceError("the socket was closed")
 
     def begin(self, events: int, on_ready: Callable[[int], None]) -> None:
-        """Watch for these. Raises trio.BusyResourceError if the socket is watched already."""
+        """Watch for these events. Raises trio.BusyResourceError if the socket is watched already."""
         self.poller.add(self.fd, events, on_ready)
         self.events = events
         self._on_ready = on_ready
@@ -166,12 +167,12 @@ class Watch:
             self.begin(events, self._on_ready)
 
     def pause(self) -> None:
-        """Watch no more, unless `change` asks for it again."""
+        """Stop watching, until `change` asks for events again."""
         if self._registered and self._on_ready is not None:
             self.poller.remove(self._fd, self._on_ready)
             self._registered = False
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching, and drop the callback."""
         self.pause()
         self._on_ready = None

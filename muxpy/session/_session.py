@@ -272,7 +272,7 @@ class Session:
         """
         check_number("most", most, "int")
         self._engine.core.allow_streams(most)
-        self._engine.writer.poke()  # the core may tell the peer
+        self._engine.writer.poke()  # the core may have queued a frame about it
 
     # ---- ending ----
 

@@ -246,7 +246,7 @@ class Splice:
         number = self._watch.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
-        if not self._watch.events:  # both its directions have ended, and that would be told again and again
+        if not self._watch.events:  # both its directions have ended, and epoll would report that again and again
             self._watch.pause()
 
     def on_sendable(self) -> None:

@@ -261,10 +261,12 @@ class Stream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._receiving = True
         try:
-            if not self._must_wait():
-                await trio.lowlevel.checkpoint()
-            while self._must_wait():
+            if self._must_wait():
                 await self._waiting.as_receiver()
+                while self._must_wait():
+                    await self._waiting.as_receiver()
+            else:
+                await trio.lowlevel.checkpoint()
             state = self._state
             # Not `buffered`: after an internal error, that may count bytes which are lost.
             if not state.incoming.chunks or state.closed:

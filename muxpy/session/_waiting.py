@@ -43,7 +43,7 @@ class Waiting:
         self.splice: Spliced | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
-        self._watchers: set[Callable[[], bool]] | None = None  # made only for those who watch
+        self._watchers: set[Callable[[], bool]] | None = None  # made only when somebody watches
 
     # ---- the tasks ----
 
@@ -88,7 +88,7 @@ class Waiting:
     # ---- those who watch ----
 
     def watch(self, look: Callable[[], bool]) -> None:
-        """Call `look` each time that the stream may have come to its end, until it says that this is so."""
+        """Call `look` each time that the stream may have come to its end, until it returns True."""
         if self._watchers is None:
             self._watchers = set()
         self._watchers.add(look)

@@ -28,7 +28,7 @@ def watched(engine: Engine, state: StreamState, tell: Callable[[Cut], object]) -
     """While the block runs, call `tell` once when the stream is over, with what cut it short."""
     waiting = waiting_of(state)
 
-    def look() -> bool:  # knows nothing of itself, or each call would be left to the cycle collector
+    def look() -> bool:  # it does not refer to itself: such a cycle would be left to the cycle collector at each call
         is_over = state.closed or state.phase.over or engine.ending.end is not None
         if is_over:
             tell(_cut_by(engine, state))

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import muxpy
+from tests.helpers.links import Channel, pipe_pair
 from tests.helpers.pairs import session_pair, stream_pair
-from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.tasks import bounded, read_all
 
 from .framing import HEADER, Kind, frame

@@ -145,6 +145,20 @@ async def test_streams_are_opened_in_order_and_each_wakes_the_next_only(autojump
 
 
 @bounded()
+async def test_who_comes_as_a_place_is_free_waits_behind_who_came_before(autojump_clock: MockClock) -> None:
+    for _ in range(20):  # Trio shuffles the tasks of a pass
+        async with full() as (client, _, near, _), trio.open_nursery() as nursery:
+            early, late = OpenerTasks(client, nursery), OpenerTasks(client, nursery)
+            await early.start()
+            nursery.start_soon(late.open)
+            await trio.lowlevel.checkpoint()
+            near.reset()
+            await wait_all_tasks_blocked()
+            assert (len(early.opened), len(late.opened)) == (1, 0)
+            nursery.cancel_scope.cancel()
+
+
+@bounded()
 async def test_who_is_cancelled_leaves_its_place_to_the_next(autojump_clock: MockClock) -> None:
     for nth in moments():
         async with full() as (client, _, near, _), trio.open_nursery() as nursery:
@@ -290,6 +304,19 @@ async def test_ids_follow_each_other_until_they_are_used_up(autojump_clock: Mock
         await near.aclose()
         await far.aclose()
         assert (await client.wait()).error is None
+
+
+@bounded()
+async def test_who_waits_for_room_learns_that_the_last_id_is_taken(autojump_clock: MockClock) -> None:
+    async with full() as (client, server, near, _), trio.open_nursery() as nursery:
+        for session in (client, server):
+            core_of(session).last_id = MAX_ID - 1
+        openers = OpenerTasks(client, nursery)
+        await openers.start(3)
+        near.reset()
+        await wait_all_tasks_blocked()
+        assert [stream.id for stream in openers.opened] == [MAX_ID]
+        assert ["used up" in str(error) for error in openers.failed] == [True, True]
 
 
 @bounded()

@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from tests.helpers.pipes import Channel, Clip, pipe_pair
+from tests.helpers.links import Channel, Clip, pipe_pair
 from tests.helpers.tasks import bounded
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from muxpy.session import _reader, _waiting
 from muxpy.session._group import turns_of
 from muxpy.transport._base import StreamTransport
 from tests.frame import wire
+from tests.helpers.inside import connection_of
 from tests.helpers.load import until
 from tests.helpers.pairs import tcp_pair, transport_pair
 from tests.helpers.raw_peer import RawPeer
@@ -43,6 +44,30 @@ async def test_a_session_is_killed_while_its_refused_streams_wake_in_turns() -> 
             assert len(woken) < MANY
             session.kill()
     assert len(woken) == MANY
+
+
+@bounded()
+async def test_a_session_without_ids_left_lingers_no_longer_for_streams_that_close_after_its_end(
+    autojump_clock: MockClock,
+) -> None:
+    near, far = memory_stream_pair()
+    async with muxpy.open_session(near, client=True, config=QUIET, extensions=[]) as session:
+        connection_of(session)._table._next_id = 2**31 + 1 - 2 * MANY
+        streams = [await session.open_stream() for _ in range(MANY)]
+
+        async def close_all() -> None:
+            with pytest.raises(muxpy.SessionClosed):
+                await streams[0].receive_some()
+            for stream in streams:
+                stream.reset()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(close_all)
+            await wait_all_tasks_blocked()
+            began = trio.current_time()
+            await far.send_all(wire.data(2, b"of no stream"))
+            await session.wait()
+        assert trio.current_time() - began == pytest.approx(QUIET.linger_timeout)
 
 
 @bounded()

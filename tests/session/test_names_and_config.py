@@ -181,10 +181,10 @@ def test_zero_is_no_way_to_switch_something_off(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "words"),
     [
-        ("max_streams", "10", "max_streams must be an integer, it is '10'"),
+        ("max_streams", "10", "max_streams must be an integer, not '10'"),
         ("max_streams", 1.5, "an integer"),
-        ("receive_budget", None, "an integer, it is None"),
-        ("drain_timeout", None, "a number, it is None"),
+        ("receive_budget", None, "an integer, not None"),
+        ("drain_timeout", None, "a number, not None"),
         ("idle_timeout", "5", "a number or None"),
         ("accept_backlog", True, "an integer"),
         ("trace", "session.jsonl", r"trace must be callable, as TraceFile\(path\) is"),

@@ -15,7 +15,7 @@ from .._tracing import tracing
 from ..access import file_warnings
 from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
-from ..specs import Kind
+from ..specs import MAX_COUNT, MAX_SESSIONS, Kind
 from ..view import Console
 from ._shared import (
     ConnectionParameters,
@@ -77,9 +77,12 @@ class ConnectParameters(ConnectionParameters, OutputParameters):
     type=click.IntRange(1, 2),
     help="Tell targets the client's address, with a PROXY header of this version.",
 )
-@click.option("--sessions", metavar="N", type=click.IntRange(1, 64), help="Parallel sessions.  [default: 1]")
+@click.option("--sessions", metavar="N", type=click.IntRange(1, MAX_SESSIONS), help="Parallel sessions.  [default: 1]")
 @click.option(
-    "--max-retries", metavar="N", type=click.IntRange(0), help="Attempts that may fail in a row.  [default: unlimited]"
+    "--max-retries",
+    metavar="N",
+    type=click.IntRange(0, MAX_COUNT),
+    help="Attempts that may fail in a row.  [default: unlimited]",
 )
 @click.option(
     "--connect-wait", metavar="TIME", type=DURATION, help="How long a connection waits for a session.  [default: 5s]"

@@ -12,7 +12,7 @@ import click
 from .._errors import Failure
 from ..access import default_names, make_keys, parse_bind_rule, parse_target_rule
 from ..config import add_user, list_users, remove_user
-from ..specs import parse_rate
+from ..specs import MAX_COUNT, parse_rate
 from ..view import discard_output, output_problem
 from ._usage import Group
 
@@ -134,9 +134,11 @@ def token_group() -> None:
     callback=_checked(parse_bind_rule),
     help="What -R may bind: ADDRESS:PORT or unix:/path; may be repeated.",
 )
-@click.option("--max-sessions", metavar="N", type=click.IntRange(1), help="Sessions at the same time.")
-@click.option("--max-streams", metavar="N", type=click.IntRange(1), help="Connections at the same time.")
-@click.option("--max-forwards", metavar="N", type=click.IntRange(0), help="Ports bound at the same time (-R).")
+@click.option("--max-sessions", metavar="N", type=click.IntRange(1, MAX_COUNT), help="Sessions at the same time.")
+@click.option("--max-streams", metavar="N", type=click.IntRange(1, MAX_COUNT), help="Connections at the same time.")
+@click.option(
+    "--max-forwards", metavar="N", type=click.IntRange(0, MAX_COUNT), help="Ports bound at the same time (-R)."
+)
 @click.option("--rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second for all sessions together.")
 @click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second for each session.")
 @click.option("--replace", is_flag=True, help="Give an existing user a new token and these settings.")

@@ -17,6 +17,7 @@ from ..access import ServerTls, file_warnings
 from ..config import load_listen
 from ..net import Bound
 from ..server import Server
+from ..specs import MAX_COUNT
 from ..view import Console
 from ._shared import OutputParameters, output_options, over, shown_as
 from ._types import AUTHORITY, BIND_RULE, CERTIFICATE, DURATION, FILE, LISTEN, RATE, TARGET_RULE, USERS
@@ -82,13 +83,25 @@ class ListenParameters(OutputParameters):
     help="What -R may bind. Replaces the default, loopback.",
 )
 @click.option(
-    "--max-sessions", "sessions", metavar="N", type=click.IntRange(1), help="Sessions of a user at the same time."
+    "--max-sessions",
+    "sessions",
+    metavar="N",
+    type=click.IntRange(1, MAX_COUNT),
+    help="Sessions of a user at the same time.",
 )
 @click.option(
-    "--max-streams", "streams", metavar="N", type=click.IntRange(1), help="Connections of a user at the same time."
+    "--max-streams",
+    "streams",
+    metavar="N",
+    type=click.IntRange(1, MAX_COUNT),
+    help="Connections of a user at the same time.",
 )
 @click.option(
-    "--max-forwards", "forwards", metavar="N", type=click.IntRange(0), help="Ports of a user at the same time (-R)."
+    "--max-forwards",
+    "forwards",
+    metavar="N",
+    type=click.IntRange(0, MAX_COUNT),
+    help="Ports of a user at the same time (-R).",
 )
 @click.option("--rate", metavar="RATE", type=RATE, help="Bytes a second for a user, such as 10MiB.")
 @click.option("--session-rate", metavar="RATE", type=RATE, help="Bytes a second for a session.")

@@ -37,8 +37,8 @@ MAX_GOODBYE: Final = 200
 """Characters of what a stranger says when it leaves."""
 
 
-class Host(Protocol):
-    """What a visit comes to: the listening end."""
+class ListeningEnd(Protocol):
+    """What a visit needs of it."""
 
     entrance: Entrance
     tally: Tally
@@ -55,8 +55,10 @@ class Host(Protocol):
 class Visit:
     """One connection."""
 
-    def __init__(self, host: Host, door: Door, arrival: Arrival, console: Console, options: ListenOptions) -> None:
-        self._host = host
+    def __init__(
+        self, server: ListeningEnd, door: Door, arrival: Arrival, console: Console, options: ListenOptions
+    ) -> None:
+        self._server = server
         self._door = door
         self._arrival = arrival
         self._name = arrival.name
@@ -65,7 +67,7 @@ class Visit:
             drain_timeout=options.drain,
             idle_timeout=options.session_idle_timeout or None,  # 0 is never
             wants_login=True,
-            trace=host.trace,
+            trace=server.trace,
         )
         self._greeted = False
         self._turned_away = False
@@ -88,13 +90,13 @@ class Visit:
             arrival.connection.close()
 
     def _leave_place(self) -> None:
-        self._host.entrance.leave(self._arrival)
+        self._server.entrance.leave(self._arrival)
 
     def _turn_away(self, error: NotWelcome) -> None:
         """Say why it is not let in; the first reason is the one that counts."""
         if not self._turned_away:
             self._turned_away = True
-            self._host.tally.add(error.kind, self._name, error.reason)
+            self._server.tally.add(error.kind, self._name, error.reason)
 
     def _tell(self, error: BaseException) -> None:
         if isinstance(error, Failure):
@@ -127,7 +129,7 @@ class Visit:
                         self._nursery.cancel_scope.deadline = trio.current_time() + GRACE
             finally:
                 if self._peer is not None:
-                    self._host.dismiss(self._peer, end)
+                    self._server.dismiss(self._peer, end)
 
     async def _serve_streams(self) -> None:
         error: BaseException | None = None
@@ -153,7 +155,7 @@ class Visit:
 
     async def _handle(self, stream: muxpy.Stream) -> None:
         if self._peer is not None:
-            await self._host.streams.handle(self._peer, stream)
+            await self._server.streams.handle(self._peer, stream)
         elif self._greeted:
             # A client that does not wait for the answer could have us keep what it sends on a thousand streams.
             self._turn_away(NotWelcome("it opened streams before it was let in"))
@@ -178,7 +180,7 @@ class Visit:
             await refuse(stream, refused)
             return
         try:
-            self._peer = self._host.admit(self._session, greeting, self._name, self._nursery)
+            self._peer = self._server.admit(self._session, greeting, self._name, self._nursery)
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             await refuse(stream, refused)

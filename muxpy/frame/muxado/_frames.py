@@ -27,7 +27,7 @@ def body_size(kind: int, flags: int, length: int) -> int:
         _require(kind, length, 4 * bool(flags & HAS_PRIORITY) + 4 * bool(flags & HAS_TYPE))
     elif kind == GOAWAY:
         if length < GOAWAY_FIXED.size:
-            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has a length of {length}, the minimum is 8")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has a length of {length}; the minimum is 8")
         if length >= GO_MIN_LENGTH and not flags & EXACT_LENGTH:
             return GOAWAY_FIXED.size
     else:
@@ -38,7 +38,7 @@ def body_size(kind: int, flags: int, length: int) -> int:
 def _require(kind: int, length: int, right: int) -> None:
     if length != right:
         raise ProtocolError(
-            ErrorCode.FRAME_SIZE_ERROR, f"{TYPE_NAMES[kind]} has a length of {length}, it must be {right}"
+            ErrorCode.FRAME_SIZE_ERROR, f"{TYPE_NAMES[kind]} has a length of {length}; it must be {right}"
         )
 
 

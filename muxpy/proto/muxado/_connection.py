@@ -118,9 +118,9 @@ class Connection:
     def check_opening(self, opening: Opening) -> None:
         priority, stream_type, _ = opening
         if not 0 <= priority <= MAX_PRIORITY:
-            raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
+            raise ValueError(f"priority must lie between 0 and 2^31-1, not {priority!r}")
         if not 0 <= stream_type <= MAX_STREAM_TYPE:
-            raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
+            raise ValueError(f"stream_type must lie between 0 and 2^32-1, not {stream_type!r}")
 
     def open(self, opening: Opening, *, fin: bool = False) -> StreamState:
         priority, stream_type, _ = opening
