@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 LEFT_OUT: dict[str, set[object]] = {
     "kind": {"lockstep", "pipe", "unix", "tls", "ssl_stream", "ssl_stream_tcp"},
     "near": {"tcp"},
+    "capacity": {16},
     "opened_by": {"server"},
     "sender": {"server"},
     "how": {"used up"},

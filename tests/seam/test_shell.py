@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from tests.session import (
     test_cancel,
+    test_cut,
     test_graceful_close,
+    test_listener,
     test_session,
     test_splice,
     test_stream,
@@ -21,7 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["way"]
 
-FILES = (test_cancel, test_graceful_close, test_session, test_splice, test_stream, test_wait_ended, test_who_ended)
+FILES = (
+    test_cancel,
+    test_cut,
+    test_graceful_close,
+    test_listener,
+    test_session,
+    test_splice,
+    test_stream,
+    test_wait_ended,
+    test_who_ended,
+)
 
 OTHERS = {
     # The server opens streams.
@@ -31,6 +43,8 @@ OTHERS = {
     # The client opens streams that the server has not allowed.
     "test_streams_past_the_limit_are_refused",
     "test_a_stream_opened_before_the_go_away_arrived_is_refused",
+    # There are heartbeats.
+    "test_after_a_listener_was_closed_streams_are_refused",
     # Frames of muxado are counted.
     "test_statistics_count_what_passes",
 }
