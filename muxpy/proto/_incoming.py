@@ -14,7 +14,7 @@ make each of them cost an object of fifty bytes."""
 class Incoming:
     """The receiving direction of one stream."""
 
-    __slots__ = ("_offset", "arriving", "buffered", "chunks", "direct", "increment", "window")
+    __slots__ = ("_offset", "arriving", "buffered", "chunks", "direct", "window")
 
     def __init__(self) -> None:
         self.window = ReceiveWindow()
@@ -23,7 +23,6 @@ class Incoming:
         self._offset = 0  # read position in chunks[0]
         self.buffered = 0  # unread bytes
         self.direct = False  # new data is offered to the shell before it is kept
-        self.increment = 0  # of the window, not written yet: merged into one window update
 
     def settle(self) -> int:
         """Turn the pieces of the last read, which are views of its buffer, into one chunk: the only copy that a byte

@@ -102,9 +102,9 @@ class Outbox:
 
     def update_window(self, stream: StreamState, increment: int) -> None:
         """Queue a window update, merged with one that waits already."""
-        if not stream.incoming.increment:
+        if not stream.incoming.window.unwritten:
             self.updates.append(stream)
-        stream.incoming.increment += increment
+        stream.incoming.window.unwritten += increment
 
     def check(self) -> None:
         """Raise ProtocolError if the peer made us queue more earlier than the limits allow: it does not read."""
@@ -132,9 +132,9 @@ class Outbox:
 
     def _frame_updates(self) -> None:
         for stream in self.updates:
-            increment = stream.incoming.increment
-            if increment:  # a reset may have set it to 0
-                self.put(self._framing.window_update(stream.id, increment), counts=False)
-                stream.incoming.increment = 0
+            window = stream.incoming.window
+            if window.unwritten:  # a reset may have set it to 0
+                self.put(self._framing.window_update(stream.id, window.unwritten), counts=False)
+                window.unwritten = 0
                 self._counters.window_updates_sent += 1
         self.updates.clear()

@@ -93,7 +93,7 @@ class StreamState:
         self.reset_code = code
         self.reset_by_peer = by_peer
         self.outgoing.data = None
-        self.incoming.increment = 0
+        self.incoming.window.unwritten = 0
         self.incoming.drop()
 
     @property

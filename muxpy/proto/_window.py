@@ -108,6 +108,7 @@ class ReceiveWindow:
         "owed",
         "received",
         "size",
+        "unwritten",
     )
 
     def __init__(self) -> None:
@@ -115,6 +116,7 @@ class ReceiveWindow:
         self.due_at = INITIAL_WINDOW // 2
         self.available = INITIAL_WINDOW
         self.owed = 0  # consumed, and not yet given back to the peer
+        self.unwritten = 0  # given back, and not yet written: merged into one window update
         self.received = 0
         # The measurement: when it began, the window's size then, and the bytes consumed up to the last update.
         self._since: float | None = None

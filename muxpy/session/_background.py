@@ -15,7 +15,7 @@ from muxpy.transport import ending_turns
 
 from ._ending import Cause, SessionEvent, failed, killed
 from ._group import resets_of, turns_of
-from ._suspension import sleep_fairly
+from ._suspension import overslept
 from ._writer import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
@@ -97,10 +97,8 @@ class Background:
         self._tasks = nursery
         self._engine.wakings.spawn = self._start
         config = self._engine.config
-        self._start(self._engine.reader.run)  # it reads on after an error: the peer's end shows that it has read all
+        self._start(self._read)
         self._start(self._write)
-        if not self._engine.core.client and config.first_frame_timeout is not None:
-            self._start(partial(self._watch_first_frame, config.first_frame_timeout))
         if config.idle_timeout is not None:
             self._start(partial(self._watch_idle, config.idle_timeout))
         if self._admitted:
@@ -172,17 +170,30 @@ class Background:
             await self._engine.reader.ended.wait()
         self._engine.decide(SessionEvent.FAILED, failed(writer.error))
 
-    async def _watch_first_frame(self, limit: float) -> None:
+    async def _read(self) -> None:
+        """Read until the transport ends; after an error too, since the peer's end shows that it has read all."""
+        reader, limit = self._engine.reader, self._engine.config.first_frame_timeout
+        if limit is not None and not self._engine.core.client:
+            await self._read_first_frame(limit)
+        if not reader.ended.is_set():
+            await reader.run()
+
+    async def _read_first_frame(self, limit: float) -> None:
         """End the session if the client sends no whole frame in time; suspensions of this process do not count. Only
         servers watch: a client may connect long before a server has anything to say, but a client that connects wants
-        something. With a heartbeat, which is the default, it sends a frame immediately."""
-        core = self._engine.core
-        while not core.counters.frames_received:
-            with trio.CancelScope() as self._engine.first_frame:
-                if await sleep_fairly(limit) and not core.counters.frames_received:
-                    reason = f"no frame was received within {limit:g} s"
-                    self._engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
-                    return
+        something. With a heartbeat, which is the default, it sends a frame immediately.
+
+        It is a limit for the reader, and no task beside it: many clients may say nothing.
+        """
+        engine, counters = self._engine, self._engine.core.counters
+        while not counters.frames_received and not engine.reader.ended.is_set():
+            due = trio.current_time() + limit
+            with trio.CancelScope(deadline=due) as engine.first_frame:
+                await engine.reader.run()
+            if not counters.frames_received and not engine.reader.ended.is_set() and not overslept(due):
+                reason = f"no frame was received within {limit:g} s"
+                engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
+                return
 
     async def _watch_idle(self, limit: float) -> None:
         while (left := self._idle_time_left(limit)) > 0:  # noqa: ASYNC110 - sleeps until the time that it is due

@@ -6,6 +6,7 @@ The way in: the reader feeds the core, and `on_changes` wakes the tasks that the
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,7 +60,7 @@ class Engine:
         self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
         self.wakings = Wakings()
         self.openers = Openers(core, self.ending, self.writer, config.max_control_frames)
-        self.first_frame: trio.CancelScope | None = None  # cancelled when the first frame has come
+        self.first_frame: trio.CancelScope | None = None  # the reader's time limit, until the first frame has come
         self.unused_since: float | None = clock()  # since when no stream is open; kept if there is an `idle_timeout`
 
     # ---- news from the reader ----
@@ -68,7 +69,7 @@ class Engine:
         """Wake the tasks that the received bytes concern. It runs in the reader, so it waits for nothing."""
         writer = self.writer
         if self.first_frame is not None and self.core.counters.frames_received:
-            self.first_frame.cancel()
+            self.first_frame.deadline = inf
             self.first_frame = None
         writer.pacing.received(
             len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)

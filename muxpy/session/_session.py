@@ -224,6 +224,7 @@ class Session:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
 
         async def accept() -> Stream:
+            await trio.lowlevel.checkpoint()  # in any case, or an extension that asks again and again hangs all
             return self._stream(await backlog.accept(self._engine.ending.check_alive))
 
         try:

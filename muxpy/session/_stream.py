@@ -273,7 +273,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._engine.check_end(state)
                 return b""
             data = self._engine.core.read(state, max_bytes)
-            if state.incoming.increment:
+            if state.incoming.window.unwritten:
                 self._engine.writer.update_window()
             return data
         finally:

@@ -114,6 +114,17 @@ async def test_where_there_is_no_limit(client: bool, limit: float | None, mock_c
         assert session._engine.ending.end is None
 
 
+async def test_a_stranger_who_says_nothing_costs_three_tasks() -> None:
+    """What runs the session, the reader, and the writer."""
+    near, far = await tcp_pair()
+    await wait_all_tasks_blocked()
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with far, muxpy.open_session(near, client=False, config=SessionConfig(wants_login=True)) as session:
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living - before == 3
+        session.kill()
+
+
 @bounded()
 async def test_the_limit_on_a_real_clock() -> None:
     async with quiet("tcp", config=SessionConfig(first_frame_timeout=0.1)) as (session, peer):

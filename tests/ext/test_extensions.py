@@ -122,6 +122,27 @@ async def test_an_extension_ends_with_its_session(autojump_clock: Clock) -> None
         assert isinstance(mailbox.over[0], muxpy.SessionClosed | trio.Cancelled)
 
 
+@bounded()
+async def test_accept_is_a_checkpoint_also_when_the_session_has_ended(autojump_clock: Clock) -> None:
+    """An extension that asks again and again holds up nobody."""
+    asked = 0
+
+    class Asking:
+        stream_type = MIN_EXTENSION_TYPE + 7
+
+        async def run(self, session: muxpy.Session, accept: Callable[[], Awaitable[muxpy.Stream]]) -> None:
+            nonlocal asked
+            for _ in range(3):
+                with trio.testing.assert_checkpoints(), pytest.raises(muxpy.SessionClosed):
+                    await accept()
+                asked += 1
+
+    async with raw_session(client=False, extensions=[Asking()]) as (session, _):
+        await wait_all_tasks_blocked()
+        await session.aclose()
+    assert asked == 3
+
+
 @pytest.mark.parametrize("types", [[1], [muxpy.MIN_EXTENSION_TYPE - 1], [2**32], [muxpy.MIN_EXTENSION_TYPE] * 2])
 @bounded()
 async def test_an_extension_that_cannot_be_registered_is_refused(types: list[int]) -> None:

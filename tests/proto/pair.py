@@ -251,7 +251,7 @@ class Pair:
             return
         if far is None and state.id <= self.other(end).core._table.last_remote:
             return  # refused: its RST is on the way
-        granted = WINDOW if far is None else far.state.incoming.window.available - far.state.incoming.increment
+        granted = WINDOW if far is None else far.state.incoming.window.available - far.state.incoming.window.unwritten
         back = self.other(end).out.increments(state.id)
         framed = payload(
             wire.split(bytes(end.core.sending.outbox.framed)), state.id
