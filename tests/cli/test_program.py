@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from tests.helpers.processes import started
 from tests.helpers.tasks import LIMIT, read_all
 
 from .program import ADDRESS, COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, reset, run, running, tunnel
@@ -314,10 +315,8 @@ async def test_output_that_nobody_reads_stops_nothing() -> None:
                 pass
         os.set_blocking(writer, True)
         with trio.fail_after(LIMIT):
-            process = await trio.lowlevel.open_process(
-                [*COMMAND, "listen", str(port)], stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-            )
-            async with Server(echo) as server:
+            options = {"stdout": writer, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
+            async with started([*COMMAND, "listen", str(port)], **options) as process, Server(echo) as server:
                 await connected(port)
                 async with running("connect", f"localhost:{port}", "-L", f"0:localhost:{server.port}") as connecting:
                     client = await trio.open_tcp_stream("127.0.0.1", await connecting.port("forwarding"))
@@ -325,8 +324,8 @@ async def test_output_that_nobody_reads_stops_nothing() -> None:
                     assert await client.receive_some() == b"x"
                     await client.aclose()
                     assert await connecting.end() == 0
-            process.terminate()
-            assert await process.wait() == 0
+                process.terminate()
+                assert await process.wait() == 0
     finally:
         os.close(reader)
         os.close(writer)
@@ -400,15 +399,9 @@ async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
     leader, terminal = os.openpty()
     hangups = "--ignore-signal=HUP" if nohup else "--default-signal=HUP"  # not as these tests were started themselves
     with trio.fail_after(LIMIT):
-        process = await trio.lowlevel.open_process(
-            ["env", hangups, *COMMAND, *end],
-            stdin=terminal,
-            stdout=terminal,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        try:
+        command = ["env", hangups, *COMMAND, *end]
+        quiet = {"stderr": subprocess.DEVNULL, "env": ENVIRONMENT, "start_new_session": True}
+        async with started(command, stdin=terminal, stdout=terminal, **quiet) as process:
             os.close(terminal)
             text = b""
             while b"127.0.0.1" not in text and b"trying again" not in text:  # however it comes in pieces
@@ -420,7 +413,3 @@ async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
                     raise AssertionError(await process.wait())
                 process.terminate()
             assert await process.wait() == 0
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
