@@ -80,7 +80,7 @@ class SeamCore:
         self._credit = CREDIT  # of the peer
         self._waiting = 0  # streams that nobody has taken yet
         self._refusing = self._announced = False
-        self.settle(Settings(config.max_streams))
+        self.settle(Settings(1 if config.wants_login else config.max_streams))
 
     # ---- what is of this protocol alone ----
 
@@ -283,6 +283,7 @@ class SeamCore:
 
     def admit(self) -> None:
         self.budget.left = self._config.receive_budget
+        self.allow_streams(self._config.max_streams)
 
     def allow_streams(self, most: int) -> None:
         self.sending.outbox.expect_streams(most)

@@ -104,6 +104,23 @@ async def test_nobody_is_woken_for_nothing(autojump_clock: MockClock) -> None:
 
 
 @bounded()
+async def test_what_arrives_wakes_no_writer_in_vain(autojump_clock: MockClock) -> None:
+    counts = []
+    for senders in (0, 10):
+        async with without_credit() as (client, server), trio.open_nursery() as nursery:
+            near, far = await stream_pair(client, server)
+            await sends(client, [5_000] * senders, nursery)
+            core_of(client).gives_credit = False  # which would be something to write
+            with Wakeups() as steps:
+                for _ in range(20):
+                    await far.send_all(b"news")
+                    assert await near.receive_some() == b"news"
+            counts.append(steps.count)
+            nursery.cancel_scope.cancel()
+    assert abs(counts[0] - counts[1]) < 10
+
+
+@bounded()
 async def test_closing_waits_for_credit_and_does_not_spin(autojump_clock: MockClock) -> None:
     async with without_credit() as (client, server):
         stream, far = await stream_pair(client, server)

@@ -107,6 +107,19 @@ async def test_nothing_is_opened_before_the_peer_takes_any(autojump_clock: MockC
         client.kill()
 
 
+@bounded()
+async def test_who_is_let_in_may_open_more(autojump_clock: MockClock) -> None:
+    config = muxpy.SessionConfig(wants_login=True)
+    async with session_pair(server_config=config) as (client, server), trio.open_nursery() as nursery:
+        openers = OpenerTasks(client, nursery)
+        await openers.start(3)
+        assert len(openers.opened) == 1
+        server.admit()
+        await wait_all_tasks_blocked()
+        assert len(openers.opened) == 3
+        client.kill()
+
+
 @pytest.mark.parametrize("end", [reset_here, reset_there, finish_here_last, finish_there_last, close_here_last])
 @bounded()
 async def test_a_stream_that_ends_makes_room(end: StreamEnd, autojump_clock: MockClock) -> None:
