@@ -1,6 +1,7 @@
 """Off loopback, TLS is required, and at a listening end also a way to know who connects.
 
-TLS alone hides the traffic; anyone who reaches the port could still use it. `--insecure` lifts both demands.
+TLS alone hides the traffic; anyone who reaches the port could still use it. `--insecure` lifts both demands: on a
+network that is encrypted otherwise neither may be needed, and two switches would be given together anyway.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""The sessions of a client: connected again and again, for as long as it runs."""
+"""The sessions of a client: connected again and again, for as long as it runs.
+
+The first connection is tried forever, like later ones: a client that is started with its machine must not depend on
+which end starts first. Before its first session, a failure that waiting cannot mend (a wrong token or certificate) ends
+the client: somebody is there and reads the message. Later nobody may be there; what was right has been changed at the
+other end, and may be changed back. So the same failure is retried then.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +190,8 @@ class Links:
 
     async def _until_left(self, link: Link, session: muxpy.Session, nursery: trio.Nursery) -> tuple[bool, str]:
         """Wait until a session accepts no more streams: whether it continues with the open ones, and why it ended or
-        will end."""
+        will end. If it continues, the next session is opened beside it immediately: the listening end frees its port
+        before it announces its end, and the next server may listen there already."""
         address = self._options.address
         await session.wait_going_away()
         if session.end is not None or self.draining:
@@ -224,7 +231,7 @@ class Links:
             when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
             self._console.complain(f"{text} in {when}", attempt=link.attempts, event=event)
         why = await self._demand.sleep(seconds, hurry=backoff is not None)
-        if why is not None:
+        if why is not None:  # a delay that was told holds, or the log says what has cut it short
             self._console.event(f"trying again now: {why}", attempt=link.attempts, event="retry_early")
 
     def _tell_hurry(self, link: Link, text: str, event: str) -> None:

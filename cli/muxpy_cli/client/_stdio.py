@@ -1,4 +1,7 @@
-"""-W: standard input and output as one connection, for OpenSSH's ProxyCommand."""
+"""-W: standard input and output as one connection, for OpenSSH's ProxyCommand.
+
+It does not reconnect: its one connection is lost with the session, and ssh, which runs it, says so.
+"""
 
 from __future__ import annotations
 

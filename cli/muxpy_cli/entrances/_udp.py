@@ -30,11 +30,13 @@ __all__ = ["FLOWS", "Flows", "Losses", "Places", "Route"]
 
 FLOWS: Final = 256
 """Streams of a session that flows may have: a quarter of the 1,024 that a peer allows. Anyone who reaches the port can
-fake senders, and each costs a stream; the other three quarters are for connections."""
+fake senders, and each costs a stream: a thousand datagrams could take all streams of the session, and the client's
+connections over TCP with them. The other three quarters are for connections."""
 
 RESERVE: Final = 4
 """A quarter of the places is for flows that are ending: a stream is free only once the other end, which may still be
-looking up a name, has ended it too. So the streams are bounded however fast senders are faked."""
+looking up a name, has ended it too. So the streams are bounded however fast senders are faked: a flood replaces flows
+at most as fast as the other end lets them go."""
 
 
 class Places:
@@ -80,7 +82,8 @@ class Places:
 
 
 def _worth(exchange: Exchange) -> tuple[bool, float]:
-    """A conversation is worth more than a lone question; among equals, the one heard from last."""
+    """A guess about what is still to come, as conntrack makes it: a conversation is worth more than a lone question;
+    among equals, the one heard from last."""
     return exchange.conversation, exchange.last
 
 

@@ -1,6 +1,7 @@
 """Which targets a party may reach, and what this process listens on for itself: no rule opens that through the tunnel.
 
-The metrics, the control socket and the listening port would take all who come through here for one local user.
+The metrics, the control socket and the listening port trust or count clients by the address that they come from, and
+everything that comes through the tunnel comes from loopback.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Policy:
 _lookups: Final = Lookups()
 
 allow_all: Final = Policy(_lookups)
-"""For targets that this end has chosen."""
+"""For targets that this end has chosen: it may well forward its own metrics with -R."""
 all_but_ourselves: Final = Policy(_lookups, ourselves=False)
 """For targets that somebody at the other end has chosen."""
 

@@ -29,7 +29,8 @@ _threads: Final = trio.CapacityLimiter(THREADS)
 
 
 class Lookups:
-    """The lookups of one party, which wait for each other before they could wait for anybody else's.
+    """The lookups of one party, which wait for each other before they could wait for anybody else's. One limit for all
+    parties, however large, could be filled by one of them.
 
     getaddrinfo runs in a thread and cannot be cancelled: a lookup that was given up counts until its thread has ended,
     up to half a minute later. It is a limiter of two parts, as Trio's documentation has them.

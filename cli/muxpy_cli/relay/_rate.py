@@ -68,6 +68,8 @@ class Rate(muxpy.Pacer):
 
     Bytes pass while the token bucket is not in debt; one turn may bring it into debt. A connection that asks during a
     debt, or while others wait, joins the queue, which is first in, first out: more or newer connections gain nothing.
+    If each waited for its own share of the debt instead, a thousand connections that come together would each carry a
+    first piece.
     """
 
     def __init__(self, rate: float, outer: Rate | None = None, *, full: bool = True) -> None:
@@ -150,7 +152,8 @@ class Rate(muxpy.Pacer):
             self._turn = None
 
     async def _give_turn_within(self, outer: Rate) -> None:
-        """One connection of ours at a time waits there, so that each rate within the outer one gets the same share."""
+        """One connection of ours at a time waits there, so that each rate within the outer one gets the same share:
+        a session with many connections gets no more than one with a few."""
 
         def resume() -> None:
             self._give_turn()

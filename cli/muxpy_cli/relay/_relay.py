@@ -34,7 +34,8 @@ async def relay(
 
     `early` is what had already been read from `far`. `head`, if given, runs before anything else is read from `far`,
     while the other direction already flows, and returns such early bytes too. What `head` raises resets both.
-    `pacer` limits the rate of both directions together, where `near` is a socket.
+    `pacer` limits the rate of both directions together, where `near` is a socket. The splice asks it before it carries
+    anything, so half-closes and resets are the same with a rate and without.
 
     If one side is reset, so is the other.
     """

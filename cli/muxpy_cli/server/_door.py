@@ -1,4 +1,8 @@
-"""Authentication: TLS, the greeting, and the users that there are."""
+"""Authentication: TLS, the greeting, and the users that there are.
+
+The greeting is the first stream of a session. So authentication happens inside the session, and inside TLS, and needs
+no protocol of its own. Any other stream before the answer ends the session.
+"""
 
 from __future__ import annotations
 

@@ -247,7 +247,13 @@ def _require_protection(options: ListenOptions, place: object, addresses: Sequen
 
 async def _end_in_order(peer: Peer) -> None:
     """No connection fails: neither one that has come for the client already, nor what the client has opened before it
-    heard of this. Its answer is that nothing more may be opened from here either."""
+    heard of this.
+
+    To refuse a stream that is on its way would lose the first bytes of a local socket; to keep those for a retry would
+    cost every connection a copy. So the session announces its end (a GOAWAY for ids that do not exist yet), goes on
+    accepting streams, and sends the final GOAWAY when the client has answered with its own: nothing more may be opened
+    from here either.
+    """
     with trio.move_on_after(OPENING_TIME):
         await peer.all_opened()
     # The end of the session first, then those of its remote forwards: or the client would have to guess why they end.

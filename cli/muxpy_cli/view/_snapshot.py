@@ -1,6 +1,8 @@
-"""The state of a process at one moment. All views are made from it: the live display, the tables of `muxpy status`, the
-metrics; and the rates of snapshots that follow each other. Sizes are bytes, times are seconds, `since` and `at` are
-Unix times."""
+"""The state of a process at one moment, and the rates of snapshots that follow each other.
+
+All views are made from it, on demand: the live display, the tables of `muxpy status` and the metrics cannot disagree,
+and cost nothing while nobody looks. Sizes are bytes, times are seconds, `since` and `at` are Unix times.
+"""
 
 from __future__ import annotations
 
