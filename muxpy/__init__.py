@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-# Names are looked up when somebody asks: `import muxpy.proto` runs this file, too, and must not load Trio.
+# Each name is loaded when it is first used: `import muxpy.proto` runs this file too, and must not load Trio.
 _HOMES = {
     "muxpy._codes": ("ErrorCode", "ProtocolError"),
     "muxpy._config": ("SessionConfig",),

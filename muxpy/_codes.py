@@ -1,4 +1,7 @@
-"""Error codes and protocol errors: what every layer shares. Imports nothing of muxpy and nothing of trio."""
+"""Error codes and protocol errors: what every layer shares. Imports nothing of muxpy and nothing of trio.
+
+They stand apart from `_errors`, whose exceptions derive from Trio's: the protocol's rules must not import trio.
+"""
 
 from enum import IntEnum
 from operator import index
@@ -7,7 +10,7 @@ __all__ = ["ErrorCode", "ProtocolError", "check_code", "code_name", "printable"]
 
 
 class ErrorCode(IntEnum):
-    """Why a stream was reset or a session ended; carried by RST and GOAWAY frames.
+    """Why a stream was reset or a session ended; carried by RST and GOAWAY frames (docs/protocol.md).
 
     A peer may send codes that are not listed here; those stay plain integers.
     """
@@ -36,23 +39,23 @@ def code_name(code: int) -> str:
 
 
 def check_code(code: int) -> None:
-    """Raises for what an error code's four bytes cannot carry."""
+    """Raise ValueError for a number that the four bytes of an error code cannot carry; TypeError for no integer."""
     if not 0 <= index(code) < 2**32:
-        raise ValueError(f"an error code must lie between 0 and 2^32-1, it is {code!r}")
+        raise ValueError(f"an error code must lie between 0 and 2^32-1, not {code!r}")
 
 
 def printable(text: str) -> str:
-    """One line, with control characters and the like escaped: what a peer says must not write lines of its own into a
-    log, or command a terminal."""
+    """The text as one line, with control characters and the like escaped: what a peer sends must not write lines of its
+    own into a log, or command a terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class ProtocolError(Exception):
-    """A rule of the protocol was broken and the whole session must end with GOAWAY.
+    """A rule of the protocol was broken, and the whole session must end with GOAWAY.
 
-    `code` is the code for the GOAWAY frame, `reason` a sentence for a person (sent as its debug text).
+    `code` is the code for the GOAWAY frame. `reason` is a sentence for a person, sent as the frame's debug text.
     """
 
     def __init__(self, code: ErrorCode, reason: str) -> None:

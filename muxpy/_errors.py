@@ -1,10 +1,10 @@
 """The exceptions that sessions and streams raise.
 
-    trio.BusyResourceError          another task is doing that on the same stream
+    trio.BusyResourceError          another task is doing the same on this stream
     trio.ClosedResourceError        you closed, reset or half-closed the stream yourself
     trio.BrokenResourceError
     ├── StreamReset                 the stream was reset, by the peer or for a rule that the peer broke
-    └── SessionClosed               the session has ended, by you or by the peer
+    └── SessionClosed               the session has ended, whoever ended it
         └── SessionGoingAway        the session goes on, but opens no new streams
 
 `retryable` is True where the peer cannot have acted on the stream, so that the same work may be tried again on
@@ -28,20 +28,20 @@ class SessionEnd:
     """How a session ended; what `Session.wait` returns."""
 
     code: int
-    """The code that this side ended it with, or the peer's if its GOAWAY did; NO_ERROR for a clean end, CANCEL for
-    `kill`."""
+    """The error code that this side ended the session with, or the peer's code if the peer's GOAWAY ended it. NO_ERROR
+    for a clean end, CANCEL for `kill`."""
     error: BaseException | None
-    """What went wrong, or what was given to `kill` (without that, a trio.ClosedResourceError that says so); None for a
-    clean end."""
+    """What went wrong. After `kill`, the error that it was called with, or otherwise a trio.ClosedResourceError. None
+    for a clean end."""
     remote_code: int | None
     """The code of the peer's GOAWAY; None if it had sent none when the session ended."""
     remote_debug: bytes
     """The debug text of the peer's GOAWAY, at most 1 KiB."""
     by_peer: bool = False
-    """Whether the peer ended it, by a GOAWAY that says why or by closing the connection; and not this side, for
-    whatever reason, or an error of the network. Who closed first counts, as seen from here: a peer that closes because
-    this side did is not meant. A GOAWAY without an error asks for no more streams, and the peer may go on: this side
-    has ended the session itself if it closes it then, before the end of the connection has come."""
+    """Whether the peer ended the session, by a GOAWAY with an error or by closing the connection. False if this side
+    ended it, for whatever reason, or an error of the network did. What this side saw first counts: a peer that closes
+    the connection because this side is closing has not ended the session. A GOAWAY without an error only asks for no
+    more streams; if this side then closes the session before the peer closes the connection, this side has ended it."""
 
     def __str__(self) -> str:
         if self.error is not None:
@@ -54,8 +54,9 @@ class SessionEnd:
 class StreamReset(trio.BrokenResourceError):
     """The stream was reset: both directions are over and unread data is lost.
 
-    `code` is the error code (an ErrorCode where it has a name), `by_peer` who sent the RST, `stream_id` the stream's
-    id. `retryable`: whether the peer cannot have acted on the stream, so that the same may be tried on another one.
+    `code` is the error code, an ErrorCode if it has a name. `by_peer`: whether the peer sent the RST, and not this
+    side. `stream_id`: the stream's id. `retryable`: whether the peer cannot have acted on the stream, so that the same
+    work may be tried again on another stream.
     """
 
     def __init__(self, stream_id: int, code: int, *, by_peer: bool, retryable: bool) -> None:
@@ -72,9 +73,9 @@ class StreamReset(trio.BrokenResourceError):
 
 
 class SessionClosed(trio.BrokenResourceError):
-    """The session has ended; `end` says how (None for SessionGoingAway), and its error is this exception's cause.
+    """The session has ended; `end` says how (None for SessionGoingAway), and `end.error` is this exception's cause.
 
-    `retryable`: whether nothing was sent, so that the same may be tried on another session.
+    `retryable`: whether nothing was sent, so that the same work may be tried on another session.
     """
 
     def __init__(self, end: SessionEnd | None, message: str = "", *, retryable: bool = False) -> None:
@@ -87,7 +88,7 @@ class SessionClosed(trio.BrokenResourceError):
 class SessionGoingAway(SessionClosed):
     """No new stream can be opened: the peer sent GOAWAY, this side is closing, or the ids are used up.
 
-    Always retryable, on another session: nothing was sent.
+    It is always retryable, on another session: nothing was sent.
     """
 
     def __init__(self, message: str) -> None:
@@ -95,14 +96,15 @@ class SessionGoingAway(SessionClosed):
 
 
 def only_lost(error: BaseException) -> bool:
-    """Whether an exception, or each one in a group, says no more than that the other side is gone."""
+    """Whether an exception, or each exception in a group, says only that the other side is gone."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(only_lost, error.exceptions))
     return isinstance(error, trio.BrokenResourceError | ConnectionError | ssl.SSLError)
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:
-    """What is left of an exception or group without trio.Cancelled; a group of one becomes that one."""
+    """What is left of an exception or group without trio.Cancelled; None if nothing is. A group of one becomes that
+    one."""
     if isinstance(error, trio.Cancelled):
         return None
     if isinstance(error, BaseExceptionGroup):

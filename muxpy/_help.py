@@ -1,4 +1,4 @@
-"""What `help` shows of a dataclass's fields. Imports nothing of muxpy."""
+"""What `help` shows for the fields of a dataclass. Imports nothing of muxpy."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 
 def document_fields(cls: type[T]) -> type[T]:
-    """Decorator of a dataclass with slots: `help` shows the text that stands below each field.
+    """Decorator of a dataclass with slots: `help` shows the text that stands below each field in the source.
 
-    Python keeps those texts nowhere (`dataclasses.field(doc=...)` comes with 3.14), but it takes texts for slots from
-    `__slots__`, if that is a dict.
+    Python does not keep these texts (`dataclasses.field(doc=...)` comes with 3.14), but `help` takes the texts of slots
+    from `__slots__` if that is a dict.
     """
     setattr(cls, "__slots__", _FieldTexts(cls))  # noqa: B010 - no type knows that it may be set
     return cls
 
 
 class _FieldTexts(dict[str, str]):
-    """The fields' names, and their texts, which are looked up in the source when somebody asks: importing muxpy must
-    not cost a look at it."""
+    """The fields' names and texts. The texts are read from the source when somebody asks for them, so that importing
+    muxpy does not cost that."""
 
     def __init__(self, cls: type) -> None:
         super().__init__(dict.fromkeys(getattr(cls, "__slots__"), ""))  # noqa: B009 - as above
@@ -41,7 +41,7 @@ class _FieldTexts(dict[str, str]):
 def _texts_below_fields(cls: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(cls))
-    except (OSError, TypeError):  # it was installed without
+    except (OSError, TypeError):  # it was installed without its source
         return {}
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)

@@ -1,4 +1,7 @@
-"""Sessions over what programs have: a Trio stream, a TCP address, a port to listen on."""
+"""Ways to get a session: over a Trio stream, to a TCP address, on a port to listen on.
+
+The only file that names a protocol's core.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ __all__ = ["open_session", "open_tcp_session", "serve_tcp_sessions"]
 log = logging.getLogger("muxpy.serve")
 
 MOST_WAITING: Final = 4096
-"""Connections that a server which stops takes yet: more than wait at once, unless somebody has raised the system's
-limit (net.core.somaxconn)."""
+"""Connections that a server still accepts when it stops: as many as the kernel's queue holds by default
+(net.core.somaxconn)."""
 
 
 @asynccontextmanager
@@ -54,16 +57,17 @@ async def open_session(
     extensions: Iterable[Extension] | None = None,
     group: SessionGroup | None = None,
 ) -> AsyncIterator[Session]:
-    """A session over `transport`, any Trio stream; the session owns it from here on and closes it.
+    """Open a session over `transport`, any Trio stream. The session owns the transport from now on, and closes it.
 
-    One side must be the client, the other not. `extensions` None means the heartbeat, as the Go peer has it;
-    an empty list none. Leaving the block normally is `Session.aclose`; by an exception or cancellation, `kill`.
+    One side must be the client, and the other one not. `extensions`: None means the heartbeat (keepalive), as the Go
+    peer has it, and an empty list means none. Leaving the block normally calls `Session.aclose`, the graceful shutdown;
+    leaving it by an exception or a cancellation calls `Session.kill`.
 
-    With an `ssl_context`, `transport` must be a trio.SocketStream, and TLS is spoken on it: faster than over a
-    trio.SSLStream. A client checks the certificate for `server_hostname`. Raises ssl.SSLError (an OSError) or
-    trio.BrokenResourceError if the handshake fails; how long it may take is up to the caller.
+    With an `ssl_context`, `transport` must be a trio.SocketStream, and the session speaks TLS on it, which is faster
+    than a trio.SSLStream. A client checks that the certificate is for `server_hostname`. Raises ssl.SSLError (an
+    OSError) or trio.BrokenResourceError if the handshake fails; how long it may take is up to the caller.
 
-    `group`: the sessions that it counts as one with, from the handshake on, until `Session.admit` names another.
+    `group`: the SessionGroup that the session belongs to, from the handshake on, until `Session.admit` names another.
     """
     config = config or SessionConfig()
     if isinstance(transport, trio.SocketStream):
@@ -90,8 +94,9 @@ async def open_tcp_session(
 ) -> AsyncIterator[Session]:
     """Connect to `host` and `port`, with TLS if there is an `ssl_context`, and open a client session.
 
-    The certificate is checked for `server_hostname`, or else for `host`. Raises OSError if the connection
-    fails, ssl.SSLError (an OSError too) if TLS does, TimeoutError (another) after `config.handshake_timeout`.
+    The certificate must be for `server_hostname`, or for `host` if that is not given. Raises OSError if the connection
+    fails, ssl.SSLError (an OSError too) if TLS fails, and TimeoutError (another OSError) after
+    `config.handshake_timeout`. Otherwise it is like `open_session`.
     """
     config = config or SessionConfig()
     stream = await trio.open_tcp_stream(host, port)
@@ -114,21 +119,23 @@ async def serve_tcp_sessions(
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen on `port` and run `handler(session)` in a task of its own for each connection, until `stop` or cancelled.
+    """Listen on `port`, and run `handler(session)` in a task of its own for each connection, until `stop` is set or the
+    caller is cancelled.
 
-    The session is closed when its handler returns. An error in one session (a peer that vanishes, a handler
-    that raises) is logged and does not touch the others. `extensions` makes the extensions for each session.
-    With `config.wants_login`, sessions that were not admitted yet count as one `SessionGroup`.
-    `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as trio.serve_tcp does.
+    The session is closed when its handler returns. An error in one session (a peer that vanishes, a handler that
+    raises) is logged and does not affect the others. `extensions` is called for each session, to make its extensions.
+    With `config.wants_login`, all sessions that are not admitted yet count as one `SessionGroup`.
+    `await nursery.start(serve_tcp_sessions, ...)` returns the listeners, as with trio.serve_tcp.
 
-    Setting `stop` shuts the server down gracefully: it takes the connections that wait to be accepted, listens no more,
-    has each peer open no more streams (GOAWAY), and returns when the last handler has. `Session.serve_streams` and
-    iteration end once the streams that are open have been handled. No stream is refused that a peer opened before it
-    could know, if the peer answers with its own `Session.go_away`, or hears of it within `config.linger_timeout`. How
-    long all of it may take is up to the caller: cancelling kills what is left.
+    Setting `stop` begins a graceful shutdown. The server accepts the connections that wait to be accepted, stops
+    listening, tells each peer to open no more streams (GOAWAY), and returns when the last handler has returned.
+    `Session.serve_streams` and iteration end once the open streams have been handled. A stream that a peer opened
+    before it knew of the shutdown is not refused, if the peer answers with its own `Session.go_away`, or learns of the
+    shutdown within `config.linger_timeout`. The shutdown has no time limit of its own: the caller sets one with a
+    cancel scope, and cancelling kills the sessions that are left.
     """
     config = config or SessionConfig()
-    arriving = SessionGroup(config)  # handshakes are dear, and whoever wants may begin any number: they take turns
+    arriving = SessionGroup(config)  # handshakes are expensive, and anyone may begin any number: they take turns
 
     async def serve(stream: trio.SocketStream) -> None:
         peer = peer_name(stream.socket)
@@ -161,8 +168,8 @@ async def serve_tcp_sessions(
 
 async def _end_listening(stop: trio.Event, listeners: list[trio.SocketListener], listening: trio.CancelScope) -> None:
     await stop.wait()
-    # Whoever waits to be accepted has a connection, and perhaps opened streams on it. Closing the sockets would reset
-    # them all. One is accepted in each pass, and whoever keeps on coming must not keep the server.
+    # Peers in the kernel's queue have a connection, and may have opened streams on it: closing the sockets would reset
+    # them all. One is accepted in each pass. The number has a bound, or newcomers could keep the server from stopping.
     for _ in range(MOST_WAITING):
         if not any(_has_connection(listener.socket.fileno()) for listener in listeners):
             break
@@ -172,15 +179,15 @@ async def _end_listening(stop: trio.Event, listeners: list[trio.SocketListener],
 
 def _has_connection(listener: int) -> bool:
     """Whether a connection waits to be accepted there."""
-    if listener < 0:  # whoever started the server has closed it
+    if listener < 0:  # the program that started the server has closed it
         return False
-    poll = select.poll()  # takes no descriptor of its own, and descriptors of any number
+    poll = select.poll()  # it needs no descriptor of its own, and takes descriptors of any number
     poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
 
 
 class _Sessions:
-    """The sessions of a server, which can be asked to end."""
+    """The sessions of a server, which can be told to end."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -189,25 +196,25 @@ class _Sessions:
 
     @contextmanager
     def member(self, session: Session) -> Iterator[None]:
-        """Count as one of them while the block runs."""
+        """Count `session` as one of them while the block runs."""
         self._members.add(session)
         try:
-            if self._retiring:  # its connection was accepted before, and took its time for the handshake
+            if self._retiring:  # its connection was accepted before that, and its handshake has only now ended
                 self._nursery.start_soon(_retire, session)
             yield
         finally:
             self._members.discard(session)
 
     def retire(self) -> None:
-        """Have all of them take no more streams, also those that are yet to begin."""
+        """Have all sessions take no more streams, also those that have yet to begin."""
         self._retiring = True
         for session in self._members:
             self._nursery.start_soon(_retire, session)
 
 
 async def _retire(session: Session) -> None:
-    """Have the peer open no more streams, and take those that are on its way until it knows."""
-    # A peer that has said GOAWAY before has nothing left to answer with.
+    """Have the peer open no more streams, and accept those that it opens before it knows."""
+    # A peer that has sent GOAWAY before cannot answer with one.
     answered = session.wait if session.going_away else session.wait_going_away
     session.go_away(final=False)
     with trio.move_on_after(session.config.linger_timeout):
@@ -240,7 +247,8 @@ async def _secure(
     server_hostname: str | None = None,
     server_side: bool = False,
 ) -> Transport:
-    """A transport over `stream`, after the TLS handshake if there is a context; `group` takes turns at that."""
+    """A transport over `stream`, after the TLS handshake if there is a context. The sessions of `group` take turns at
+    handshakes."""
     try:
         bound_local_queue(stream.socket)
         if context is None:
@@ -264,8 +272,8 @@ async def _secure(
 
 
 def _plain_name(host: str | None) -> str | None:
-    """As certificates and TLS have it: without the dot at the end of a complete name (RFC 6066, section 3), and without
-    the zone of an address, which means something on this machine only."""
+    """The host as certificates and TLS write it: without the dot at the end of a complete name (RFC 6066, section 3),
+    and without the zone of an address, which has a meaning on this machine only."""
     return None if host is None else host.partition("%")[0].removesuffix(".")
 
 
@@ -284,7 +292,7 @@ async def _run_session(
         session, background = _put_together(transport, client, config, wanted)
         if group is not None:
             background.join(group)
-    except BaseException:  # an extension that cannot be registered: the transport is ours to close all the same
+    except BaseException:  # such as an extension that cannot be registered: the transport is ours, so close it
         await trio.aclose_forcefully(transport)
         raise
     failure = broke_off = None
@@ -295,7 +303,8 @@ async def _run_session(
                 yield session
                 await session.aclose()
             except BaseException as error:
-                # Kept until the nursery is closed, which would wrap it in an ExceptionGroup.
+                # Kept until the nursery is closed, which would wrap it in an ExceptionGroup: the caller gets it as it
+                # was raised.
                 failure = error
                 session.kill()
     except BaseException as error:
@@ -307,7 +316,7 @@ async def _run_session(
 def _put_together(
     transport: Transport, client: bool, config: SessionConfig, extensions: dict[int, Extension]
 ) -> tuple[Session, Background]:
-    """A session, and what runs it."""
+    """A session, and the tasks that run it."""
     peer = printable(str(transport.remote_address or id(transport)))
     name = f"<muxpy.Session {'client' if client else 'server'} {peer}>"
     clock = trio.lowlevel.current_clock().current_time  # trio.current_time() without looking up the run
@@ -319,8 +328,8 @@ def _put_together(
 
 
 def _raise_first(*errors: BaseException | None) -> None:
-    """Raise the first that there is: what broke into the background (a KeyboardInterrupt), what left the block, a
-    cancellation from outside, a bug."""
+    """Raise the first error that is not None. The caller orders them: what broke into the background (a
+    KeyboardInterrupt), what left the block, a cancellation from outside, a bug."""
     for error in errors:
         if error is not None:
             raise error

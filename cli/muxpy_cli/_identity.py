@@ -33,7 +33,8 @@ def program_version() -> str:
 
 def client_id(server: str) -> str:
     """The same for every run of this user on this machine towards `server`, and different for any other: a client that
-    comes back takes over what it has bound there. A hash, since the machine's own id is not for others to know."""
+    comes back takes over what it has bound there. It survives restarts and needs no file; and it is a hash, since the
+    machine's own id is not for others to know."""
     machine = ""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         with suppress(OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -13,8 +13,8 @@ from .view import discard_output, fail, output_problem
 
 __all__ = ["cli", "run"]
 
-_NO_ARGUMENTS: Final[Any] = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""There is one since click 8.2. Before, it shows the help by itself."""
+_NO_ARGUMENTS: Final[type[click.UsageError] | tuple[()]] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""Exists since click 8.2. Older versions show the help themselves."""
 
 
 def run() -> int:
@@ -32,7 +32,7 @@ def run() -> int:
         return failure.exit_code
     except click.Abort:
         return 130
-    except OSError as error:  # in writing what it was asked for: the commands turn all others into words
+    except OSError as error:  # while writing the output: commands turn any other into a Failure
         discard_output()
         fail(f"cannot write the output: {output_problem(error)}")
         return 1

@@ -1,4 +1,4 @@
-"""What runs around either end: signals, the views, and what a service manager wants to know."""
+"""What runs around either end: signals, the views, and the messages to a service manager."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ class App(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it does what it is there for."""
+        """Whether it can do its work."""
 
     async def run(self, started: Callable[[], object]) -> None:
-        """Until drained; calls `started` when it can be used."""
+        """Run until drained; call `started` once it can be used."""
 
     async def drain(self) -> None:
-        """Finish what is open."""
+        """Graceful shutdown: take nothing new, let what is open finish."""
 
     @property
     def summary(self) -> str:
-        """What it is, for a service manager's status line."""
+        """A few words for a service manager's status line."""
 
     async def snapshot(self, most: int | None = None) -> Snapshot:
-        """What it says about itself: see TakeSnapshot."""
+        """Its present state: see TakeSnapshot."""
 
 
 async def attend(
     app: App, output: Output, console: Console, lifetime: Lifetime, reload: Callable[[], Awaitable[None]]
 ) -> None:
-    """Run an end until it is drained. SIGHUP calls `reload`, which has it go on by options that are read again."""
+    """Run an end until it is drained. SIGHUP calls `reload`, which reads the options again and applies them."""
     _allow_descriptors()
     snapshot = _Snapshots(app, console, await app.snapshot())
-    # Terminals and signals before the display: one may be closed as soon as something is to be seen in it.
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup: to outlive the terminal is what it is for
+    # Terminals and signals come before the display: a terminal may be closed as soon as it shows something.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup, which is there to outlive the terminal
     terminals = [] if ignored else _terminals()
     with trio.open_signal_receiver(signal.SIGHUP) as hangups:
         async with trio.open_nursery() as around:
@@ -74,13 +74,13 @@ async def attend(
 
 
 class _Snapshots:
-    """What the app says about itself. If it fails to, what it said last: to look at it must not end it."""
+    """Snapshots of the app. If taking one fails, the last one serves again: looking at the app must not end it."""
 
     def __init__(self, app: App, console: Console, first: Snapshot) -> None:
         self._app = app
         self._console = console
         self._last = first
-        self._one_at_a_time = trio.Lock()  # however many ask: with many sessions it is work
+        self._one_at_a_time = trio.Lock()  # a snapshot of many sessions is work, however many ask
 
     async def __call__(self, most: int | None = None) -> Snapshot:
         async with self._one_at_a_time:
@@ -92,8 +92,8 @@ class _Snapshots:
 
 
 def _allow_descriptors() -> None:
-    """Each connection takes one. The usual limit of 1,024 is for programs that use select(2), which this one does not:
-    getrlimit(2) leaves it to them to ask for what they may have."""
+    """Raise the soft limit to the hard one: each connection takes a descriptor. The usual soft limit of 1,024 is for
+    programs that use select(2), as this one does not; getrlimit(2) has others raise it themselves."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (ENOUGH if hard == resource.RLIM_INFINITY else hard, hard))
@@ -110,7 +110,7 @@ async def _show_control(snapshot: _Snapshots, output: Output, console: Console, 
     except Failure as failure:
         if output.control is not None:
             raise
-        # Nobody has asked for it, and somebody else may have made the place unusable.
+        # Nobody asked for this socket, and another user may have made its place unusable.
         console.complain(f"`muxpy status` will not find this process: {failure}")
 
 
@@ -124,15 +124,15 @@ async def _obey_hangups(
     closed = False
     async for _ in signals:
         if closed:
-            continue  # a second one must not end it in the middle of draining
-        if terminals and not _terminals():  # it was closed, and did not ask to read anything
+            continue  # a second SIGHUP must not cut the draining short
+        if terminals and not _terminals():  # the terminal was closed: not a request to reload
             os.kill(os.getpid(), signal.SIGTERM)
             closed = True
             continue
         notify_reloading()
         try:
             await reload()
-        except Exception as error:  # whatever is wrong with what was read, it must not end what goes on
+        except Exception as error:  # whatever is wrong with the new options, the process goes on with the old ones
             console.error(f"going on with what was read before: {describe(error)}", event="reload_failed")
         else:
             console.event("read the configuration again", style="green", event="reloaded")
@@ -140,5 +140,5 @@ async def _obey_hangups(
 
 
 def _terminals() -> list[int]:
-    """Which of the standard streams are a terminal, and one that is still there."""
+    """The standard streams that are a terminal which still exists."""
     return [descriptor for descriptor in range(3) if os.isatty(descriptor)]

@@ -1,7 +1,7 @@
 """How the two ends of a tunnel talk, on top of the session's streams.
 
-The stream type says what a stream is for (`Purpose`). Its opener sends one message first; the other end answers
-with one message. A message is a JSON object in UTF-8 after its length as two bytes, big-endian:
+The stream type says what a stream is for (`Purpose`). Its opener sends one message first, and the other end answers
+with one. A message is a JSON object in UTF-8 after its length as two bytes, big-endian:
 
     +--------+--------+-----------------------------+
     | length, 2 bytes | JSON object, 1 to 4096 bytes |
@@ -20,14 +20,14 @@ with one message. A message is a JSON object in UTF-8 after its length as two by
     BENCH      5  connecting end   see muxpy_cli.bench                  {}, then what was asked for; for an upload, a
                                                                         report at its end instead
 
-An answer may be {"error": "...", "reason": "..."} instead: `error` is one of REASONS for a program, `reason` a sentence
-for a person.
+An answer may be {"error": "...", "reason": "..."} instead: `error` is one of REASONS, for programs; `reason` is a
+sentence for people.
 
-HELLO comes first, and nothing else counts before it was answered. `token` says who connects, unless a client
+HELLO comes first; any other stream before its answer ends the session. `token` says who connects, unless a client
 certificate does, or nobody has to. `client` is the same for every run of one client on one machine, `process` for one
-run of it, and `slot` numbers its parallel sessions: a HELLO for the same slot of the same process ends the session that
-was there before, unless that one is going away in order, and a LISTEN of the same client takes over what the client
-has bound, even if the session that it was bound for has not been found dead yet.
+run of it, and `slot` numbers its parallel sessions. A HELLO for the same slot of the same process ends the session that
+was there before, unless that one is going away in order. A LISTEN of the same client takes over what the client has
+bound, even if the session that it was bound for has not been found dead yet.
 
 With "net": "udp" beside a host or in LISTEN, the stream carries datagrams, each after its length as two bytes,
 big-endian; there is one stream for each pair of addresses that talk. `forward` is the connecting end's number for a
@@ -35,11 +35,11 @@ forward; `peer` and `local` are the two addresses of the connection, null where 
 connections the user may have, if that is limited: as many may come over the session for what is bound.
 
 The opener of CONNECT and FORWARDED sends the connection's bytes right behind its message, without waiting for the
-answer, so a forwarded connection costs no round trip more. The connection's half-close is the stream's half-close, its
-reset the stream's reset.
+answer, so a forwarded connection costs no round trip more than a direct one. Bytes for a target that cannot be reached
+are dropped with the stream. The connection's half-close is the stream's half-close, its reset the stream's reset.
 
-An end ignores keys of a message that it does not know, so that later versions can add some; what would change the
-meaning gets a purpose of its own. An end answers a purpose that it does not know with the error "unknown".
+An end ignores keys that it does not know, so that later versions can add some; what would change the meaning gets a
+purpose of its own. An end answers a purpose that it does not know with the error "unknown".
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ REASONS: Final = frozenset(
         "failed",
     }
 )
+"""What an `error` may be."""
 
 Message = dict[str, Any]
 

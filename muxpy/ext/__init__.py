@@ -1,8 +1,8 @@
 """Extensions: what two sessions do with streams of a type >= MIN_EXTENSION_TYPE, beside the application.
 
-An extension is any object with a `stream_type` and a `run`. It is given to a session when that is opened:
-`open_session(..., extensions=[Heartbeat(), Mine()])`. Streams of its type that the peer opens go to it and never
-to `accept_stream`; streams of an extension type that no one registered are reset with STREAM_CLOSED.
+An extension is any object with a `stream_type` and a `run`. A session gets its extensions when it is opened:
+`open_session(..., extensions=[Heartbeat(), Mine()])`. Streams of its type that the peer opens go to the extension and
+never to `accept_stream`; streams of an extension type that nobody registered are reset with STREAM_CLOSED.
 """
 
 from muxpy.session import Accept, Extension

@@ -1,12 +1,13 @@
-"""The heartbeat, compatible with the Go peer: finds a dead session and measures the round trip.
+"""The heartbeat (keepalive), compatible with the Go peer: it finds a dead or half-open connection and measures the
+round trip. docs/protocol.md, "The heartbeat", describes it.
 
 Each side opens one stream of this type, writes a 4-byte number every interval and expects the same bytes back;
-each side also answers on the stream that the peer opened. The Go peer has it on every session and closes the
-session if it is refused, so a session answers by default.
+each side also answers on the stream that the peer opened. The Go peer has a heartbeat on every session, and closes the
+session if its stream is refused, so a session answers by default.
 
 Any received byte is a sign of life: a peer whose answer waits behind a slow link is not dead while its data
-arrives. A peer that resets our heartbeat stream has no heartbeat; the session goes on without and does not
-judge its silence.
+arrives. A peer that resets our heartbeat stream has no heartbeat; then the session goes on without one, and the peer's
+silence means nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = logging.getLogger("muxpy.heartbeat")
 PRIORITY: Final = 0x7FFFFFFF
 BEAT_SIZE: Final = 4
 MAX_ANSWERED: Final = 4
-"""Heartbeat streams of the peer that are answered at once. It needs one; more would only be work for us."""
+"""Heartbeat streams of the peer that are answered at the same time. It needs one; more would only be work for us."""
 
 
 class HeartbeatLost(trio.BrokenResourceError):
@@ -40,10 +41,10 @@ class HeartbeatLost(trio.BrokenResourceError):
 
 
 class Heartbeat:
-    """The extension of stream type 0xFFFFFEFF; an object of its own for each session.
+    """The extension of stream type 0xFFFFFEFF; each session needs an object of its own.
 
-    Its times are the session's `config.heartbeat_interval` and `heartbeat_tolerance`; without an interval it only
-    answers the peer.
+    Its times are the session's `config.heartbeat_interval` and `config.heartbeat_tolerance`, in seconds; without an
+    interval it only answers the peer.
     """
 
     stream_type: Final = MIN_EXTENSION_TYPE
@@ -71,8 +72,8 @@ class Heartbeat:
                     else:
                         stream.reset(ErrorCode.REFUSED_STREAM)
             except SessionClosed:
-                # And not raised: a nursery that cancels its tasks for an error leaves a circle of tracebacks and
-                # frames, the most of what there would be left of a session.
+                # Not raised: a nursery that cancels its tasks for an error leaves a reference cycle of tracebacks and
+                # frames, which would be most of what is left of an ended session.
                 nursery.cancel_scope.cancel()
 
     async def _answer(self, stream: Stream) -> None:
@@ -89,7 +90,7 @@ class Heartbeat:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, session, interval + session.config.heartbeat_tolerance)
             await self._beat(session, interval)
-            nursery.cancel_scope.cancel()  # the peer has no heartbeat: its silence means nothing
+            nursery.cancel_scope.cancel()  # the peer has no heartbeat, so its silence means nothing
 
     async def _watch(self, session: Session, limit: float) -> None:
         forgiven = -inf  # when this process was last found to have been suspended
@@ -99,7 +100,7 @@ class Heartbeat:
         session.kill(HeartbeatLost(f"the peer is dead: nothing was received for {limit:g} s"))
 
     async def _beat(self, session: Session, interval: float) -> None:
-        """Send beats until the stream ends; returns if the peer does not answer them, or takes no more streams."""
+        """Send beats until the stream ends; return if the peer does not answer them, or takes no more streams."""
         try:
             stream = await session.open_stream(PRIORITY, self.stream_type)
             number = 0
@@ -120,7 +121,7 @@ class Heartbeat:
         log.info("%r: the peer has no heartbeat; going on without", session)
 
     async def _exchange(self, session: Session, stream: Stream, beat: bytes) -> bool:
-        """One beat and its answer; False if something else came back."""
+        """Send one beat and wait for its answer; False if something else came back."""
         sent = trio.current_time()
         await stream.send_all(beat)
         answer = b""

@@ -3,4 +3,4 @@
 __all__ = ["Buffer"]
 
 Buffer = bytes | bytearray | memoryview
-"""What bytes come in."""
+"""A container of bytes: what is received or sent."""

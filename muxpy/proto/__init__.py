@@ -1,7 +1,7 @@
-"""What any multiplexed connection has, sans I/O: streams, windows, who sends next, limits; and a package with the rules
-of each protocol. Nothing here waits, and nothing imports trio.
+"""What any multiplexed connection has, sans I/O: streams, flow control, scheduling and limits; and a package with the
+rules of each protocol. Nothing here waits, and nothing imports trio.
 
-The shell drives a `Core`: see _core.
+The shell drives a `Core`: see `_core`.
 """
 
 from ._batch import Batch

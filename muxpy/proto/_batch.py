@@ -1,4 +1,4 @@
-"""What is written together: the bytes of one batch."""
+"""The bytes that are written together: one batch."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ __all__ = ["Batch"]
 
 @dataclass(slots=True)
 class Batch:
-    """Bytes for one or a few writes."""
+    """Bytes for one write, or a few: frames, and views of the senders' own buffers, so that data is not copied."""
 
     chunks: list[Buffer]
     done: list[StreamState]
@@ -43,7 +43,8 @@ class Batch:
             chunks[0] = memoryview(chunks[0])[count:]
 
     def own(self) -> None:
-        """Copy what is still a view of a sender's buffer: the sender was cancelled and may change it."""
-        if not self._owned:  # many may be cancelled together
+        """Copy all that is still a view: a sender was cancelled, and may change or resize its buffer immediately. Only
+        then are bytes copied; a sender that waits leaves its buffer alone."""
+        if not self._owned:  # many senders may be cancelled together
             self.chunks[:] = [bytes(chunk) for chunk in self.chunks]
             self._owned = True

@@ -1,4 +1,4 @@
-"""What a core tells the shell about what it received, and what it counts."""
+"""What a core tells the shell about received bytes, and its counters."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ __all__ = ["Changes", "Counters", "RemoteGoAway"]
 
 @dataclass(slots=True, init=False)
 class Changes:
-    """What one batch of received bytes changed. A stream stands in a list once, whatever came for it."""
+    """What one batch of received bytes changed. A stream is in a list at most once, whatever came for it."""
 
     opened: list[StreamState]
     """Streams that the peer opened, in order. Each holds a place in the backlog until `Core.accepted`."""
     readable: list[StreamState]
     """Streams with new data or the peer's FIN."""
     direct: list[StreamState]
-    """Streams whose new data is to be passed on without being kept: see `Core.pass_on`."""
+    """Streams whose new data the shell passes on before it is kept: see `Core.pass_on`."""
     writable: list[StreamState]
     """Streams whose send window was used up and is open again."""
     reset: list[StreamState]
-    """Streams that ended by a reset, or because the peer goes away without having handled them."""
+    """Streams that ended by a reset, or because the peer goes away (GOAWAY) and has not handled them."""
     rest: Buffer
-    """What was not looked at, because the bytes before it were work enough for one turn: to be given again, first."""
+    """Bytes that were not looked at, because those before them were work enough for one turn. The next call of
+    `Core.receive` gets them first."""
     work: int
-    """What acting on it costs, beyond a unit for each frame: see `_limits`."""
+    """What acting on these changes costs, beyond a unit for each frame: see `_limits`."""
     streams: bool
     """Whether a stream began or ended."""
     may_open: bool
-    """Whether the peer, which had as many streams as it takes, takes more."""
+    """Whether this side may open streams again, after the peer's limit held it back."""
     ends: bool
     """Whether the connection comes to its end: a rule was broken, or the peer goes away."""
 
-    def __init__(self) -> None:  # one for each read: the generated one takes twice as long
+    def __init__(self) -> None:  # it runs once for each read, and the generated one takes twice as long
         self.opened = []
         self.readable = []
         self.direct = []
@@ -53,7 +54,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class RemoteGoAway:
-    """The peer's GOAWAY: the last stream of ours that it handled, why, and its debug text."""
+    """The peer's GOAWAY: the last of our streams that it handled, the error code, and its debug text."""
 
     last_id: int
     code: int
@@ -72,7 +73,8 @@ class Counters:
     window_updates_sent: int = 0
     window_updates_received: int = 0
     blocked_on_window: float = 0.0
-    """Seconds that streams with data have waited for window, together, as far as those waits are over."""
+    """Seconds that streams with data have waited for window (flow control), added up; waits that still go on are left
+    out."""
     opened: int = 0
     accepted: int = 0
     refused: int = 0

@@ -1,11 +1,11 @@
-"""The seam: what the shell asks of a protocol's core.
+"""The seam: the interface between the shell and a protocol's core.
 
-A core is sans I/O: it is fed received bytes and answers with what they changed, has a method for each thing that the
-application does, and keeps what is to be written in its `Sending`. There is one for each protocol, and
-`muxpy._open` chooses. Each protocol has a receive loop of its own, since that loop is the protocol; streams, windows,
-the scheduler and the limits are the same for all (this package). The way back is `Handle`.
+A core is sans I/O. The shell feeds it received bytes, and it answers with what they changed; it has a method for each
+thing that the application does, and keeps the frames and data to be written in its `Sending`. There is one core for
+each protocol, and `muxpy._open` chooses. Each protocol has a receive loop of its own, since that loop is the protocol;
+streams, windows, the scheduler and the limits are the same for all (this package). A core calls back by `Handle`.
 
-Everything here is called once for a read, for a batch, or for what an application does, and never for a frame.
+Everything here is called once for each read, each batch, or each action of the application, and never for each frame.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Core", "Fields", "Handle", "Opening"]
 
 Fields = tuple[tuple[bytes, bytes], ...]
-"""Names and values, of a head or of trailers."""
+"""Names and values of a head or of trailers."""
 
 
 class Opening(NamedTuple):
-    """What a stream is opened with: numbers in one protocol, fields in another."""
+    """What a stream is opened with: in one protocol numbers, in another fields."""
 
     priority: int = 0
     stream_type: int = 0
@@ -46,11 +46,11 @@ class Core(Protocol):
 
     @property
     def client(self) -> bool:
-        """Which of the two sides this is."""
+        """Whether this side is the client."""
 
     @property
     def sending(self) -> Sending:
-        """What waits to be written."""
+        """The sending side: what waits to be written."""
 
     @property
     def streams(self) -> Mapping[int, StreamState]:
@@ -58,35 +58,35 @@ class Core(Protocol):
 
     @property
     def open_streams(self) -> int:
-        """How many of them are of use to the application: not extensions', not those that it has closed."""
+        """How many of them the application still uses: not those of extensions, nor those that it has closed."""
 
     @property
     def counters(self) -> Counters:
-        """What has passed."""
+        """How many frames, bytes and streams have passed."""
 
     @property
     def budget(self) -> Budget:
-        """What windows may still grow by, and the round trip."""
+        """How far receive windows may still grow, and the round trip."""
 
     @property
     def error(self) -> ProtocolError | None:
-        """The rule that was broken; nothing more is received then."""
+        """The rule that was broken, after which nothing more is received; None if none was."""
 
     @property
     def remote_goaway(self) -> RemoteGoAway | None:
-        """The peer's GOAWAY."""
+        """The peer's GOAWAY; None if it has not come."""
 
     @property
     def goaway_sent(self) -> bool:
-        """Whether the peer was told finally to open no more streams."""
+        """Whether the final GOAWAY was sent: from then on the peer's new streams are refused."""
 
     @property
     def can_open(self) -> bool:
-        """Whether this side may open streams, now or later."""
+        """Whether this side may open streams, now or later; in some protocols only one side may."""
 
     @property
     def may_open(self) -> bool:
-        """Whether it may open one now; if not yet, `Changes.may_open` says when."""
+        """Whether this side may open one now; if not, `Changes.may_open` or the end of a stream may change that."""
 
     @property
     def used_up(self) -> bool:
@@ -98,74 +98,75 @@ class Core(Protocol):
     # ---- what the peer does ----
 
     def receive(self, data: Buffer, most: float) -> Changes:
-        """Take received bytes, and stop when acting on them comes to `most` units of work: what is left is
-        `Changes.rest`. Sets `error` if they break the connection."""
+        """Take received bytes, and stop when acting on them comes to `most` units of work; the bytes that are left are
+        in `Changes.rest`. Sets `error` if the bytes break a rule."""
 
     def receive_eof(self) -> bool:
-        """The transport ended. Whether it ended in order: on a frame boundary and after the peer's GOAWAY."""
+        """The transport ended. Returns whether it ended in order: on a frame boundary, and after the peer's GOAWAY."""
 
     def fail(self, error: ProtocolError) -> None:
-        """End the connection with a GOAWAY that says why. Only the first error counts."""
+        """End the connection, with a GOAWAY that says why. Only the first error counts."""
 
     # ---- the connection ----
 
     def admit(self) -> None:
-        """The peer has shown who it is: what `wants_login` holds it to is lifted."""
+        """The peer has authenticated itself: lift the limits of `wants_login`."""
 
     def allow_streams(self, most: int) -> None:
-        """The peer may have so many streams open from now on, and as many may wait to be accepted."""
+        """Let the peer have `most` streams open from now on, and let as many wait to be accepted."""
 
     def refuse_streams(self, refuse: bool) -> None:
-        """Whether the peer's new streams are refused, as long as nobody takes any. Those of extensions are not."""
+        """Refuse the peer's new streams from now on, or take them again. Streams of extensions are never refused so."""
 
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
-        """Count the peer's resets, and those that it provokes, together with those of other connections."""
+        """Take tokens for the peer's resets, and for those that it provokes, from buckets shared with others."""
 
     def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
-        """Tell the peer to open no more streams. False if that was said before.
+        """Tell the peer by GOAWAY to open no more streams. Returns False if that was said before.
 
-        Unless it is `final`, streams that the peer opens before it has read this are taken: another one, which is,
+        After one that is not `final`, streams that the peer opens before it has read this are still taken; a final one
         may follow.
         """
 
     def sample_rtt(self, rtt: float) -> None:
-        """Take a round trip that was measured, in seconds."""
+        """Note a round trip that was measured, in seconds."""
 
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:
-        """Raise ValueError for what a stream cannot be opened with."""
+        """Raise ValueError for values that a stream cannot be opened with."""
 
     def open(self, opening: Opening, *, fin: bool = False) -> StreamState:
-        """Open a stream; ask `may_open` first."""
+        """Open a stream; with `fin`, this side sends nothing on it. Ask `may_open` first."""
 
     def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
         """The application has taken a stream that the peer opened: its place in the backlog is free again.
 
-        With `hold` it counts as open until `let_go`, even if it ends: resets must not free work that still runs.
+        With `hold` the stream counts as open until `let_go`, even if it ends: a reset must make no room while the work
+        for the stream still runs (rapid reset).
         """
 
     def let_go(self, stream: StreamState) -> None:
-        """The work for a stream that was held has ended."""
+        """The work for a stream that was held has ended: it does not count as open any more."""
 
     def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
-        """Take unread bytes, and give the peer window for them when enough has come together."""
+        """Return unread bytes, and give the peer window for them when enough has come together."""
 
     def read_directly(self, stream: StreamState, direct: bool) -> None:
-        """Whether new data of the stream is offered to be passed on, in `Changes.direct`, before it is kept."""
+        """Whether new data of the stream is to be offered in `Changes.direct`, to be passed on before it is kept."""
 
     def pass_on(self, stream: StreamState, count: int) -> None:
-        """Of a stream in `Changes.direct`, the first `count` bytes that arrived have been passed on; keep the others.
+        """The shell has passed on the first `count` bytes that arrived for a stream in `Changes.direct`; keep the rest.
 
-        To be called before anything else is received: until then, `Incoming.arriving` are views of what was.
+        To be called before anything else is received: `Incoming.arriving` holds views of the read buffer.
         """
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
-        """End our direction; nothing may be submitted and unsent. False if it had ended already."""
+        """End our direction (half-close); all submitted data must be in a batch. False if it had ended before."""
 
     def close(self, stream: StreamState) -> None:
-        """End our direction and read no more. A stream whose last send was cut short is reset instead: an ordinary end
-        would make it look whole."""
+        """End our direction and read no more. A stream whose last send was cut short is reset instead: after an
+        ordinary end, the peer would take the part for the whole."""
 
     def reset(self, stream: StreamState, code: int) -> None:
-        """End both directions immediately, and drop what is unread. A stream that has ended sends nothing."""
+        """End both directions immediately, and drop unread data. For a stream that has ended, nothing is sent."""

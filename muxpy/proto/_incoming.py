@@ -1,4 +1,4 @@
-"""What one stream has received: its window, and the bytes that nobody has read yet."""
+"""The receiving direction of one stream: its window, and the bytes that nobody has read yet."""
 
 from typing import Final
 
@@ -7,8 +7,8 @@ from ._window import ReceiveWindow
 __all__ = ["Incoming"]
 
 MERGE_BELOW: Final = 4096
-"""Unread chunks that together stay below this are merged, or a peer that sends single bytes would make us hold
-an object of fifty for each."""
+"""Unread chunks that together stay below this many bytes are merged. Otherwise a peer that sends single bytes would
+make each of them cost an object of fifty bytes."""
 
 
 class Incoming:
@@ -22,10 +22,11 @@ class Incoming:
         self.chunks: list[bytes] | None = None  # unread, oldest first; None costs an idle stream nothing
         self._offset = 0  # read position in chunks[0]
         self.buffered = 0  # unread bytes
-        self.direct = False  # what arrives is offered to the shell before it is kept
+        self.direct = False  # new data is offered to the shell before it is kept
 
     def settle(self) -> int:
-        """Turn the pieces of the last read, views of its buffer, into one chunk: the only copy. Its size."""
+        """Turn the pieces of the last read, which are views of its buffer, into one chunk: the only copy that a byte
+        costs on the way in. Returns the chunk's size."""
         arriving = self.arriving
         self.arriving = None
         if not arriving:
@@ -68,7 +69,7 @@ class Incoming:
         stop = len(chunk) if max_bytes is None else min(len(chunk), start + max_bytes)
         if stop < len(chunk):
             self._offset = stop
-            if 2 * stop > len(chunk) > MERGE_BELOW:  # what was read must not be held for long beside what comes for it
+            if 2 * stop > len(chunk) > MERGE_BELOW:  # bytes that were read must not use memory for long
                 chunks[0] = chunk[stop:]
                 self._offset = 0
         else:
@@ -82,7 +83,7 @@ class Incoming:
         return data
 
     def drop(self) -> int:
-        """Throw away what was not read; how many bytes that was."""
+        """Throw away what was not read. Returns how many bytes that was."""
         dropped = self.buffered
         self.chunks = self.arriving = None
         self._offset = self.buffered = 0

@@ -1,4 +1,13 @@
-"""What bounds the memory that a peer can make a connection use."""
+"""Limits on the memory and the work that a peer can make a connection spend.
+
+Resets are limited, not only counted (rapid reset, CVE-2023-44487). A peer that opens and resets streams in turns spends
+two small frames each time, and this side the start of a handler. Places that are held until the handler has returned
+(`Core.let_go`) bound how much runs together, but not how much is started. So a token bucket limits the peer's resets of
+its own streams; a second one limits the resets that it provokes by breaking rules, the same attack with the roles
+exchanged. Only the reset of a living stream counts. Counting more ended honest sessions: Go answers each frame for a
+stream that it has closed, a client may retry what was refused, and an application may cancel two thousand streams
+together.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -21,32 +30,34 @@ __all__ = [
 ]
 
 RECENT_RESETS: Final = 1024
-"""How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than
-answered again. As many as a peer may have open by default: all of them may be reset at once."""
+"""How many streams that we reset are remembered, so that frames which crossed our RST are ignored rather than answered
+again. As many as a peer may have open by default: all of them may be reset together."""
 
 MAX_REASON: Final = 1024
 """Bytes of a GOAWAY's debug text that are kept or sent. It is for a person to read."""
 
 MAX_EXTENSION_STREAMS: Final = 16
-"""Streams of extensions that the peer may have open at once. A heartbeat needs one."""
+"""Streams of extensions that the peer may have open at the same time. A heartbeat needs one."""
 
 MAX_CLOSING: Final = 1024
-"""Streams that we closed and the peer has not ended: so many are waited for, or `max_streams` if that is more. Past it
-the oldest is reset, or a peer that never ends a stream would make each one that we open cost for ever."""
+"""Streams that we closed and the peer has not ended: this many may stay open, or `max_streams` if that is more. If
+there are more, the oldest is reset. Otherwise a peer that never ends a stream would make each one that we open cost
+memory for the rest of the session."""
 
 LOGIN_FRAMES: Final = 64
-"""Frames that a peer may send before it is admitted (`SessionConfig.wants_login`): to say who it is takes a stream and
-a message, and some open a heartbeat and send a few beats meanwhile."""
+"""Frames that a peer may send before it is admitted (`SessionConfig.wants_login`). Authentication takes a stream and a
+message; some peers also open a heartbeat and send a few beats meanwhile."""
 
-# What arrives is cut into turns by the work of acting on it, in units of the cheapest frame: about a microsecond.
+# Acting on received bytes is cut into turns by work. The unit is the work for the cheapest frame, about a microsecond.
 WAKE: Final = 4
-"""Units for a stream that has something for its task: the task wakes, and mostly answers."""
+"""Units for a stream that has something for its task: the task wakes, and usually answers."""
 START: Final = 8
 """Units for a stream that is opened: a task is started for it."""
 
 
 class TokenBucket:
-    """Allows `burst` of something together, and a sustained `rate` a second; past it the session ends with `reason`."""
+    """A rate limit: `burst` events may come together, and a sustained `rate` a second. Past that the session ends, with
+    `reason`."""
 
     __slots__ = ("_burst", "_clock", "_left", "_rate", "_reason", "_since")
 
@@ -63,13 +74,13 @@ class TokenBucket:
         self._left = min(self._burst, self._left + (now - self._since) * self._rate)
         self._since = now
         if self._left < 1:
-            limits = f"more than {self._burst:g} at once and {self._rate:g} a second"
+            limits = f"more than {self._burst:g} together and {self._rate:g} a second"
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{self._reason}: {limits}")
         self._left -= 1
 
 
 def reset_buckets(burst: int, rate: float, clock: Callable[[], float]) -> tuple[TokenBucket, TokenBucket]:
-    """For the resets of the peer's own streams, and for those that it makes this side send."""
+    """The buckets for the peer's resets of its own streams, and for those that it makes this side send."""
     return (
         TokenBucket(burst, rate, clock, "the peer resets its own streams too fast"),
         TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast"),
@@ -97,7 +108,7 @@ class RecentResets:
         return len(self._ids)
 
     def add(self, stream_id: int) -> None:
-        """Remember one more; adding it again changes nothing."""
+        """Remember one more id; adding an id again changes nothing."""
         if stream_id in self._ids:
             return
         if len(self._order) == RECENT_RESETS:

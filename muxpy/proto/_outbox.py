@@ -1,4 +1,4 @@
-"""What is framed and waits to be written, in its order."""
+"""Frames that are made and wait to be written, in their order."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ __all__ = ["Framing", "Outbox"]
 
 
 class Framing(Protocol):
-    """How a protocol frames what all protocols have."""
+    """How a protocol writes the frames that all protocols have."""
 
     @property
     def header_size(self) -> int:
@@ -21,7 +21,7 @@ class Framing(Protocol):
 
     @property
     def max_payload(self) -> int:
-        """Bytes of data that one frame carries at most; it may change."""
+        """The most bytes of data that one frame carries; it may change."""
 
     def data_header(self, stream_id: int, size: int, /) -> bytes:
         """The header of a frame of data."""
@@ -34,16 +34,16 @@ class Framing(Protocol):
 
 
 class Outbox:
-    """Gathers frames that are made as soon as they are wanted: control frames (of streams that are opened, end or are
-    reset, and of the connection), and small messages as long as nothing stands in line.
+    """Gathers frames that are made as soon as they are wanted: control frames (of streams that are opened, ended or
+    reset, and of the connection), and small messages as long as no data stands in line.
 
-    A frame that ends a stream is only queued once its stream's data is in an earlier batch or in front of it, so it
-    overtakes nothing. Window updates wait on their stream and merge; of the resets for one stream that wait at the same
-    time only the first is sent.
+    A frame that ends a stream is queued only when the stream's data is in an earlier batch or in front of it, so it
+    overtakes nothing. Window updates wait on their stream and merge. Of the resets for one stream that wait at the same
+    time, only the first is sent.
 
-    `max_control_frames` and `max_control_bytes` bound what may wait for reasons of the peer's: answers, window updates,
-    and what its own streams bring about. The other frames of streams opened here do not count: whoever opens streams
-    waits when many do.
+    `max_control_frames` and `max_control_bytes` bound the frames that wait because of the peer: answers, window
+    updates, and frames for the streams that the peer opened. Other frames of streams opened here do not count: there
+    is backpressure for these, since `open_stream` waits when many frames wait.
     """
 
     __slots__ = (
@@ -63,21 +63,21 @@ class Outbox:
 
     def __init__(self, config: SessionConfig, counters: Counters, framing: Framing) -> None:
         self.framed = bytearray()
-        self.small_frames = 0  # of them, messages
-        self.updates: list[StreamState] = []  # whose window updates wait
+        self.small_frames = 0  # how many small messages are in `framed`
+        self.updates: list[StreamState] = []  # streams whose window updates wait
         self._framing = framing
         self._update_size = framing.header_size + 4  # in all protocols that there are
         self._counters = counters
         self._control_frames = 0
-        self._counted = self._counted_bytes = 0  # those of them that count against the limits
+        self._counted = self._counted_bytes = 0  # the control frames that count against the limits
         self._resetting: set[int] = set()
         self._most_frames, self._most_bytes = config.max_control_frames, config.max_control_bytes
         self.expect_streams(config.max_streams)
 
     def expect_streams(self, most: int) -> None:
-        """So many streams of the peer may be open, or were allowed before and still are."""
-        # All of them may end in one turn of the scheduler, each with a frame that ends it and with window for what was
-        # not read, and that is not the peer's fault.
+        """The peer may have `most` streams open; more may still be open from when more were allowed."""
+        # All of them may end in one pass of the scheduler, each with a frame that ends it and a window update for what
+        # was not read, and that is not the peer's fault.
         self._most_frames = max(self._most_frames, 2 * most)
         self._most_bytes = max(self._most_bytes, 2 * self._update_size * most)
 
@@ -87,7 +87,7 @@ class Outbox:
         return self._control_frames + len(self.updates)
 
     def put(self, frame: bytes, *, counts: bool = True) -> None:
-        """Queue one control frame."""
+        """Queue one control frame. `counts`: whether it waits because of the peer, and so counts against the limits."""
         self.framed += frame
         self._control_frames += 1
         if counts:
@@ -107,7 +107,7 @@ class Outbox:
         stream.incoming.window.unwritten += increment
 
     def check(self) -> None:
-        """Raise if what the peer made us queue earlier is more than it reads."""
+        """Raise ProtocolError if the peer made us queue more earlier than the limits allow: it does not read."""
         if self._counted + len(self.updates) > self._most_frames:
             too_much = f"{self._most_frames} control frames"
         elif self._counted_bytes + len(self.updates) * self._update_size > self._most_bytes:
@@ -120,7 +120,7 @@ class Outbox:
         )
 
     def empty(self) -> tuple[Buffer, int]:
-        """All that is framed, and how many frames that is."""
+        """Take all frames out: their bytes, and how many they are."""
         if self.updates:
             self._frame_updates()
         framed, frames = self.framed, self.small_frames + self._control_frames
@@ -133,7 +133,7 @@ class Outbox:
     def _frame_updates(self) -> None:
         for stream in self.updates:
             window = stream.incoming.window
-            if window.unwritten:  # a reset may have taken it back
+            if window.unwritten:  # a reset may have set it to 0
                 self.put(self._framing.window_update(stream.id, window.unwritten), counts=False)
                 window.unwritten = 0
                 self._counters.window_updates_sent += 1

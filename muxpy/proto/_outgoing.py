@@ -1,15 +1,18 @@
-"""What one stream has to send: its window, and the data of the one sender."""
+"""The sending direction of one stream: its window, and the data of its one sender.
+
+A sliver or crumb of window is too little to be worth a frame: sending it is the silly window syndrome.
+"""
 
 from typing import Final
 
 __all__ = ["LEAST_SLIVER", "SLIVER", "Outgoing"]
 
 SLIVER: Final = 4096
-"""Bytes of window that are worth a frame, if more than that waits to be sent: a sixteenth of the first window. Most
-peers have given window back before this little is left."""
+"""Bytes of window that are worth a frame if more data than that waits: a sixteenth of the first window. Most peers have
+given window back before so little is left."""
 
 LEAST_SLIVER: Final = 512
-"""The same for a peer that was seen to give no more at a time."""
+"""The same for a peer that gives no more window at a time."""
 
 
 class Outgoing:
@@ -30,29 +33,29 @@ class Outgoing:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        """Bytes that the peer lets us send; below 0 where a protocol lets it take window back."""
-        self.sliver = SLIVER  # less window than this holds back what does not fit into it
-        self.data: memoryview | None = None  # what the one sender wants sent: its own buffer, not a copy
-        self.position = 0  # how much of it was framed
-        self.cut_short = False  # a sender gave up: an end of the direction would pass for a clean one
-        self.scheduled = False  # it stands in the scheduler's line
-        self.deficit = 0  # bytes left of its turn there
+        """Bytes that the peer lets us send; below 0 where a protocol lets the peer take window back."""
+        self.sliver = SLIVER  # less window than this holds back data that does not fit into it
+        self.data: memoryview | None = None  # what the one sender wants to send: its own buffer, not a copy
+        self.position = 0  # how many bytes of it are framed
+        self.cut_short = False  # a sender gave up: with a FIN, the peer would take the part for the whole
+        self.scheduled = False  # the stream stands in the scheduler's line
+        self.deficit = 0  # bytes left of the stream's turn there
         self.sent = 0
-        self.blocked = 0.0  # seconds that data waited for window, up to the last time that some came
+        self.blocked = 0.0  # seconds that data waited for window, up to the last time that window came
         self.blocked_since: float | None = None
 
     @property
     def unsent(self) -> int:
-        """Bytes of the sender's that are not framed yet."""
+        """Bytes of the sender's data that are not framed yet."""
         return 0 if self.data is None else len(self.data) - self.position
 
     @property
     def held_back(self) -> bool:
-        """Whether the window holds back what waits to be sent.
+        """Whether the window holds back the data that waits to be sent.
 
-        It does also if it would let go a sliver of it: the silly window syndrome (RFC 1122, 4.2.3.4). A peer that reads
-        a little at a time, or means harm, gives window in crumbs; sending each in a frame of its own would cost both
-        sides most for least.
+        It does so too if it would let only a sliver of the data go: silly window avoidance, Nagle's idea for windows
+        (RFC 1122, 4.2.3.4). A peer that reads a little at a time, or means harm, gives window in crumbs; a frame for
+        each crumb would cost both sides the most for the fewest bytes.
         """
         window = self.window
         if window >= self.sliver:
@@ -60,16 +63,16 @@ class Outgoing:
         return window <= 0 or window < self.unsent
 
     def expect_crumbs(self) -> None:
-        """This was all the window that came for long: the peer's windows are that small."""
+        """No more window came for a long time: the peer's windows are as small as this one."""
         self.sliver = max(min(self.window, SLIVER), LEAST_SLIVER)
 
     def wait_for_window(self, now: float) -> None:
-        """There is data to send and no window for it."""
+        """There is data to send, and no window for it."""
         if self.blocked_since is None:
             self.blocked_since = now
 
     def window_came(self, now: float) -> float:
-        """There is window again, or nobody waits for it any more: for how many seconds somebody did."""
+        """There is window again, or nobody waits for it any more. Returns for how many seconds somebody did."""
         if self.blocked_since is None:
             return 0.0
         waited = now - self.blocked_since

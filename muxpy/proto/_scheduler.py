@@ -1,18 +1,19 @@
-"""Who sends next: weighted deficit round robin, in bytes.
+"""Which stream sends next: weighted deficit round robin, in bytes. It avoids head-of-line blocking by bulk data.
 
-Each stream that has data and window stands in line. At the head it may send its quantum times its weight, in full
-frames, then goes to the back. The weight is 1 + bit_length(priority): 1 for priority 0, 32 for the highest. A higher
-priority gets more and nobody starves. Streams of extensions (heartbeats) go before all others: their few bytes must not
-queue behind data.
+Each stream that has data and window stands in line. At the head of the line it may send its quantum times its weight,
+in full frames, and then goes to the back. The weight is 1 + bit_length(priority): 1 for priority 0, 32 for the highest.
+A stream of higher priority gets more, and no stream starves. Streams of extensions (heartbeats) go before all others:
+their few bytes must not queue behind data.
 
-**A stream resumes its turn.** Deficit round robin usually takes a stream's unused turn away when it runs dry. But a
-task that sends 64 KiB at a time always runs dry, and at weight 32 would lose seven eighths of its turn each time. So a
-stream that comes back with some of its turn left goes to the head of the line, a batch ends early where that may
-happen (`exact`), and the writer gives those whose data went out a pass of Trio's scheduler before it chooses again. It
-takes nothing from the others: a turn is granted at the head of the line only, once each round. It is still not exact. A
-write that ends early in a batch leaves its stream out of the rest, so beside two or three others a sender of 64 KiB at
-a time can lose up to half its share, and one of 20 KB at a time most of it; beside many others, or with more in each
-write, the weights hold. Ending each batch there would be exact, and cost a system call for each such write.
+**A stream resumes its turn.** Deficit round robin usually takes the unused part of a turn away when a stream runs out
+of data. But a task that sends 64 KiB at a time runs out each time, and at weight 32 would lose seven eighths of its
+turn each time. So a stream that comes back with a part of its turn left goes to the head of the line; a batch ends
+early where that may happen (`exact`); and the writer gives the tasks whose data went out a pass of Trio's scheduler
+before it chooses again. This takes nothing from other streams: a turn begins only at the head of the line, once each
+round. The shares are still not exact. A write that ends early in a batch leaves its stream out of the rest of the
+batch, so beside two or three others a sender of 64 KiB at a time can lose up to half its share, and one of 20 KB at a
+time most of it; beside many others, or with more in each write, the weights hold. Ending each batch at such a write
+would be exact, and cost a system call each time.
 """
 
 from collections import deque
@@ -28,20 +29,20 @@ from ._stream import StreamState
 __all__ = ["Scheduler", "weight"]
 
 QUANTUM: Final = 0x3FFF
-"""Bytes a turn for weight 1: one full frame of muxado, so that bulk goes in full frames and a small message waits for
-at most one frame of each other stream of priority 0, and as many as its weight of one with more."""
+"""Bytes in a turn at weight 1: one full frame of muxado. So bulk goes in full frames, and a small message waits for at
+most one frame of each other stream of priority 0, and for as many frames of a higher priority as its weight."""
 
 WORTHWHILE: Final = 64 * 1024
-"""Bytes that are worth a batch, if it ends there so that a stream can come back to the rest of its turn."""
+"""Bytes that are enough for a batch which ends early, so that a stream can come back to the rest of its turn."""
 
 
 def weight(priority: int) -> int:
-    """The share of a stream beside one of priority 0."""
+    """How many times the share of a stream of priority 0 this priority gets."""
     return 1 + priority.bit_length()
 
 
 class Scheduler:
-    """The line of streams with something to send."""
+    """The line of streams that have something to send."""
 
     __slots__ = ("_framing", "_line", "_urgent", "credit", "waiting")
 
@@ -53,11 +54,11 @@ class Scheduler:
         self._urgent: deque[StreamState] = deque()
 
     def add(self, stream: StreamState) -> None:
-        """Put a stream in line, if it has data, window, and is not there yet.
+        """Put a stream in line, if it has data and window and is not there yet.
 
-        One that comes back with a part of its turn unused goes on with it, at the head. A sender has one write in line
-        at a time, often less than its turn; at the back it would lose the rest each time, and its weight with it.
-        It also lets a small message pass bulk data as long as its stream has used less than its share.
+        A stream that comes back with a part of its turn unused goes on with that, at the head. A sender has one write
+        in line at a time, often less than its turn; at the back it would lose the rest of the turn each time, and its
+        weight with it. So a small message also passes bulk data, as long as its stream has used less than its share.
         """
         outgoing = stream.outgoing
         if outgoing.scheduled or outgoing.data is None or outgoing.window <= 0:
@@ -70,6 +71,14 @@ class Scheduler:
         else:
             line.append(stream)
 
+    def remove(self, stream: StreamState) -> None:
+        """Take a stream out of the line, if it is there. Its next turn would do that too, but without credit there are
+        no turns, and streams that come and go would pile up."""
+        if stream.outgoing.scheduled:
+            stream.outgoing.scheduled = False
+            self.waiting -= 1
+            (self._urgent if stream.extension else self._line).remove(stream)
+
     def fill(
         self,
         chunks: list[Buffer],
@@ -80,10 +89,10 @@ class Scheduler:
         quanta: int = 1,
         exact: bool = True,
     ) -> int:
-        """Append about `limit` bytes of frames to `chunks`, a header and a payload each; how many bytes that made.
+        """Append about `limit` bytes of frames to `chunks`, a header and a payload each. Returns how many bytes.
 
-        Streams whose data is all framed go to `done`. `quanta`: how many a turn has, for weight 1. `exact`: end early
-        where a stream has a turn left for which it may come back.
+        Streams whose data is all framed go to `done`. `quanta`: how many a turn has, at weight 1. `exact`: end early
+        where a stream may come back to the rest of its turn.
         """
         size = 0
         for line in (self._urgent, self._line):
@@ -101,9 +110,10 @@ class Scheduler:
         return size
 
     def _frame_turn(self, stream: StreamState, chunks: list[Buffer], limit: int, quanta: int) -> int:
-        """Frame data of the stream at the head until its turn, a window, its data or the batch ends; how many bytes.
+        """Frame data of the stream at the head until its turn, a window, its data or the batch ends. Returns how many
+        bytes, headers included.
 
-        0 `quanta` have no end but that: for one alone in line, going round for each frame would double the price.
+        With 0 `quanta` a turn has no limit: for a stream alone in line, a turn for each frame would double the cost.
         """
         outgoing, framing = stream.outgoing, self._framing
         data = outgoing.data
@@ -115,7 +125,7 @@ class Scheduler:
             room = min(limit, outgoing.deficit)
         most = framing.max_payload
         start = position = outgoing.position
-        last = start + -(-room // most) * most  # a frame that is begun is sent whole
+        last = start + -(-room // most) * most  # rounded up to whole frames
         end = min(len(data), last, start + outgoing.window)
         if self.credit < end - start:
             end = start + int(self.credit)
@@ -127,7 +137,7 @@ class Scheduler:
         if position < end:
             chunks.append(framing.data_header(stream.id, end - position))
             chunks.append(data[position:end])
-        count = max(end - start, 0)  # less than nothing, if the peer has taken window back
+        count = max(end - start, 0)  # it is below 0 if the peer has taken window back
         outgoing.position += count
         outgoing.window -= count
         outgoing.sent += count
@@ -137,7 +147,7 @@ class Scheduler:
         return count + -(-count // most) * framing.header_size
 
     def _pass_turn(self, line: deque[StreamState], clock: Callable[[], float]) -> None:
-        """What becomes of the stream at the head."""
+        """Take the stream at the head out of line, move it to the back, or leave it there for the rest of its turn."""
         stream = line[0]
         outgoing = stream.outgoing
         if outgoing.data is None or outgoing.window <= 0:
@@ -151,9 +161,9 @@ class Scheduler:
 
 
 def _ends_here(stream: StreamState, done: list[StreamState], size: int, in_line: int) -> bool:
-    """Whether the batch ends, because somebody may come back to the rest of a turn."""
+    """Whether the batch ends here, because a stream may come back to the rest of its turn."""
     outgoing = stream.outgoing
     if not outgoing.unsent:
-        return outgoing.deficit > 0 and size >= WORTHWHILE  # it comes back to the head of the line: let it
-    # It is alone only until those in `done` come back: a turn of it, and not all that is left of the batch.
+        return outgoing.deficit > 0 and size >= WORTHWHILE  # it may come back to the head of the line
+    # The stream is alone only until those in `done` come back: it gets one turn, and not the rest of the batch.
     return in_line == 1 and bool(done)

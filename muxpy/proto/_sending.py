@@ -1,10 +1,10 @@
-"""What waits to be sent: what is framed already, then data as the scheduler says.
+"""What waits to be sent: frames that are made already, then data in the scheduler's order.
 
     submit        -> the scheduler's line -> next_batch     any data
-    submit_small  -> Outbox               -> next_batch     a small message, as long as nothing stands in line
+    submit_small  -> Outbox               -> next_batch     a small message, as long as no data stands in line
     Outbox.put    -> Outbox               -> next_batch     control frames
 
-All cores share it: what they differ in is `Framing`, and what lets a stream send (`open_window`, `Scheduler.credit`).
+All cores share it. They differ in `Framing`, and in what lets a stream send (`open_window`, `Scheduler.credit`).
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["CRUMB_WAIT", "Sending"]
 
 CRUMB_WAIT: Final = 0.2
-"""Seconds that a crumb of window may hold data back: Nagle's idea, for windows. A peer that reads on soon gives more;
-one whose window is meant to be that small must still get something, and may give window back only when all of it was
-used. RFC 1122, 4.2.3.4, has 0.1 to 1 s."""
+"""Seconds that a crumb of window may hold data back: silly window avoidance, Nagle's idea for windows. A peer that
+reads on soon gives more window. One whose window is meant to be that small must still get data: it may give window back
+only when all of it is used. RFC 1122, 4.2.3.4, asks for 0.1 to 1 s."""
 
 
 class Sending:
@@ -42,20 +42,21 @@ class Sending:
         self._framing = framing
         self._data_header = framing.data_header
         self._clock = clock
-        self._crumbs: dict[StreamState, float] = {}  # held back by a crumb of window, until when
+        self._crumbs: dict[StreamState, float] = {}  # streams that a crumb of window holds back, and until when
 
     # ---- what the application sends ----
 
     def submit(self, stream: StreamState, data: memoryview) -> None:
-        """Stand `data` in line to be sent; the caller keeps the buffer unchanged until a batch lists it as done."""
+        """Put `data` in line to be sent. The caller keeps the buffer unchanged until a written batch lists the stream
+        as done, or until it has called `withdraw` and, for the batch that is being written, `Batch.own`."""
         outgoing = stream.outgoing
         outgoing.data = data
         outgoing.position = 0
         self._line_up(stream)
 
     def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
-        """Frame a copy of `data` for the next batch, if there is window and nothing in line that it would pass. False:
-        `submit` it."""
+        """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
+        overtake. Returns False if not: then `submit` it."""
         size = len(data)
         outgoing, scheduler, framing = stream.outgoing, self.scheduler, self._framing
         if outgoing.window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
@@ -69,15 +70,17 @@ class Sending:
         return True
 
     def withdraw(self, stream: StreamState) -> None:
-        """The sender gave up: what was not framed yet will not be sent, and what was may be a part."""
+        """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""
         stream.outgoing.cut_short = True
         stream.outgoing.data = None
+        if self.scheduler.credit <= 0:
+            self.scheduler.remove(stream)
         self._counters.blocked_on_window += stream.outgoing.window_came(self._clock())
 
     # ---- what the peer lets us send ----
 
     def open_window(self, stream: StreamState, increment: int) -> bool:
-        """The peer's window for the stream grows, or shrinks. Whether it was used up, and is not any more."""
+        """The peer's window for the stream grows, or shrinks. Returns whether it was used up and is now open."""
         outgoing = stream.outgoing
         was_shut = outgoing.window <= 0
         outgoing.window += increment
@@ -85,14 +88,16 @@ class Sending:
         return was_shut and outgoing.window > 0
 
     def _line_up(self, stream: StreamState) -> None:
-        """What waits to be sent stands in line, or waits for window, with a crumb of window only for so long."""
+        """Put the stream's data in line, or let it wait for window; a crumb of window holds it back for CRUMB_WAIT."""
         crumbs, outgoing = self._crumbs, stream.outgoing
         if outgoing.held_back:
-            if not outgoing.scheduled:  # otherwise it sends that yet, and waits with none
+            if not outgoing.scheduled:  # if it is in line already, it sends that crumb, and then waits with no window
                 now = self._clock()
                 outgoing.wait_for_window(now)
                 if outgoing.window > 0:
                     crumbs.setdefault(stream, now + CRUMB_WAIT)
+                else:
+                    crumbs.pop(stream, None)  # the peer has taken the crumb back
         else:
             if crumbs:
                 crumbs.pop(stream, None)
@@ -109,20 +114,21 @@ class Sending:
         return bool(outbox.framed or outbox.updates or (scheduler.waiting and scheduler.credit > 0))
 
     def needs_writer(self) -> bool:
-        """Whether there is something to write, now or when a crumb of window has held it back for long enough."""
+        """Whether there is something to write, now or when a crumb of window has held data back for long enough."""
         outbox, scheduler = self.outbox, self.scheduler
         return bool(outbox.framed or outbox.updates or self._crumbs or (scheduler.waiting and scheduler.credit > 0))
 
     @property
     def crumbs_due(self) -> float | None:
-        """When `next_batch` has what a crumb of window holds back; None if none does."""
+        """When `next_batch` sends the data that a crumb of window holds back; None if no crumb does. The rules have no
+        timers of their own, so the writer's task sleeps no longer than that."""
         return next(iter(self._crumbs.values())) if self._crumbs else None
 
     def next_batch(self, limit: int, quanta: int = 1, exact: bool = True) -> Batch | None:
-        """The next frames to write, all that is framed and about `limit` bytes of data; None if there are none.
+        """The next bytes to write: all frames that are made, and about `limit` bytes of data. None if there are none.
 
-        `quanta`: how many a stream in line may send in its turn, for weight 1. `exact`: rather end early than give
-        others the turn of a stream that may come back to it.
+        `quanta`: how many a stream in line may send in its turn, at weight 1. `exact`: end the batch early rather than
+        give other streams the turn of one that may come back to it.
         """
         chunks: list[Buffer] = []
         done: list[StreamState] = []
@@ -146,7 +152,7 @@ class Sending:
         return Batch(chunks, done, size) if chunks else None
 
     def _send_crumbs(self) -> None:
-        """What was held back by a crumb of window for long enough stands in line."""
+        """Put data in line that a crumb of window has held back for long enough."""
         now = self._clock()
         for stream in list(takewhile(lambda stream: self._crumbs[stream] <= now, self._crumbs)):
             del self._crumbs[stream]

@@ -1,8 +1,8 @@
 """A stream's life, as one table.
 
-Theory of operation: a stream has two directions. Each ends with a FIN; both end at once with an RST, whoever
-sends it. One more step is ours alone: the application may close the stream while the peer is still sending.
-The stream then waits for the peer's FIN (CLOSING), and whatever else arrives is answered by RST CANCEL.
+Theory of operation: a stream has two directions. Each ends with a FIN (half-close); an RST, from either side, ends both
+together. One more step is ours alone: the application may close the stream while the peer is still sending.
+The stream then waits for the peer's FIN (CLOSING), and anything else that arrives is answered by RST CANCEL.
 
                         SEND_FIN                    RECV_FIN
               OPEN ───────────────► LOCAL_DONE ───────────────► CLOSED
@@ -14,8 +14,8 @@ The stream then waits for the peer's FIN (CLOSING), and whatever else arrives is
                └──────────────── CLOSE ─────────────────┘
     any of these ── RESET ──► GONE
 
-An event that a phase does not list is not legal there; whoever asks decides what that means (an error for our
-own side, a reset for the peer's). CLOSED and GONE streams are forgotten by the connection.
+An event that a phase does not list is not legal there. The caller decides what that means: an error for our own side, a
+reset for the peer's. The connection forgets streams that are CLOSED or GONE.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Event", "Phase"]
 
 
 class Event(IntEnum):
-    """What can happen to a stream. Integers, since a look-up by a plain Enum calls Python to hash it."""
+    """What can happen to a stream. Integers, since hashing the member of a plain Enum calls Python code."""
 
     SEND_FIN = 0
     RECV_FIN = 1
@@ -36,7 +36,7 @@ class Event(IntEnum):
 
 
 class Phase(Enum):
-    """Where a stream is in its life, and what that allows. Plain attributes of the member, since every message asks."""
+    """Where a stream is in its life, and what that allows. Plain attributes, since every message reads them."""
 
     OPEN = "open"
     """Both sides may send."""

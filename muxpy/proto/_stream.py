@@ -1,6 +1,6 @@
 """One stream's state: its phase, and its two directions.
 
-Only the core and what it is made of change it; the shell reads it. It holds no task and waits for nothing.
+Only the core and its parts change the state; the shell reads it. It holds no task and waits for nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ __all__ = ["Handle", "StreamState"]
 
 
 class Handle(Protocol):
-    """The way back: what a stream tells the shell. Called in the midst of other work: it must not raise, nor wait."""
+    """The calls from the core to the shell about one stream. They come in the midst of other work, so they must neither
+    raise nor wait."""
 
     @property
     def unsent(self) -> bool:
-        """Whether `sent` is still to come for what was submitted."""
+        """Whether data was submitted for which `sent` was not called yet."""
 
     def sent(self) -> None:
-        """All that was submitted is in a batch that has been written."""
+        """All data that was submitted is in a batch that has been written."""
 
     def writable(self) -> None:
         """The send window was used up, and is open again."""
@@ -33,10 +34,10 @@ class Handle(Protocol):
         """There is new data, or the peer has ended its direction."""
 
     def arrived(self) -> None:
-        """There is new data to be passed on: see `Core.pass_on`."""
+        """There is new data to pass on: see `Core.pass_on`."""
 
     def over(self) -> None:
-        """The stream was reset, or the session has ended."""
+        """The stream is over: it was closed or reset, or the session has ended."""
 
 
 class StreamState:
@@ -63,10 +64,10 @@ class StreamState:
         self.id = stream_id
         self.priority = priority
         self.stream_type = stream_type
-        self.extension = extension  # its data goes before that of others
-        self.handle: Handle | None = None  # of the shell; None as long as nobody has taken the stream
-        self.held = False  # keeps its place though it may have ended: see `Core.let_go`
-        self.closed = False  # by the application, which has closed or reset it
+        self.extension = extension  # it belongs to an extension: its data goes before that of others
+        self.handle: Handle | None = None  # the shell's; None as long as nobody has taken the stream
+        self.held = False  # it keeps its place even when it has ended: see `Core.let_go`
+        self.closed = False  # the application has closed or reset it
         self.phase = Phase.OPEN
         self.reset_code: int | None = None
         self.reset_by_peer = False
@@ -74,7 +75,7 @@ class StreamState:
         self.outgoing = Outgoing(send_window)
 
     def advance(self, event: Event) -> bool:
-        """Go through the table; False, and nothing changed, if the event is not legal now."""
+        """Go through the table of `_state`. Returns False, and changes nothing, if the event is not legal now."""
         phase = self.phase.after.get(event)
         if phase is None:
             return False
@@ -83,11 +84,11 @@ class StreamState:
 
     @property
     def wanted(self) -> bool:
-        """Whether the stream is still of use to the application: not over, and not closed by it."""
+        """Whether the application still uses the stream: it is not over, and the application has not closed it."""
         return not self.phase.over and self.phase is not Phase.CLOSING
 
     def reset(self, code: int, *, by_peer: bool) -> None:
-        """Both directions end here. What was unread is lost, as the protocol says."""
+        """End both directions. Unread data is lost, as the protocol says."""
         self.advance(Event.RESET)
         self.reset_code = code
         self.reset_by_peer = by_peer

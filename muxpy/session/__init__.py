@@ -1,4 +1,4 @@
-"""Sessions and their streams, for Trio: tasks, waiting, errors. It knows no protocol: see `muxpy.proto.Core`."""
+"""Sessions and their streams for Trio: tasks, waiting and errors. It knows no protocol: see `muxpy.proto.Core`."""
 
 from ._background import Background
 from ._engine import Engine

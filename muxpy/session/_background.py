@@ -1,4 +1,4 @@
-"""The tasks of one session, from its begin until nothing of it is left."""
+"""The tasks of one session, from its beginning until its transport is closed."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Background:
         self._ending = engine.ending
         self._tap = tap
         self._scope = trio.CancelScope()  # of all tasks
-        self._tasks: trio.Nursery | None = None  # while it runs
-        self._extensions: list[Task] = []  # to be started when the peer is admitted
+        self._tasks: trio.Nursery | None = None  # while the session runs
+        self._extensions: list[Task] = []  # started when the peer is admitted
         self._admitted = not engine.config.wants_login
-        self._membership = ExitStack()  # of a group
+        self._membership = ExitStack()  # its place in a group
         self.bug: BaseException | None = None
-        """What a task of the session raised that it should not have."""
-        # Said here, not in `run`: whoever opened the session may be faster than its tasks, and send or kill it before.
+        """An exception that a task of the session should not have raised."""
+        # Logged here, not in `run`: the program may be faster than these tasks, and send or kill before they run.
         transport = engine.transport
         version = transport.tls.version() if transport.tls is not None else None
         log.info("%s begins%s", engine.name, f", {version}" if version else "")
@@ -57,7 +57,7 @@ class Background:
             )
 
     def add_extension(self, run: Task) -> None:
-        """Run this, too, from when the peer is admitted."""
+        """Run this too, as soon as the peer is admitted."""
         self._extensions.append(run)
 
     # ---- running ----
@@ -89,7 +89,7 @@ class Background:
             finally:
                 engine.decide(SessionEvent.CLOSED)
                 if self._tap is not None and self._ending.end is not None:
-                    self._tap.end(self._ending.end)  # now, since the last words went after it was decided
+                    self._tap.end(self._ending.end)  # only now: the last words were sent after the end was decided
                 self._ending.closed.set()
                 self._let_go()
 
@@ -105,8 +105,9 @@ class Background:
             self._start_extensions()
 
     def _let_go(self) -> None:
-        """Hold nothing in a circle any more, so that an ended session is freed as soon as nobody asks about it. Left to
-        the cycle collector, sessions that come and go have it stop everything, for a tenth of a second at a time."""
+        """Break the reference cycles, so that an ended session is freed as soon as nobody refers to it. If these were
+        left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
+        a time."""
         self._tasks = None
         self._extensions.clear()
         self._engine.wakings.spawn = None
@@ -117,16 +118,16 @@ class Background:
         self._tasks.start_soon(self._guard, task)
 
     async def _guard(self, task: Task) -> None:
-        """A bug must not hang anybody: end the session, and let whoever opened it see the exception."""
+        """A bug must not leave anyone waiting: end the session, and let its opener see the exception."""
         bug = None
         try:
             await task()
         except BaseException as error:
             bug = without_cancelled(error)
             if not isinstance(bug, Exception):
-                raise  # cancelled, or a KeyboardInterrupt that happened to come here
+                raise  # a cancellation, or a KeyboardInterrupt that was raised here by chance
             if self._ending.end is not None and only_lost(bug):
-                return  # that the session ended under it is no bug of the task
+                return  # the session ended while the task used it: that is not a bug
             log.exception("%s: internal error", self._engine.name)
             self.bug = bug
             self._engine.fail(bug)
@@ -141,7 +142,7 @@ class Background:
     # ---- who takes part ----
 
     def join(self, group: SessionGroup) -> None:
-        """Count as one of the sessions of `group`, and of no other one."""
+        """Belong to `group`, and to no other group."""
         self._membership.close()
         self._engine.transport.turns = turns_of(group)
         self._membership.enter_context(turns_of(group).member())
@@ -154,6 +155,7 @@ class Background:
         self._admitted = True
         self._engine.transport.allowance = None
         self._engine.core.admit()
+        self._engine.writer.poke()  # the core may have queued a frame about it
         if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
             self._start_extensions()
 
@@ -166,13 +168,13 @@ class Background:
     async def _write(self) -> None:
         writer = self._engine.writer
         await writer.run()
-        # Writing failed. What the peer said last, such as a GOAWAY with the reason, may still be there to read.
+        # Writing failed. The peer's last words, such as a GOAWAY with the reason, may still be there to read.
         with trio.move_on_after(self._engine.config.linger_timeout):
             await self._engine.reader.ended.wait()
         self._engine.decide(SessionEvent.FAILED, failed(writer.error))
 
     async def _read(self) -> None:
-        """Read until the transport ends; after an error too: when the peer ends, it has read the last words."""
+        """Read until the transport ends; after an error too, since the peer's end shows that it has read all."""
         reader, limit = self._engine.reader, self._engine.config.first_frame_timeout
         if limit is not None and not self._engine.core.client:
             await self._read_first_frame(limit)
@@ -180,10 +182,11 @@ class Background:
             await reader.run()
 
     async def _read_first_frame(self, limit: float) -> None:
-        """A client may connect long before a server has anything to say, but whoever connects has come for something:
-        end the session if it does not come to a whole frame in time. Unless this process was suspended meanwhile.
+        """End the session if the client sends no whole frame in time; suspensions of this process do not count. Only
+        servers watch: a client may connect long before a server has anything to say, but a client that connects wants
+        something. With a heartbeat, which is the default, it sends a frame immediately.
 
-        A limit for the reader, and no task beside it: there may be many who say nothing.
+        It is a limit for the reader, and no task beside it: many clients may say nothing.
         """
         engine, counters = self._engine, self._engine.core.counters
         while not counters.frames_received and not engine.reader.ended.is_set():
@@ -204,19 +207,21 @@ class Background:
     def _idle_time_left(self, limit: float) -> float:
         since = self._engine.unused_since
         if since is None:
-            return limit  # the time begins when the last stream has gone: not yet
+            return limit  # the time begins only when the last stream has gone
         return since + limit - trio.current_time()
 
     async def _linger(self) -> None:
-        """Have the last words written, and give the peer time to read them.
+        """Lingering close: have the last words written, and give the peer time to read them.
 
-        Closing a TCP socket while the peer still sends makes the kernel reset the connection, and that destroys what
-        the peer has not read. So this side ends its own direction, and reads on until the peer has ended too.
+        Closing a TCP socket while the peer still sends makes the kernel reset the connection, and that destroys data
+        that the peer has not read. So this side ends its own direction, and reads on until the peer has ended too. It
+        waits for at most `linger_timeout`, or after `aclose` for what is left of `drain_timeout`, if that is longer.
         """
         transport, reader = self._engine.transport, self._engine.reader
         deadline = trio.current_time() + self._engine.config.linger_timeout
         if transport.half_closeable:
-            # The peer ends when it has read all: data may still be on a slow way, and closing could destroy it.
+            # The peer ends its direction when it has read all. Until then data may be on a slow link, and closing could
+            # destroy it.
             deadline = max(deadline, self._ending.drain_until)
         with trio.CancelScope(deadline=deadline):
             await self._engine.writer.drained()

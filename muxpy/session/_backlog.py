@@ -1,4 +1,5 @@
-"""Streams that the peer opened and that nobody has taken yet: the application's, and each extension's."""
+"""The accept queue: streams that the peer opened and that nobody has accepted yet. The application has one, and each
+extension has its own."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ __all__ = ["Backlog"]
 
 
 class Backlog:
-    """Keeps incoming streams until they are taken, or hands them on immediately while someone serves them.
+    """Keeps incoming streams until they are accepted, or hands them on immediately while `serving` takes them.
 
-    The core bounds it. A stream that is reset while it waits keeps its place until it would be taken, or a peer could
-    pile up any number by opening and resetting them.
+    The core bounds their number. A stream that is reset while it waits keeps its place until it would be accepted.
+    Otherwise a peer could pile up any number of streams by opening and resetting them.
     """
 
     def __init__(self, core: Core) -> None:
@@ -32,7 +33,7 @@ class Backlog:
         self._serve: Callable[[StreamState], None] | None = None
         self._listeners = 0
         self._accepting = 0  # tasks that wait for a stream without a listener
-        self._closed_with: int | None = None  # nobody takes any more: the code that says so
+        self._closed_with: int | None = None  # nobody accepts streams any more: the code for their reset
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -43,7 +44,7 @@ class Backlog:
         return self._serve is not None
 
     def add(self, state: StreamState) -> None:
-        """The peer has opened a stream. Called in the reader, so it must not wait."""
+        """The peer has opened a stream. The reader calls this, so it must not wait."""
         if self._serve is not None:
             self._core.accepted(state, hold=True)
             self._serve(state)
@@ -55,7 +56,7 @@ class Backlog:
             self._takers.unpark()
 
     def pop(self, *, hold: bool = False) -> StreamState | None:
-        """The oldest stream that was not reset meanwhile; None if there is none. `hold` as for Core.accepted."""
+        """Take the oldest stream that was not reset meanwhile; None if there is none. `hold` as for `Core.accepted`."""
         while self._streams:
             state = self._streams.popleft()
             reset = state.reset_code is not None
@@ -65,22 +66,23 @@ class Backlog:
         return None
 
     async def accept(self, check: Callable[[], None]) -> StreamState:
-        """Wait for a stream and take it. `check` raises if none can come any more."""
+        """Wait for a stream and accept it. `check` raises if no stream can come any more."""
         if self.served:
             raise trio.BusyResourceError("serve_streams takes this session's streams")
         if len(self) > 1:
-            # Taking one of many costs no pass through the scheduler; the last one does.
+            # Only the last of several waiting streams costs a pass through the scheduler.
             await trio.lowlevel.checkpoint_if_cancelled()
         elif self:
             await trio.lowlevel.checkpoint()
-        # No checkpoint between being woken and taking: a task cancelled there would take the wake-up with it.
+        # There is no checkpoint from the wake-up until the stream is taken: a cancellation there would lose the wake-up
+        # for other tasks.
         while (state := self.pop()) is None:
             check()
             await self.wait()
         return state
 
     async def accept_directly(self, check: Callable[[], None]) -> StreamState:
-        """`accept`, for those who do it without a listener."""
+        """`accept` for callers without a listener."""
         self._core.refuse_streams(False)
         self._accepting += 1
         try:
@@ -89,12 +91,14 @@ class Backlog:
             self._accepting -= 1
 
     def add_listener(self) -> None:
-        """A listener takes streams."""
+        """A listener begins to take streams."""
         self._listeners += 1
         self._core.refuse_streams(False)
 
     def drop_listener(self) -> None:
-        """A listener was closed. If nobody else takes streams, the peer is told, rather than left to wait."""
+        """A listener was closed. If nobody else takes streams, they are refused from now on. Otherwise they would wait
+        where nobody looks, and their openers with them. Refused, they may be tried elsewhere; and a program that takes
+        streams again later, in another way, has lost none."""
         self._listeners -= 1
         if not self._listeners and not self._accepting and not self.served:
             self._core.refuse_streams(True)
@@ -102,7 +106,7 @@ class Backlog:
 
     @contextmanager
     def serving(self, serve: Callable[[StreamState], None]) -> Iterator[None]:
-        """Hand streams to `serve`, those that wait and those that come, as long as the block runs."""
+        """Hand all streams to `serve` while the block runs, those that wait and those that come."""
         self._core.refuse_streams(False)
         while (state := self.pop(hold=True)) is not None:
             serve(state)
@@ -117,15 +121,15 @@ class Backlog:
         await self._takers.park()
 
     def wake(self) -> None:
-        """The session has news for those who wait: it ends, or goes away."""
+        """Wake the tasks that wait: the session ends, or goes away."""
         self._takers.unpark_all()
 
     def refuse_all(self, code: int = ErrorCode.REFUSED_STREAM) -> None:
-        """Nobody will take these any more; the peer may try them elsewhere."""
+        """Reset the streams that wait. With the default code, the peer may retry them elsewhere."""
         while (state := self.pop()) is not None:
             self._core.reset(state, code)
 
     def close(self, code: int) -> None:
-        """Nobody will take any more, now or later: reset them with `code`."""
+        """Nobody accepts streams any more: reset those that wait and those that come with `code`."""
         self._closed_with = code
         self.refuse_all(code)

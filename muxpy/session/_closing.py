@@ -1,4 +1,4 @@
-"""Graceful shutdown of one session: no more streams, and time for those that are open."""
+"""Graceful shutdown of one session: no more streams, and time for open ones to finish."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["close", "go_away"]
 log = logging.getLogger("muxpy.session")
 
 NAMED_STREAMS: Final = 8
-"""Streams that a line of the log names."""
+"""The most streams that one line of the log names."""
 
 
 def go_away(engine: Engine, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> bool:
@@ -63,18 +63,18 @@ async def _drain(engine: Engine) -> None:
     if ending.end is not None or not any(engine.unfinished()):
         return
     limit = f"{engine.config.drain_timeout:g} s"
-    if log.isEnabledFor(logging.INFO):  # the names take a look at every stream
-        log.info("%s: closing, waits up to %s for %s", engine.name, limit, _names_of_unfinished(engine))
+    if log.isEnabledFor(logging.INFO):  # making the names takes a look at every stream
+        log.info("%s: closing, waiting up to %s for %s", engine.name, limit, _names_of_unfinished(engine))
     with trio.CancelScope(deadline=ending.drain_until) as patience:
         while ending.end is None and any(engine.unfinished()):
-            await engine.progress.park()
+            await ending.progress.park()
     if patience.cancelled_caught and ending.end is None:
         names = _names_of_unfinished(engine)
-        log.warning("%s: closed after %s without the end of %s", engine.name, limit, names)
+        log.warning("%s: closed after %s, before the end of %s", engine.name, limit, names)
 
 
 def _names_of_unfinished(engine: Engine) -> str:
-    """Enough of them for whoever looks for a stream that was forgotten."""
+    """The names of some open streams, for a person who looks for one that the program forgot to close."""
     states = engine.unfinished()
     names = [_name_of(engine, state) for state in islice(states, NAMED_STREAMS)]
     more = sum(1 for _ in states)

@@ -1,4 +1,4 @@
-"""What `Stream.splice` does where there is no epoll: a task for each direction."""
+"""`Stream.splice` on systems without epoll: a task for each direction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["copy_both_ways"]
 
 COPY_SIZE: Final = 64 * 1024
-"""Bytes copied at a time."""
+"""The most bytes that are copied in one step."""
 
 
 async def copy_both_ways(
@@ -28,7 +28,7 @@ async def copy_both_ways(
     *,
     ended: bool,
 ) -> None:
-    """Join a stream to a socket. `ended`: the stream's direction to the peer is over already."""
+    """Join a stream to a socket: see `Stream.splice`. `ended`: the stream's direction to the peer has ended already."""
 
     async def outwards() -> None:
         await _copy(stream, socket, pacer, early if head is None else early + await head())

@@ -1,8 +1,8 @@
 """A session's life, as one table, and why it ended.
 
 Theory of operation: a session ends once. What decides it (`SessionEvent`) moves it to LINGERING, and from then on every
-operation fails with that end. What is left is to give the last words time to be written and read, and to close the
-transport. A killed session has no last words.
+operation fails with that end. Then the last words (GOAWAY and its reason) get time to be written and read, and the
+transport is closed. A killed session has no last words.
 
                  GOAWAY                    CLOSE
          OPEN ───────────► GOING_AWAY ───────────► DRAINING
@@ -15,17 +15,17 @@ transport. A killed session has no last words.
                                                       │ CLOSED
     any of these ── KILL ──► ENDED ◄──────────────────┘
 
-    GOAWAY    no more streams can be opened here: the peer says so, or the stream ids are used up
-    CLOSE     the application closes it, and open streams may finish
-    FINISHED  they have, or had the time for it; or nothing was open for long; or the ids are used up and the last
-              stream has ended
+    GOAWAY    this side can open no more streams: the peer says so, or the stream ids are used up
+    CLOSE     the application closes the session, and open streams may finish (graceful shutdown)
+    FINISHED  the open streams have finished, or their time is over; or no stream was open for `idle_timeout`; or the
+              ids are used up and the last stream has ended
     LOST      the transport has ended, in order or not: see `lost`
     BROKEN    the peer broke a rule of the protocol
     FAILED    this side cannot go on: it cannot write, or has a bug
-    KILL      the application ends it immediately, or a heartbeat does
+    KILL      the application ends the session immediately, or the heartbeat does
     CLOSED    the transport is closed
 
-An event that a stage does not list changes nothing: the first that decides counts.
+An event that a stage does not list changes nothing: the first event that decides the end counts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["Cause", "Ending", "SessionEvent", "Stage", "broken", "failed", "in_o
 
 
 class SessionEvent(IntEnum):
-    """What can happen to a session: see above."""
+    """What can happen to a session: see the table above."""
 
     GOAWAY = 0
     CLOSE = 1
@@ -66,9 +66,9 @@ class Stage(Enum):
     GOING_AWAY = "going away"
     """This side can open no more streams; those that are open go on."""
     DRAINING = "draining"
-    """The application closes it: open streams may finish."""
+    """The application closes the session: open streams may finish."""
     LINGERING = "lingering"
-    """It is over: the last words are written, and the peer has time to read them."""
+    """The session is over: the last words are written, and the peer has time to read them."""
     ENDED = "ended"
     """Nothing more is written or read."""
 
@@ -88,7 +88,7 @@ TRANSITIONS: dict[Stage, dict[SessionEvent, Stage]] = {
 
 
 class Cause(NamedTuple):
-    """What a SessionEnd says of its cause: see there."""
+    """The fields of a SessionEnd that say why the session ended: see there."""
 
     code: int = ErrorCode.NO_ERROR
     error: BaseException | None = None
@@ -96,20 +96,21 @@ class Cause(NamedTuple):
 
 
 class Ending:
-    """One session's place in the table, and those who wait for the next."""
+    """One session's stage in the table, and events for the tasks that wait for the next stages."""
 
-    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage")
+    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "progress", "stage")
 
     def __init__(self) -> None:
         self.stage = Stage.OPEN
         self.end: SessionEnd | None = None
         self.going_away = trio.Event()  # this side can open no more streams
-        self.decided = trio.Event()  # how the session ends
-        self.closed = trio.Event()  # and nothing of it is left
-        self.drain_until = -inf  # how long the peer may take to read what was sent
+        self.decided = trio.Event()  # it is decided how the session ends
+        self.closed = trio.Event()  # the transport is closed
+        self.progress = trio.lowlevel.ParkingLot()  # tasks that wait for the last streams to end
+        self.drain_until = -inf  # until when the peer may take its time to read what was sent
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
-        """Go through the table; whether that decides how the session ends, which is by `cause` then.
+        """Go through the table. Returns whether this decides how the session ends; it then ends by `cause`.
 
         `remote`: the peer's GOAWAY, if it came.
         """
@@ -127,7 +128,7 @@ class Ending:
 
     @property
     def draining(self) -> bool:
-        """Whether the application closes it."""
+        """Whether the application is closing the session."""
         return self.stage is Stage.DRAINING
 
     def check_alive(self) -> None:
@@ -140,7 +141,7 @@ class Ending:
 
 
 def in_order(remote: RemoteGoAway | None, *, by_peer: bool = False) -> Cause:
-    """The session is over, with what the peer's GOAWAY says about it, if that came."""
+    """The session has ended in order; the peer's GOAWAY, if it came, may say that it ended by an error."""
     if remote is None or remote.code == ErrorCode.NO_ERROR:
         return Cause(by_peer=by_peer)
     debug = printable(remote.debug.decode(errors="backslashreplace"))
@@ -159,7 +160,8 @@ def failed(error: BaseException | None) -> Cause:
 
 
 def killed(error: BaseException | None) -> Cause:
-    """The application ended it. Without an error that would pass for a clean end, and what was cut off for whole."""
+    """The application killed the session. It always has an error: without one, iteration over the session would end as
+    after a clean end, and the program would take what was cut off for the whole."""
     return Cause(ErrorCode.CANCEL, error or trio.ClosedResourceError("this side killed it"))
 
 
@@ -172,13 +174,13 @@ def lost(
     draining: bool,
     wordless: bool,
 ) -> Cause:
-    """The transport has ended, and the first of these that is so says what that means:
+    """The transport has ended. The first of these that applies says why:
 
-    - `rule`: it has broken a rule of the protocol, such as an end within a frame.
-    - `whole`: it ended between frames, after the peer's GOAWAY; or that GOAWAY has an error: it is over in order, by
-      the peer, unless this side is `draining`.
-    - `error`: the transport says why.
-    - The peer has closed the connection without a word of why; `wordless`: without any word.
+    - `rule`: this broke a rule of the protocol, for example by an end in the middle of a frame.
+    - `whole`: the transport ended between frames and after the peer's GOAWAY, so the session ended in order, by the
+      peer unless this side is `draining`. The same holds if that GOAWAY has an error.
+    - `error`: the error of the transport.
+    - Otherwise the peer closed the connection without GOAWAY. `wordless`: it has sent nothing at all.
     """
     if rule is not None:
         return broken(rule)

@@ -1,6 +1,6 @@
-"""What is below a session, its streams and their splices: the core, the reader, the writer, and the end.
+"""The engine below a session, its streams and their splices: the core, the reader, the writer, and the end.
 
-Data goes through it on the way in: the reader feeds the core, and `on_changes` wakes whom the news concerns.
+The way in: the reader feeds the core, and `on_changes` wakes the tasks that the changes concern.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from muxpy._errors import StreamReset
 
 from ._backlog import Backlog
 from ._ending import Cause, Ending, SessionEvent, Stage, broken, failed, lost
+from ._opening import Openers
 from ._reader import Reader
 from ._waiting import Wakings
 from ._writer import Writer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from muxpy._config import SessionConfig
-    from muxpy.proto import Changes, Core, StreamState
+    from muxpy.proto import Changes, Core, Fields, StreamState
     from muxpy.trace import Tap
     from muxpy.transport import Transport
 
@@ -34,7 +35,7 @@ log = logging.getLogger("muxpy.session")
 
 
 class Engine:
-    """One session's parts, and what goes from one to the other."""
+    """The parts of one session, and the calls from one part to another."""
 
     def __init__(
         self,
@@ -58,14 +59,14 @@ class Engine:
         self.backlog = Backlog(core)
         self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
         self.wakings = Wakings()
-        self.progress = trio.lowlevel.ParkingLot()  # who waits for streams to end, or for room to open one
-        self.first_frame: trio.CancelScope | None = None  # its time limit, until it has come
-        self.unused_since: float | None = clock()  # since when no stream is open, if there is an `idle_timeout`
+        self.openers = Openers(core, self.ending, self.writer, config.max_control_frames)
+        self.first_frame: trio.CancelScope | None = None  # the reader's time limit, until the first frame has come
+        self.unused_since: float | None = clock()  # since when no stream is open; kept if there is an `idle_timeout`
 
     # ---- news from the reader ----
 
     def on_changes(self, changes: Changes) -> None:
-        """Wake whom the received bytes concern. Runs in the reader: it waits for nothing."""
+        """Wake the tasks that the received bytes concern. It runs in the reader, so it waits for nothing."""
         writer = self.writer
         if self.first_frame is not None and self.core.counters.frames_received:
             self.first_frame.deadline = inf
@@ -87,7 +88,7 @@ class Engine:
         if changes.reset:
             self.wakings.wake(changes.reset)
         if changes.may_open:
-            self.progress.unpark_all()
+            self.openers.wake()
         if changes.ends:
             self._on_ends()
         if self.core.sending.needs_writer():
@@ -106,15 +107,15 @@ class Engine:
             self.decide(SessionEvent.GOAWAY)
 
     def on_transport_output(self) -> None:
-        """TLS wants to say something."""
+        """TLS has something of its own to send."""
         self.writer.poke()
 
     def on_eof(self, error: BaseException | None) -> None:
         """The transport ended: see `lost`."""
         core = self.core
         whole = core.receive_eof()
-        # A connection that was reset tells whoever asks first, and the other gets an ordinary end.
-        # With TLS that is an end without close_notify, which says less than the system said to the writer.
+        # The system reports a reset connection only once, to the reader or to the writer; the other sees an ordinary
+        # end. With TLS, the reader then sees an end without close_notify, which says less than the writer's error.
         if not isinstance(error, OSError):
             error = self.writer.error or error
         cause = lost(
@@ -129,10 +130,12 @@ class Engine:
 
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
+        if self.openers.waiting:
+            self.openers.wake()
         if self.config.idle_timeout is not None:
             self._note_use()
         if self.ending.stage is Stage.DRAINING:
-            self.progress.unpark_all()
+            self.ending.progress.unpark_all()
         elif self.core.used_up and self.ending.end is None:
             self._end_when_used_up()
 
@@ -143,7 +146,7 @@ class Engine:
             self.unused_since = self.clock()
 
     def _end_when_used_up(self) -> None:
-        """There are no stream ids left, and GOAWAY was said: the session ends with the last stream."""
+        """No stream ids are left, and GOAWAY was sent: the session ends with the last stream."""
         self.decide(SessionEvent.GOAWAY)
         self.backlog.wake()
         if not any(self.unfinished()):
@@ -151,14 +154,14 @@ class Engine:
             self.decide(SessionEvent.FINISHED, Cause())
 
     def unfinished(self) -> Iterator[StreamState]:
-        """Streams that are still of use to the application. One that it has closed is not waited for."""
+        """Streams that the application still uses. A close does not wait for streams that it has closed."""
         return (state for state in self.core.streams.values() if state.wanted and not state.extension)
 
     # ---- what the application does to a stream ----
 
-    def finish(self, state: StreamState) -> None:
-        """End the direction to the peer."""
-        if self.core.finish(state):
+    def finish(self, state: StreamState, trailers: Fields = ()) -> None:
+        """End the direction to the peer (half-close)."""
+        if self.core.finish(state, trailers):
             self.acted()
             if state.phase.over and state.handle is not None:
                 state.handle.over()
@@ -170,8 +173,8 @@ class Engine:
         if state.handle is not None and state.handle.unsent:
             self.writer.withdraw(state)
         if code is None and self.ending.end is not None:
-            # The last words of the session may still be written, and what this stream could not send any more is
-            # not among them: no FIN for it.
+            # The last words of the session may still be written, but not the data that this stream had left: with a
+            # FIN, the peer would take the part for the whole.
             code = ErrorCode.CANCEL
         if code is None:
             self.core.close(state)
@@ -182,7 +185,7 @@ class Engine:
         self.acted()
 
     def check_end(self, state: StreamState) -> None:
-        """Nothing is left to receive: raise what says why, unless the peer has ended its direction in order."""
+        """Nothing is left to receive: raise the error that says why, unless the peer ended its direction in order."""
         if state.closed:
             raise trio.ClosedResourceError("this stream was closed")
         if state.reset_code is not None:
@@ -191,32 +194,34 @@ class Engine:
             self.ending.check_alive()
 
     def acted(self) -> None:
-        """The peer is to be told of something, and that may have been the last stream."""
+        """The application did something: the peer must be told, and it may have ended the last stream."""
         self.writer.poke()
         self.streams_changed()
 
     # ---- the end ----
 
     def decide(self, event: SessionEvent, cause: Cause | None = None) -> None:
-        """Something happens to the session: see `_ending`. If that decides how it ends, everybody who waits looks
-        again. Tasks that wait on streams are woken in turns: they may be many."""
-        if not self.ending.happens(event, cause, self.core.remote_goaway):
+        """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
+        look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
+        decided = self.ending.happens(event, cause, self.core.remote_goaway)
+        self.openers.wake_all()
+        if not decided:
             return
         log.info("%s: %s", self.name, self.ending.end)
         self.writer.wake_waiters()
-        self.progress.unpark_all()
+        self.ending.progress.unpark_all()
         for backlog in (self.backlog, *self.extension_backlogs.values()):
             backlog.wake()
 
     def give_up(self, error: ProtocolError) -> None:
-        """End the session for a rule that the peer broke without sending anything."""
+        """End the session for a rule that the peer broke by sending nothing."""
         self.core.fail(error)
         self._on_ends()
 
     def fail(self, bug: BaseException) -> None:
-        """A bug must not hang anybody: it ends the session."""
+        """A bug ends the session, so that nobody waits for ever."""
         self.core.fail(ProtocolError(ErrorCode.INTERNAL_ERROR, "internal error"))
-        self.writer.uncork()  # it may be the writer's task that is gone: the last words go now, or not at all
+        self.writer.uncork()  # the writer's task may be what failed: the last words go now, or not at all
         self.decide(SessionEvent.FAILED, failed(bug))
 
 

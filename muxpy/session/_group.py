@@ -17,13 +17,15 @@ __all__ = ["SessionGroup", "resets_of", "turns_of"]
 
 
 class SessionGroup:
-    """Sessions that count as one party, such as all of one user, or all strangers who have not logged in yet.
+    """Sessions that count as one party, for example all sessions of one user, or of all strangers who have not logged
+    in yet.
 
-    In each pass of Trio's scheduler at most one session of a group receives and acts on what it received, so a party
-    holds up the others as little with a hundred sessions as with one. The peer's resets, and those that it provokes,
-    are limited for the whole group, by `reset_burst` and `reset_rate` of `config`: a session that goes beyond ends.
+    In each pass of Trio's scheduler, at most one session of a group receives and acts on what it received. So a party
+    delays others no more with a hundred sessions than with one. The resets of the group's peers, and those that they
+    provoke, are limited for the whole group, by `reset_burst` and `reset_rate` of `config` (a token bucket each): a
+    session that goes beyond the limit ends.
 
-    Made inside `trio.run`, and given to `open_session` or `Session.admit`.
+    Make a group inside `trio.run`, and give it to `open_session` or `Session.admit`.
     """
 
     def __init__(self, config: SessionConfig | None = None) -> None:
@@ -33,10 +35,10 @@ class SessionGroup:
 
 
 def turns_of(group: SessionGroup) -> Turns:
-    """Of the group's sessions, to receive and act on it. A function, since users have nothing to do with them."""
+    """The turns in which the group's sessions receive. It is a function, since users have nothing to do with turns."""
     return group._turns
 
 
 def resets_of(group: SessionGroup) -> tuple[TokenBucket, TokenBucket]:
-    """What limits the peer's resets, and those that it provokes."""
+    """The token buckets for the resets of the group's peers, and for those that they provoke."""
     return group._resets

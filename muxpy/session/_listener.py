@@ -1,4 +1,4 @@
-"""A session where Trio expects a listener."""
+"""A session as a Trio listener."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["SessionListener"]
 
 
 class SessionListener(trio.abc.Listener[Stream]):
-    """Accepts a session's incoming streams. Made by `Session.listener`."""
+    """Accepts the incoming streams of a session. `Session.listener` makes listeners."""
 
     def __init__(self, session: SessionOfStream, engine: Engine, check: Callable[[], None]) -> None:
         self._session = session
@@ -32,21 +32,22 @@ class SessionListener(trio.abc.Listener[Stream]):
 
     @property
     def session(self) -> SessionOfStream:
-        """Whose streams it accepts."""
+        """The session whose streams it accepts."""
         return self._session
 
     @property
     def local_address(self) -> Address:
-        """This end's address of the session's transport; None if it has none."""
+        """The transport's address at this end; None if it has none."""
         return self._session.local_address
 
     @property
     def remote_address(self) -> Address:
-        """The peer's address of the session's transport, from which all streams come; None if it has none."""
+        """The transport's address at the peer's end, where all streams come from; None if it has none."""
         return self._session.remote_address
 
     async def accept(self) -> Stream:
-        """Wait for the next stream. Raises like `Session.accept_stream`, and trio.ClosedResourceError if closed."""
+        """Wait for the next stream. Raises the exceptions of `Session.accept_stream`, and trio.ClosedResourceError if
+        the listener is closed."""
         if not self._closed:
             with trio.CancelScope() as scope:
                 self._scopes.add(scope)
@@ -60,8 +61,8 @@ class SessionListener(trio.abc.Listener[Stream]):
     async def aclose(self) -> None:
         """Stop accepting; a task that waits in `accept` gets trio.ClosedResourceError. The session goes on.
 
-        The peer's streams are refused from then on (REFUSED_STREAM, safe to retry), those that wait among them, until
-        something else takes them: another listener, `serve_streams` or `accept_stream`.
+        From then on the peer's streams are refused (REFUSED_STREAM, safe to retry), and so are those that wait to be
+        accepted, until something else takes streams: another listener, `serve_streams` or `accept_stream`.
         """
         if not self._closed:
             self._closed = True

@@ -1,4 +1,4 @@
-"""When bytes may go on: what a splice asks before it carries any."""
+"""The rate limit of a splice: it asks a pacer before it carries bytes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["Pacer"]
 
 
 class Pacer(ABC):
-    """Limits how fast bytes are carried, by letting those that would carry some take turns.
+    """A rate limit for splices: the directions that want to carry bytes take turns.
 
-    A turn is for one direction, named by its `resume`: two directions of one connection take turns like two
-    connections. Everything here is called in Trio's thread, must not block and must not raise.
+    A turn is for one direction, which its `resume` identifies: the two directions of a connection take turns like two
+    connections. All methods are called in Trio's thread. They must not block and must not raise.
     """
 
     @abstractmethod
     def allow(self, resume: Callable[[], None]) -> int:
-        """How many bytes may be carried now, one at least; tell `carried` how many were. 0 if none: then it is in line,
-        and `resume()` is called once, when its turn has come. Asked within that call, the answer is not 0. Asking while
-        in line changes nothing."""
+        """How many bytes the direction may carry now; the caller then tells `carried` how many it did carry. 0 means
+        none: the direction is in line, and `resume()` is called once, when its turn has come. If `allow` is called
+        within `resume`, its answer is at least 1. Asking again while in line changes nothing."""
 
     @abstractmethod
     def carried(self, count: int) -> None:
-        """So many bytes are being carried; more than were allowed if they could not be parted."""
+        """The caller carries `count` bytes. They may be more than were allowed, if they could not be split."""
 
     @abstractmethod
     def withdraw(self, resume: Callable[[], None]) -> None:
-        """It waits no longer; nothing happens if it did not."""
+        """The direction leaves the line. Does nothing if it was not in line."""
 
     async def take(self, count: int) -> None:
-        """Wait until `count` bytes, which cannot be parted, may be carried, and count them. Cancelled, it has counted
-        nothing."""
+        """Wait until `count` bytes, which cannot be split, may be carried, and count them. If cancelled, none of them
+        is counted."""
 
         def resume() -> None:
             self.carried(count)

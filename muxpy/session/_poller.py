@@ -1,8 +1,8 @@
-"""Many sockets watched by one task: an epoll of our own inside Trio's.
+"""One task watches many sockets: an epoll of our own inside Trio's.
 
 Waiting for a socket with `trio.lowlevel.wait_readable` costs a system call and a pass through the scheduler each time.
-Here a socket is registered once, and one task handles all that became ready, one after the other. What they have to
-send on one session goes out in one write.
+Here a socket is registered once, Trio waits for the one epoll descriptor, and one task handles all sockets that became
+ready, one after the other. Their data for one session goes out in one write.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["ERROR", "READABLE", "READ_SIZE", "WRITABLE", "Poller", "Watch", "has
 
 has_poller: Final = hasattr(select, "epoll")
 
-READABLE: Final = 0x001  # as epoll(7) numbers them; the names are not everywhere
+READABLE: Final = 0x001  # the numbers of epoll(7); not all systems have the names
 WRITABLE: Final = 0x004
 ERROR: Final = 0x008 | 0x010
-"""EPOLLERR and EPOLLHUP, which come unasked."""
+"""EPOLLERR and EPOLLHUP, which epoll reports in any case."""
 
 READ_SIZE: Final = BATCH_SIZE - 0x3FFF
-"""Bytes read from a socket together: as many full frames of muxado as go into one batch. One more would be written by
-itself, which cost a fifth of the rate in bulk."""
+"""Bytes in one read of a socket: as many full frames of muxado as go into one batch. One more frame would go into a
+write of its own, which cost a fifth of the rate in bulk."""
 
 TURN: Final = 64
-"""Sockets handled before other tasks get their turn."""
+"""Sockets that are handled before other tasks get their turn."""
 
 SPARE: Final = 8
-"""Buffers kept for the next reads."""
+"""Buffers that are kept for the next reads."""
 
 _poller: trio.lowlevel.RunVar[Poller] = trio.lowlevel.RunVar("muxpy poller")
 
@@ -75,24 +75,24 @@ class Poller:
         self._watchers[fd] = watcher
 
     def change(self, fd: int, events: int) -> None:
-        """Watch for these events from now on; for 0, errors come all the same."""
+        """Watch for these events from now on. Errors are reported in any case, even for 0."""
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int, watcher: Callable[[int], None]) -> None:
-        """Watch no more. To be called before `fd` is closed: afterwards its number may be that of another one."""
+        """Stop watching. To be called before `fd` is closed: after that, its number may belong to another file."""
         if self._watchers.get(fd) == watcher:
             del self._watchers[fd]
-            with suppress(OSError, ValueError):  # it was closed, or the run is over
+            with suppress(OSError, ValueError):  # the descriptor was closed, or the run is over
                 self._epoll.unregister(fd)
 
     def cork(self, writer: Writer) -> None:
-        """While several sockets are handled, let what they send on a session come together."""
+        """While several sockets are handled, gather what they send on one session (as TCP_CORK does)."""
         if self._in_turn and writer not in self._corked:
             self._corked.add(writer)
             writer.cork()
 
     def take_buffer(self) -> memoryview:
-        """A buffer of READ_SIZE to read into."""
+        """A buffer of READ_SIZE bytes to read into."""
         return self._spare.pop() if self._spare else memoryview(bytearray(READ_SIZE))
 
     def give_back(self, buffer: memoryview) -> None:
@@ -113,7 +113,7 @@ class Poller:
         self._in_turn = len(ready) > 1
         for fd, events in ready:
             watcher = self._watchers.get(fd)
-            if watcher is not None:  # else an earlier one of this turn has removed it
+            if watcher is not None:  # otherwise an earlier watcher of this turn has removed it
                 watcher(events)
         self._in_turn = False
         for writer in self._corked:
@@ -122,7 +122,8 @@ class Poller:
 
 
 class Watch:
-    """One socket, and what is watched for. It holds whoever watches only until `end`: the two refer to each other."""
+    """One socket, and the events that are watched for. It keeps the callback only until `end`, since the callback's
+    owner refers to it too: a reference cycle."""
 
     __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
 
@@ -130,7 +131,7 @@ class Watch:
         self.poller = Poller.current()
         self.socket = socket
         self.events = 0
-        """What is watched for; errors are told in any case."""
+        """The events that are watched for; errors are reported in any case."""
         self._on_ready: Callable[[int], None] | None = None
         self._fileno = socket.fileno
         self._fd = self._fileno()
@@ -138,24 +139,24 @@ class Watch:
 
     @property
     def fd(self) -> int:
-        """The descriptor, if it is open."""
+        """The descriptor. Raises trio.ClosedResourceError if it was closed."""
         self.check_open()
         return self._fd
 
     def check_open(self) -> None:
-        """Raise trio.ClosedResourceError if the socket was closed: its number may be that of another file by now."""
+        """Raise trio.ClosedResourceError if the socket was closed: its number may belong to another file by now."""
         if self._fileno() < 0:
             raise trio.ClosedResourceError("the socket was closed")
 
     def begin(self, events: int, on_ready: Callable[[int], None]) -> None:
-        """Watch for these. Raises trio.BusyResourceError if the socket is watched already."""
+        """Watch for these events. Raises trio.BusyResourceError if the socket is watched already."""
         self.poller.add(self.fd, events, on_ready)
         self.events = events
         self._on_ready = on_ready
         self._registered = True
 
     def change(self, events: int) -> None:
-        """Watch for these from now on."""
+        """Watch for these events from now on."""
         if events == self.events:
             return
         fd = self.fd
@@ -166,12 +167,12 @@ class Watch:
             self.begin(events, self._on_ready)
 
     def pause(self) -> None:
-        """Watch no more, unless `change` asks for it again."""
+        """Stop watching, until `change` asks for events again."""
         if self._registered and self._on_ready is not None:
             self.poller.remove(self._fd, self._on_ready)
             self._registered = False
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching, and drop the callback."""
         self.pause()
         self._on_ready = None

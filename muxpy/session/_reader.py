@@ -1,10 +1,10 @@
-"""The reader: waits for the transport and for nothing else, feeds the core, and hands on what changed.
+"""The reader: it waits for the transport and for nothing else, feeds the core, and hands on what changed.
 
-It takes turns by work. A read of 256 KiB is two milliseconds of bulk and seventy of the smallest frames, and frames
-that wake or start tasks cost many times what they cost the reader. So `Core.receive` stops after so much work and says
-what it did not come to; the reader copies that, since others use the buffer, and goes on in its next turn. The next
-read is as large as one turn was; bulk is not affected. Counting work, and not time, makes turns the same on every
-machine, so tests can count them.
+It takes turns by work. A read of 256 KiB takes two milliseconds if it is bulk data, and seventy if it is the smallest
+frames; and frames that wake or start tasks cost many times what they cost the reader. So `Core.receive` stops after a
+limit of work and returns the bytes that are left. The reader copies these, since others use the buffer, and goes on in
+its next turn. The next read is then only as large as one turn was; bulk is not affected. Turns count work, and not
+time, so they are the same on every machine, and tests can count them.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 __all__ = ["Dispatch", "Reader"]
 
 TURN: Final = 512
-"""Units of work (see `proto._limits`) that the reader acts on before others get their turn: so many frames, or fewer of
-those that wake or start tasks. They cost some microseconds each, with what the woken tasks do: so a turn is a
-millisecond or three, and the messages of a hundred streams still come in one."""
+"""Units of work (see `proto._limits`) that the reader does before other tasks get their turn: this many frames, or
+fewer of those that wake or start tasks. A unit costs some microseconds, with the work of the woken tasks. So a turn
+takes one to three milliseconds, and the messages of a hundred streams still fit into one."""
 
 PARTY_TURN: Final = TURN // 4
-"""The same for a session that belongs to a group: there are others, whose echo waits for its turns."""
+"""The same for a session that belongs to a group: then there are other parties, which wait during its turns."""
 
 SHARED_TURN: Final = TURN // 16
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
-and each is what everybody else waits for."""
+and everybody else waits during each of them."""
 
 LEAST_READ: Final = 4096
-"""Bytes that are read together in any case: less would cost more in system calls than it gives the others."""
+"""The least bytes to ask for in one read: less would cost more in system calls than it gives to other tasks."""
 
 
 class Dispatch(Protocol):
-    """What the reader tells the session."""
+    """The calls of the reader to the session."""
 
     def on_changes(self, changes: Changes) -> None:
         """Bytes were received."""
@@ -57,7 +57,7 @@ class Dispatch(Protocol):
 
 
 class Reader:
-    """Receives, as long as the transport does."""
+    """Receives until the transport ends."""
 
     def __init__(
         self, transport: Transport, core: Core, dispatch: Dispatch, clock: Callable[[], float], tap: Tap | None
@@ -70,10 +70,10 @@ class Reader:
         self._dispatch = dispatch
         self._clock = clock
         self._tap = tap
-        self._rest: Buffer = b""  # of the last read, for the next turns
+        self._rest: Buffer = b""  # bytes of the last read that are left for the next turns
 
     async def run(self) -> None:
-        """Read until the transport ends. May be cancelled and called again: nothing is lost."""
+        """Read until the transport ends. It may be cancelled and called again: no byte is lost."""
         transport = self._transport
         try:
             if self._rest:
@@ -86,13 +86,13 @@ class Reader:
                 del data  # a view of a buffer that the next read reuses
                 if rest or transport.read_limit < transport.read_size:
                     transport.read_limit = self._next_size(size, size - len(rest))
-                    self._rest = bytes(rest)  # a copy: others read into the buffer, too
+                    self._rest = bytes(rest)  # a copy: others read into the buffer too
                     await self._act_on_rest()
                 if transport.tls is not None and transport.has_output:
                     self._dispatch.on_transport_output()
         except TRANSPORT_ERRORS as error:
-            self._dispatch.on_eof(error.with_traceback(None))  # whose frames hold this reader
-        except ProtocolError as error:  # below the frames
+            self._dispatch.on_eof(error.with_traceback(None))  # its frames would keep this reader alive
+        except ProtocolError as error:  # the peer broke a rule of the transport, below the frames
             self._core.fail(error)
             self._act_on(b"")
         else:
@@ -100,11 +100,11 @@ class Reader:
         self.ended.set()
 
     def let_go(self) -> None:
-        """It has ended, and nobody need be told anything any more."""
+        """The session has ended: break the reference cycle between it and the reader."""
         del self._dispatch
 
     def _act_on(self, data: Buffer) -> Buffer:
-        """Act on as much as one turn has room for; what is left."""
+        """Act on as much as one turn has room for. Returns the bytes that are left."""
         turns = self._transport.turns
         most = TURN if turns is None else SHARED_TURN if turns.contended else PARTY_TURN
         changes = self._core.receive(data, most)
@@ -115,15 +115,15 @@ class Reader:
         return rest
 
     async def _act_on_rest(self) -> None:
-        """Go on in turns with a read that was more than one turn has room for."""
-        await trio.lowlevel.checkpoint()  # in any case: the writer sends the answers before they are counted as unread
+        """Go on in further turns with a read that was more than one turn has room for."""
+        await trio.lowlevel.checkpoint()  # in any case: the writer sends the answers before they count as unread
         while self._rest:
             await self._transport.take_turn()
             self._rest = self._act_on(self._rest)
             await trio.lowlevel.checkpoint()
 
     def _next_size(self, size: int, taken: int) -> int:
-        """How much to read together from now on: less where that was more than a turn, more again where it was not."""
+        """How many bytes to ask for next: fewer if this read was more than a turn, more again if it was not."""
         transport = self._transport
         if taken < size:
             return max(taken, LEAST_READ)

@@ -1,4 +1,4 @@
-"""A session: many streams over one transport. What users call; _engine and _background do it."""
+"""A session: many streams over one transport. It is what users call; `_engine` and `_background` do the work."""
 
 from __future__ import annotations
 
@@ -42,29 +42,30 @@ log = logging.getLogger("muxpy.session")
 Handler = Callable[[Stream], Awaitable[object]]
 
 Accept = Callable[[], Awaitable[Stream]]
-"""Waits for the next stream of the extension's type that the peer opens; raises SessionClosed at the end."""
+"""Waits for the next stream of the extension's type that the peer opens. Raises SessionClosed when the session ends."""
 
 
 class Extension(Protocol):
-    """What a session asks of an extension."""
+    """The interface of an extension."""
 
     @property
     def stream_type(self) -> int:
-        """The type of its streams, MIN_EXTENSION_TYPE or more."""
+        """The type of the extension's streams, MIN_EXTENSION_TYPE or more."""
 
     async def run(self, session: Session, accept: Accept) -> None:
-        """Runs as a task of the session, is cancelled when the session has ended, and may return early.
+        """Run as a task of the session. It is cancelled when the session has ended, and may return early.
 
-        An exception it raises is taken for a bug: it ends the session with INTERNAL_ERROR and comes out of
-        `open_session`, or is the cause of the SessionClosed that does.
+        An exception that it raises counts as a bug: it ends the session with INTERNAL_ERROR, and `open_session` raises
+        it, or a SessionClosed whose cause it is.
         """
 
 
 class Session:
-    """One side of a session. Made by `open_session` and its relatives, which also close it.
+    """One side of a session. `open_session`, `open_tcp_session` and `serve_tcp_sessions` make sessions and close them.
 
-    Both sides may open streams and accept the other's. Iterating over a session accepts streams until the
-    session ends; it raises SessionClosed if it ended with an error or was killed.
+    Both sides may open streams, and accept those that the other side opens. Iterating over a session accepts streams.
+    The iteration ends when the session ends, or when no more streams can come because this side has called `go_away`.
+    It raises SessionClosed if the session ended with an error or was killed.
     """
 
     def __init__(self, engine: Engine, background: Background, extensions: Mapping[int, Extension]) -> None:
@@ -77,27 +78,28 @@ class Session:
 
     @property
     def config(self) -> SessionConfig:
-        """The limits and times that it was opened with."""
+        """The limits and timeouts that the session was opened with."""
         return self._engine.config
 
     @property
     def client(self) -> bool:
-        """Whether this side is the client, which opens the streams of odd ids."""
+        """Whether this side is the client, whose streams have odd ids."""
         return self._engine.core.client
 
     @property
     def local_address(self) -> Address:
-        """This end's address of the transport, as sockets have it; None if it has none."""
+        """The transport's address at this end, in the form of Python's socket module; None if it has none."""
         return self._engine.transport.local_address
 
     @property
     def remote_address(self) -> Address:
-        """The peer's address of the transport; None if it has none."""
+        """The transport's address at the peer's end; None if it has none."""
         return self._engine.transport.remote_address
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """The TLS connection, for its certificates, cipher and version, if muxpy made it (`ssl_context`)."""
+        """The TLS connection, to ask for certificates, cipher and version, if muxpy made it (`ssl_context`); otherwise
+        None."""
         return self._engine.transport.tls
 
     def __repr__(self) -> str:
@@ -106,27 +108,21 @@ class Session:
     # ---- streams ----
 
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
-        """Open a stream. The peer accepts it later, or refuses it: an operation on it then raises StreamReset
-        with `retryable` set. Data may be sent at once.
+        """Open a stream. Data may be sent immediately. The peer accepts the stream later, or refuses it: operations on
+        a refused stream raise StreamReset with `retryable` set.
 
-        `priority`: 0 to 2^31-1, a larger share of the session for a higher one. `stream_type`: a number for
-        the peer to tell streams apart. `fin`: send nothing on it, only receive.
+        `priority`: 0 to 2^31-1; a higher priority gets a larger share of the session. `stream_type`: a number, 0 to
+        2^32-1, by which the peer can tell streams apart. `fin`: send nothing on the stream, only receive.
 
-        Raises SessionGoingAway if no streams can be opened any more, SessionClosed if the session has ended.
+        It may wait: for the peer to allow one more stream, or while very many control frames wait to be written
+        (backpressure). Raises SessionGoingAway if no more streams can be opened, SessionClosed if the session has
+        ended, and ValueError for a number outside its range.
         """
         engine = self._engine
         opening = Opening(index(priority), index(stream_type))
-        engine.core.check_opening(opening)
-        await trio.lowlevel.checkpoint()
-        self._check_openable()
-        while not engine.core.may_open:
-            await engine.progress.park()
-            self._check_openable()
-        while engine.core.sending.outbox.control_frames > engine.config.max_control_frames // 2:
-            await engine.writer.progress()
-            self._check_openable()
-        stream = self._stream(engine.core.open(opening, fin=fin))
-        # Not written yet: with the first data, if that comes this turn. A peer that speaks first gets it soon.
+        stream = self._stream(await engine.openers.open(opening, fin=fin))
+        # The SYN is not written yet: it goes with the first data, if that comes in this pass of the scheduler. A peer
+        # that speaks first gets it soon.
         engine.acted()
         return stream
 
@@ -136,8 +132,8 @@ class Session:
     async def accept_stream(self) -> Stream:
         """Wait for the next stream that the peer opens.
 
-        Raises SessionClosed when the session has ended, SessionGoingAway once no more streams can come because
-        this side has said `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
+        Raises SessionClosed when the session has ended, SessionGoingAway when no more streams can come because this
+        side has called `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
         return self._stream(await self._engine.backlog.accept_directly(self._check_acceptable))
 
@@ -155,18 +151,20 @@ class Session:
             raise
 
     async def serve_streams(self, handler: Handler, *, cancel_handlers: bool = False) -> None:
-        """Run `handler(stream)` in a task of its own for each stream that the peer opens, until the session ends
-        or goes away, and all handlers have returned.
+        """Run `handler(stream)` in a task of its own for each stream that the peer opens. Returns when the session has
+        ended or this side has called `go_away`, and all handlers have returned.
 
-        A stream is closed when its handler returns. A handler that raises has its stream reset with
-        INTERNAL_ERROR and logged; the session and the other handlers go on.
+        A stream is closed when its handler returns. If a handler raises an exception, the exception is logged and the
+        stream is reset with INTERNAL_ERROR; the session and the other handlers go on.
 
-        What a handler does on its stream fails when the peer resets it, or the session ends; a handler that is busy
-        with something else goes on. With `cancel_handlers` it is cancelled then, so that nothing is worked out for
-        nobody: also what it has received and not read is lost. The peer's EOF cancels nothing, nor does a stream that
-        ended in order in both directions, or that the handler closed or reset itself: see `Stream.wait_ended`.
+        When the peer resets a stream, or the session ends, the operations of the handler on that stream fail; a handler
+        that is busy with something else goes on. With `cancel_handlers`, the handler is cancelled, so that it does not
+        work for a peer that is gone; data that it has not read is lost. The peer's EOF does not cancel a handler, nor
+        does the end of a stream in order in both directions, nor a close or reset by the handler itself: see
+        `Stream.wait_ended`.
 
-        Raises SessionClosed if the session ended with an error, or was killed.
+        Raises SessionClosed if the session ended with an error or was killed, and trio.BusyResourceError if
+        `serve_streams` is already running on this session.
         """
         backlog, ending = self._engine.backlog, self._engine.ending
         if backlog.served:
@@ -202,7 +200,9 @@ class Session:
             self._engine.core.let_go(state)
 
     async def _handle_while_wanted(self, handler: Handler, state: StreamState) -> None:
-        """Run a handler, and cancel it when something cuts its stream short."""
+        """Run a handler, and cancel it when something cuts its stream short. This is only done if asked for: a peer may
+        send, close and leave, and its data is still to be read. A callback cancels the scope, so that no task waits
+        beside each handler."""
         scope = trio.CancelScope()
         cut: Cut = None
 
@@ -221,7 +221,7 @@ class Session:
         await self._handle(run, state)
 
     async def _run_extension(self, extension: Extension, backlog: Backlog) -> None:
-        """Run an extension. Streams that it does not take, then or later, are reset."""
+        """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
 
         async def accept() -> Stream:
             await trio.lowlevel.checkpoint()  # in any case, or an extension that asks again and again hangs all
@@ -234,10 +234,10 @@ class Session:
             self._engine.acted()
 
     def listener(self) -> SessionListener:
-        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and its like; see
-        docs/guide.md for how those end.
+        """The session's incoming streams as a trio.abc.Listener, for `trio.serve_listeners` and similar functions;
+        docs/guide.md says how these end.
 
-        Once it was closed, streams of the peer are refused, if nothing else takes them.
+        After the listener is closed, streams of the peer are refused, if nothing else takes them.
         """
         return SessionListener(self, self._engine, self._check_acceptable)
 
@@ -249,76 +249,80 @@ class Session:
         happy_eyeballs_delay: float | None = None,
         local_address: str | None = None,
     ) -> Stream:
-        """`open_stream` with the signature of `trio.open_tcp_stream`, for clients that take such a function. All
-        arguments are ignored: there is one place to go, the peer, and a stream has no address of its own.
+        """`open_stream` with the signature of `trio.open_tcp_stream`, for client libraries that take such a function.
+        All arguments are ignored: there is only one place to connect to, the peer.
         """
         return await self.open_stream()
 
     def admit(self, group: SessionGroup | None = None) -> None:
-        """The peer has shown who it is: from now on it may do what the config allows, its heartbeats are answered, and
-        the session counts as one of `group`, if that is given. See `SessionConfig.wants_login`.
+        """Admit the peer after its authentication: see `SessionConfig.wants_login`. From now on the peer may do
+        everything that the config allows, and its heartbeats are answered. If `group` is given, the session belongs to
+        that group from now on.
 
-        Does nothing more if it was admitted before, or the session has ended.
+        For a peer that was admitted before, this only changes the group. After the session has ended, it does nothing.
         """
         if self._engine.ending.end is None and group is not None:
             self._background.join(group)
         self._background.admit()
 
     def allow_streams(self, most: int) -> None:
-        """Let the peer have `most` streams open from now on, and as many wait to be accepted, in place of
-        `config.max_streams` and `config.accept_backlog`: who it is, or what was agreed with it, may be known only after
-        the session has begun. Streams that are open already stay. The bounds of memory change with it: see
-        SessionConfig. Raises TypeError or ValueError if it is no whole number of at least 0.
+        """Let the peer have `most` streams open from now on, and let as many wait to be accepted. This replaces
+        `config.max_streams` and `config.accept_backlog`, for limits that are known only after the session has begun,
+        such as the quota of a user. Streams that are open already stay open. The bounds of memory change too: see
+        SessionConfig. Raises TypeError or ValueError if `most` is not an integer of at least 0.
         """
         check_number("most", most, "int")
         self._engine.core.allow_streams(most)
+        self._engine.writer.poke()  # the core may have queued a frame about it
 
     # ---- ending ----
 
     def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, final: bool = True) -> bool:
-        """Tell the peer to open no more streams; open ones go on, and this side may still open its own.
+        """Tell the peer by GOAWAY to open no more streams. Open streams go on, and this side may still open streams.
 
-        `code` and `debug` (at most 1 KiB) tell it why. With `final=False`, streams that the peer opened before it could
-        know are still taken, and not refused; a later `go_away()` or `aclose` says the last word.
+        `code` and `debug` (at most 1 KiB) tell the peer why. With `final=False`, streams that the peer opens before it
+        has received this are still accepted; a later `go_away()` or `aclose` sends the final GOAWAY, after which new
+        streams are refused.
 
-        Returns whether it was said: False if that was done before, or the session has ended.
+        Returns whether it was sent: False if that was done before, or the session has ended.
         """
         check_code(code)
         return go_away(self._engine, code, debug, final=final)
 
     @property
     def going_away(self) -> bool:
-        """Whether this side can open no more streams: the peer has said GOAWAY, the stream ids are used up, or the
+        """Whether this side can open no more streams: the peer has sent GOAWAY, the stream ids are used up, or the
         session is being closed or has ended.
         """
-        return self._engine.ending.stage is not Stage.OPEN or not self._engine.core.can_open
+        return self._engine.ending.stage is not Stage.OPEN
 
     async def wait_going_away(self) -> None:
-        """Wait until `going_away`. A program that goes on without a gap opens its next session then."""
+        """Wait until `going_away` is True. At that point, a program that wants no gap opens its next session."""
         await self._engine.ending.going_away.wait()
 
     async def aclose(self, *, announce: bool = False) -> None:
-        """End the session in order: GOAWAY, up to `config.drain_timeout` seconds for open streams to finish, then
-        close the transport once the peer has had the chance to read what was sent. If cancelled: `kill`.
+        """End the session in order (graceful shutdown): send GOAWAY, give open streams up to `config.drain_timeout`
+        seconds to finish, and close the transport after the peer has had time to read what was sent. If cancelled, the
+        session is killed.
 
-        With `announce`, no stream is refused that the peer opened before it could know: the session first says
-        `go_away(final=False)`, and goes on as it was until the peer has answered with its own GOAWAY, or for all of
-        `config.drain_timeout`. For peers that are known to answer, as `wait_going_away` has a program do.
+        With `announce`, streams that the peer opens before it knows of the end are not refused: the session first calls
+        `go_away(final=False)`, and goes on until the peer has answered with its own GOAWAY, or until
+        `config.drain_timeout` is over. Use it for peers that answer, such as programs that use `wait_going_away`.
         """
         await close(self._engine, self._background, announce=announce)
 
     def kill(self, error: BaseException | None = None) -> None:
-        """End the session immediately, without a word to the peer. Whoever waits, or serves or iterates over streams,
-        gets SessionClosed; its cause is `error`, or a trio.ClosedResourceError that says who did it."""
+        """End the session immediately, and send nothing more to the peer. Tasks that wait, or that serve or iterate
+        over streams, get SessionClosed; its cause is `error`, or otherwise a trio.ClosedResourceError."""
         self._background.kill(error)
 
     @property
     def end(self) -> SessionEnd | None:
-        """How the session ended; None while it goes on. What it said last may still be on its way: see `wait`."""
+        """How the session ended; None while it goes on. The last frames may still be on their way: see `wait`."""
         return self._engine.ending.end
 
     async def wait(self) -> SessionEnd:
-        """Wait until the session has ended and its transport is closed; how it ended."""
+        """Wait until the session has ended and its transport is closed. Returns how it ended."""
         await self._engine.ending.closed.wait()
         assert self._engine.ending.end is not None
         return self._engine.ending.end
@@ -332,7 +336,7 @@ class Session:
     # ---- for extensions and the curious ----
 
     def statistics(self) -> SessionStatistics:
-        """Counters and sizes now; cheap."""
+        """The session's counters and sizes at this moment. Cheap: a few microseconds."""
         beating = any(getattr(extension, "beating", False) for extension in self._extensions.values())
         return of_session(self._engine, heartbeat=beating)
 
@@ -341,23 +345,13 @@ class Session:
         return trio.current_time() - self._engine.reader.last_received
 
     def report_rtt(self, seconds: float) -> None:
-        """Tell the session a round trip that was measured, for window growth and `statistics().rtt`."""
+        """Tell the session a measured round trip, in seconds, for window growth and `statistics().rtt`."""
         self._engine.core.sample_rtt(seconds)
 
     # ---- checks ----
 
-    def _check_openable(self) -> None:
-        core, ending = self._engine.core, self._engine.ending
-        if ending.end is not None:
-            raise SessionClosed(ending.end, retryable=True)  # on another session: nothing was sent
-        if not core.can_open:
-            raise SessionGoingAway(
-                "the peer is going away" if core.remote_goaway else "the session has used up its stream ids"
-            )
-        if ending.draining:
-            raise SessionGoingAway("this session is being closed")
-
     def _check_acceptable(self) -> None:
         self._engine.ending.check_alive()
+        # Nothing more can come after that, so `async for`, `accept_stream` and `serve_streams` end instead of waiting.
         if self._engine.core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")

@@ -1,10 +1,10 @@
 """Joining a stream to a socket without a task that wakes for each chunk.
 
-A relay of two tasks wakes one for each chunk in each direction: a pass through Trio's scheduler, a system call to wait
-for the socket, and a copy. For many small messages that was most of what a forwarded connection cost. Here what arrives
-for the stream is written to the socket by the session's reader, from the buffer that it was read into. What comes from
-the socket is read and framed by the poller, for many sockets in one turn. The task that called `Stream.splice` sleeps
-until both directions have ended or one has failed.
+A relay of two tasks wakes a task for each chunk in each direction: that costs a pass through Trio's scheduler, a system
+call to wait for the socket, and a copy. For many small messages this was most of the cost of a forwarded connection.
+Here the session's reader writes the stream's data to the socket, from the buffer that it was read into. The poller
+reads and frames the socket's data, for many sockets in one turn. The task that called `Stream.splice` sleeps until both
+directions have ended or one has failed.
 
     session's reader -> Core.receive -> Changes.direct -> on_arrived -> writev             to the socket
        views of the read buffer, not copied                  what it does not take is kept as for any stream
@@ -14,12 +14,16 @@ until both directions have ended or one has failed.
 
 Either side holds up the other, so backpressure passes through:
 
-- **Towards the socket** nothing is awaited: the reader's rule holds. What the socket does not take stays in the stream,
-  whose window is not given back, and the poller says when there is room. So a slow client slows down its own peer only.
+- **Towards the socket** nothing is awaited: the reader waits for nothing but the transport. Bytes that the socket does
+  not take stay in the stream, whose window is not given back, and the poller says when the socket has room. So a slow
+  client slows down only its own peer.
 - **Towards the stream** the socket is not read while data waits for window or transport. At most one buffer waits for
-  each socket, and only while it is more than half full; a smaller rest is copied to its size.
+  each socket, and only if it is more than half full; fewer bytes are copied to a buffer of their size.
 - **Messages of one turn go together**: while the poller handles several sockets, the writer is corked. A lone message
-  is not held.
+  is not delayed.
+- **A pacer** is asked before the socket is read, and before bytes are taken from the stream. So bytes that wait for
+  their turn wait in the kernel or in the window, and none are written straight from the read buffer. Errors of the
+  socket are watched for all the time.
 """
 
 from __future__ import annotations
@@ -51,7 +55,8 @@ MAX_PIECES: Final = 512
 
 
 class Splice:
-    """One stream and one socket. The stream tells it what happens there, the poller what happens at the socket."""
+    """One stream and one socket. The stream calls `on_arrived`, `on_receivable` and `on_sendable`; the poller calls
+    `_on_ready`."""
 
     __slots__ = (
         "_buffer",
@@ -88,40 +93,40 @@ class Splice:
         self._over = trio.Event()
         self._error: BaseException | None = None
         # Towards the socket.
-        self._receiving = False  # what the stream receives goes there
-        self._early = b""  # what goes there first
+        self._receiving = False  # data that the stream receives goes to the socket
+        self._early = b""  # bytes that go there first
         self._pending: memoryview | None = None  # taken from the stream, not yet written
-        self._far_ended = False  # of the stream there is nothing more to write
+        self._far_ended = False  # the stream has nothing more for the socket
         # Towards the stream.
-        self._buffer: memoryview | None = None  # of the poller, while its bytes stand in line
-        self._near_ended = not state.phase.sends  # of the socket there is nothing more to read
+        self._buffer: memoryview | None = None  # the poller's buffer, while its bytes stand in line
+        self._near_ended = not state.phase.sends  # the socket has nothing more for the stream
 
     # ---- the task ----
 
     def start_sending(self) -> None:
-        """From now on, what comes from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
+        """From now on, data from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
         closed, and trio.BusyResourceError if it is spliced already."""
         self._watch.begin(READABLE if self._may_read else 0, self._on_ready)
 
     def start_receiving(self, early: bytes) -> None:
-        """From now on, what the stream receives goes to the socket, `early` before it."""
+        """From now on, data that the stream receives goes to the socket, after `early`."""
         self._receiving = True
         self._early = early
         self.on_receivable()
 
     async def wait(self) -> None:
-        """Wait until both directions have ended. Raises what one of them failed with."""
+        """Wait until both directions have ended. If one failed, raises its error."""
         if not self._over.is_set():
             await self._over.wait()
         else:
-            await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: a cancellation now would deny that
+            await trio.lowlevel.cancel_shielded_checkpoint()  # all is done: a cancellation now would say that it is not
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
         """Leave the stream and the socket alone from now on."""
         self._end(None)
-        self._error = None  # whose frames hold this splice
+        self._error = None  # its frames would keep this splice alive
         if self._waiting.unsent:
             self._waiting.unsent = False
             self._engine.writer.withdraw(self._state)
@@ -165,7 +170,7 @@ class Splice:
                     self._read()
                 else:
                     self._look_for_error()
-        except Exception as error:  # whatever it is, the task that waits must not miss it
+        except Exception as error:  # whatever it is, the task that waits must get it
             self._fail(error)
 
     @property
@@ -182,7 +187,7 @@ class Splice:
 
     def _read(self) -> None:
         most = READ_SIZE if self._pacer is None else min(READ_SIZE, self._pacer.allow(self._resume_reading))
-        if not most:  # errors of the socket are told all the same
+        if not most:  # errors of the socket are reported all the same
             self._read_or_not(False)
             return
         poller = self._watch.poller
@@ -220,7 +225,7 @@ class Splice:
             poller.give_back(buffer)
             return
         waiting.unsent = True
-        if 2 * count < len(buffer):  # a buffer that waits should not be mostly empty
+        if 2 * count < len(buffer):  # a mostly empty buffer must not wait
             writer.send(self._state, memoryview(bytes(buffer[:count])))
             poller.give_back(buffer)
         else:
@@ -241,21 +246,21 @@ class Splice:
         number = self._watch.socket.getsockopt(SOL_SOCKET, SO_ERROR)
         if number:
             raise OSError(number, os.strerror(number))
-        if not self._watch.events:  # both its directions have ended, and that would be told again and again
+        if not self._watch.events:  # both its directions have ended, and epoll would report that again and again
             self._watch.pause()
 
     def on_sendable(self) -> None:
-        """What stood in line was sent, or cannot be sent any more."""
+        """Data in line was sent, or cannot be sent any more."""
         unsent = self._waiting.unsent
-        if not unsent:  # otherwise a batch that is still being written may refer to it, though the session is over
+        if not unsent:  # otherwise a batch that is being written may still refer to it, even if the session is over
             self._give_buffer_back()
         if self._near_ended or self._over.is_set():
             return
         try:
-            if self._far_ended:  # nothing else would notice
+            if self._far_ended:  # nothing else would notice the session's end
                 self._engine.ending.check_alive()
             self._read_or_not(self._may_read and not unsent)
-        except Exception as error:  # called by the session's reader and writer, whom it does not concern
+        except Exception as error:  # the callers, the session's reader and writer, must not get it
             self._fail(error)
 
     # ---- from the stream to the socket ----
@@ -268,7 +273,7 @@ class Splice:
         self._engine.core.read_directly(self._state, direct)
 
     def on_arrived(self) -> None:
-        """Bytes for the socket lie in the session's read buffer: write them from there."""
+        """Bytes for the socket are in the session's read buffer: write them from there, without a copy."""
         core, state = self._engine.core, self._state
         pieces = state.incoming.arriving or []
         try:
@@ -288,7 +293,7 @@ class Splice:
         """The stream has received something, or has ended."""
         if self._over.is_set():
             return
-        # If the socket is full, it waits for the poller.
+        # If the socket is full, the poller says when to go on.
         if self._broken_off or (self._receiving and not self._watch.events & WRITABLE):
             self._write_safely()
 
@@ -303,7 +308,7 @@ class Splice:
         self.on_receivable()
 
     def _write(self) -> None:
-        """Write all that was received, as far as the socket and the pacer take it."""
+        """Write all received data, as far as the socket and the pacer take it."""
         state, watch = self._state, self._watch
         if self._broken_off:
             self._engine.check_end(state)  # raises

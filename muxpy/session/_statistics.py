@@ -1,5 +1,5 @@
-"""What a session and a stream can say about themselves. Sizes are bytes, times are seconds, and counters run from the
-start. Taking them walks over nothing: a few microseconds, however many streams there are."""
+"""The statistics of a session and of a stream. Taking them costs a few microseconds, however many streams there are:
+nothing is walked over."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ __all__ = ["SessionStatistics", "StreamStatistics", "of_session", "of_stream"]
 @document_fields
 @dataclass(frozen=True, slots=True)
 class SessionStatistics:
-    """A session's figures at one moment. Sizes are bytes, times are seconds, counters run from the start."""
+    """A session's figures at one moment. Sizes are bytes, times are seconds, and counters count from the session's
+    beginning."""
 
     rtt: float | None
-    """The smallest round trip of the last seconds; None until one was measured."""
+    """The smallest round trip of the last ten to twenty seconds; None until one was measured."""
     latest_rtt: float | None
-    """The round trip measured last."""
+    """The round trip that was measured last; None until one was measured."""
     streams_open: int
-    """Streams that are not forgotten yet, extensions' among them."""
+    """Streams that have not ended in both directions, those of extensions included."""
     streams_opened: int
     """Streams opened by this side."""
     streams_accepted: int
     """Streams opened by the peer and not refused."""
     streams_refused: int
-    """Streams of the peer that were refused: past `max_streams`, the backlog, or after GOAWAY."""
+    """Streams of the peer that were refused: past `max_streams`, past the backlog, after GOAWAY, or because nobody
+    takes streams."""
     backlog: int
     """Streams that wait to be accepted."""
     frames_received: int
@@ -51,55 +53,57 @@ class SessionStatistics:
     reads: int
     """Receive calls on the transport."""
     writes: int
-    """Send calls on the transport, those that found it full among them."""
+    """Send calls on the transport, including those that found it full."""
     window_updates_received: int
     """WND_INC frames received."""
     window_updates_sent: int
     """WND_INC frames given to the transport."""
     blocked_on_window: float
-    """Seconds that streams with data to send have waited for the peer's window, added up over all streams. Waits that
-    still go on are left out."""
+    """Seconds that streams with data to send have waited for the peer's window (flow control), added up over all
+    streams. Waits that still go on are left out."""
     streams_waiting_to_send: int
-    """Streams that have data and window, and wait for their turn: the transport takes less than they have."""
+    """Streams that have data and window, and wait for their turn: the transport takes less than they have
+    (backpressure)."""
     control_frames_waiting: int
     """Control frames that wait to be written."""
     largest_window: int
     """The largest receive window of any stream so far."""
     receive_budget_left: int
-    """How far windows may still grow."""
+    """How far receive windows may still grow, in total."""
     heartbeat: bool
-    """Whether heartbeats are sent and answered. False if switched off, or if the peer has none."""
+    """Whether this side sends heartbeats (keepalives) and the peer answers them. False if heartbeats are switched off,
+    or if the peer has none."""
 
 
 @document_fields
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
-    """A stream's figures at one moment; after its end, its last ones, but for the window, which it has given back.
-    Sizes are bytes, times are seconds."""
+    """A stream's figures at one moment. Sizes are bytes, times are seconds. After the stream's end they stay as they
+    were last, except for `receive_window_size`."""
 
     data_received: int
-    """Payload bytes received, whether or not they were read."""
+    """Payload bytes received, whether read or not."""
     data_sent: int
     """Payload bytes given to the transport."""
     unread: int
-    """Bytes received that wait for `receive_some`."""
+    """Received bytes that wait for `receive_some`."""
     unsent: int
-    """Bytes given to a `send_all` that waits, and not yet given to the transport."""
+    """Bytes of a `send_all` that waits, as far as they are not given to the transport yet."""
     send_window: int
     """Bytes that the peer lets this side send now."""
     receive_window: int
     """Bytes that this side lets the peer send now."""
     receive_window_size: int
-    """What the receive window comes back to when all is read: 64 KiB at first, more as the link needs it; 64 KiB again
-    when the peer has ended its direction and all is read."""
+    """The size of the receive window: how much the peer may send when all received data is read. 64 KiB at first, and
+    more as the link needs it; 64 KiB again when the peer has ended its direction and all data is read."""
     blocked_on_window: float
-    """Seconds that data has waited for the peer's window, until now."""
+    """Seconds that data has waited for the peer's window (flow control), until now."""
     finished: bool
     """Whether both directions have ended in order: neither a reset nor the session's end has cut anything off."""
 
 
 def of_session(engine: Engine, *, heartbeat: bool) -> SessionStatistics:
-    """Put together what the parts of a session know."""
+    """Collect the statistics from the parts of a session."""
     core, transport, reader, writer = engine.core, engine.transport, engine.reader, engine.writer
     counters, outbox = core.counters, core.sending.outbox
     return SessionStatistics(
@@ -130,7 +134,7 @@ def of_session(engine: Engine, *, heartbeat: bool) -> SessionStatistics:
 
 
 def of_stream(state: StreamState, now: float) -> StreamStatistics:
-    """Put together what a stream's state knows."""
+    """Collect the statistics from a stream's state."""
     incoming, outgoing = state.incoming, state.outgoing
     since = outgoing.blocked_since
     return StreamStatistics(
@@ -138,7 +142,7 @@ def of_stream(state: StreamState, now: float) -> StreamStatistics:
         data_sent=outgoing.sent,
         unread=incoming.buffered,
         unsent=outgoing.unsent,
-        send_window=outgoing.window,
+        send_window=max(outgoing.window, 0),
         receive_window=incoming.window.available,
         receive_window_size=incoming.window.size,
         blocked_on_window=outgoing.blocked + (now - since if since is not None else 0.0),

@@ -1,4 +1,4 @@
-"""One stream, as a trio.abc.HalfCloseableStream: conflicts and errors. Who waits for what is in _waiting."""
+"""One stream, as a trio.abc.HalfCloseableStream: conflicts and errors. Waiting and waking is in `_waiting`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["SessionOfStream", "Stream"]
 
 
 class SessionOfStream(Protocol):
-    """What `Stream.session` has: all that a Session has, where it is described."""
+    """The type of `Stream.session`: the public methods and attributes of Session, which describes them."""
 
     @property
     def config(self) -> SessionConfig: ...
@@ -84,10 +84,11 @@ class SessionOfStream(Protocol):
 
 
 class Stream(trio.abc.HalfCloseableStream):
-    """A full-duplex stream of bytes inside a session. Made by the session, never directly.
+    """A full-duplex stream of bytes inside a session. Only sessions make streams: see `Session.open_stream` and
+    `Session.accept_stream`.
 
-    It keeps the contract of trio.abc.HalfCloseableStream: one task at a time may send and one may receive;
-    data comes in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
+    It keeps the contract of trio.abc.HalfCloseableStream: one task at a time may send and one may receive; data arrives
+    in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
     """
 
     __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state", "_waiting")
@@ -98,7 +99,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._state = state
         self._sending = False
         self._receiving = False
-        # The state knows who waits, and who waits knows no stream: so none is left to the cycle collector.
+        # The state refers to the `Waiting`, which refers to no stream: so no stream is left to the cycle collector.
         state.handle = self._waiting = Waiting()
 
     def __repr__(self) -> str:
@@ -106,45 +107,47 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def session(self) -> SessionOfStream:
-        """The session that it belongs to."""
+        """The session that the stream belongs to."""
         return self._session
 
     @property
     def id(self) -> int:
-        """The stream's id: odd if the client opened it, even if the server did."""
+        """The stream's id: odd if the client opened the stream, even if the server did."""
         return self._state.id
 
     @property
     def stream_type(self) -> int:
-        """The number its opener gave it to say what it is for; 0 if none was given."""
+        """A number by which the opener says what the stream is for; 0 if it gave none."""
         return self._state.stream_type
 
     @property
     def priority(self) -> int:
-        """Its opener's priority, 0 to 2^31-1. More gets a larger share: see docs/guide.md."""
+        """The priority that the opener chose, 0 to 2^31-1. A higher one gets a larger share: see docs/guide.md."""
         return self._state.priority
 
     @property
     def local_address(self) -> Address:
-        """This end's address of the session's transport; None if it has none."""
+        """The transport's address at this end; None if it has none."""
         return self._session.local_address
 
     @property
     def remote_address(self) -> Address:
-        """The peer's address of the session's transport; None if it has none."""
+        """The transport's address at the peer's end; None if it has none."""
         return self._session.remote_address
 
     # ---- sending ----
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of `data`; returns when its last byte has been handed to the transport. A small message may be
-        copied instead, to go with what other tasks send in the same turn of the scheduler.
+        """Send all of `data`, and return when its last byte has been handed to the transport. While the peer's window
+        is used up or the transport is full, it waits (flow control, backpressure). A small message may be copied
+        instead, to be written together with other tasks' messages; then it returns earlier.
 
-        If cancelled, any part of it may have been sent. The stream can then only be closed, and closing it resets
-        it, so that the peer does not take the part for the whole.
+        If cancelled, any part of `data` may have been sent. The stream can then only be closed or reset, and closing
+        resets it, so that the peer does not take the part for the whole.
 
-        Raises: trio.BusyResourceError if another task is sending; trio.ClosedResourceError after `send_eof`,
-        `aclose` or `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended.
+        Raises trio.BusyResourceError if another task is sending; trio.ClosedResourceError after `send_eof`, `aclose` or
+        `reset`; trio.BrokenResourceError after a `send_all` or `splice` that was cancelled; StreamReset if the stream
+        was reset by the peer, or for a rule that the peer broke; SessionClosed if the session has ended.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -154,7 +157,8 @@ class Stream(trio.abc.HalfCloseableStream):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             if not isinstance(data, (bytes, bytearray)):
-                # Released on the way out: a traceback that is kept would keep the caller's buffer from resizing.
+                # The view is released on the way out: as long as it exists, the caller's buffer cannot be resized, and
+                # somebody may keep the traceback.
                 with _as_bytes(data) as view:
                     await self._send(view)
             elif data and self._engine.writer.send_small(self._state, data):
@@ -163,8 +167,8 @@ class Stream(trio.abc.HalfCloseableStream):
                 with memoryview(data) as view:
                     await self._send(view)
         except trio.Cancelled:
-            # Whether nothing of it was sent or all in the last moment: the sender breaks off, and what the peer has may
-            # be a part of what was to come.
+            # Even if nothing was sent, or all in the last moment: the sender breaks off, so what the peer has may be a
+            # part of the whole.
             if len(data):
                 self._engine.core.sending.withdraw(self._state)
             raise
@@ -189,7 +193,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 writer.withdraw(self._state)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the send window is open. Raises like `send_all`."""
+        """Wait until the peer's window lets this side send something. Raises the same exceptions as `send_all`."""
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
@@ -205,9 +209,10 @@ class Stream(trio.abc.HalfCloseableStream):
             self._sending = False
 
     async def send_eof(self) -> None:
-        """End this direction: the peer reads what was sent, then b"". This side can still receive.
+        """End the direction to the peer (half-close): the peer reads what was sent, then b"". This side can still
+        receive.
 
-        Calling it again does nothing. Raises like `send_all`.
+        Calling it again does nothing. Raises the same exceptions as `send_all`.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -223,12 +228,12 @@ class Stream(trio.abc.HalfCloseableStream):
         return not state.closed and state.reset_code is None and not state.phase.sends
 
     def _sendable(self) -> bool:
-        # Not closed and not reset either: those end the phase.
+        # A stream that was closed or reset does not send either: its phase says so.
         state = self._state
         return state.phase.sends and not state.outgoing.cut_short and self._engine.ending.end is None
 
     def _not_sendable(self) -> Exception:
-        """Why not."""
+        """The exception that says why nothing can be sent."""
         state, end = self._state, self._engine.ending.end
         if state.closed:
             return trio.ClosedResourceError("this stream was closed")
@@ -243,12 +248,12 @@ class Stream(trio.abc.HalfCloseableStream):
     # ---- receiving ----
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return received bytes, at most `max_bytes`, waiting if there are none; b"" once the peer has ended its
-        direction. If cancelled, nothing is lost.
+        """Return received bytes, at most `max_bytes`, and wait if there are none. Returns b"" when the peer has ended
+        its direction. If cancelled, no data is lost. Reading gives the peer window to send more (flow control).
 
-        Raises: trio.BusyResourceError if another task is receiving; trio.ClosedResourceError after `aclose` or
-        `reset`; StreamReset if the peer reset the stream; SessionClosed if the session ended before the peer
-        ended its direction (what had arrived before is returned first).
+        Raises trio.BusyResourceError if another task is receiving; trio.ClosedResourceError after `aclose` or `reset`;
+        StreamReset if the stream was reset by the peer, or for a rule that the peer broke; SessionClosed if the session
+        ended before the peer ended its direction: data that arrived before is returned first.
         """
         if max_bytes is not None:
             _check_max_bytes(max_bytes)
@@ -256,12 +261,14 @@ class Stream(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._receiving = True
         try:
-            if not self._must_wait():
-                await trio.lowlevel.checkpoint()
-            while self._must_wait():
+            if self._must_wait():
                 await self._waiting.as_receiver()
+                while self._must_wait():
+                    await self._waiting.as_receiver()
+            else:
+                await trio.lowlevel.checkpoint()
             state = self._state
-            # Not `buffered`: an internal error may have lost what that counts.
+            # Not `buffered`: after an internal error, that may count bytes which are lost.
             if not state.incoming.chunks or state.closed:
                 self._engine.check_end(state)
                 return b""
@@ -274,7 +281,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _must_wait(self) -> bool:
         state = self._state
-        # While the phase reads, the peer has not ended its direction and the stream is neither closed nor reset.
+        # While its phase reads, the peer has not ended its direction, and the stream is neither closed nor reset.
         return not state.incoming.buffered and state.phase.reads and self._engine.ending.end is None
 
     # ---- relaying ----
@@ -287,19 +294,23 @@ class Stream(trio.abc.HalfCloseableStream):
         head: Callable[[], Awaitable[bytes]] | None = None,
         pacer: Pacer | None = None,
     ) -> None:
-        """Join the stream to a socket: what either receives, the other sends, until both directions have ended. Much
-        faster than copying in two tasks: no task wakes for a chunk, and bytes for the socket are not copied at all.
+        """Join the stream to a socket, as a relay does: bytes that one receives are sent by the other, until both
+        directions have ended. This is much faster than copying in two tasks: no task wakes for each chunk, and bytes
+        for the socket are usually not copied. Backpressure passes through: a slow socket slows down the peer, and the
+        socket is not read while the stream cannot send.
 
-        An end of one side becomes the end of that direction at the other. `early` is written to the socket first.
-        `head`, if given, runs before anything else is taken from the stream, while the other direction flows already:
-        it may receive from the stream, and returns what it received too much, which is written after `early`.
-        `pacer`, if given, says when bytes may go on, of both directions, `early` and what `head` returns among them.
-        While they wait, the other side is held up as by a full socket; a reset of either side is still passed on.
-        Neither side is closed at the end. Nobody else may use the socket meanwhile, nor close it: cancel this instead.
+        When one side ends its direction (half-close), that direction is ended at the other side. Neither side is closed
+        when this returns. Nobody else may use or close the socket meanwhile: cancel this instead.
 
-        Raises what `receive_some` and `send_all` of the stream raise, and trio.BrokenResourceError if the socket fails.
-        The stream can only be reset or closed then, and so after a cancellation; closing it resets it, unless the
-        socket had come to its end.
+        `early`: bytes that are written to the socket first. `head`, if given, is called before anything else is taken
+        from the stream, while bytes from the socket are sent already. It may receive from the stream, and returns the
+        bytes that it received but did not use; they are written after `early`. `pacer`, if given, limits the rate of
+        both directions, which includes `early` and the bytes that `head` returns. While bytes wait for the pacer, their
+        sender is held up as by a full socket; a reset of either side is still passed on.
+
+        Raises the exceptions of `receive_some` and `send_all`, and trio.BrokenResourceError if the socket fails. After
+        that, or after a cancellation, the stream can only be closed or reset. Closing it resets it, unless the socket
+        had come to its end.
         """
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this stream")
@@ -309,7 +320,7 @@ class Stream(trio.abc.HalfCloseableStream):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
-            withdraw(state)  # nothing came of the socket: a FIN would pass for its end, as below
+            withdraw(state)  # nothing was read from the socket: a FIN would pass for the socket's end, as below
             raise
         if not has_poller:
             try:
@@ -331,7 +342,7 @@ class Stream(trio.abc.HalfCloseableStream):
             splice.start_receiving(early)
             await splice.wait()
         except BaseException:
-            withdraw(state)  # what came of the socket is a part: a FIN would pass for its end
+            withdraw(state)  # the peer has only a part of the socket's bytes: a FIN would pass for the socket's end
             raise
         finally:
             waiting.splice = None
@@ -341,11 +352,11 @@ class Stream(trio.abc.HalfCloseableStream):
     # ---- ending ----
 
     async def aclose(self) -> None:
-        """End both directions for this side. The peer reads what was sent, then b""; what it still sends is
-        answered by a reset (CANCEL), and what was received but not read is dropped.
+        """Close the stream. The peer reads what was sent, then b"". Data that the peer still sends is answered by a
+        reset (CANCEL), and data that was received but not read is dropped.
 
-        If cancelled, or if the last `send_all` was cut short, the stream is reset with CANCEL instead, so that
-        the peer does not take what it has for the whole. Never raises but for cancellation.
+        If this is called under cancellation, or if the last `send_all` was cut short, the stream is reset with CANCEL
+        instead, so that the peer does not take the part that it has for the whole. Raises nothing but trio.Cancelled.
         """
         if not self._state.closed:
             cancelled = trio.current_effective_deadline() == -inf
@@ -353,20 +364,21 @@ class Stream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def reset(self, code: int = ErrorCode.CANCEL) -> None:
-        """End both directions immediately; the peer's operations fail with StreamReset(code).
+        """End both directions immediately with an RST. At the peer, operations on the stream fail with this error code.
 
-        Unread data is lost on both sides. Does nothing to a stream that is closed or has ended.
+        Unread data is lost on both sides. Does nothing if the stream is closed or has ended. Raises ValueError for a
+        code below 0 or above 2^32-1.
         """
         check_code(code)
         self._engine.end_stream(self._state, code)
 
     async def wait_ended(self) -> StreamReset | SessionClosed | None:
-        """Wait until the stream is over, and return why: the StreamReset or SessionClosed that cut it short, or None if
-        both directions ended in order, or if this side closed or reset it.
+        """Wait until the stream is over. Returns the StreamReset or SessionClosed that cut it short, or None if both
+        directions ended in order, or if this side closed or reset the stream.
 
-        For a task that computes, and would not learn otherwise that nobody waits for the result. The peer's EOF alone
-        is no end: this side may still answer. Any number of tasks may wait, and others may use the stream meanwhile.
-        Never raises but for cancellation.
+        It is for a task that computes, and would not learn otherwise that nobody waits for the result. The peer's EOF
+        alone does not end the stream: this side may still answer. Any number of tasks may wait here, and other tasks
+        may use the stream meanwhile. Raises nothing but trio.Cancelled.
         """
         over = trio.Event()
         cut: Cut = None
@@ -381,7 +393,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return cut
 
     def statistics(self) -> StreamStatistics:
-        """Counters, windows and sizes now; cheap."""
+        """The stream's counters, windows and sizes at this moment. Cheap: a few microseconds."""
         return of_stream(self._state, self._engine.clock())
 
 

@@ -1,4 +1,4 @@
-"""Time that this process itself was suspended, which says nothing about a peer that was silent meanwhile."""
+"""Noticing that this process itself was suspended: a peer that was silent meanwhile may be alive."""
 
 from typing import Final
 
@@ -7,26 +7,26 @@ import trio
 __all__ = ["overslept", "sleep_fairly"]
 
 STEP: Final = 3.0
-"""Seconds slept at a time. A suspension that lies within one step does not show; a step is a fraction of any limit."""
+"""Seconds slept at a time. A suspension that lies within one step is not noticed; a step is a fraction of any limit."""
 
 OVERSLEPT: Final = 1.0
-"""Seconds later than asked that mean this process was suspended, and not just busy."""
+"""Waking so many seconds late means that this process was suspended, and not just busy."""
 
 TICK: Final = 0.001
-"""The least that is slept: what rounding leaves of a time must not make its owner go round without sleeping."""
+"""The least seconds to sleep: a rest that rounding leaves must not make the caller's loop spin without sleeping."""
 
 READER_TURNS: Final = 3
-"""Passes of the scheduler in which the reader gets at what is there: one to notice, one to read, one to spare."""
+"""Passes of the scheduler in which the reader receives what has arrived: one to notice, one to read, one to spare."""
 
 
 def overslept(due: float) -> bool:
-    """Whether this process gets its turn so long after `due` that it must have been suspended."""
+    """Whether it is so long after `due` that this process must have been suspended."""
     return trio.current_time() - due >= OVERSLEPT
 
 
 async def sleep_fairly(seconds: float) -> bool:
-    """Sleep, then let the reader get at what came meanwhile. False if this process was suspended on the way: the peer
-    should have the whole time again."""
+    """Sleep, then let the reader receive what came meanwhile. Returns False if this process was suspended meanwhile:
+    the peer should then have the whole time again."""
     fair = True
     until = trio.current_time() + max(seconds, TICK)
     while (left := until - trio.current_time()) > 0:

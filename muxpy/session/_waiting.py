@@ -1,4 +1,4 @@
-"""Who waits on one stream: what the stream's state tells, and whom that wakes."""
+"""The tasks that wait on one stream, and the calls from the stream's state that wake them."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ if TYPE_CHECKING:
 __all__ = ["Spliced", "Waiting", "Wakings", "waiting_of"]
 
 WOKEN_A_TURN: Final = 64
-"""Tasks that are woken together because their streams have ended; each takes tens of microseconds to end itself."""
+"""Tasks that are woken together because their streams have ended; each takes tens of microseconds to end."""
 
 
 class Spliced(Protocol):
-    """A splice of the stream, which is told instead of a task."""
+    """A splice of the stream, which is called where a task would be woken."""
 
     def on_arrived(self) -> None:
-        """There is new data to be passed on."""
+        """There is new data to pass on."""
 
     def on_receivable(self) -> None:
         """The stream has received something, or has ended."""
 
     def on_sendable(self) -> None:
-        """What stood in line was sent, or cannot be sent any more."""
+        """Data in line was sent, or cannot be sent any more."""
 
 
 class Waiting:
-    """The handle of one stream (`proto.Handle`): at most one task waits in each direction. A field each and not an
-    event: idle streams must cost little. It knows no stream, so it needs no cycle collector."""
+    """The handle of one stream (`proto.Handle`): at most one task waits in each direction. Each has a field and not a
+    trio.Event, since idle streams must cost little. It does not refer to the stream: with references both ways, each
+    stream would be left to the cycle collector."""
 
     __slots__ = ("_receiver", "_sender", "_watchers", "splice", "unsent")
 
     def __init__(self) -> None:
-        self.unsent = False  # of what the sender was given, something has not been handed to the transport yet
+        self.unsent = False  # some of the sender's data has not been handed to the transport yet
         self.splice: Spliced | None = None
         self._sender: trio.lowlevel.Task | None = None
         self._receiver: trio.lowlevel.Task | None = None
-        self._watchers: set[Callable[[], bool]] | None = None  # made only for those who watch
+        self._watchers: set[Callable[[], bool]] | None = None  # made only when somebody watches
 
     # ---- the tasks ----
 
     async def as_sender(self) -> None:
-        """Wait until what was submitted is sent, the window is open, or the stream is over."""
+        """Wait until the submitted data is sent, the window is open, or the stream is over."""
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._sender = None
@@ -76,7 +77,7 @@ class Waiting:
             self.splice.on_receivable()
 
     def wake_sender(self) -> None:
-        """Sending goes on, or has failed."""
+        """Sending can go on, or has failed."""
         task = self._sender
         if task is not None:
             self._sender = None
@@ -87,7 +88,7 @@ class Waiting:
     # ---- those who watch ----
 
     def watch(self, look: Callable[[], bool]) -> None:
-        """Call `look` each time that the stream may have come to its end, until it says that this is so."""
+        """Call `look` each time that the stream may have come to its end, until it returns True."""
         if self._watchers is None:
             self._watchers = set()
         self._watchers.add(look)
@@ -109,11 +110,11 @@ class Waiting:
         self.wake_sender()
 
     def writable(self) -> None:
-        if not self.unsent:  # otherwise the scheduler has its data in line again, and nothing is done yet
+        if not self.unsent:  # otherwise the scheduler has the data in line again, and the sender must still wait
             self.wake_sender()
 
     def readable(self) -> None:
-        task = self._receiver  # as wake_receiver does, one call less: most messages come this way
+        task = self._receiver  # `wake_receiver` with one call less: most messages come this way
         if task is not None:
             self._receiver = None
             trio.lowlevel.reschedule(task)
@@ -135,16 +136,16 @@ class Waiting:
 
 
 def waiting_of(state: StreamState) -> Waiting:
-    """Who waits on a stream that has been taken."""
+    """The waiting tasks of a stream that has been accepted or opened here."""
     assert isinstance(state.handle, Waiting)
     return state.handle
 
 
 class Wakings:
-    """Wakes those who wait for streams that have ended. A peer can end a thousand streams with one frame, and their
-    tasks would all run in the next pass of the scheduler: so many are woken in turns, by a task.
+    """Wakes the tasks that wait on streams that have ended. A peer can end a thousand streams with one frame, and all
+    their tasks would run in the next pass of the scheduler. So a task wakes many of them in turns.
 
-    The core may have forgotten the streams, so whoever is cancelled while waking leaves the others here.
+    The core may have forgotten the streams, so if that task is cancelled, the rest stays here for the next `run`.
     """
 
     __slots__ = ("_waiting", "spawn")
@@ -155,7 +156,7 @@ class Wakings:
         """Starts a task of the session; None if it is not running."""
 
     def wake(self, ended: list[StreamState]) -> None:
-        """Wake for these, now if they are few."""
+        """Wake the tasks of these streams: now if they are few, otherwise in turns."""
         if len(ended) <= WOKEN_A_TURN:
             for state in ended:
                 _tell(state)
@@ -164,11 +165,11 @@ class Wakings:
             self.spawn(self.run)
 
     def add(self, ended: Iterable[StreamState]) -> None:
-        """Wake for these as well, with the next `run`."""
+        """Wake the tasks of these streams in the next `run`."""
         self._waiting += ended
 
     async def run(self) -> None:
-        """Wake for all that have come together."""
+        """Wake the tasks of all streams that were added, in turns."""
         number = 0
         while self._waiting:
             _tell(self._waiting.popleft())

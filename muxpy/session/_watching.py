@@ -1,4 +1,4 @@
-"""Being told when a stream is over, for those who neither send nor receive on it."""
+"""Learning that a stream is over, for code that neither sends nor receives on it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Cut", "watched"]
 
 Cut: TypeAlias = StreamReset | SessionClosed | None
-"""What cut a stream short, if anything but this side's own close or reset did."""
+"""What cut a stream short; None if nothing did, or this side's own close or reset."""
 
 
 @contextmanager
 def watched(engine: Engine, state: StreamState, tell: Callable[[Cut], object]) -> Iterator[None]:
-    """Call `tell` once when the stream is over, with what cut it short, if that is before the block is left."""
+    """While the block runs, call `tell` once when the stream is over, with what cut it short."""
     waiting = waiting_of(state)
 
-    def look() -> bool:  # knows nothing of itself, or each call would be left to the cycle collector
+    def look() -> bool:  # it does not refer to itself: such a cycle would be left to the cycle collector at each call
         is_over = state.closed or state.phase.over or engine.ending.end is not None
         if is_over:
             tell(_cut_by(engine, state))

@@ -1,7 +1,7 @@
-"""The writer: one batch at a time. When, and how much, is `_pacing`'s to say.
+"""The writer: it writes one batch at a time. `_pacing` decides when to write, and how much.
 
-A task with something to send may write it itself, if no write is under way: that saves waking the writer task, a third
-of the round trip of a small request.
+A task with something to send may write it itself, if no write is under way. That saves waking the writer task, which
+would be a third of the round trip of a small request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRANSPORT_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Writer:
-    """Writes batches, from whichever task gets there first."""
+    """Writes batches, in the writer task or in a sender's."""
 
     def __init__(self, transport: Transport, sending: Sending, clock: Callable[[], float], tap: Tap | None) -> None:
         self.pacing = Pacing(clock)
@@ -37,16 +37,18 @@ class Writer:
         self._sending = sending
         self._clock = clock
         self._tap = tap
-        self._batch: Batch | None = None  # begun and not finished
+        self._batch: Batch | None = None  # the batch that is being written
         self._parked: trio.lowlevel.Task | None = None
-        self._progress = trio.lowlevel.ParkingLot()  # who waits for batches to be written
+        self._progress = trio.lowlevel.ParkingLot()  # tasks that wait for batches to be written
 
     # ---- for those who have something to send ----
 
     def send_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
-        """Frame a copy of a small message, and have it written soon. False if it must stand in line: `send` it.
+        """Frame a copy of a small message, and have it written soon. Returns False if the message must stand in line:
+        then `send` it.
 
-        For the price of the copy the sender need not be woken when it was written: a quarter of a small message.
+        Because of the copy, the sender need not be woken when the message is written, which would be a quarter of its
+        cost.
         """
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
@@ -58,10 +60,11 @@ class Writer:
             self._flush()
         elif not pacing.corked:
             self.poke()
-        return self.error is None  # otherwise it waits, as one in line, to be told how the session ends
+        return self.error is None  # after an error it stands in line, and waits to learn how the session ends
 
     def send(self, stream: StreamState, data: memoryview) -> None:
-        """Stand `data` in line. If nobody else does, write what goes without waiting: it is worth a system call."""
+        """Put `data` in line. If nobody else is in line, write as much as goes without waiting: that much data is worth
+        a system call."""
         contended = self._batch is not None or self._sending.scheduler.waiting or self.error is not None
         goes_now = self.pacing.large_goes_now(stream.priority) and not contended
         self._sending.submit(stream, data)
@@ -71,20 +74,21 @@ class Writer:
             self.poke()
 
     def withdraw(self, stream: StreamState) -> None:
-        """A sender was cancelled: what is not written of its data must not be read from its buffer any more."""
+        """A sender was cancelled: the rest of its data must not be read from its buffer any more, which it may change
+        immediately."""
         self._sending.withdraw(stream)
         if self._batch is not None:
             self._batch.own()
 
     def update_window(self) -> None:
-        """A window update is to be written: now, since the peer may wait for it, unless others do the same."""
+        """A window update was queued: write it now, since the peer may wait for it, unless other tasks were woken."""
         if self._batch is None and self.pacing.alone and self.error is None:
             self._flush()
         else:
             self.poke()
 
     def cork(self) -> None:
-        """Let small messages wait for `uncork`: more come in the same moment."""
+        """Let small messages wait for `uncork`: more of them come in the same moment."""
         self.pacing.corked = True
 
     def uncork(self) -> None:
@@ -93,11 +97,11 @@ class Writer:
         if self._batch is None and self.error is None and self._sending.has_output:
             try:
                 self._flush()
-            except Exception as error:  # a bug: it ends this session, and not everything that the poller serves
+            except Exception as error:  # a bug: it must end this session, and not the poller
                 self._fail(error)
 
     def poke(self) -> None:
-        """Something was queued: have the writer task write it, together with what else comes up this turn."""
+        """Something was queued: have the writer task write it, together with anything else from this pass."""
         if self._parked is not None:
             trio.lowlevel.reschedule(self._parked)
             self._parked = None
@@ -110,18 +114,18 @@ class Writer:
             await self.progress()
 
     async def progress(self) -> None:
-        """Wait until one more batch was written."""
+        """Wait until one more batch has been written."""
         self.poke()
         await self._progress.park()
 
     def wake_waiters(self) -> None:
-        """The session ends: those who wait for the writer should look again."""
+        """The session ends: tasks that wait for the writer must look again."""
         self._progress.unpark_all()
 
     # ---- the task ----
 
     async def run(self) -> None:
-        """Write whatever comes, until cancelled or until the transport takes no more."""
+        """Write all that comes, until cancelled or until the transport fails."""
         try:
             while self.error is None:
                 await self._gather()
@@ -137,27 +141,28 @@ class Writer:
             self._fail(error)
 
     async def _let_line_up(self, written: Batch) -> None:
-        """Those whose data went out line up again before the next batch is chosen, or they would lose their turn."""
+        """Let the senders whose data was written line up again before the next batch is chosen. Otherwise they would
+        lose the rest of their turns: see `proto._scheduler`."""
         sends = self.pacing.sends
         await trio.lowlevel.checkpoint()
         if written.done and sends == self.pacing.sends:
-            # Trio shuffles the tasks of a pass: this one came first, and theirs are done with the next.
+            # Trio shuffles the tasks of a pass, and this task came first. After one more pass they have run.
             await trio.lowlevel.checkpoint()
 
     async def _gather(self) -> None:
-        """Let a stream of small messages come together as long as more come, until there are enough, and not for
-        long."""
+        """Let a stream of small messages come together (Nagle's idea) as long as more come, until there are enough, and
+        for PATIENCE at most."""
         frames = 0
         until = self._clock() + PATIENCE
         outbox = self._sending.outbox
         while (
             self.pacing.streaming
-            and frames != outbox.small_frames  # fewer: a sender has written what was enough, and more came
+            and frames != outbox.small_frames  # it is less after a sender has written enough messages, and more came
             and self._batch is None
             and self._clock() < until
         ):
             frames = outbox.small_frames
-            # Two turns, since Trio shuffles the tasks of a pass: each other task had one between.
+            # Two passes, since Trio shuffles the tasks of a pass: so each other task has run in between.
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
 
@@ -168,12 +173,12 @@ class Writer:
         self._complete(batch)
 
     async def _rest(self) -> None:
-        """Until there is something to write, or a crumb of window has held it back for long enough."""
+        """Sleep until there is something to write, or a crumb of window has held data back for long enough."""
         due = self._sending.crumbs_due
         if due is None:
             await self._park()
         else:
-            with trio.move_on_at(due):  # then the next batch has it
+            with trio.move_on_at(due):  # then the data goes into the next batch
                 await self._park()
 
     async def _park(self) -> None:
@@ -202,7 +207,7 @@ class Writer:
         return self._batch
 
     def _flush(self) -> None:
-        """Write what there is as far as that goes without waiting; the writer task does the rest."""
+        """Write as much as goes without waiting; the writer task writes the rest."""
         try:
             batch = self._begin()
             if batch is not None and self._transport.try_send(batch):
@@ -222,8 +227,8 @@ class Writer:
             self._progress.unpark_all()
 
     def _fail(self, error: BaseException) -> None:
-        # The reader finds out why: what the peer said last may still be there to read.
+        # The reader finds out why: the peer's last words may still be there to read.
         if self.error is None:
-            self.error = error.with_traceback(None)  # whose frames hold this writer
+            self.error = error.with_traceback(None)  # its frames would keep this writer alive
         self._progress.unpark_all()
         self.poke()

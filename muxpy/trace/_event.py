@@ -1,4 +1,4 @@
-"""What a trace shows: a frame that passed, or the begin or end of a session."""
+"""The events of a trace: a frame that passed, or the beginning or end of a session."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["TraceEvent"]
 @document_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEvent:
-    """A frame that passed, or the begin or end of a session. What does not apply is None."""
+    """A frame that passed, or the beginning or end of a session. Fields that do not apply are None."""
 
     time: float
-    """Seconds since 1970 when the session began, and from there on by a clock that does not jump."""
+    """Seconds since 1970. The session's first event has the system's time; later ones are measured from there by a
+    monotonic clock."""
     session: int
     """The session's number in this process."""
     event: str
@@ -29,7 +30,7 @@ class TraceEvent:
     remote: str | None = None
     """begin: the peer's address."""
     tls: str | None = None
-    """begin: the version of TLS, if muxpy speaks it."""
+    """begin: the version of TLS, if muxpy itself speaks TLS on this transport."""
     direction: str | None = None
     """frame: `sent` (given to the transport) or `received`."""
     type: str | None = None
@@ -54,7 +55,7 @@ class TraceEvent:
     """GOAWAY: its debug text. end: why the session ended."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that are set."""
+        """The fields that are not None."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in values if value is not None}
 

@@ -28,18 +28,18 @@ START: Final = b'{"time":'
 class TraceFile:
     """A trace hook that writes JSON lines, an object for each event, to a file: `SessionConfig(trace=TraceFile(path))`.
 
-    `muxpy trace PATH` shows such a file as a ladder. One TraceFile may serve many sessions; a trace that is there
-    already is added to. Only its owner may read the file: it has no payloads, but it shows who talked when, and how
-    much. Each event is written at once, so that nothing is lost with a process that is killed.
+    `muxpy trace PATH` shows such a file as a ladder. One TraceFile may serve many sessions; an existing trace is
+    appended to. Only its owner may read the file: it has no payloads, but it shows who talked when, and how much.
+    Each event is written immediately, so no event is lost if the process is killed.
 
-    Raises FileExistsError if there is something else, and OSError if the file cannot be opened. A file that cannot be
-    written later (a full disk) ends the trace with a warning in the log, and no session.
+    Raises FileExistsError if the path is a pipe, or a file that is no trace, and OSError if the file cannot be opened.
+    If writing fails later (a full disk), the trace ends with a warning in the log, and sessions go on.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = Path(path)
         self._lock = Lock()  # sessions of several threads may share it
-        # Unbuffered; a file object all the same, which closes itself if nobody does.
+        # Unbuffered, but a file object all the same: it closes itself if nobody does.
         self._file = os.fdopen(_opened(self._path), "ab", buffering=0)
 
     @property
@@ -78,10 +78,10 @@ def _opened(path: Path) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         if os.pread(descriptor, len(START), 0) not in (b"", START):
             os.close(descriptor)
-            raise FileExistsError(errno.EEXIST, "it is there already, and is no trace", str(path))
+            raise FileExistsError(errno.EEXIST, "it exists already, and is not a trace", str(path))
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            os.write(descriptor, b"\n")  # what was last had no room: it must not spoil what comes
-        with suppress(OSError):  # it is somebody else's, who lets us write it
-            os.fchmod(descriptor, 0o600)  # one that was there may have been for everybody
+            os.write(descriptor, b"\n")  # the last line was cut short, perhaps by a full disk: begin a new one
+        with suppress(OSError):  # the file is another user's, who lets us write it
+            os.fchmod(descriptor, 0o600)  # an existing file may have been readable for everybody
     return descriptor

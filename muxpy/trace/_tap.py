@@ -1,8 +1,8 @@
 """Seeing frames as they pass.
 
-The reader and the writer show a `Tap` the bytes that they move. It cuts them into frames with decoders of its own, so
-neither the rules nor the fast ways know of it, and without one nothing is done at all. That costs a second decoding,
-but only where somebody traces. Payloads are never shown.
+The reader and the writer show a `Tap` the bytes that they move. The tap cuts them into frames with decoders of its own.
+So no line of the rules or of the fast paths knows of traces, and a session without a tap pays nothing. With one, each
+byte is decoded twice. Payloads are never shown.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _numbers: Final = count(1)
 
 
 class Tap:
-    """Shows the frames of the session of this name to whoever wants to see them."""
+    """Shows the frames of one session to `show`, as events."""
 
     def __init__(self, name: str, show: Callable[[TraceEvent], object], clock: Callable[[], float]) -> None:
         self._name = name
@@ -54,10 +54,10 @@ class Tap:
         self._started = time.time() - clock()
         self._number = next(_numbers)
         self._decoders = {"received": Decoder(), "sent": Decoder()}
-        self._length = dict.fromkeys(self._decoders, 0)  # of the DATA frame that is under way
+        self._length = dict.fromkeys(self._decoders, 0)  # payload bytes so far of the DATA frame that is under way
 
     def begin(self, local: object, remote: object, *, client: bool, tls: str | None) -> None:
-        """The session begins, between these addresses, as sockets have them, with this version of TLS."""
+        """The session begins, between these socket addresses, with this version of TLS."""
         self._event(
             event="begin",
             role="client" if client else "server",
@@ -67,7 +67,7 @@ class Tap:
         )
 
     def received(self, data: Buffer) -> None:
-        """Bytes came in."""
+        """Bytes were received."""
         self._frames("received", data)
 
     def sent(self, batch: Batch) -> None:
@@ -119,12 +119,12 @@ class Tap:
         try:
             self._show(TraceEvent(time=self._started + self._clock(), session=self._number, **what))
         except Exception:
-            self._show = None  # a hook that fails must not harm the session, nor fill the log
+            self._show = None  # a hook that fails must neither harm the session nor fill the log
             log.exception("%s: the trace hook failed and is not called any more", self._name)
 
 
 def tap_for(name: str, hook: Callable[[TraceEvent], object] | None, clock: Callable[[], float]) -> Tap | None:
-    """A tap, if there is a trace hook, or if the log takes frames as the session begins."""
+    """A tap, if there is a trace hook, or if frames are logged (`muxpy.frames` at DEBUG) when the session begins."""
     logs = frame_log.isEnabledFor(logging.DEBUG)
     if hook is None and not logs:
         return None

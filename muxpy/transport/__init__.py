@@ -1,4 +1,4 @@
-"""What a session runs over: any Trio stream, and sockets and TLS without detours."""
+"""What a session runs over: any Trio stream; and sockets, with and without TLS, on a shorter path."""
 
 from ._base import LOGIN_BYTES, Address, StreamTransport, Transport, peer_name
 from ._socket import SocketTransport, bound_local_queue

@@ -1,7 +1,7 @@
 """What a session runs over: the whole interface to the network, and its implementation for any Trio stream.
 
-A transport reads for one task and writes for one task at a time. `try_send` writes what it can without
-waiting, so that a task with something to send need not wake another one to have it sent.
+A transport reads for one task and writes for one task at a time. `try_send` writes as much as it can without waiting,
+so that a task with something to send need not wake another task for that.
 """
 
 import os
@@ -20,55 +20,57 @@ from ._turns import Turns
 __all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport", "addresses_of", "peer_name"]
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
-"""A socket address as Python's socket module has it: host and port, with flow and scope for IPv6; the path of a Unix
-socket, with a NUL before it if it is abstract; None where there is none."""
+"""A socket address in the form of Python's socket module: host and port, with flow and scope for IPv6; the path of a
+Unix socket, with a NUL before it if it is abstract; None where there is none."""
 
 STREAM_READ = 65536
-"""Bytes asked of a stream at once: four full frames."""
+"""Bytes asked for in one read of a stream: four full frames."""
 
 LOGIN_BYTES = 16 * 1024
-"""Bytes that a peer may send before it is admitted, TLS included: client certificates take some thousands, a message
-that says who it is some hundreds."""
+"""Bytes that a peer may send before it is admitted, TLS included: client certificates take some thousands of bytes, and
+an authentication message some hundreds."""
 
 
 class Transport(trio.abc.AsyncResource):
-    """A full-duplex byte stream, as the session's reader and writer use it. Errors are OSError or trio's; a
-    ProtocolError if the peer sends what it may not."""
+    """A full-duplex byte stream, as the session's reader and writer use it. It raises OSError and Trio's exceptions,
+    and ProtocolError if the peer sends something that it may not."""
 
     local_address: Address = None
     remote_address: Address = None
     tls: ssl.SSLObject | None = None
     """The TLS connection, for its certificates, cipher and version; None without TLS."""
     read_size = STREAM_READ
-    """Bytes that one `receive` returns at most."""
+    """The most bytes that one `receive` returns."""
     read_limit = STREAM_READ
-    """The same, for now: the reader asks for less while a peer sends only tiny frames."""
+    """The same limit for the next reads: the reader lowers it while a peer sends only tiny frames."""
     half_closeable = True
     """Whether `send_eof` does anything."""
     reads = 0
-    """Receive calls to what lies below."""
+    """Receive calls to the socket or stream below."""
     writes = 0
-    """Send calls to what lies below."""
+    """Send calls to the socket or stream below."""
     allowance: int | None = None
-    """Bytes that the peer may still send before it is admitted; None if it is, or need not be."""
+    """Bytes that the peer may still send before it is admitted; None if it is admitted, or need not be."""
     turns: Turns | None = None
-    """Those of its group, with which it takes turns to receive."""
+    """The turns of the session's group, in which it receives; None without a group."""
 
     @property
     def has_output(self) -> bool:
-        """Whether it has something of its own to write, such as a TLS alert; an empty batch lets it."""
+        """Whether the transport has something of its own to write, such as a TLS alert. Sending any batch, even an
+        empty one, writes that too."""
         return False
 
     def set_user_timeout(self, seconds: float) -> None:
-        """Let the system end the connection if the peer does not take sent data for so long, where it can do that."""
+        """Have the system end the connection if the peer's TCP does not take sent data for so many seconds, where the
+        system can do that."""
 
     @property
     def most(self) -> int:
-        """Bytes to ask for now. One more than a stranger may send tells that it sends too much."""
+        """Bytes to ask for now. For a stranger that is one more than it may send, to tell whether it sends too much."""
         return self.read_limit if self.allowance is None else min(self.read_limit, self.allowance + 1)
 
     def spend(self, count: int) -> None:
-        """So many bytes came. Raises ProtocolError if that is more than a stranger may send."""
+        """Note that `count` bytes came. Raises ProtocolError if that is more than a stranger may send."""
         if self.allowance is not None:
             self.allowance -= count
             if self.allowance < 0:
@@ -85,7 +87,7 @@ class Transport(trio.abc.AsyncResource):
 
     @abstractmethod
     def try_send(self, batch: Batch) -> bool:
-        """Write as much of the batch as can be written at once, and drop it from the batch. True if that was all."""
+        """Write as much of the batch as goes without waiting, and drop that from the batch. True if that was all."""
 
     @abstractmethod
     async def send(self, batch: Batch) -> None:
@@ -97,7 +99,7 @@ class Transport(trio.abc.AsyncResource):
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close in order, if not cancelled."""
+        """Close in order; if cancelled, close immediately."""
 
 
 class StreamTransport(Transport):
@@ -105,7 +107,7 @@ class StreamTransport(Transport):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._received: bytes | bytearray = b""  # while a turn is waited for: who is cancelled then loses nothing
+        self._received: bytes | bytearray = b""  # kept while it waits for a turn: a cancellation then loses nothing
         self.half_closeable = isinstance(stream, trio.abc.HalfCloseableStream)
         self.local_address, self.remote_address = addresses_of(stream)
 
@@ -122,7 +124,7 @@ class StreamTransport(Transport):
         return not batch.chunks
 
     async def send(self, batch: Batch) -> None:
-        # One buffer of our own: the stream may keep it while it waits, and a cancelled sender's must not be kept.
+        # Copied into one buffer: the stream may keep that while it waits, but must not keep a cancelled sender's.
         data = b"".join(batch.chunks)
         batch.chunks.clear()
         self.writes += 1
@@ -137,8 +139,8 @@ class StreamTransport(Transport):
 
 
 def addresses_of(stream: object) -> tuple[Address, Address]:
-    """This end's address and the peer's, of what lies beneath TLS and two streams that were put together; None each
-    where there is none."""
+    """This end's address and the peer's, of the stream beneath TLS or of two stapled streams; None for each that does
+    not exist."""
     if isinstance(stream, trio.SSLStream):
         return addresses_of(stream.transport_stream)
     if isinstance(stream, trio.StapledStream):
@@ -146,7 +148,7 @@ def addresses_of(stream: object) -> tuple[Address, Address]:
         return found if found != (None, None) else addresses_of(stream.receive_stream)
     if isinstance(stream, trio.SocketStream):
         return _address(stream.socket.getsockname), peer_name(stream.socket)
-    # Such as a stream of another session.
+    # For example a stream of another session.
     return getattr(stream, "local_address", None), getattr(stream, "remote_address", None)
 
 

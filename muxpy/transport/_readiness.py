@@ -1,7 +1,8 @@
-"""Waiting for sockets, so that what happens to all of them in one moment is not acted on in one pass of the scheduler.
+"""Waiting for sockets, so that when all become readable together, only some are acted on in one pass of the scheduler
+(no thundering herd).
 
-When a network goes, or this process was held up, thousands of sockets become readable together, and Trio wakes the
-tasks of all of them in the same pass: nobody else gets on until each has read. So only a few tasks wait by Trio's own
+When a network fails, or this process was held up, thousands of sockets become readable together, and Trio wakes the
+tasks of all of them in the same pass: no other task runs until each has read. So only a few tasks wait by Trio's own
 means; the sockets of the others are in an epoll inside Trio's, from which a few are taken in each pass.
 """
 
@@ -16,11 +17,11 @@ import trio
 __all__ = ["AT_ONCE", "Readiness"]
 
 AT_ONCE: Final = 32
-"""Tasks that wait by Trio's own means, and as many of the others that go on in one pass. All that the end of a session
-sets off takes half a millisecond, in several passes: so a pass stays at some ten milliseconds."""
+"""Tasks that wait by Trio's own means, and as many of the others that go on in one pass. The end of a session takes
+half a millisecond with all that follows from it, in several passes: so a pass stays at some ten milliseconds."""
 
 has_epoll: Final = hasattr(select, "epoll")
-READABLE: Final = 0x001  # as epoll(7) numbers it; the name is not everywhere
+READABLE: Final = 0x001  # its number in epoll(7); not all systems have the name
 
 
 class Readiness:
@@ -33,7 +34,7 @@ class Readiness:
 
     @classmethod
     def current(cls) -> Readiness:
-        """This run's."""
+        """This run's `Readiness`."""
         try:
             return _readiness.get()
         except LookupError:
@@ -41,12 +42,12 @@ class Readiness:
             return readiness
 
     async def readable(self, fd: int) -> None:
-        """Wait until there is something to read, the end, or an error. `fd` must stay open meanwhile, or the wait may
-        last until it is cancelled. Raises trio.BusyResourceError if another task waits for it."""
+        """Wait until `fd` has something to read, its end, or an error. `fd` must stay open meanwhile, or the wait may
+        last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`."""
         if self._direct >= AT_ONCE and has_epoll:
             await self._in_turn(fd)
             return
-        # As long as there are few sessions that is all there is: no pass and no system call more.
+        # As long as there are few sessions, this is all: no further pass and no further system call.
         self._direct += 1
         try:
             await trio.lowlevel.wait_readable(fd)
@@ -64,9 +65,9 @@ class Readiness:
             raise trio.BusyResourceError("another task is reading this socket") from None
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            if self._waiting.get(fd) is task:  # else `fd` was closed, and is the number of another socket by now
+            if self._waiting.get(fd) is task:  # otherwise `fd` was closed, and is the number of another socket by now
                 del self._waiting[fd]
-                with suppress(OSError, ValueError):  # it was closed, or the run is over
+                with suppress(OSError, ValueError):  # the descriptor was closed, or the run is over
                     epoll.unregister(fd)
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -80,7 +81,7 @@ class Readiness:
                 for fd, _ in epoll.poll(0, AT_ONCE):
                     epoll.unregister(fd)
                     task = self._waiting.pop(fd, None)
-                    if task is not None:  # else it is a copy of a socket that was closed under its reader
+                    if task is not None:  # otherwise it is a copy of a socket that was closed under its reader
                         trio.lowlevel.reschedule(task)
         finally:
             epoll.close()

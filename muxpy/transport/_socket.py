@@ -1,8 +1,8 @@
-"""The transport for plain sockets, and what the one with TLS shares with it.
+"""The transport for plain sockets, which is also the base of the one for TLS.
 
-Trio's socket methods run a checkpoint for every call. This one tries the system call first and waits only when the
-kernel says so, which saves a pass through the scheduler for each read and write. It uses `os.readv` and
-`os.writev` on the descriptor: one call carries many frames, and bytes land in a buffer that is reused.
+Trio's socket methods run a checkpoint for every call. This transport tries the system call first and waits only when
+the kernel says so, which saves a pass through the scheduler for each read and write. It uses `os.readv` and `os.writev`
+on the descriptor: one call carries many frames, and received bytes go to a buffer that is reused.
 """
 
 import os
@@ -24,30 +24,31 @@ from ._readiness import Readiness
 __all__ = ["READ_SIZE", "SocketTransport", "bound_local_queue"]
 
 READ_SIZE: Final = 256 * 1024
-"""Bytes read at once: hundreds of small frames, or sixteen full ones, for one system call."""
+"""Bytes in one read: hundreds of small frames, or sixteen full ones, for one system call."""
 
 KEEP: Final = 4 * 1024 * 1024
-"""Freeing a block of this size once makes glibc keep freed memory up to twice as much (mallopt(3), M_TRIM_THRESHOLD).
-As it starts, it gives back what is over 128 KiB, and each page costs a fault when it is needed again: measured in bulk,
-200,000 a second and a tenth of the time."""
+"""Freeing a block of this size once makes glibc keep up to twice as much freed memory (mallopt(3), M_TRIM_THRESHOLD).
+Before that, glibc gives anything over 128 KiB back to the system, and each page costs a fault when it is needed again:
+measured with bulk data, 200,000 faults a second and a tenth of the time."""
 
 LOCAL_QUEUE: Final = 500_000
-"""Bytes that the kernel may keep for a reader on the same host, about: see `bound_local_queue`."""
+"""About how many bytes the kernel may keep for a reader on the same host: see `bound_local_queue`."""
 
 TCP_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 """The option's number, on systems that have it (Linux, RFC 5482)."""
 
 LONGEST: Final = 2**31 - 1
-"""Milliseconds that it takes at most: 24 days."""
+"""The most milliseconds that the option takes: 24 days."""
 
 MAX_CHUNKS: Final = 512
 """Buffers handed to one writev. Linux takes at most 1,024."""
 
 JOIN_BELOW: Final = 2048
-"""Pieces that are smaller on average are joined into one buffer: cheaper than handing the kernel hundreds."""
+"""Bytes of the average chunk below which a batch is joined into one buffer: cheaper than hundreds of chunks for the
+kernel."""
 
-# A read buffer is only in use between a read and the return of the dispatch, without a checkpoint between, so all
-# sessions of one Trio run share it: ten thousand sessions do not need ten thousand buffers.
+# A read buffer is in use only from a read until the dispatch of its bytes returns, and there is no checkpoint between.
+# So all sessions of one Trio run share one buffer: ten thousand sessions do not need 2.5 GB.
 _read_buffer: trio.lowlevel.RunVar[memoryview] = trio.lowlevel.RunVar("muxpy read buffer")
 
 
@@ -56,7 +57,7 @@ def _shared_buffer() -> memoryview:
         return _read_buffer.get()
     except LookupError:
         buffer = memoryview(bytearray(READ_SIZE))
-        bytearray(KEEP)  # and freed again
+        bytearray(KEEP)  # which is freed immediately
         _read_buffer.set(buffer)
         return buffer
 
@@ -79,17 +80,17 @@ class SocketTransport(Transport):
 
     def set_user_timeout(self, seconds: float) -> None:
         if TCP_USER_TIMEOUT is not None and self._socket.family in (AF_INET, AF_INET6):
-            with suppress(OSError):  # of a connection that is gone already: the first read will say why
+            with suppress(OSError):  # the connection is gone already: the first read will say why
                 self._socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(min(1000 * seconds, LONGEST)))
 
     async def receive(self) -> Buffer:
         return self._buffer[: await self._read()]
 
     async def _read(self) -> int:
-        """Fill the shared buffer with what is there; how many bytes, 0 at the end."""
+        """Read what has arrived into the shared buffer. Returns how many bytes, 0 at the end."""
         while True:
-            # Waiting first, since most reads empty the socket. After one that filled the buffer there is more, and
-            # asking Trio's poller would cost a fifth of the read. Either way the other tasks get their turn.
+            # It waits first, since most reads empty the socket. After a read that filled the buffer there is more data,
+            # and asking Trio's poller would cost a fifth of the read. Either way the other tasks get their turn.
             if self._filled:
                 await trio.lowlevel.checkpoint()
             else:
@@ -143,16 +144,17 @@ def _closed() -> trio.ClosedResourceError:
 
 
 def bound_local_queue(socket: trio.socket.SocketType) -> None:
-    """Between two processes of one host, let no more wait in the kernel than keeps the reader busy.
+    """Between two processes of one host, let no more bytes wait in the kernel than keep the reader busy.
 
-    Left alone, the kernel lets six megabytes wait for a busy reader. Over a distance that is what keeps the link full;
-    here each small message waits for all of it, and the bytes have left the cache when they are read. Measured with 8
-    bulk streams: 0.8 instead of 1.7 ms for an echo beside them (99 of 100), and bulk itself a twentieth faster.
+    By default, the kernel lets six megabytes wait for a busy reader. Over a distance that keeps the link full. On one
+    host it only adds delay (bufferbloat): each small message waits behind all of it, and the bytes have left the cache
+    when they are read. Measured with 8 bulk streams: an echo beside them has a p99 of 0.8 ms instead of 1.7 ms, and
+    bulk itself is a twentieth faster.
     """
     peer = peer_name(socket)
     if socket.family not in (AF_INET, AF_INET6) or not isinstance(peer, tuple) or not _is_loopback(peer[0]):
         return
-    if _largest_receive_buffer() >= LOCAL_QUEUE:  # else the kernel would take much less, and that is too little
+    if _largest_receive_buffer() >= LOCAL_QUEUE:  # otherwise the kernel would allow much less, which is too little
         socket.setsockopt(SOL_SOCKET, SO_RCVBUF, LOCAL_QUEUE)
 
 
@@ -163,7 +165,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _largest_receive_buffer() -> int:
-    """What a program may ask for; 0 where that is not known."""
+    """The largest receive buffer that a program may ask for, in bytes; 0 where that is not known."""
     try:
         return int(Path("/proc/sys/net/core/rmem_max").read_text())
     except (OSError, ValueError):

@@ -1,7 +1,8 @@
 """A transport for sockets with TLS, through OpenSSL's memory buffers.
 
-trio.SSLStream hands out one record of 16 KiB a call with a lock around it. Here one read of the socket is decrypted
-record by record into one buffer, and a whole batch is encrypted before it is sent.
+trio.SSLStream returns one record of at most 16 KiB for each call, and takes a lock for it. Here one read of the socket
+is decrypted record by record into one buffer, and a whole batch is encrypted before it is sent. One direction can be
+ended alone, and the certificate is there before the session's first byte, for pinning.
 """
 
 import ssl
@@ -20,33 +21,38 @@ from ._socket import READ_SIZE, SocketTransport
 __all__ = ["RecordCutter", "TlsTransport"]
 
 MAX_TLS_ANSWERS: Final = 64 * 1024
-"""Bytes that TLS itself may have to say (to key updates, say) before the peer counts as one that only asks."""
+"""Bytes of TLS's own answers (for example to key updates) that may wait. If there are more, the peer asks and does not
+read, and the session ends."""
 
 RECORDS_A_TURN: Final = 32
-"""Records that are decrypted before others get their turn. A full read of bulk has 17. Key updates, the dearest, take
-some 30 microseconds each, so this is a millisecond; one-byte records are a tenth of that."""
+"""Records that are decrypted before other tasks get their turn. A full read of bulk data has 17. Key updates, the most
+expensive records, take some 30 microseconds each, so a turn is a millisecond; one-byte records are a tenth of that."""
 
 MAX_USELESS: Final = 16
-"""Records in a row without payload: more only take time. An honest peer sends two session tickets after the handshake,
-and a key update once in a long while. Go's crypto/tls has the same limit."""
+"""Records in a row without payload: more would only take time. An honest peer sends two session tickets after the
+handshake, and rarely a key update. Go's crypto/tls has the same limit."""
 
 RECORD_HEADER: Final = 5
 """Bytes: type, version, length (RFC 8446, 5.1)."""
 
 
 class RecordCutter:
-    """Tells where TLS records begin in bytes that come cut anywhere."""
+    """Tells where TLS records begin, wherever reads have cut the bytes.
+
+    OpenSSL gets only a few records at a time. Given a whole read of key updates, it would work through all ten thousand
+    in one call, and return nothing. Finding where records begin takes no key: the headers are plain text.
+    """
 
     __slots__ = ("_header", "_left", "started")
 
     def __init__(self) -> None:
-        self._header = b""  # of a record, if the bytes so far end in it
+        self._header = b""  # the begin of a record's header, if the bytes so far end in one
         self._left = 0  # bytes of the last record that are still to come
         self.started = 0
         """Records that have begun in the bytes so far."""
 
     def cut(self, data: memoryview, most: int) -> int:
-        """How many bytes of `data` hold at most `most` records that begin in it, and the rest of the one before."""
+        """How many bytes of `data` hold the rest of the record before, and at most `most` records that begin here."""
         end = len(data)
         pos = self._left
         last = self.started + most
@@ -118,7 +124,7 @@ class TlsTransport(SocketTransport):
                 return
 
     def _put_in_words(self, error: ssl.SSLError) -> None:
-        """Have the handshake's error say what the peer speaks instead of TLS, if that is known."""
+        """Have the handshake's error say which protocol the peer speaks instead of TLS, if that is known."""
         stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
         if stranger not in (None, "TLS"):
             error.strerror = error.reason = f"this looks like {stranger}, not TLS"
@@ -141,7 +147,7 @@ class TlsTransport(SocketTransport):
             await self._read_ciphertext()
 
     async def _read_ciphertext(self) -> None:
-        """Give OpenSSL as many records as a turn has. It would take them all apart in one call if it had them all."""
+        """Give OpenSSL as many records as a turn has room for: see RecordCutter."""
         if self._rest:
             await trio.lowlevel.checkpoint()
             await self.take_turn()
@@ -168,7 +174,7 @@ class TlsTransport(SocketTransport):
 
     def _decrypt(self) -> Buffer | None:
         """All records that are complete, up to the size of the buffer; None if there are none."""
-        # What is decrypted goes into the shared buffer, whose ciphertext has been taken into the BIO.
+        # Plaintext goes into the shared buffer: the ciphertext that was there has been copied to OpenSSL's own buffer.
         size = 0
         while size < READ_SIZE and self._broken is None:
             try:
@@ -183,7 +189,7 @@ class TlsTransport(SocketTransport):
             if not count:
                 return self._buffer[:size]
             size += count
-        if size:  # what was right before an error counts
+        if size:  # data before an error still counts
             return self._buffer[:size]
         if isinstance(self._broken, ssl.SSLEOFError):
             raise trio.BrokenResourceError("the connection ended without TLS close_notify") from None
@@ -193,7 +199,7 @@ class TlsTransport(SocketTransport):
 
     def try_send(self, batch: Batch) -> bool:
         if batch.chunks:
-            self._tls.write(b"".join(batch.chunks))  # joined, or each header would get a record of its own
+            self._tls.write(b"".join(batch.chunks))  # joined, since otherwise each header would be a record of its own
             batch.chunks.clear()
         if self._outgoing.pending:
             self._ciphertext.add(self._outgoing.read())
@@ -203,7 +209,7 @@ class TlsTransport(SocketTransport):
         await self.send(Batch([], [], 0))
 
     async def send_eof(self) -> None:
-        """Send close_notify: the end of our direction, which TLS 1.3 lets stand alone."""
-        with suppress(ssl.SSLError):  # it also waits for the peer's; ours is in the buffer
+        """Send close_notify, the end of our direction. In TLS 1.3 the other direction may go on (RFC 8446, 6.1)."""
+        with suppress(ssl.SSLError):  # `unwrap` also waits for the peer's; ours is in the buffer by then
             self._tls.unwrap()
         await self._flush()

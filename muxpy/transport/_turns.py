@@ -1,8 +1,8 @@
-"""Turns: what many sessions would do in the same pass of Trio's scheduler, they do in passes that follow each other.
+"""Turns: work that many sessions would do in the same pass of Trio's scheduler is spread over the passes that follow.
 
-A lock would be free again within the same pass, once its holder has dispatched, and sixty sessions that became readable
-together would all have had their turn. So a task of the run, the rotor, gives the turn to the next in the following
-pass. It sleeps while nobody has to take turns.
+A lock would not do. It would be free again within the same pass, as soon as its holder has dispatched, and sixty
+sessions that became readable together would all have their turn in that pass. So a task of the run, the rotor, gives
+the turn to the next session in the following pass. It sleeps while nobody has to take turns.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 __all__ = ["Turns", "ending_turns"]
 
 FEW_ENDINGS: Final = 8
-"""Sessions that may end in the same pass: each takes half a millisecond and more, with all that it sets off."""
+"""Sessions that may end in the same pass: each takes half a millisecond or more, with all that follows from it."""
 
 _rotor: trio.lowlevel.RunVar[_Rotor] = trio.lowlevel.RunVar("muxpy rotor")
 _endings: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("muxpy endings")
 
 
 class Turns:
-    """Turns of which there is one in each pass of Trio's scheduler."""
+    """One turn in each pass of Trio's scheduler, for the members that ask for one."""
 
     def __init__(self, few: int = 1) -> None:
-        """So `few` members need not take turns: what they do together fits into one pass."""
+        """Up to `few` members need not take turns: the work of all of them fits into one pass."""
         self._few = few
         self._members = 0
-        self._free = True  # nobody had a turn in this pass yet
-        self._waiting: dict[trio.lowlevel.Task, None] = {}  # the first is next
+        self._free = True  # nobody has had a turn in this pass yet
+        self._waiting: dict[trio.lowlevel.Task, None] = {}  # the first one is next
 
     @contextmanager
     def member(self) -> Iterator[None]:
@@ -45,7 +45,7 @@ class Turns:
 
     @property
     def crowded(self) -> bool:
-        """Whether it takes `turn` to take turns: few members have all of them."""
+        """Whether there are so many members that they must take turns."""
         return self._members > self._few
 
     @property
@@ -54,8 +54,8 @@ class Turns:
         return bool(self._waiting)
 
     async def turn(self) -> None:
-        """Wait for a turn: in each pass of the scheduler one task gets one. Without a checkpoint if nobody
-        had one in this pass."""
+        """Wait for a turn: in each pass of the scheduler one task gets one. There is no checkpoint if nobody has had
+        the turn of this pass."""
         if self._free:
             _Rotor.current().free_later(self)
             self._free = False
@@ -75,7 +75,7 @@ class Turns:
             await self.turn()
 
     def next_pass(self) -> bool:
-        """A new pass has begun. Whether somebody who waited gets the turn in it."""
+        """A new pass has begun. Returns whether a task that waited gets the turn in it."""
         if not self._waiting:
             self._free = True
             return False
@@ -86,10 +86,11 @@ class Turns:
 
 
 def ending_turns() -> Turns:
-    """Of this run: sessions that end take the steps of it in turns.
+    """The turns of this run in which sessions end, step by step.
 
-    When a network or a proxy goes, thousands end in the same moment. Each step sets off a few tasks' work in the passes
-    that follow, and without turns those of all sessions would fall into the same pass, in which nobody else gets on.
+    When a network or a proxy fails, thousands of sessions end in the same moment. Each step makes work for a few tasks
+    in the next passes. Without turns, the work for all sessions would fall into the same pass, and no other task would
+    run until it is done. A session that ends alone waits for nobody.
     """
     try:
         return _endings.get()
@@ -99,16 +100,17 @@ def ending_turns() -> Turns:
 
 
 class _Rotor:
-    """Tells groups when a new pass of the scheduler begins. A task of the run, parked while no group has had a turn."""
+    """Tells groups when a new pass of the scheduler begins. It is a task of the run, parked while no group has had a
+    turn."""
 
     def __init__(self) -> None:
         self._task: trio.lowlevel.Task | None = None  # parked
-        self._due: list[Turns] = []  # had their turn in an earlier pass
-        self._later: list[Turns] = []  # had it since this task ran: perhaps in the pass that is going on
+        self._due: list[Turns] = []  # groups that had their turn in an earlier pass
+        self._later: list[Turns] = []  # groups that had it since this task ran: perhaps in the current pass
 
     @classmethod
     def current(cls) -> _Rotor:
-        """This run's, started if need be."""
+        """This run's rotor, started if need be."""
         try:
             return _rotor.get()
         except LookupError:
@@ -121,7 +123,7 @@ class _Rotor:
         """The group has had its turn of this pass."""
         if self._task is None:
             self._later.append(group)
-        else:  # woken now, it runs in the next pass
+        else:  # the task is woken now, so it runs in the next pass
             self._due.append(group)
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -130,7 +132,7 @@ class _Rotor:
         while True:
             due, self._due, self._later = self._due, self._later, []
             self._due += [group for group in due if group.next_pass()]
-            del due  # or the task, parked, would keep groups that nobody has any more
+            del due  # otherwise the parked task would keep groups alive that nobody uses any more
             if self._due:
                 await trio.lowlevel.checkpoint()
             else:

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.no_cover  # bulk
 PROTOCOL_ERROR = ErrorCode.PROTOCOL_ERROR
 BURST = 100
 WAVE = 100
-OWN = "the peer resets its own streams too fast: more than 100 at once"
-PROVOKED = "the peer makes this side reset streams too fast: more than 100 at once"
+OWN = "the peer resets its own streams too fast: more than 100 together"
+PROVOKED = "the peer makes this side reset streams too fast: more than 100 together"
 UNREAD = "the peer does not read its answers"
 FEW = muxpy.SessionConfig(reset_burst=BURST, reset_rate=0)
 FULL = muxpy.SessionConfig(reset_burst=BURST, reset_rate=0, max_streams=1)

@@ -16,6 +16,7 @@ from muxpy.session import _reader
 from muxpy.transport import _tls
 from muxpy.transport._tls import TlsTransport
 from tests.frame import wire
+from tests.helpers.content import COUNTED
 from tests.helpers.load import until
 from tests.helpers.pairs import server_context, tcp_pair
 from tests.helpers.passes import counting_passes
@@ -167,14 +168,14 @@ async def test_a_key_update_now_and_then_does_no_harm(tmp_path: Path) -> None:
 async def test_records_of_one_byte_are_decrypted_in_turns(tmp_path: Path) -> None:
     transport, peer = await record_peer(tmp_path / "keys")
     async with _run_session(transport, False, QUIET, []) as session:
-        content = wire.syn(3) + wire.data(3, bytes(range(256)) * 40)
+        content = wire.syn(3) + wire.data(3, COUNTED[:10_240])
         with counting_passes(lambda: transport.records.started) as passes:
             await peer.stream.send_all(b"".join(peer.record(content[n : n + 1]) for n in range(len(content))))
             stream = await session.accept_stream()
             received = b""
             while len(received) < 256 * 40:
                 received += await stream.receive_some()
-        assert received == bytes(range(256)) * 40
+        assert received == COUNTED[:10_240]
         assert 1 < passes.most_a_step <= _tls.RECORDS_A_TURN
         session.kill()
     await trio.aclose_forcefully(peer.stream)

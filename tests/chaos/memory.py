@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.helpers.pipes import Channel, Clip, PipeStream, pipe_pair
+from tests.helpers.links import Channel, Clip, PipeStream, pipe_pair
 
 from .plan import LinkPlan, Mangler, WayPlan
 

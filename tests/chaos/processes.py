@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 import muxpy
+from tests.helpers import processes
+from tests.helpers.processes import Output
 
 from .end import HOST
 
@@ -34,41 +36,17 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Child:
-    """An end under way. `errors` is what it has written to stderr."""
+    """An end under way."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
-        self.errors = ""
-        self._said: list[dict[str, Any]] = []
-        self._news = trio.lowlevel.ParkingLot()
-        self._over = False
-
-    async def read(self) -> None:
-        """Collect what it says, until it ends."""
-        assert self.process.stdout is not None
-        text = ""
-        async for chunk in self.process.stdout:
-            text += chunk.decode()
-            *lines, text = text.split("\n")
-            self._said += map(json.loads, lines)
-            self._news.unpark_all()
-        self._over = True
-        self._news.unpark_all()
-
-    async def read_errors(self) -> None:
-        """Collect what it complains of, until it ends."""
-        assert self.process.stderr is not None
-        async for chunk in self.process.stderr:
-            self.errors += chunk.decode()
+        self.output = Output(process.stdout)
+        self.complaints = Output(process.stderr)
 
     async def said(self, key: str, times: int = 1) -> dict[str, Any]:
         """Wait for the `times`-th line that has `key`."""
-        while True:
-            found = [line for line in self._said if key in line]
-            if len(found) >= times:
-                return found[times - 1]
-            assert not self._over, f"ended without {key!r}: {self._said}\n{self.errors}"
-            await self._news.park()
+        found: dict[str, Any] = json.loads(await self.output.said(f'"{key}":', times=times))
+        return found
 
     async def port(self) -> int:
         """Where it listens."""
@@ -88,33 +66,20 @@ class Child:
     @property
     def descriptors(self) -> int:
         """How many it has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return processes.descriptors(self.process.pid)
 
 
 @asynccontextmanager
 async def child(*arguments: str) -> AsyncIterator[Child]:
     """`python -m tests.chaos.end ...`; killed in the end, if it has not ended."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.chaos.end", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    end = Child(process)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(end.read)
-            nursery.start_soon(end.read_errors)
-            yield end
-            process.kill()
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            for pipe in (process.stdout, process.stderr):
-                assert pipe is not None
-                await pipe.aclose()
+    command = [sys.executable, "-m", "tests.chaos.end", *arguments]
+    options = {"stderr": subprocess.PIPE, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    async with processes.started(command, **options) as process, trio.open_nursery() as nursery:
+        end = Child(process)
+        nursery.start_soon(end.output.read)
+        nursery.start_soon(end.complaints.read)
+        yield end
+        process.kill()
 
 
 class Load:

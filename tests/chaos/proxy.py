@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections import deque
+from contextlib import suppress
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from tests.helpers.links import Clip
 from tests.helpers.pairs import tcp_pair
 
-from .plan import LinkPlan, Mangler
+from .memory import BadChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .plan import LinkPlan
 
 __all__ = ["Proxy"]
 
 CHUNK: Final = 65536
 WAITING: Final = 256 * 1024
 """Bytes that a direction keeps; then it stops reading, and TCP stops the sender."""
+MOST: Final = 1000
+"""Pieces that are joined."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time at all: closing sends a reset."""
+
+
+class Way(BadChannel):
+    """One direction. What is due together goes on together: a packet for each piece would only take long."""
+
+    def _take(self, max_bytes: int | None) -> bytes:
+        now = trio.current_time()
+        parts = [super()._take(max_bytes)]
+        while self._chunks and self._chunks[0][0] <= now and len(parts) < MOST:
+            parts.append(super()._take(max_bytes))
+        return b"".join(parts)
 
 
 class Proxy:
     """Two ends, each a TCP connection to the proxy, and what is between them."""
 
     def __init__(self, plan: LinkPlan) -> None:
-        self.manglers = [Mangler(plan.there), Mangler(plan.back)]
+        plans = (plan.there, plan.back)
+        self._ways = [Way(way, inf, partial(self._fault, number)) for number, way in enumerate(plans)]
+        self.manglers = [way.mangler for way in self._ways]
         self._inner: tuple[trio.SocketStream, ...] = ()
         self._scope = trio.CancelScope()
         self._hard = False
@@ -47,8 +65,8 @@ class Proxy:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for mangler, source, target in ((self.manglers[0], near, far), (self.manglers[1], far, near)):
-                        nursery.start_soon(Direction(mangler, source, target, self.cut).run)
+                    for way, source, target in ((self._ways[0], near, far), (self._ways[1], far, near)):
+                        nursery.start_soon(self._carry, way, source, target)
         finally:
             for end in self._inner:
                 if self._hard:
@@ -60,76 +78,28 @@ class Proxy:
         self._hard = self._hard or hard
         self._scope.cancel()
 
+    def _fault(self, number: int, hard: bool) -> None:
+        if hard:
+            self.cut(True)
+        else:
+            self._ways[number].clip = Clip(0)  # what is on its way comes yet
 
-class Direction:
-    """Carries what `source` sends to `target`, as the mangler says."""
-
-    def __init__(
-        self, mangler: Mangler, source: trio.SocketStream, target: trio.SocketStream, cut: Callable[[bool], None]
-    ) -> None:
-        self._mangler = mangler
-        self._source = source
-        self._target = target
-        self._cut = cut
-        self._carried: deque[tuple[float, bytes]] = deque()  # when it is due; b"" is the end
-        self._size = 0
-        self._due = 0.0
-        self._changed = trio.lowlevel.ParkingLot()
-
-    async def run(self) -> None:
+    async def _carry(self, way: Way, source: trio.SocketStream, target: trio.SocketStream) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                await self._read()
+                nursery.start_soon(_fill, way, source)
+                while data := await way.receive(CHUNK):
+                    await target.send_all(data)
+                if way.mangler.over and way.mangler.plan.fault == "eof":
+                    self.cut(False)
+                await target.send_eof()
         except* trio.BrokenResourceError:
-            self._cut(True)  # one end is gone: the other hears of it the same way
+            self.cut(True)  # one end is gone: the other hears of it the same way
 
-    async def _read(self) -> None:
-        while True:
-            while self._size > WAITING:
-                await self._changed.park()
-            data = bytes(await self._source.receive_some(CHUNK))
-            was_over = self._mangler.over
-            for delay, piece in self._mangler.feed(data):
-                self._append(trio.current_time() + delay, piece)
-            if self._mangler.over and not was_over:
-                self._fault()
-            if not data:
-                if not (was_over and self._mangler.plan.fault in ("truncate", "boundary")):
-                    self._append(0.0, b"")
-                return
 
-    def _fault(self) -> None:
-        fault = self._mangler.plan.fault
-        if fault == "rst":
-            self._cut(True)
-        elif fault != "lose":
-            self._append(0.0, b"")
-
-    def _append(self, due: float, piece: bytes) -> None:
-        self._due = max(self._due, due)
-        self._carried.append((self._due, piece))
-        self._size += len(piece)
-        self._changed.unpark_all()
-
-    async def _write(self) -> None:
-        while True:
-            while not self._carried:
-                await self._changed.park()
-            await trio.sleep_until(self._carried[0][0])
-            data, ended = self._take_due(trio.current_time())
-            if data:
-                await self._target.send_all(data)
-            self._size -= len(data)
-            self._changed.unpark_all()
-            if ended:
-                if self._mangler.over and self._mangler.plan.fault == "eof":
-                    self._cut(False)
-                await self._target.send_eof()
-                return
-
-    def _take_due(self, now: float) -> tuple[bytes, bool]:
-        due = []
-        while self._carried and self._carried[0][0] <= now:
-            due.append(self._carried.popleft()[1])
-        return b"".join(due), b"" in due
+async def _fill(way: Way, source: trio.SocketStream) -> None:
+    async for data in source:
+        await way.below(WAITING)
+        with suppress(trio.BrokenResourceError):  # the way has come to its end
+            await way.send(data)
+    way.end()

@@ -3,10 +3,11 @@ each knows every byte and the length without being told."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, TypeAlias, get_args
+
+from tests.helpers.content import named
 
 __all__ = ["WHOLE", "Play", "Script", "content", "script_of"]
 
@@ -71,4 +72,4 @@ def content(seed: int, script: Script, *, there: bool) -> bytes:
     if script.play == "echo":
         there = True  # what comes back is what was sent
     name = f"{seed} {script.number} {'there' if there else 'back'}"
-    return hashlib.shake_256(name.encode()).digest(script.there if there else script.back)
+    return named(name, script.there if there else script.back)

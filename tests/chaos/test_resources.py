@@ -34,7 +34,7 @@ async def test_accepting_goes_on_when_there_are_descriptors_again() -> None:
                 resource.prlimit(end.process.pid, resource.RLIMIT_NOFILE, (end.descriptors + SPARE, limits[1]))
                 # These are accepted by the kernel in any case; the process gets some of them only.
                 others = [await trio.open_tcp_stream(HOST, port) for _ in range(SPARE + 5)]
-                await until(lambda: "EMFILE" in end.errors)
+                await until(lambda: "EMFILE" in end.complaints.text)
                 await load.more()  # the session that was there does not feel it
                 for other in others:
                     other.socket.close()
@@ -53,4 +53,4 @@ async def test_a_full_disk_hurts_no_session(option: str, complaint: str) -> None
             for number in range(2):
                 await exchange(await end.port())
                 assert (await end.said("end", number + 1))["error"] is None
-            await until(lambda: complaint in end.errors)
+            await until(lambda: complaint in end.complaints.text)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import trio
 
+from tests.helpers.processes import started
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
@@ -81,21 +83,8 @@ class Program:
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[Program]:
     """The program with these arguments; killed at the end of the block if it still runs."""
-    process = await trio.lowlevel.open_process(
-        [*COMMAND, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
-    try:
+    async with started([*COMMAND, *arguments], stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         yield Program(process)
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    await pipe.aclose()
 
 
 async def run(*arguments: str) -> tuple[int, str, str]:

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from muxpy_cli._errors import Failure, describe
-from muxpy_cli._options import ClientTls, ServerTls
 from muxpy_cli.access import (
+    ClientTls,
+    ServerTls,
     certificate_names,
     check_fingerprint,
     client_context,

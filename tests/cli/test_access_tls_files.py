@@ -15,8 +15,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from muxpy_cli._errors import Failure
-from muxpy_cli._options import ClientTls, ServerTls
-from muxpy_cli.access import certificate_warning, client_context, fingerprint_of, make_keys, server_context
+from muxpy_cli.access import (
+    ClientTls,
+    ServerTls,
+    certificate_warning,
+    client_context,
+    fingerprint_of,
+    make_keys,
+    server_context,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from muxpy_cli._errors import Failure
-from muxpy_cli._options import ConnectOptions
 from muxpy_cli.access import is_hash, is_token, new_token, read_token, token_hash
-from muxpy_cli.specs import Address
 
-ADDRESS = Address("example.org", 4242)
+ADDRESS = "example.org:4242"
 
 
 @pytest.fixture(autouse=True)
@@ -38,24 +36,24 @@ def test_the_hash_is_sha256() -> None:
 
 
 def test_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "token").write_text("from-file\n")
-    options = ConnectOptions(address=ADDRESS, token_file=tmp_path / "token", ask_token=True)
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
     monkeypatch.setattr(getpass, "getpass", lambda _: pytest.fail("the terminal was asked"))
-    assert read_token(options) == "from-file"
+    assert read_token(file, ADDRESS) == "from-file"
     monkeypatch.setenv("MUXPY_TOKEN", " from-environment\n")
-    assert read_token(options) == "from-environment"
-    assert read_token(ConnectOptions(address=ADDRESS)) == "from-environment"
+    assert read_token(file, ADDRESS) == "from-environment"
+    assert read_token(None) == "from-environment"
     monkeypatch.setenv("MUXPY_TOKEN", "")
-    assert read_token(options) == "from-file"
+    assert read_token(file, ADDRESS) == "from-file"
 
 
 def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-file\n", "utf-8-sig")
-    assert read_token(ConnectOptions(address=ADDRESS, token_file=tmp_path / "token")) == "from-file"
+    assert read_token(tmp_path / "token") == "from-file"
 
 
 def test_no_token_is_none() -> None:
-    assert read_token(ConnectOptions(address=ADDRESS)) is None
+    assert read_token(None) is None
 
 
 def test_the_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +64,7 @@ def test_the_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         return "typed "
 
     monkeypatch.setattr(getpass, "getpass", typed)
-    assert read_token(ConnectOptions(address=ADDRESS, ask_token=True)) == "typed"
+    assert read_token(None, ADDRESS) == "typed"
     assert prompts == ["Token for example.org:4242: "]
 
 
@@ -83,7 +81,7 @@ def _ended(_: str) -> str:
 def test_without_a_terminal_there_is_nobody_to_ask(ask: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getpass", ask)
     with pytest.raises(Failure, match="without a terminal: put it into MUXPY_TOKEN") as caught:
-        read_token(ConnectOptions(address=ADDRESS, ask_token=True))
+        read_token(None, ADDRESS)
     assert caught.value.exit_code == 2
 
 
@@ -104,7 +102,7 @@ def test_what_is_no_token_is_not_quoted(content: str, complaint: str, tmp_path: 
     path = tmp_path / "token"
     path.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(Failure, match=complaint) as caught:
-        read_token(ConnectOptions(address=ADDRESS, token_file=path))
+        read_token(path)
     assert str(path) in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert "0f0f" not in str(caught.value)
@@ -113,9 +111,9 @@ def test_what_is_no_token_is_not_quoted(content: str, complaint: str, tmp_path: 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"cannot read the token from .*: no such file"):
-        read_token(ConnectOptions(address=ADDRESS, token_file=tmp_path / "nothing"))
+        read_token(tmp_path / "nothing")
 
 
 def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
     with pytest.raises(Failure, match="does not look like a token"):
-        read_token(ConnectOptions(address=ADDRESS, token_file=Path("/dev/zero")))
+        read_token(Path("/dev/zero"))

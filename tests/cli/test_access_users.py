@@ -1,4 +1,4 @@
-"""Users, and who of them somebody is."""
+"""Users: found by token, by name and by certificate."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, ServerTls
 from muxpy_cli.access import (
-    connect_warnings,
+    ClientTls,
+    ServerTls,
+    file_warnings,
     key_file_warning,
-    listen_warnings,
     token_file_warning,
     users_file_warning,
 )
@@ -80,15 +80,17 @@ def test_credentials_of_systemd_are_private(secret: Callable[[int], Path], monke
         assert warn(path) is None
 
 
-def test_all_files_of_both_ends_are_looked_at(secret: Callable[[int], Path]) -> None:
+def test_all_files_of_an_end_are_looked_at(secret: Callable[[int], Path]) -> None:
     path, private = secret(0o666), secret(0o600)
-    for tls in (ServerTls(cert=private, key=path), ServerTls(cert=path)):  # the key may be in the same file
-        assert len(listen_warnings(ListenOptions(address=ADDRESS, tls=tls, tokens=path))) == 2
-    for own in (ClientTls(cert=private, key=path), ClientTls(cert=path)):
-        assert len(connect_warnings(ConnectOptions(address=ADDRESS, tls=own, token_file=path))) == 2
-    assert connect_warnings(ConnectOptions(address=ADDRESS, tls=ClientTls(), token_file=private)) == []
-    assert listen_warnings(ListenOptions(address=ADDRESS, tls=ServerTls(cert=private), tokens=private)) == []
-    assert listen_warnings(ListenOptions(address=ADDRESS)) == []
+    assert len(file_warnings(key=path, users=path)) == len(file_warnings(key=path, token=path)) == 2
+    assert file_warnings(key=private, users=private, token=private) == file_warnings() == []
+
+
+def test_the_key_may_be_in_the_same_file(tmp_path: Path) -> None:
+    for tls in (ServerTls, ClientTls):
+        assert tls(cert=tmp_path / "cert", key=tmp_path / "key").key_file == tmp_path / "key"
+        assert tls(cert=tmp_path / "both").key_file == tmp_path / "both"
+    assert ClientTls().key_file is None
 
 
 async def test_it_is_said_at_the_start(tmp_path: Path) -> None:

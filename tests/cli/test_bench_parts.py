@@ -154,6 +154,6 @@ def test_the_names_of_steps() -> None:
         "upload, 4 streams",
         "latency",
         "latency under load",
-        "stream opens, 100 at once",
+        "100 parallel stream opens",
     ]
     assert Step(Measure.LATENCY, 1) == plan.steps[4]

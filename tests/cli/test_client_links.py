@@ -20,7 +20,7 @@ from muxpy_cli.client import _links
 from muxpy_cli.client._links import Links, NoSession
 from muxpy_cli.client._local import LocalForward
 from muxpy_cli.client._remote import RemoteForward
-from muxpy_cli.client._retrying import FIRST_DELAY
+from muxpy_cli.client._retrying import FIRST_DELAY, MAX_DELAY
 from muxpy_cli.specs import Address, parse_local, parse_remote
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
@@ -186,6 +186,32 @@ async def test_a_forward_that_the_other_end_has_ended_is_not_told_as_bound(
             waits.append(trio.current_time() - begun)
             again.reset()
         assert max(waits) <= FIRST_DELAY  # it was bound meanwhile: the next failure is a first one
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_place_that_stays_refused_is_asked_for_with_backoff_and_jitter(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        links = links_with(client, options=ConnectOptions(address=OPTIONS.address))
+        remote = RemoteForward(parse_remote("0:localhost:80"), links, Console(), "there")
+        nursery.start_soon(remote.run)
+        control = await server.accept_stream()
+        await receive_message(control)
+        await control.send_all(pack({"port": 4000}))
+        await remote.first_time.wait()
+        refusal = pack(Refused("in use", "somebody else has it").message())
+        waits: list[float] = []
+        for _ in range(7):
+            await control.send_all(refusal)
+            begun = trio.current_time()
+            control = await server.accept_stream()
+            waits.append(trio.current_time() - begun)
+            await receive_message(control)
+        longest = [FIRST_DELAY, 2, 4, 8, 16, MAX_DELAY, MAX_DELAY]
+        assert all(wait <= most + 0.01 for wait, most in zip(waits, longest, strict=True))
+        assert all(wait >= most / 2 for wait, most in zip(waits[1:], longest[1:], strict=True))
+        assert waits != [round(wait) for wait in waits]
         nursery.cancel_scope.cancel()
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
-from muxpy_cli.access import Limits, Rules, User, make_keys, parse_bind_rule, parse_target_rule
+from muxpy_cli._options import ConnectOptions, ListenOptions, Output
+from muxpy_cli.access import ClientTls, Limits, Rules, ServerTls, User, make_keys, parse_bind_rule, parse_target_rule
 from muxpy_cli.commands._check import check_command
 from muxpy_cli.config import ConfigError, inspect, load_connect, load_listen
 from muxpy_cli.specs import Address, Direction, Forward, Kind, UnixPath

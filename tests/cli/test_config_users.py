@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muxpy_cli._errors import Failure
-from muxpy_cli._options import ListenOptions, ServerTls
-from muxpy_cli.access import Limits, Rules, User, Users, parse_bind_rule, parse_target_rule, token_hash
+from muxpy_cli._options import ListenOptions
+from muxpy_cli.access import Limits, Rules, ServerTls, User, Users, parse_bind_rule, parse_target_rule, token_hash
 from muxpy_cli.config import inspect, load_users
 from muxpy_cli.specs import Address
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from unittest.mock import Mock
+
+import pytest
 
 from muxpy_cli._errors import describe, unexpected
 from muxpy_cli._lifetime import report
 from muxpy_cli.client._local import LocalForward
 from muxpy_cli.specs import parse_local
 from tests.helpers.pairs import tcp_pair
-
-if TYPE_CHECKING:
-    import pytest
 
 TOO_MANY = "too many open files (ulimit -n, or LimitNOFILE= of a unit, allows more)"
 
@@ -37,3 +36,9 @@ async def test_a_connection_that_there_are_no_descriptors_for_says_so() -> None:
     with client.socket:
         await LocalForward(parse_local("8080:localhost:80"), links, console)._handle(near)
     console.error.assert_called_once_with(f"connection to 127.0.0.1:8080: {TOO_MANY}")
+
+
+def test_a_name_that_cannot_be_encoded_is_described() -> None:
+    with pytest.raises(UnicodeError) as caught:
+        ("a" * 70 + ".example").encode("idna")
+    assert describe(caught.value) == "no valid host name"

@@ -114,7 +114,7 @@ async def finish(stream: muxpy.Stream) -> None:
         assert await stream.receive_some() == b""
 
 
-async def test_the_next_session_comes_at_once_and_the_old_one_goes_on(
+async def test_the_next_session_comes_immediately_and_the_old_one_goes_on(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with linked(monkeypatch) as (links, listening), trio.open_nursery() as nursery:

@@ -126,7 +126,7 @@ async def test_slow_names_of_one_user_leave_the_others_alone(monkeypatch: pytest
                 nursery.cancel_scope.cancel()
 
 
-async def test_who_connects_again_has_the_same_share(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_party_that_connects_again_has_the_same_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lookups that were given up count until their threads have ended."""
     with trio.fail_after(LIMIT), dns(monkeypatch) as names:
         for _ in range(3):

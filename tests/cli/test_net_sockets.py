@@ -99,7 +99,7 @@ def _paths(folder: Path) -> list[str]:
     return [str(path) for path in folder.iterdir()]
 
 
-async def test_a_path_that_was_bound_again_at_once_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_path_that_was_bound_again_immediately_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_accept, "inode", lambda path: (1, 1) if os.path.exists(path) else None)  # as file systems may
     path = UnixPath(str(tmp_path / "socket"))
     bound, scope = await bind_streams(path), trio.CancelScope()

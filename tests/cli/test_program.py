@@ -1,4 +1,4 @@
-"""The program as its user meets it: one line for each error, exit codes, signals, TLS, the demo."""
+"""The program as its user meets it: one line for each error, exit codes, signals, TLS."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from tests.helpers.processes import started
 from tests.helpers.tasks import LIMIT, read_all
 
 from .program import ADDRESS, COMMAND, ENVIRONMENT, Server, closed_port, echo, free_port, reset, run, running, tunnel
@@ -204,7 +205,7 @@ async def test_a_drained_listening_end_is_told_apart_from_a_lost_one() -> None:
             assert "listen` running there?); trying again" in await ends.connecting.line("cannot connect")
 
 
-async def test_a_second_signal_ends_at_once() -> None:
+async def test_a_second_signal_ends_immediately() -> None:
     with trio.fail_after(LIMIT):
         async with Server(echo) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
             client = await ends.client()
@@ -314,10 +315,8 @@ async def test_output_that_nobody_reads_stops_nothing() -> None:
                 pass
         os.set_blocking(writer, True)
         with trio.fail_after(LIMIT):
-            process = await trio.lowlevel.open_process(
-                [*COMMAND, "listen", str(port)], stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-            )
-            async with Server(echo) as server:
+            options = {"stdout": writer, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
+            async with started([*COMMAND, "listen", str(port)], **options) as process, Server(echo) as server:
                 await connected(port)
                 async with running("connect", f"localhost:{port}", "-L", f"0:localhost:{server.port}") as connecting:
                     client = await trio.open_tcp_stream("127.0.0.1", await connecting.port("forwarding"))
@@ -325,8 +324,8 @@ async def test_output_that_nobody_reads_stops_nothing() -> None:
                     assert await client.receive_some() == b"x"
                     await client.aclose()
                     assert await connecting.end() == 0
-            process.terminate()
-            assert await process.wait() == 0
+                process.terminate()
+                assert await process.wait() == 0
     finally:
         os.close(reader)
         os.close(writer)
@@ -376,59 +375,7 @@ async def test_what_is_bound_before_the_first_session_is_announced() -> None:
                 assert await connecting.end() == 0
 
 
-# ---- the demo, and what is missing without the extra ----
-
-
-async def test_the_demo_shows_what_it_measured() -> None:
-    with trio.fail_after(LIMIT):
-        code, output, errors = await run("demo", "--size", "4MiB", "--requests", "50")
-    assert (code, errors) == (0, "")
-    for text in ("download", "upload", "MiB/s", "p50 / p90 / p99", "streams opened", "frames", "largest window"):
-        assert text in output
-    assert "All 4 MiB and 60 answers came through with the right SHA-256." in output
-    assert "\x1b" not in output
-    assert "…" not in output
-
-
-async def test_the_demo_ends_its_processes_when_interrupted() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            assert await demo.end(signal.SIGINT) == 130
-            for port in ports:
-                with pytest.raises(OSError, match="all attempts to connect"):
-                    await trio.open_tcp_stream("127.0.0.1", port)
-
-
-async def test_the_demo_ends_its_processes_whatever_is_pressed() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            while demo.process.poll() is None:
-                demo.send(signal.SIGINT)
-                await trio.sleep(0.01)
-            assert (demo.process.returncode, await demo.errors()) == (130, "")
-            for port in ports:
-                with pytest.raises(OSError, match="all attempts to connect"):
-                    await trio.open_tcp_stream("127.0.0.1", port)
-
-
-async def test_the_processes_of_the_demo_do_not_outlive_it() -> None:
-    with trio.fail_after(LIMIT):
-        async with running("demo", "--size", "100GiB") as demo:
-            ports = [await demo.port(text) for text in ("HTTP server", "muxpy listen", "forwarding")]
-            await demo.end(signal.SIGKILL)
-            for port in ports:
-                with suppress(OSError):
-                    while True:
-                        await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
-                        await trio.sleep(0.05)
-
-
-async def test_the_demo_has_a_time_limit() -> None:
-    with trio.fail_after(LIMIT):
-        code, _, errors = await run("demo", "--size", "100GiB", "--time-limit", "1")
-    assert (code, errors) == (1, "muxpy: the demo takes longer than its time limit\n")
+# ---- what is missing without the extra ----
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "h11", "prometheus_client"])
@@ -452,15 +399,9 @@ async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
     leader, terminal = os.openpty()
     hangups = "--ignore-signal=HUP" if nohup else "--default-signal=HUP"  # not as these tests were started themselves
     with trio.fail_after(LIMIT):
-        process = await trio.lowlevel.open_process(
-            ["env", hangups, *COMMAND, *end],
-            stdin=terminal,
-            stdout=terminal,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        try:
+        command = ["env", hangups, *COMMAND, *end]
+        quiet = {"stderr": subprocess.DEVNULL, "env": ENVIRONMENT, "start_new_session": True}
+        async with started(command, stdin=terminal, stdout=terminal, **quiet) as process:
             os.close(terminal)
             text = b""
             while b"127.0.0.1" not in text and b"trying again" not in text:  # however it comes in pieces
@@ -472,7 +413,3 @@ async def test_a_closed_terminal_ends_it(end: list[str], nohup: bool) -> None:
                     raise AssertionError(await process.wait())
                 process.terminate()
             assert await process.wait() == 0
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()

@@ -174,7 +174,7 @@ def test_the_longest_strings() -> None:
         (b"\x06", "first byte is 0x06"),
     ],
 )
-def test_who_speaks_something_else_is_recognised(data: bytes, complaint: str) -> None:
+def test_a_client_that_speaks_something_else_is_recognised(data: bytes, complaint: str) -> None:
     why, replies = failure(data)
     assert complaint in why
     assert replies.startswith(b"HTTP/1.1 400 ") == ("HTTP" in complaint)

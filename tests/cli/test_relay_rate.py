@@ -72,7 +72,7 @@ async def test_turns_go_round(autojump_clock: MockClock) -> None:
     assert max(shares) - min(shares) <= TURN
 
 
-async def test_who_comes_while_there_is_a_debt_waits(autojump_clock: MockClock) -> None:
+async def test_a_connection_that_comes_during_a_debt_waits(autojump_clock: MockClock) -> None:
     rate = Rate(RATE)
     rate.carried(3 * RATE)
     begun = trio.current_time()
@@ -80,7 +80,7 @@ async def test_who_comes_while_there_is_a_debt_waits(autojump_clock: MockClock) 
     assert trio.current_time() - begun == pytest.approx(2.0)
 
 
-async def test_nobody_overtakes_who_waits(autojump_clock: MockClock) -> None:
+async def test_nobody_overtakes_those_that_wait(autojump_clock: MockClock) -> None:
     rate = Rate(RATE)
     rate.carried(2 * RATE)
     second, newcomer = Carrier(rate), Carrier(rate)
@@ -98,7 +98,7 @@ async def test_nobody_overtakes_who_waits(autojump_clock: MockClock) -> None:
     assert (second.total, newcomer.total) == (TURN, 0)
 
 
-async def test_who_leaves_the_line_makes_room(autojump_clock: MockClock) -> None:
+async def test_leaving_the_line_makes_room(autojump_clock: MockClock) -> None:
     rate = Rate(RATE)
     rate.carried(2 * RATE)
     one, other = Carrier(rate), Carrier(rate, at_most=1)
@@ -146,7 +146,7 @@ async def test_an_empty_one_gives_nothing_for_coming_again(autojump_clock: MockC
     assert total <= 20 * (RATE + 5 * TURN)
 
 
-async def test_another_rate_holds_for_who_waits_as_well(autojump_clock: MockClock) -> None:
+async def test_another_rate_holds_for_those_that_wait_as_well(autojump_clock: MockClock) -> None:
     rate = Rate(RATE)
     carrier = Carrier(rate)
     carrier.go()

@@ -173,7 +173,7 @@ async def test_one_visit_begins_in_each_turn_of_the_loop(mock_clock: trio.testin
 
 
 async def test_more_visits_begin_in_turns_that_are_long(mock_clock: trio.testing.MockClock) -> None:
-    """Or the fewer came in, the more those do who are in already."""
+    """Otherwise, the more those do who are in already, the fewer would come in."""
     async with house() as built:
         for _ in range(20):
             built.connect()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 
 from muxpy_cli._errors import Failure
 from muxpy_cli._options import ListenOptions
+from muxpy_cli.access import ServerTls, User
 from muxpy_cli.net import Bound
 from muxpy_cli.server import Server
+from muxpy_cli.server._server import check_bound
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 
@@ -20,6 +23,29 @@ PLAIN = ListenOptions(address=Address("127.0.0.1", 0))
 
 def bound(host: str) -> Bound:
     return Bound([socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)])
+
+
+TLS = replace(PLAIN, tls=ServerTls(cert=Path("cert.pem")))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [(PLAIN, "other machines can reach 0.0.0.0:"), (TLS, "anybody who can reach 0.0.0.0:")],
+)
+def test_what_is_really_bound_counts(options: ListenOptions, complaint: str) -> None:
+    everywhere, here = bound("0.0.0.0"), bound("127.0.0.1")
+    with pytest.raises(Failure, match=complaint):
+        check_bound(options, everywhere)
+    for harmless in (
+        (options, here),
+        (replace(options, insecure=True), everywhere),
+        (replace(TLS, tokens=Path("tokens.toml")), everywhere),
+        (replace(TLS, users=(User(name="alice"),)), everywhere),
+        (replace(TLS, tls=ServerTls(cert=Path("cert.pem"), client_ca=Path("ca.pem"))), everywhere),
+    ):
+        check_bound(*harmless)
+    everywhere.close()
+    here.close()
 
 
 async def test_a_reload_cannot_take_the_protection_away() -> None:

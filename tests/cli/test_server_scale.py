@@ -281,7 +281,7 @@ async def test_users_who_are_not_there_are_forgotten_once_their_bucket_is_full(
             peer.usage.rate.carried(3000)
             full.server.dismiss(peer, None)
         again = full.login(0, User(name="user 0", limits=limited))
-        assert again.usage is peers[0].usage  # or who connects again would begin with a full bucket
+        assert again.usage is peers[0].usage  # a client that connects again must not begin with a full bucket
         full.server.dismiss(again, None)
         await trio.sleep(10)
         full.server.dismiss(full.login(99), None)

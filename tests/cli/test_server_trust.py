@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from muxpy_cli._errors import Failure
-from muxpy_cli._options import ClientTls, ConnectOptions, ListenOptions, Output, ServerTls
-from muxpy_cli.access import make_keys
+from muxpy_cli._options import ConnectOptions, ListenOptions, Output
+from muxpy_cli.access import ClientTls, ServerTls, make_keys
 from muxpy_cli.client import log_in
 from muxpy_cli.net import bind_streams
 from muxpy_cli.server import Server

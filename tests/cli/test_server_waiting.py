@@ -1,4 +1,4 @@
-"""Who gets a place at the door, who waits, and who has to go: counted, on a clock that only the tests move."""
+"""Which connections get a place at the door, wait, or have to go: counted, on a clock that only the tests move."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_place_is_kept_while_nobody_waits_for_it_and_for_a_moment_if_somebody_
 
 
 def test_silent_ones_in_their_places_let_a_crowd_of_their_network_through(door: Door) -> None:
-    """A place comes free each time that somebody has held it for too long; the honest give theirs back at once."""
+    """A place comes free each time that somebody has held it for too long; honest ones give theirs back immediately."""
     holders = [door.come("nat") for _ in range(PLACES_EACH)]
     assert door.admitted() == holders
     honest = [door.come("nat") for _ in range(1000)]

@@ -34,7 +34,7 @@ def test_names(name: str) -> None:
     assert name_problem("a user's", name, 16) is None
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a\n", "a\x1bb", "a\u200b", "a" * 17, "a\ud800"])
-def test_what_is_no_name(name: str) -> None:
+def test_what_is_no_name() -> None:
     problem = "a user's name is 1 to 16 printable characters, without spaces around it"
-    assert name_problem("a user's", name, 16) == problem
+    for name in ("", " a", "a ", "a\n", "a\x1bb", "a\u200b", "a" * 17, "a\ud800"):
+        assert name_problem("a user's", name, 16) == problem

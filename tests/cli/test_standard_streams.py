@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.helpers.processes import started
 from tests.helpers.tasks import LIMIT
 
 from .program import COMMAND, ENVIRONMENT, Server, echo, free_port, running
@@ -104,17 +105,11 @@ async def test_a_closed_standard_input_is_named(folder: Path) -> None:
 @asynccontextmanager
 async def without_streams(*arguments: str) -> AsyncIterator[trio.Process]:
     """The program with none of the three."""
-    process = await trio.lowlevel.open_process(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *COMMAND, *arguments], env=ENVIRONMENT
-    )
-    try:
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *COMMAND, *arguments]
+    async with started(command, env=ENVIRONMENT) as process:
         yield process
         process.terminate()
         assert await process.wait() == 0
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
 
 
 async def test_both_ends_do_without_any_of_them() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.helpers.processes import started
 from tests.helpers.tasks import LIMIT
 
 from .program import COMMAND, ENVIRONMENT, Program, Server, closed_port, echo, receive_all, running
@@ -63,26 +64,13 @@ async def half_way(*listen: str) -> AsyncIterator[tuple[Program, trio.Process, T
     target = Target()
     async with Server(target) as server, running("listen", "0", *listen) as listening:
         address = f"127.0.0.1:{await listening.port('listening on')}"
-        process = await trio.lowlevel.open_process(
-            [*COMMAND, "connect", address, "-W", f"localhost:{server.port}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-        )
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            await process.stdin.send_all(b"part")
-            assert await process.stdout.receive_some() == b"part"
+        command = [*COMMAND, "connect", address, "-W", f"localhost:{server.port}"]
+        options = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT}
+        async with started(command, **options) as process:
+            assert process.stdio is not None
+            await process.stdio.send_all(b"part")
+            assert await process.stdio.receive_some() == b"part"
             yield listening, process, target
-        finally:
-            with trio.CancelScope(shield=True):
-                process.kill()
-                await process.wait()
-                for pipe in (process.stdin, process.stdout, process.stderr):
-                    if pipe is not None:
-                        await pipe.aclose()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -69,7 +69,7 @@ async def test_a_trace_that_cannot_be_written_is_a_mistake_before_anything_is_do
     reasons = {
         place: "no such file or directory",
         tmp_path: "is a directory",
-        notes: "it is there already, and is no trace",
+        notes: "it exists already, and is not a trace",
     }
     for path, why in reasons.items():
         code, out, errors = await run(*command, "--trace", str(path))

@@ -321,7 +321,7 @@ async def test_draining_loses_nothing_for_a_slow_reader(option: str, who: str) -
             assert sum(received) == SIZE
 
 
-async def test_a_listening_end_with_an_idle_remote_forward_ends_at_once() -> None:
+async def test_a_listening_end_with_an_idle_remote_forward_ends_immediately() -> None:
     with trio.fail_after(LIMIT):
         async with tunnel("-R", "0:localhost:1", listen=DRAIN) as ends:
             assert await ends.listening.end() == 0

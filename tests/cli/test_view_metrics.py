@@ -276,7 +276,7 @@ async def test_silent_connections_make_room_the_longest_first(mock_clock: trio.t
             await stream.aclose()
 
 
-async def test_whoever_has_asked_makes_room_after_those_who_say_nothing(mock_clock: trio.testing.MockClock) -> None:
+async def test_a_client_that_has_asked_makes_room_after_silent_ones(mock_clock: trio.testing.MockClock) -> None:
     async with serving() as port:
         asking = await trio.open_tcp_stream("127.0.0.1", port)
         silent = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MAX_CONNECTIONS - 1)]

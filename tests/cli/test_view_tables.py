@@ -19,7 +19,7 @@ from muxpy_cli.view import (
     format_size,
     status_tables,
 )
-from muxpy_cli.view._display import Rate, Rates
+from muxpy_cli.view._snapshot import Rates, Speed
 from muxpy_cli.view._tables import draw
 
 from .view_helpers import NOW, forward, session, snapshot
@@ -77,15 +77,15 @@ def test_rates_are_taken_over_two_seconds() -> None:
     rates = Rates()
     start = snapshot()
     rates.add(start)
-    assert rates.totals() == Rate()
+    assert rates.totals() == Speed()
     for second in range(1, 6):
         totals = replace(start.totals, received=start.totals.received + 1000 * second**2)
         sessions = (replace(start.sessions[0], sent=start.sessions[0].sent + 10 * second),)
         forwards = (replace(start.forwards[0], received=start.forwards[0].received + 70 * second),)
         rates.add(replace(start, at=NOW + second, totals=totals, sessions=sessions, forwards=forwards))
-    assert rates.totals() == Rate((25_000 - 9_000) / 2, 0.0)
-    assert rates.sessions(9) == [Rate(0.0, 10.0)]
-    assert rates.forwards(9) == [Rate(70.0, 0.0)]
+    assert rates.totals() == Speed((25_000 - 9_000) / 2, 0.0)
+    assert rates.sessions(9) == [Speed(0.0, 10.0)]
+    assert rates.forwards(9) == [Speed(70.0, 0.0)]
 
 
 def test_rates_are_of_the_same_session_wherever_it_stands() -> None:
@@ -94,17 +94,17 @@ def test_rates_are_of_the_same_session_wherever_it_stands() -> None:
     rates.add(snapshot(twins))
     later = [session(3, sent=7), session(1, sent=101), session(1, sent=202), session(2, sent=3)]
     rates.add(snapshot(later, at=NOW + 1))
-    assert rates.sessions(4) == [Rate(), Rate(0.0, 1.0), Rate(0.0, 2.0), Rate()]
-    assert rates.sessions(2) == [Rate(), Rate(0.0, 1.0)]
+    assert rates.sessions(4) == [Speed(), Speed(0.0, 1.0), Speed(0.0, 2.0), Speed()]
+    assert rates.sessions(2) == [Speed(), Speed(0.0, 1.0)]
 
 
 def test_rates_start_anew_when_the_clock_is_set_back() -> None:
     rates = Rates()
     rates.add(snapshot())
     rates.add(snapshot(at=NOW - 60))
-    assert rates.totals() == Rate()
+    assert rates.totals() == Speed()
     rates.add(snapshot(at=NOW - 59))
-    assert rates.totals() == Rate(0.0, 0.0)
+    assert rates.totals() == Speed(0.0, 0.0)
 
 
 def _status(terminal: bool, width: int, **changes: object) -> str:

@@ -18,6 +18,7 @@ import muxpy
 from tests.cli.program import ENVIRONMENT, Server, free_port, receive_all
 from tests.cli.program import echo as echo_socket
 from tests.helpers.pairs import session_pair, transport_pair
+from tests.helpers.processes import started
 from tests.helpers.tasks import bounded, echo
 
 from .blocks import PAGES, blocks
@@ -216,8 +217,7 @@ async def test_a_server_that_is_shut_down() -> None:
         "async def serve(session):\n    await session.serve_streams(echo)\n"
     )
     script = "\n".join([*texts("Shutting a server down", {4242: port}), serve, "trio.run(main)"])
-    process = await trio.lowlevel.open_process([sys.executable, "-c", script], env=ENVIRONMENT)
-    try:
+    async with started([sys.executable, "-c", script], env=ENVIRONMENT) as process:
         await (await connect(port)).aclose()
         async with muxpy.open_tcp_session("127.0.0.1", port) as session, await session.open_stream() as stream:
             await stream.send_all(b"begun before, ")
@@ -228,10 +228,6 @@ async def test_a_server_that_is_shut_down() -> None:
             await stream.send_eof()
             assert await receive_all(stream) == b"finished after"
         assert await process.wait() == 0
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 @shows("Authentication")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,6 +23,7 @@ from tests.cli.faults.ends import End, started
 from tests.cli.faults.strangers import many_descriptors
 from tests.cli.program import ENVIRONMENT, ROOT, run
 from tests.documented import keep
+from tests.helpers import processes
 
 from .honest import Return, echo_times, login_times
 from .hostile import KINDS, MIXED, RESETS
@@ -44,22 +44,15 @@ KIB: Final = 1024
 async def helper(*command: str, last: bool = False, **environment: str) -> AsyncIterator[str]:
     """A process of Python; the first line that it says. Killed at the end. If it comes last, it has only the processor
     time that nobody else wants."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, *command], stdout=subprocess.PIPE, env=ENVIRONMENT | environment, cwd=ROOT
-    )
-    if last:
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
-    assert process.stdout is not None
-    try:
+    environment = ENVIRONMENT | environment
+    async with processes.started([sys.executable, *command], env=environment, cwd=ROOT) as process:
+        if last:
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        assert process.stdout is not None
         said = b""
         while b"\n" not in said:
             said += await process.stdout.receive_some() or b"\n"
         yield said.decode().strip()
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            await process.stdout.aclose()
 
 
 class Scene:

@@ -157,7 +157,7 @@ async def test_an_extension_that_cannot_be_registered_is_refused(types: list[int
 @bounded()
 async def test_the_error_for_a_wrong_type_has_both_bounds(wrong: int) -> None:
     near, _ = memory_stream_pair()
-    words = f"an extension's stream_type must lie between 0xfffffeff and 0xffffffff, it is {wrong:#x}"
+    words = f"an extension's stream_type must lie between 0xfffffeff and 0xffffffff, not {wrong:#x}"
     with pytest.raises(ValueError, match=f"^{words}$"):
         async with muxpy.open_session(near, client=True, extensions=[Mailbox(wrong)]):
             pass

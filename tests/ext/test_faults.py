@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy.frame.muxado import DATA, MIN_EXTENSION_TYPE, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
 from muxpy.session._suspension import sleep_fairly
-from tests.helpers.pipes import PipeStream, pipe_pair
+from tests.helpers.links import PipeStream, pipe_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session
 from tests.helpers.tasks import bounded
 

@@ -4,7 +4,7 @@ from muxpy import Session
 from muxpy.proto.muxado import Connection
 from muxpy.session._waiting import Waiting, waiting_of
 
-__all__ = ["connection_of", "waiting_on"]
+__all__ = ["connection_of", "may_open", "waiting_on"]
 
 
 def connection_of(session: Session) -> Connection:
@@ -12,6 +12,11 @@ def connection_of(session: Session) -> Connection:
     core = session._engine.core
     assert isinstance(core, Connection)
     return core
+
+
+def may_open(session: Session) -> bool:
+    """Whether it opens streams: in some protocols only one side does."""
+    return session._engine.core.can_open
 
 
 def waiting_on(session: Session, stream_id: int) -> Waiting:

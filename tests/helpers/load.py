@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -14,6 +13,7 @@ import trio
 import muxpy
 from muxpy.session._group import turns_of
 from muxpy.session._poller import Poller, has_poller
+from tests.helpers.content import named
 
 from .pairs import stream_pair
 from .tasks import echo
@@ -26,7 +26,7 @@ __all__ = ["Load", "assert_as_new", "held", "no_more_than", "nothing_left", "spa
 STREAMS: Final = 10
 """One of each size from either side."""
 
-DATA: Final = Random(11).randbytes(100_000)
+DATA: Final = named("load", 100_000)
 
 SIZES: Final = (1, 300, 5_000, 20_000, 70_000)
 """Bytes that streams carry, in turn: less than a frame, several frames, more than a window."""

@@ -14,7 +14,7 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 import muxpy
 
-from .pipes import Channel, pipe_pair
+from .links import Channel, pipe_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -21,7 +21,7 @@ from muxpy.frame.muxado import (
     parse_goaway,
 )
 
-from .pipes import Channel, pipe_pair
+from .links import Channel, pipe_pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

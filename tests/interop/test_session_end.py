@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import trio
 import trio.testing
 
 import muxpy
+from tests.helpers.content import named
 from tests.interop.gopeer import GoPeerError
 from tests.interop.link import QUIET, check_stream, linked, open_by, read_rest_in_go, read_to_end, sha256, until
 
@@ -256,7 +256,7 @@ async def test_a_stream_of_go_that_crosses_our_goaway_is_refused(role: Role) -> 
 
 
 async def test_a_graceful_close_waits_until_go_has_read_everything(role: Role) -> None:
-    data = random.Random(1).randbytes(8 << 20)
+    data = named("data", 8 << 20)
     go_sums: list[str] = []
 
     async with linked(role) as (session, peer):
@@ -283,7 +283,7 @@ async def test_a_graceful_close_leaves_go_all_that_it_had_not_read_yet(role: Rol
     async with linked(role) as (session, peer):
         for seed in range(20):
             stream = await open_by("muxpy", session, peer)
-            contents[stream.id] = random.Random(seed).randbytes(60_000)
+            contents[stream.id] = named(seed, 60_000)
             await stream.send_all(contents[stream.id])
             await stream.aclose()
         await session.aclose()

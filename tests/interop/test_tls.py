@@ -12,6 +12,7 @@ import trio
 import trustme
 
 import muxpy
+from tests.helpers.content import named
 from tests.helpers.tasks import LIMIT
 from tests.interop.gopeer import GoPeer, GoPeerError
 from tests.interop.link import QUIET, check_usable, open_by, sha256
@@ -105,7 +106,7 @@ async def test_traffic_both_ways(role: Role, tls: Tls) -> None:
     async with linked_by_tls(role, tls) as (session, peer):
         await check_usable(session, peer)
         stream = await open_by("go", session, peer)
-        data, sums = bytes(range(256)) * (size // 256), list[str]()
+        data, sums = named("data", size), list[str]()
 
         async def read_in_go() -> None:
             sums.append((await peer.call("read_all", stream=stream.id))["sha256"])

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import muxpy
+from tests.helpers.content import named
 from tests.interop.gopeer import GoPeer, GoPeerError
 from tests.interop.link import check_stream, check_usable, linked, open_by, read_to_end, sha256
 
@@ -25,7 +26,7 @@ MIB = 1 << 20
 
 async def exchange(stream: muxpy.Stream, peer: GoPeer, size: int) -> None:
     """Both ends send `size` random bytes and FIN while they read the other's; each hashes both directions."""
-    sent_by_us, read_by_us = random.Random(stream.id).randbytes(size), b""
+    sent_by_us, read_by_us = named(stream.id, size), b""
     go_sums: dict[str, str] = {}
 
     async def go(command: str, **fields: object) -> None:
@@ -85,7 +86,7 @@ async def test_each_side_serves_the_other(role: Role) -> None:
         at_once = trio.CapacityLimiter(20)
 
         async def to_sink(seed: int) -> None:
-            data = random.Random(seed).randbytes(20_000)
+            data = named(seed, 20_000)
             async with at_once, await session.open_stream() as stream:
                 await stream.send_all(data)
                 await stream.send_eof()

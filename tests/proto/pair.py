@@ -8,11 +8,9 @@ from muxpy.proto import Batch, Opening, Phase, StreamState
 from muxpy.proto.muxado import Connection
 from tests.frame import wire
 from tests.frame.wire import DATA, HEADER, WINDOW, WND_INC
+from tests.helpers.content import COUNTED
 
 from .side import MANY
-
-SOURCE = bytes(range(251)) * 4200
-"""What is sent: a stream's byte at offset n is SOURCE[n], so that one lost, doubled or moved shows."""
 
 
 class Wire:
@@ -88,15 +86,15 @@ class End:
         return half
 
     def submit(self, half: Half, size: int) -> None:
-        size = min(size, len(SOURCE) - half.sent)
+        size = min(size, len(COUNTED) - half.sent)
         if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
-            self.core.sending.submit(half.state, memoryview(SOURCE)[half.sent : half.sent + size])
+            self.core.sending.submit(half.state, memoryview(COUNTED)[half.sent : half.sent + size])
             half.sent += size
 
     def submit_small(self, half: Half, size: int) -> None:
-        size = min(size, len(SOURCE) - half.sent)
+        size = min(size, len(COUNTED) - half.sent)
         if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
-            data = SOURCE[half.sent : half.sent + size]
+            data = COUNTED[half.sent : half.sent + size]
             if not self.core.sending.submit_small(half.state, data):
                 self.core.sending.submit(half.state, memoryview(data))
             half.sent += size
@@ -107,7 +105,7 @@ class End:
 
     def take(self, half: Half, max_bytes: int | None, now: float) -> int:
         data = self.core.read(half.state, max_bytes)
-        assert data == SOURCE[half.received : half.received + len(data)], "bytes lost, doubled or out of order"
+        assert data == COUNTED[half.received : half.received + len(data)], "bytes lost, doubled or out of order"
         half.received += len(data)
         return len(data)
 

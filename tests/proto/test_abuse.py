@@ -24,7 +24,7 @@ def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     bucket = TokenBucket(10, 5.0, lambda: now, "too fast")
     for _ in range(10):
         bucket.spend()
-    with pytest.raises(ProtocolError, match="too fast: more than 10 at once and 5 a second"):
+    with pytest.raises(ProtocolError, match="too fast: more than 10 together and 5 a second"):
         bucket.spend()
     now = 1.0
     for _ in range(5):

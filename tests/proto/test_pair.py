@@ -7,8 +7,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from muxpy import SessionConfig
 from muxpy.proto import Phase
+from tests.helpers.content import COUNTED
 
-from .pair import SOURCE, End, Half, Pair
+from .pair import End, Half, Pair
 
 pytestmark = pytest.mark.no_cover  # the same many times over
 
@@ -135,12 +136,12 @@ TestTwoEnds.settings = settings(deadline=None, max_examples=100, stateful_step_c
 def test_both_ends_read_all_that_the_other_sent() -> None:
     pair = Pair(SessionConfig())
     near = pair.client.open()
-    pair.client.submit(near, len(SOURCE))
+    pair.client.submit(near, len(COUNTED))
     pair.settle()
     pair.client.finish(near)
     pair.settle()
     far = pair.server.halves[near.state.id]
-    assert (far.received, far.state.phase) == (len(SOURCE), Phase.REMOTE_DONE)
+    assert (far.received, far.state.phase) == (len(COUNTED), Phase.REMOTE_DONE)
     pair.server.submit(far, 200_000)
     pair.settle()
     pair.server.finish(far)

@@ -61,25 +61,25 @@ ENDS_THE_SESSION = [
         "SYN of a wrong length",
         lambda s: wire.frame(wire.SYN, seen(s) + 2, bytes(4)),
         ErrorCode.FRAME_SIZE_ERROR,
-        "STREAM_SYN has a length of 4, it must be 0",
+        "STREAM_SYN has a length of 4; it must be 0",
     ),
     Broken(
         "RST of a wrong length",
         lambda s: wire.frame(wire.RST, s.theirs, bytes(5)),
         ErrorCode.FRAME_SIZE_ERROR,
-        "STREAM_RST has a length of 5, it must be 4",
+        "STREAM_RST has a length of 5; it must be 4",
     ),
     Broken(
         "WND_INC of a wrong length",
         lambda s: wire.frame(wire.WND_INC, s.theirs, bytes(3)),
         ErrorCode.FRAME_SIZE_ERROR,
-        "STREAM_WND_INC has a length of 3, it must be 4",
+        "STREAM_WND_INC has a length of 3; it must be 4",
     ),
     Broken(
         "GOAWAY of a wrong length",
         lambda s: wire.frame(wire.GOAWAY, 0, bytes(7)),
         ErrorCode.FRAME_SIZE_ERROR,
-        "GOAWAY has a length of 7, the least is 8",
+        "GOAWAY has a length of 7; the minimum is 8",
     ),
     *(
         Broken(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from muxpy.proto import StreamState
 from muxpy.proto._incoming import MERGE_BELOW
+from tests.helpers.content import COUNTED
 
 
 def stream_with(*batches: list[bytes]) -> StreamState:
@@ -84,21 +85,20 @@ SIZES = st.sampled_from([1, 2, 4, 8, 3000, 5000])
 @given(st.lists(st.one_of(st.lists(SIZES, min_size=1, max_size=3), st.none(), SIZES), max_size=30))
 def test_bytes_come_out_as_they_went_in(steps: list[list[int] | int | None]) -> None:
     stream = StreamState(3, 0, 0, send_window=0)
-    source = bytes(range(251)) * 2000
     arrived = taken = 0
     for step in steps:
         if isinstance(step, list):
             edges = list(accumulate(step, initial=arrived))
-            arrive(stream, [source[start:stop] for start, stop in pairwise(edges)])
+            arrive(stream, [COUNTED[start:stop] for start, stop in pairwise(edges)])
             arrived = edges[-1]
         else:
             piece = stream.incoming.read(step)
             assert step is None or len(piece) <= step
             assert piece or not stream.incoming.buffered
-            assert piece == source[taken : taken + len(piece)]
+            assert piece == COUNTED[taken : taken + len(piece)]
             taken += len(piece)
         assert stream.incoming.buffered == arrived - taken
     while piece := stream.incoming.read(None):
-        assert piece == source[taken : taken + len(piece)]
+        assert piece == COUNTED[taken : taken + len(piece)]
         taken += len(piece)
     assert taken == arrived

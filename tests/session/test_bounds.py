@@ -14,7 +14,7 @@ from muxpy.proto import Batch, Opening, StreamState
 from muxpy.proto.muxado import Connection
 from muxpy.session._writer import Writer
 from muxpy.transport._base import StreamTransport
-from tests.helpers.pipes import Channel, pipe_pair
+from tests.helpers.links import Channel, pipe_pair
 from tests.helpers.raw_peer import RawPeer, data, raw_session
 from tests.helpers.tasks import bounded
 

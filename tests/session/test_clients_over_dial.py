@@ -16,6 +16,7 @@ import trio
 import trio_websocket
 
 import muxpy
+from tests.helpers.content import named
 from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import bounded
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
 connect = trio.open_tcp_stream  # as it is before a test puts another one in its place
-PAGE = bytes(range(256)) * 1000
+PAGE = named("page", 256_000)
 
 
 def test_dial_has_the_parameters_of_open_tcp_stream() -> None:

@@ -11,8 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame.muxado import RST, encode_goaway, encode_rst, encode_syn
+from tests.helpers.content import named
+from tests.helpers.links import Channel, pipe_pair
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
-from tests.helpers.pipes import Channel, pipe_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import LIMIT, bounded, read_all
 
@@ -26,8 +27,8 @@ PATIENT = muxpy.SessionConfig(drain_timeout=LIMIT)
 def contents(kind: str) -> list[bytes]:
     """Random data for each stream; some more than a window, but not over the smallest of pipes."""
     largest = 3_000 if kind == "pipe" else 200_000
-    source = random.Random(4711)
-    return [source.randbytes(source.randrange(largest)) for _ in range(STREAMS)]
+    sizes = random.Random(4711)
+    return [named(number, sizes.randrange(largest)) for number in range(STREAMS)]
 
 
 @pytest.mark.parametrize("sender", ["client", "server"])
@@ -67,7 +68,7 @@ async def test_sending_closing_and_leaving_at_once_loses_nothing(kind: str, send
 @pytest.mark.parametrize("kind", KINDS)
 @bounded()
 async def test_what_arrived_can_be_read_after_the_session_has_ended(kind: str) -> None:
-    payloads = [random.Random(number).randbytes(5_000 if kind == "pipe" else 60_000) for number in range(5)]
+    payloads = [named(number, 5_000 if kind == "pipe" else 60_000) for number in range(5)]
     async with session_pair(kind) as (client, server):
         for payload in payloads[:-1]:
             async with await client.open_stream() as stream:
@@ -154,7 +155,7 @@ async def test_reads_fail_after_a_reset(autojump_clock: Clock) -> None:
 @bounded(600)
 async def test_a_slow_link_gets_the_time_that_draining_has(rate: int, autojump_clock: Clock) -> None:
     """What was accepted from the sender still has to pass the link when the session is closed."""
-    payload = random.Random(1).randbytes(60_000)
+    payload = named("payload", 60_000)
     one, two = pipe_pair(Channel(1024, rate=rate), Channel(1024, rate=rate))
     received = []
     async with (
@@ -178,7 +179,7 @@ async def test_a_slow_link_gets_the_time_that_draining_has(rate: int, autojump_c
 
 @bounded(600)
 async def test_both_sides_send_and_leave_at_once(autojump_clock: Clock) -> None:
-    payload = random.Random(2).randbytes(50_000)
+    payload = named("payload", 50_000)
     async with session_pair() as (client, server):
         near, far = await stream_pair(client, server)
         received = []
@@ -200,7 +201,7 @@ async def test_both_sides_send_and_leave_at_once(autojump_clock: Clock) -> None:
 @bounded(600)
 async def test_a_stream_that_is_read_late_is_drained_too(autojump_clock: Clock) -> None:
     """The peer reads slowly; the window is what holds our last bytes back when we leave."""
-    payload = random.Random(3).randbytes(300_000)
+    payload = named("payload", 300_000)
     async with session_pair() as (client, server), trio.open_nursery() as nursery:
         near, far = await stream_pair(client, server)
         received = bytearray()

@@ -31,10 +31,8 @@ def test_each_field_of_a_record_has_its_text(record: type) -> None:
 
 def test_the_text_is_that_below_the_field() -> None:
     shown = help_of(muxpy.SessionConfig)
-    assert (
-        " |  linger_timeout\n |      How long, after an error, the last words (GOAWAY and its reason) may take" in shown
-    )
-    assert " |  drain_timeout\n |      How long `aclose` lets open streams finish" in shown
+    assert " |  linger_timeout\n |      Seconds, after an error, that the last words (GOAWAY and its reason)" in shown
+    assert " |  drain_timeout\n |      Seconds that `aclose`, the graceful shutdown, gives open streams" in shown
 
 
 @pytest.mark.parametrize(

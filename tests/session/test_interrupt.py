@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame.muxado import DATA, GOAWAY, MIN_EXTENSION_TYPE, SYN
-from tests.helpers.pipes import PipeStream, pipe_pair
+from tests.helpers.links import PipeStream, pipe_pair
 from tests.helpers.raw_peer import raw_session
 from tests.helpers.tasks import bounded
 

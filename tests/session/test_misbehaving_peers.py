@@ -20,7 +20,7 @@ from muxpy.frame.muxado import (
     encode_syn,
     encode_wnd_inc,
 )
-from tests.helpers.pipes import Channel
+from tests.helpers.links import Channel
 from tests.helpers.raw_peer import RawPeer, data, raw_session
 from tests.helpers.tasks import bounded, read_all
 

@@ -85,7 +85,7 @@ def test_the_module_is_the_program() -> None:
         ("sys.modules['click'] = None", "the program needs click: install the extra `cli`; in a clone of muxpy:"),
         (
             "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: None if n == 'muxpy_cli' else f(n)",
-            "the program is not here: install muxpy-trio with the extra `cli`; in a clone:",
+            "the program is not installed: install muxpy-trio with the extra `cli`; in a clone:",
         ),
     ],
     ids=["extra", "program"],
@@ -182,10 +182,10 @@ def test_zero_is_no_way_to_switch_something_off(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "words"),
     [
-        ("max_streams", "10", "max_streams must be an integer, it is '10'"),
+        ("max_streams", "10", "max_streams must be an integer, not '10'"),
         ("max_streams", 1.5, "an integer"),
-        ("receive_budget", None, "an integer, it is None"),
-        ("drain_timeout", None, "a number, it is None"),
+        ("receive_budget", None, "an integer, not None"),
+        ("drain_timeout", None, "a number, not None"),
         ("idle_timeout", "5", "a number or None"),
         ("accept_backlog", True, "an integer"),
         ("trace", "session.jsonl", r"trace must be callable, as TraceFile\(path\) is"),

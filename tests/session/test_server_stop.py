@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import muxpy
+from tests.helpers.content import named
 from tests.helpers.pairs import client_context, server_context
 from tests.helpers.tasks import LIMIT, bounded, read_all
 
@@ -22,7 +23,7 @@ HOST = "127.0.0.1"
 BUSY_SESSIONS = 100
 BUSY_TASKS = 3
 WAITING = 20
-MESSAGE = bytes(range(256)) * 20
+MESSAGE = named("message", 5_120)
 PATIENT = muxpy.SessionConfig(linger_timeout=LIMIT, drain_timeout=LIMIT)
 """However slow the machine: nothing here depends on time, since the clients answer."""
 HASTY = muxpy.SessionConfig(linger_timeout=0, drain_timeout=LIMIT)

@@ -12,8 +12,8 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 import muxpy
 from muxpy.frame.muxado import GOAWAY, SYN, encode_goaway, encode_syn, encode_wnd_inc
 from tests.helpers.inside import connection_of
+from tests.helpers.links import Channel
 from tests.helpers.pairs import IN_MEMORY, REAL, session_pair, stream_pair
-from tests.helpers.pipes import Channel
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import LIMIT, assert_echo, bounded, read_all
 

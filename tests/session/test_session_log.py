@@ -106,8 +106,8 @@ async def test_a_stream_that_was_forgotten_is_named(
         await wait_all_tasks_blocked()
     _, waits, gives_up, _ = lines()
     left = "stream 3 (type 42, priority 7, opened by this side)"
-    assert waits == f"{session!r}: closing, waits up to 5 s for {left}"
-    assert gives_up == f"{session!r}: closed after 5 s without the end of {left}"
+    assert waits == f"{session!r}: closing, waiting up to 5 s for {left}"
+    assert gives_up == f"{session!r}: closed after 5 s, before the end of {left}"
     assert [record.levelno for record in caplog.records if left in record.getMessage()] == [
         logging.INFO,
         logging.WARNING,
@@ -124,7 +124,7 @@ async def test_of_many_forgotten_streams_some_are_named(
         accepted[0].reset()
         await session.aclose()
     waits = lines()[1]
-    assert "waits up to 5 s for stream 5 (type 2, priority 1, opened by the peer), stream 7 (" in waits
+    assert "waiting up to 5 s for stream 5 (type 2, priority 1, opened by the peer), stream 7 (" in waits
     assert waits.endswith("stream 19 (type 2, priority 1, opened by the peer), and 1 more")
 
 

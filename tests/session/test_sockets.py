@@ -7,8 +7,6 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -362,40 +360,6 @@ async def test_a_socket_whose_peer_is_gone_already() -> None:
         assert (await session.wait()).error is not None
         with pytest.raises(muxpy.SessionClosed):
             await session.open_stream()
-
-
-@bounded()
-async def test_over_the_standard_streams_of_a_process() -> None:
-    """The other end is a program that speaks through stdin and stdout."""
-    program = """
-import trio, muxpy
-
-async def echo(stream):
-    async for part in stream:
-        await stream.send_all(part)
-
-async def main():
-    transport = trio.StapledStream(trio.lowlevel.FdStream(1), trio.lowlevel.FdStream(0))
-    async with muxpy.open_session(transport, client=False) as session:
-        await session.serve_streams(echo)
-
-trio.run(main)
-"""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    assert process.stdio is not None
-    async with muxpy.open_session(process.stdio, client=True) as session:
-        async with await session.open_stream() as stream:
-            await stream.send_all(b"through pipes")
-            await stream.send_eof()
-            assert await read_all(stream) == b"through pipes"
-        await session.aclose()
-        assert (await session.wait()).error is None
-    assert await process.wait() == 0
 
 
 @bounded()

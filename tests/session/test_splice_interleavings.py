@@ -9,13 +9,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.content import COUNTED
 from tests.helpers.splices import Joint, joint, limit
 from tests.helpers.tasks import LIMIT
 
 pytestmark = pytest.mark.no_cover  # test_splice covers as much
-
-SOURCE = bytes(range(251)) * 3200
-"""What is sent: the byte at offset n is SOURCE[n], so that one lost, doubled or moved shows."""
 
 SMALLEST = 2304
 """Bytes, about the least that Linux keeps for a socket: most writes are partial then."""
@@ -43,7 +41,7 @@ class Plan:
 pauses = st.integers(-6, -1)
 sizes = st.one_of(st.integers(1, 300), st.sampled_from([4096, 4097, 16_383, 16_384, 40_000, 65_536, 150_000]))
 read_sizes = st.sampled_from([1000, 4097, 16_384, 65_536])  # a byte at a time would only take long
-steps = st.lists(st.one_of(sizes, pauses), max_size=8).filter(lambda steps: sum(map(abs, steps)) < len(SOURCE) - 1000)
+steps = st.lists(st.one_of(sizes, pauses), max_size=8).filter(lambda steps: sum(map(abs, steps)) < len(COUNTED) - 1000)
 directions = st.builds(Direction, sends=steps, reads=st.lists(st.one_of(read_sizes, pauses), max_size=5))
 plans = st.builds(
     Plan,
@@ -66,7 +64,7 @@ async def send(sink: trio.abc.HalfCloseableStream, direction: Direction, start: 
         if step < 0:
             await pause(-step)
         else:
-            await sink.send_all(SOURCE[start : start + step])
+            await sink.send_all(COUNTED[start : start + step])
             start += step
     await sink.send_eof()
 
@@ -80,7 +78,7 @@ async def receive(source: trio.abc.ReceiveStream, direction: Direction, expected
                 await pause(-step)
                 continue
             data = await source.receive_some(step)
-            assert data == SOURCE[received : received + len(data)], "bytes lost, doubled or out of order"
+            assert data == COUNTED[received : received + len(data)], "bytes lost, doubled or out of order"
             received += len(data)
             if not data:
                 assert received == expected
@@ -109,7 +107,7 @@ async def carry(one: Joint, plan: Plan) -> None:
         nursery.start_soon(send, one.outer, plan.back)
         nursery.start_soon(receive, one.outer, plan.there, plan.early + there)
         nursery.start_soon(receive, one.peer, plan.back, back)
-        await one.stream.splice(one.inner, early=SOURCE[: plan.early], head=head if plan.head else None)
+        await one.stream.splice(one.inner, early=COUNTED[: plan.early], head=head if plan.head else None)
 
 
 async def run_all(kind: str, todo: list[Plan]) -> None:

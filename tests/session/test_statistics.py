@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame.muxado import GOAWAY, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from tests.helpers.links import Channel, delayed_pair
 from tests.helpers.pairs import session_pair, stream_pair
-from tests.helpers.pipes import Channel, delayed_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import bounded, read_all
 from tests.helpers.walks import unwalkable

@@ -10,6 +10,7 @@ import sys
 import trio
 
 import muxpy
+from tests.helpers.processes import started
 from tests.helpers.tasks import bounded
 
 CHILD = """
@@ -31,13 +32,9 @@ trio.run(main)
 @bounded()
 async def test_a_session_over_the_stdio_of_a_process() -> None:
     data = os.urandom(300_000)
-    child = await trio.lowlevel.open_process(
-        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        async with muxpy.open_session(trio.StapledStream(child.stdin, child.stdout), client=True) as session:
+    async with started([sys.executable, "-c", CHILD], stdin=subprocess.PIPE) as child:
+        assert child.stdio is not None
+        async with muxpy.open_session(child.stdio, client=True) as session:
             stream = await session.open_stream()
             received = hashlib.sha256()
             async with trio.open_nursery() as nursery:
@@ -53,7 +50,3 @@ async def test_a_session_over_the_stdio_of_a_process() -> None:
         end = await session.wait()
         assert end.error is None
         assert await child.wait() == 0
-    finally:
-        child.kill()
-        with trio.CancelScope(shield=True):
-            await child.wait()

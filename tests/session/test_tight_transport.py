@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
+from tests.helpers.content import named
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
 
@@ -45,7 +44,7 @@ async def test_every_operation(autojump_clock: Clock) -> None:
 
 @bounded()
 async def test_large_transfers_both_ways_on_streams_of_both_sides(autojump_clock: Clock) -> None:
-    payload = random.Random(32).randbytes(70_000)  # more than a window
+    payload = named("payload", 70_000)  # more than a window
     async with session_pair("pipe") as (client, server):
         received = []
 

@@ -262,7 +262,7 @@ def test_half_a_line_does_not_spoil_the_next(tmp_path: Path) -> None:
 def test_what_is_no_trace_is_not_written_to(tmp_path: Path) -> None:
     precious = tmp_path / "tokens.toml"
     precious.write_text("[[users]]")
-    with pytest.raises(FileExistsError, match="is no trace"):
+    with pytest.raises(FileExistsError, match="is not a trace"):
         muxpy.TraceFile(precious)
     assert precious.read_text() == "[[users]]"
     pipe = tmp_path / "pipe"

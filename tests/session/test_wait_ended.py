@@ -76,8 +76,8 @@ async def peer_closes_the_session(near: muxpy.Stream, far: muxpy.Stream) -> None
 
 
 ENDINGS = [
-    (peer_resets, "stream 3: the peer reset it with error 99"),
-    (peer_is_cancelled, "stream 3: the peer reset it with CANCEL"),
+    (peer_resets, "stream {}: the peer reset it with error 99"),
+    (peer_is_cancelled, "stream {}: the peer reset it with CANCEL"),
     (peer_breaks_a_rule, None),
     (reset_here, None),
     (closed_here, None),
@@ -85,7 +85,7 @@ ENDINGS = [
     (both_finish_this_side_last, None),
     (killed_here, "the session has ended: this side killed it"),
     (peer_kills, "the session has ended: the peer closed the connection without saying GOAWAY"),
-    (peer_closes_the_session, "stream 3: the peer reset it with CANCEL"),
+    (peer_closes_the_session, "stream {}: the peer reset it with CANCEL"),
 ]
 
 
@@ -114,10 +114,11 @@ async def test_whoever_waits_learns_of_every_end(action: Action, why: str | None
         assert told == []
         await action(near, far)
         await wait_all_tasks_blocked()
-        assert told == [why, why]
+        expected = why and why.format(near.id)
+        assert told == [expected] * 2
         with assert_checkpoints():
             await wait(near)  # and whoever comes later
-        assert told == [why] * 3
+        assert told == [expected] * 3
 
 
 @pytest.mark.parametrize("finisher", ["near", "far"])
@@ -250,7 +251,7 @@ async def test_a_handler_is_cancelled_when_its_stream_is_cut_short(
             (server if action is killed_here else client).kill()
         await wait_all_tasks_blocked()
         assert handling.ended == ["cancelled"]
-        assert any(line.endswith(f"handler cancelled: {why}") for line in caplog.messages)
+        assert any(line.endswith(f"handler cancelled: {why.format(far.id)}") for line in caplog.messages)
         assert handling.returned == (action is not peer_resets)
         client.kill()
         server.kill()

@@ -8,8 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame.muxado import encode_syn
+from tests.helpers.links import delayed_pair
 from tests.helpers.pairs import session_pair, stream_pair
-from tests.helpers.pipes import delayed_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import Wakeups, bounded
 

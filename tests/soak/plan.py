@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from tests.helpers.content import named
+
+if TYPE_CHECKING:
+    from random import Random
 
 __all__ = ["HEADER", "LARGEST", "POOL", "Act", "Kind", "Pace", "Piece", "Plan", "draw"]
 
 LARGEST: Final = 3 * 1024 * 1024
 """Bytes of the largest message: many times the first window, and enough for a window to grow."""
 
-POOL: Final = memoryview(Random(1).randbytes(LARGEST + 65_537))
+POOL: Final = memoryview(named("pool", LARGEST + 65_537))
 """What is sent is a piece of this, from any offset: both processes have it, and bytes that moved show."""
 
 HEADER: Final = 2

@@ -1,4 +1,4 @@
-"""The demo's processes: started, awaited by what they print, and always ended."""
+"""The demo's processes: started, awaited by the lines that they print, and always ended."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Child:
         return " / ".join(self._last) or "it printed nothing"
 
     def check_running(self) -> None:
-        """Raise Failure if it has ended by itself."""
+        """Raise Failure if it has already ended."""
         if (code := self._process.poll()) is not None:
             raise Failure(f"{self.name} ended with exit code {code}: {self.last_words()}")
 
     def end(self) -> str:
-        """Have it end in order; its last line. Raises Failure if it does not."""
+        """End it gracefully; its last line. Raises Failure if it does not end so."""
         self._process.terminate()
         try:
             code = self._process.wait(END_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The two ends of the demo: `muxpy listen` and `muxpy connect` as programs that tell at the end what their session did.
+"""The two ends of the demo: like `muxpy listen` and `muxpy connect`, but each prints its session's statistics last.
 
 A process each: python -m muxpy_cli._demo._ends listen, or python -m muxpy_cli._demo._ends connect HOST:PORT TARGET.
 The last line that it prints is the session's statistics, as JSON.

@@ -17,7 +17,7 @@ from ._target import CHUNK, bulk, bulk_digest, small
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Different", "Load", "Meter"]
+__all__ = ["Different", "Load", "TrafficCount"]
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ POLL: Final = 0.1
 
 
 class Different(Failure):
-    """What came back is not what was sent."""
+    """The data that came back is not the data that was sent."""
 
 
-class Meter:
-    """How far a phase is; threads add to it."""
+class TrafficCount:
+    """The progress of a phase; threads add to it."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -48,10 +48,10 @@ class Load:
     def __init__(self, port: int, deadline: float, watch: Callable[[], None]) -> None:
         self._port = port
         self._deadline = deadline
-        self._watch = watch  # called now and then; raises if something has broken meanwhile
+        self._watch = watch  # raises if one of the processes has ended
 
     def run(self, jobs: Sequence[Callable[[], T]], show: Callable[[], None]) -> list[T]:
-        """Run all jobs at once, each in a thread; their results. The first failure ends it."""
+        """Run all jobs in parallel, each in a thread; their results. The first failure ends it."""
         executor = ThreadPoolExecutor(len(jobs))
         try:
             futures = [executor.submit(job) for job in jobs]
@@ -74,14 +74,14 @@ class Load:
 
     # ---- jobs ----
 
-    def downloads(self, total: int, connections: int, meter: Meter) -> list[Callable[[], None]]:
+    def downloads(self, total: int, connections: int, meter: TrafficCount) -> list[Callable[[], None]]:
         return [partial(self._download, seed, size, meter) for seed, size in enumerate(_split(total, connections))]
 
-    def uploads(self, total: int, connections: int, meter: Meter) -> list[Callable[[], None]]:
+    def uploads(self, total: int, connections: int, meter: TrafficCount) -> list[Callable[[], None]]:
         return [partial(self._upload, seed, size, meter) for seed, size in enumerate(_split(total, connections), 100)]
 
     def requests(
-        self, total: int, connections: int, meter: Meter, keep_alive: bool = True
+        self, total: int, connections: int, meter: TrafficCount, keep_alive: bool = True
     ) -> list[Callable[[], list[float]]]:
         """Jobs that return the seconds that each of their requests took."""
         numbers = [range(first, total, connections) for first in range(min(total, connections))]
@@ -90,7 +90,7 @@ class Load:
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=SOCKET_TIMEOUT)
 
-    def _download(self, seed: int, length: int, meter: Meter) -> None:
+    def _download(self, seed: int, length: int, meter: TrafficCount) -> None:
         connection = self._connection()
         connection.request("GET", f"/bulk/{seed}/{length}")
         response = _checked(connection.getresponse())
@@ -102,11 +102,11 @@ class Load:
             received += count
             meter.add(count)
         connection.close()
-        if received < length:  # cut short, and perhaps much too long to make a sum of all of it
+        if received < length:  # cut short, and the expected sum may take long to compute
             raise Different(f"download {seed} ended after {received} of {length} bytes")
         _compare(f"download {seed}", (length, bulk_digest(seed, length)), (received, digest.hexdigest()))
 
-    def _upload(self, seed: int, length: int, meter: Meter) -> None:
+    def _upload(self, seed: int, length: int, meter: TrafficCount) -> None:
         connection = self._connection()
         connection.putrequest("PUT", "/bulk")
         connection.putheader("Content-Length", str(length))
@@ -118,7 +118,7 @@ class Load:
         connection.close()
         _compare(f"upload {seed}", (length, bulk_digest(seed, length)), (answer["length"], answer["sha256"]))
 
-    def _request_all(self, numbers: Sequence[int], meter: Meter, keep_alive: bool) -> list[float]:
+    def _request_all(self, numbers: Sequence[int], meter: TrafficCount, keep_alive: bool) -> list[float]:
         connection = self._connection()
         times = []
         for number in numbers:
@@ -126,7 +126,7 @@ class Load:
             connection.request("GET", f"/small/{number}")
             body = _checked(connection.getresponse()).read()
             if not keep_alive:
-                connection.close()  # and the next request connects anew
+                connection.close()  # the next request opens a new connection
             times.append(time.perf_counter() - started)
             _compare(f"request {number}", _sum(small(number)), _sum(body))
             meter.add(1)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import muxpy
 
     from ..view import Console
-    from ._load import Meter
+    from ._load import TrafficCount
 
-__all__ = ["Display", "Phase", "print_tables"]
+__all__ = ["Traffic", "TrafficDisplay", "print_tables"]
 
 FULL_WIDTH: Final = 96
 """Columns for all of a progress line."""
@@ -31,8 +31,8 @@ INITIAL_WINDOW: Final = 64 * 1024
 
 
 @dataclass(slots=True)
-class Phase:
-    """One kind of traffic and what was measured. `unit` is "B" for bytes or "requests"."""
+class Traffic:
+    """One kind of traffic and its measurements. `unit` is "B" for bytes or "requests"."""
 
     name: str
     total: int
@@ -41,17 +41,17 @@ class Phase:
     latencies: list[float] = field(default_factory=list)
 
     def rate(self, done: int, seconds: float) -> str:
-        """How fast that is."""
+        """The rate, for people."""
         per_second = done / max(seconds, 1e-9)
         return f"{format_size(per_second)}/s" if self.unit == "B" else f"{per_second:,.0f}/s"
 
     def amount(self, done: int) -> str:
-        """How much that is."""
+        """The amount, for people."""
         return format_size(done) if self.unit == "B" else f"{done:,}"
 
 
-class Display:
-    """Shows how far a phase is: a bar on a terminal, elsewhere a line when it is over."""
+class TrafficDisplay:
+    """Shows the progress of a phase: a bar on a terminal, elsewhere a line when it is over."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -59,7 +59,7 @@ class Display:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Show progress bars meanwhile, if there is a terminal."""
+        """Show progress bars during the block, if there is a terminal."""
         if not self._console.rich.is_terminal:
             yield
             return
@@ -74,8 +74,8 @@ class Display:
             yield
 
     @contextmanager
-    def phase(self, phase: Phase, meter: Meter) -> Iterator[Callable[[], None]]:
-        """Measure the block's time; the function that comes out brings the display up to date."""
+    def phase(self, phase: Traffic, meter: TrafficCount) -> Iterator[Callable[[], None]]:
+        """Measure the block's time; yields a function that updates the display."""
         progress = self._progress
         task = progress.add_task(phase.name, total=phase.total, amount="", rate="") if progress is not None else None
         started = time.perf_counter()
@@ -94,9 +94,9 @@ class Display:
 
 
 def print_tables(
-    console: Console, phases: list[Phase], connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics
+    console: Console, phases: list[Traffic], connecting: muxpy.SessionStatistics, listening: muxpy.SessionStatistics
 ) -> None:
-    """What was moved how fast, and what the session did for it."""
+    """The traffic and its rates, and the session's statistics."""
     traffic = _table("Traffic through the forwarded port", header=True)
     traffic.add_column(no_wrap=True)
     for name in ("amount", "time", "rate", "p50 / p90 / p99"):
@@ -142,7 +142,7 @@ def _session_rows(connecting: muxpy.SessionStatistics, listening: muxpy.SessionS
 
 
 def _window(largest: int) -> str:
-    """What it grew to; it is counted only once it grows."""
+    """What it grew to; the library counts it only once it grows."""
     return f"{format_size(INITIAL_WINDOW)} -> {format_size(max(INITIAL_WINDOW, largest))}"
 
 

@@ -15,8 +15,8 @@ from .._errors import Failure
 from .._lifetime import report
 from ..view import format_size
 from ._children import Child, ending_all
-from ._load import Load, Meter
-from ._report import Display, Phase, print_tables
+from ._load import Load, TrafficCount
+from ._report import Traffic, TrafficDisplay, print_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,13 +29,13 @@ BULK_CONNECTIONS: Final = 4
 KEEP_ALIVE_CONNECTIONS: Final = 32
 NEW_CONNECTIONS: Final = 8  # at a time
 SHARE_OF_OTHERS: Final = 10
-"""One in so many requests is also made one after another, and with a new connection each."""
+"""One in this many requests is also made sequentially, and with a new connection each."""
 
 _ADDRESS = re.compile(r"(?: on|forwarding) (127\.0\.0\.1:\d+)")
 
 
 class _Ended(BaseException):
-    """A signal asked for the end. No Exception, so that nothing on the way takes it for a failure of its own."""
+    """A signal asked for the end. Not an Exception, so that no handler on the way takes it for a failure."""
 
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
@@ -55,15 +55,15 @@ def run_demo(size: int, requests: int, time_limit: float, console: Console) -> i
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Have the first signal unwind the stack, which ends the children. Later ones must not disturb that: they are
-    ignored until the process has ended."""
+    """The first signal unwinds the stack, which ends the children. Later ones must not disturb that: they are ignored
+    until the process has ended."""
 
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ended = False
 
     def end(signal_number: int, _: object) -> None:
         nonlocal ended
-        if not ended:  # one may have come before it was ignored
+        if not ended:  # a second signal may come before it is ignored
             ended = True
             for number in wanted:
                 signal.signal(number, signal.SIG_IGN)
@@ -86,8 +86,8 @@ def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
             for child in children:
                 child.check_running()
 
-        phases = _drive(Load(port, deadline, watch), size, requests, Display(console))
-        # The connecting end first; the target knows no end but being ended.
+        phases = _drive(Load(port, deadline, watch), size, requests, TrafficDisplay(console))
+        # The connecting end first; the target is only ever killed.
         connecting, listening = (_end(child) for child in children[:0:-1])
     print_tables(console, phases, connecting, listening)
     total = sum(phase.total for phase in phases if phase.unit == "requests")
@@ -112,13 +112,13 @@ def _start(children: list[Child], console: Console) -> int:
     return int(entrance.rpartition(":")[2])
 
 
-def _drive(load: Load, size: int, requests: int, display: Display) -> list[Phase]:
+def _drive(load: Load, size: int, requests: int, display: TrafficDisplay) -> list[Traffic]:
     others = max(1, requests // SHARE_OF_OTHERS)
-    down = Phase(f"download, {BULK_CONNECTIONS} connections", size // 2, "B")
-    up = Phase(f"upload, {BULK_CONNECTIONS} connections", size - size // 2, "B")
-    parallel = Phase(f"requests, {KEEP_ALIVE_CONNECTIONS} connections", requests, "requests")
-    single = Phase("requests, 1 connection", others, "requests")
-    fresh = Phase("requests, new connection", others, "requests")
+    down = Traffic(f"download, {BULK_CONNECTIONS} connections", size // 2, "B")
+    up = Traffic(f"upload, {BULK_CONNECTIONS} connections", size - size // 2, "B")
+    parallel = Traffic(f"requests, {KEEP_ALIVE_CONNECTIONS} connections", requests, "requests")
+    single = Traffic("requests, 1 connection", others, "requests")
+    fresh = Traffic("requests, new connection", others, "requests")
     with display.running():
         with _measuring(display, down) as (meter, show):
             load.run(load.downloads(down.total, BULK_CONNECTIONS, meter), show)
@@ -132,14 +132,14 @@ def _drive(load: Load, size: int, requests: int, display: Display) -> list[Phase
 
 
 @contextmanager
-def _measuring(display: Display, phase: Phase) -> Iterator[tuple[Meter, Callable[[], None]]]:
-    meter = Meter()
+def _measuring(display: TrafficDisplay, phase: Traffic) -> Iterator[tuple[TrafficCount, Callable[[], None]]]:
+    meter = TrafficCount()
     with display.phase(phase, meter) as show:
         yield meter, show
 
 
 def _end(child: Child) -> muxpy.SessionStatistics:
-    """What its session did."""
+    """End it; the statistics of its session."""
     try:
         return muxpy.SessionStatistics(**json.loads(child.end()))
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
 """The HTTP server that the demo's forwarded port leads to. A process of its own: python -m muxpy_cli._demo._target
 
 GET /bulk/SEED/LENGTH and GET /small/NUMBER send bytes that both sides can make for themselves, so that each knows the
-SHA-256 sum to expect; PUT tells the length and SHA-256 sum of the body.
+SHA-256 sum to expect; PUT answers with the length and SHA-256 sum of the body.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ POOL: Final = 16
 
 @cache
 def _pool() -> list[bytes]:
-    """Random bytes, made once: making all anew would measure the generator and not the tunnel."""
+    """Random bytes, generated once: otherwise the demo would measure the generator and not the tunnel."""
     source = random.Random(4242)
     return [source.randbytes(CHUNK) for _ in range(POOL)]
 
 
 def bulk(seed: int, length: int) -> Iterator[bytes]:
-    """Pseudo-random bytes. Each chunk carries its seed and place: none can be lost, repeated or swapped unseen."""
+    """Pseudo-random bytes. Each chunk carries its seed and position, so a lost, repeated or swapped one is noticed."""
     pool = _pool()
     for place, start in enumerate(range(0, length, CHUNK)):
         label = seed.to_bytes(8, "big") + place.to_bytes(8, "big")
@@ -58,7 +58,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is no news."""
+        """A client that goes away is not worth a message."""
 
 
 class _Handler(BaseHTTPRequestHandler):

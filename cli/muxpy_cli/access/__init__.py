@@ -25,10 +25,9 @@ from ._exposure import (
     require_listen_protection,
 )
 from ._files import (
-    connect_warnings,
+    file_warnings,
     if_missing,
     key_file_warning,
-    listen_warnings,
     locked_folder,
     makes_authority,
     makes_certificate,
@@ -47,19 +46,21 @@ from ._rules import (
     parse_bind_rule,
     parse_target_rule,
 )
-from ._tls import client_context, negotiated, server_context
+from ._tls import ClientTls, ServerTls, client_context, negotiated, server_context
 from ._tokens import is_hash, is_token, new_token, read_token, token_hash
 from ._users import Limits, Rules, User, Users, user_name_problem
 
 __all__ = [
     "UNSPECIFIED",
     "BindRule",
+    "ClientTls",
     "Forbidden",
     "Ip",
     "Limits",
     "Protection",
     "RuleError",
     "Rules",
+    "ServerTls",
     "TargetRule",
     "User",
     "Users",
@@ -73,10 +74,10 @@ __all__ = [
     "check_target_name",
     "check_target_path",
     "client_context",
-    "connect_warnings",
     "default_bind_rules",
     "default_names",
     "default_target_rules",
+    "file_warnings",
     "fingerprint_of",
     "if_missing",
     "is_hash",
@@ -85,7 +86,6 @@ __all__ = [
     "is_token",
     "key_file_warning",
     "known_addresses",
-    "listen_warnings",
     "locked_folder",
     "make_keys",
     "makes_authority",

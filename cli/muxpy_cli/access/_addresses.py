@@ -167,7 +167,9 @@ def is_own(address: str) -> bool:
     """Whether an interface of this machine has the numeric address.
 
     The kernel is asked, so the answer is up to date: the route to one of our own addresses begins at that very address.
-    Nothing is sent. Of the loopback addresses, this finds 127.0.0.1 and ::1 only.
+    That costs three system calls, and sends nothing. A list of interfaces may be out of date, and a socket can be bound
+    to any address where `net.ipv4.ip_nonlocal_bind` is set. Of the loopback addresses, this finds 127.0.0.1 and ::1
+    only.
     """
     try:
         with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:

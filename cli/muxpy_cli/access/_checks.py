@@ -1,4 +1,4 @@
-"""Asking rules: every refusal says what was asked for and which rules there are."""
+"""Asking rules: every refusal says what was asked for and which rules there are, and whose, if a user is named."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ class Forbidden(Exception):
         """What was asked for, and the rules that were asked."""
 
 
-def check_target_name(rules: Sequence[TargetRule], host: str, port: int) -> None:
+def check_target_name(rules: Sequence[TargetRule], host: str, port: int, user: str = "") -> None:
     """Whether `host`, a name that was not looked up yet, may be reached if it leads to the right address; raises
     Forbidden if not. To look up a name for a client that may not reach it would be work for nothing, and could tell
     where it leads."""
     if not any(rule.may_allow(host, port) for rule in rules):
-        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
+        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules, user)}")
 
 
-def check_target(rules: Sequence[TargetRule], host: str, addresses: Sequence[str], port: int) -> list[str]:
+def check_target(
+    rules: Sequence[TargetRule], host: str, addresses: Sequence[str], port: int, user: str = ""
+) -> list[str]:
     """Those of the numeric `addresses` of `host` that may be reached, in their order; raises Forbidden if none.
 
     A name must not be resolved again after this: connect to one of the addresses. The refusal does not tell them.
@@ -48,24 +50,24 @@ def check_target(rules: Sequence[TargetRule], host: str, addresses: Sequence[str
             "leads to a loopback, link-local or other special address, or one of the machine's own, "
             "which a rule must name as an address"
         )
-        raise Forbidden(f"{_shown(host, port)} {reason}; {_listed('allow', rules)}")
-    raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules)}")
+        raise Forbidden(f"{_shown(host, port)} {reason}; {_listed('allow', rules, user)}")
+    raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow', rules, user)}")
 
 
-def check_target_path(rules: Sequence[TargetRule], path: str) -> None:
+def check_target_path(rules: Sequence[TargetRule], path: str, user: str = "") -> None:
     """Whether the Unix socket at `path` may be reached; raises Forbidden if not."""
     if not any(rule.allows_path(path) for rule in rules):
-        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow', rules)}")
+        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow', rules, user)}")
 
 
-def check_bind_name(rules: Sequence[BindRule], host: str, port: int) -> None:
+def check_bind_name(rules: Sequence[BindRule], host: str, port: int, user: str = "") -> None:
     """Whether `host`, a name that was not looked up yet, may be bound if it leads to the right address; raises
     Forbidden if not."""
     if not any(rule.may_allow(host, port) for rule in rules):
-        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow-bind', rules)}")
+        raise Forbidden(f"{_shown(host, port)} is not in {_listed('allow-bind', rules, user)}")
 
 
-def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | None = None) -> None:
+def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | None = None, user: str = "") -> None:
     """Whether `address` (numeric, `*` or `localhost`) may be bound; raises Forbidden if not. The refusal tells what was
     `asked` for instead, if that is a name.
 
@@ -73,21 +75,22 @@ def check_bind(rules: Sequence[BindRule], address: str, port: int, asked: str | 
     """
     wanted = known_addresses(address) or (address,)
     if not all(any(rule.allows(one, port) for rule in rules) for one in wanted):
-        raise Forbidden(f"{_shown(asked or address, port)} is not in {_listed('allow-bind', rules)}")
+        raise Forbidden(f"{_shown(asked or address, port)} is not in {_listed('allow-bind', rules, user)}")
 
 
-def check_bind_path(rules: Sequence[BindRule], path: str) -> None:
+def check_bind_path(rules: Sequence[BindRule], path: str, user: str = "") -> None:
     """Whether a Unix socket may be made at `path`; raises Forbidden if not."""
     if not any(rule.allows_path(path) for rule in rules):
-        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow-bind', rules)}")
+        raise Forbidden(f"unix:{excerpt(path)} is not in {_listed('allow-bind', rules, user)}")
 
 
 def _shown(host: str, port: int) -> str:
     return str(Address(excerpt(host), port))
 
 
-def _listed(name: str, rules: Sequence[TargetRule] | Sequence[BindRule]) -> str:
+def _listed(name: str, rules: Sequence[TargetRule] | Sequence[BindRule], user: str) -> str:
+    whose = f" of {user}" if user else ""
     if not rules:
-        return f"{name}, which is empty"
+        return f"{name}, which is empty{whose}"
     more = f" and {len(rules) - SHOWN_RULES} more" if len(rules) > SHOWN_RULES else ""
-    return f"{name} = {', '.join(rule.text for rule in rules[:SHOWN_RULES])}{more}"
+    return f"{name} = {', '.join(rule.text for rule in rules[:SHOWN_RULES])}{more}{whose}"

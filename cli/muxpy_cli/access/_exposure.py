@@ -1,6 +1,7 @@
 """Off loopback, TLS is required, and at a listening end also a way to know who connects.
 
-TLS alone hides the traffic; anyone who reaches the port could still use it. `--insecure` lifts both demands.
+TLS alone hides the traffic; anyone who reaches the port could still use it. `--insecure` lifts both demands: on a
+network that is encrypted otherwise neither may be needed, and two switches would be given together anyway.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from ._addresses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from .._options import ConnectOptions, ListenOptions
 
 __all__ = ["Protection", "missing_protection", "require_connect_protection", "require_listen_protection"]
 
@@ -38,14 +37,11 @@ def missing_protection(
     return [one for one in Protection if not there[one]]
 
 
-def require_listen_protection(options: ListenOptions, addresses: Sequence[str] | None, place: str) -> None:
-    """Raises Failure if the addresses must not be listened on with these options; `place` is how it calls them."""
-    missing = missing_protection(
-        addresses,
-        tls=options.tls is not None,
-        users=bool(options.tokens or options.users or (options.tls and options.tls.client_ca)),
-        insecure=options.insecure,
-    )
+def require_listen_protection(
+    place: object, addresses: Sequence[str] | None, *, tls: bool, users: bool, insecure: bool
+) -> None:
+    """Raises Failure if that must not be listened on like this; `place` is what its addresses are called."""
+    missing = missing_protection(addresses, tls=tls, users=users, insecure=insecure)
     if Protection.TLS in missing:
         raise Failure(
             f"other machines can reach {place}: give --tls-cert and --tls-key (muxpy keygen makes them), or"
@@ -60,11 +56,11 @@ def require_listen_protection(options: ListenOptions, addresses: Sequence[str] |
         )
 
 
-def require_connect_protection(options: ConnectOptions, addresses: Sequence[str]) -> None:
-    """Raises Failure if the server at these addresses must not be connected to with these options."""
-    if missing_protection(addresses, tls=options.tls is not None, insecure=options.insecure):
+def require_connect_protection(place: object, addresses: Sequence[str], *, tls: bool, insecure: bool) -> None:
+    """Raises Failure if that must not be connected to like this."""
+    if missing_protection(addresses, tls=tls, insecure=insecure):
         raise Failure(
-            f"{options.address} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
+            f"{place} is another machine: give --tls or --fingerprint, or --insecure to let everybody on the"
             " way read along",
             2,
         )

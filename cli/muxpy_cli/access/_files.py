@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._options import ConnectOptions, ListenOptions
-
 __all__ = [
-    "connect_warnings",
     "create_file",
+    "file_warnings",
     "if_missing",
     "key_file_warning",
-    "listen_warnings",
     "locked_folder",
     "makes_authority",
     "makes_certificate",
@@ -147,20 +144,10 @@ def key_file_warning(path: Path) -> str | None:
     return None
 
 
-def listen_warnings(options: ListenOptions) -> list[str]:
-    """Those about all files that a listening end uses."""
-    tls = options.tls
-    key = key_file_warning(tls.key or tls.cert) if tls is not None else None
-    users = users_file_warning(options.tokens) if options.tokens is not None else None
-    return [warning for warning in (key, users) if warning is not None]
-
-
-def connect_warnings(options: ConnectOptions) -> list[str]:
-    """Those about all files that a connecting end uses."""
-    tls = options.tls
-    key = key_file_warning(tls.key or tls.cert) if tls is not None and tls.cert is not None else None
-    token = token_file_warning(options.token_file) if options.token_file is not None else None
-    return [warning for warning in (key, token) if warning is not None]
+def file_warnings(*, key: Path | None = None, users: Path | None = None, token: Path | None = None) -> list[str]:
+    """Those about all files that an end uses."""
+    looked_at = (key_file_warning, key), (users_file_warning, users), (token_file_warning, token)
+    return [warning for look, path in looked_at if path is not None and (warning := look(path)) is not None]
 
 
 def _mode(path: Path) -> int:

@@ -1,4 +1,12 @@
-"""Allow-list rules: what may be reached from the listening end, and what may be bound there."""
+"""Allow-list rules: what may be reached from the listening end, and what may be bound there.
+
+A rule is about the address that is connected to. A name is resolved once, the rules are asked about the result, and
+that address is used: with a second lookup, whoever runs the name's DNS could change the answer in between.
+
+Without rules, only the loopback addresses are allowed, which a first try needs, and no Unix sockets: a network behind
+the machine, or `docker.sock`, must be meant. Rules replace this default rather than add to it, and no rule forbids
+anything. So their order does not matter, and a list says all there is.
+"""
 
 from __future__ import annotations
 

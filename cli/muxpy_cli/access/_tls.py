@@ -1,9 +1,10 @@
-"""TLS contexts for both ends, and failures in words that say what to do."""
+"""TLS for both ends: what it is told, contexts, and failures in words that say what to do."""
 
 from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -14,9 +15,7 @@ from ._files import if_missing, makes_authority, makes_certificate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._options import ClientTls, ServerTls
-
-__all__ = ["ALPN", "client_context", "negotiated", "server_context"]
+__all__ = ["ALPN", "ClientTls", "ServerTls", "client_context", "negotiated", "server_context"]
 
 ALPN: Final = "muxado/1"
 """What is spoken inside TLS, so that one port can serve others as well."""
@@ -26,6 +25,42 @@ KEY_LOG: Final = "SSLKEYLOGFILE"
 
 # OpenSSL's reasons, the last if the key is of a kind of which it has loaded no certificate.
 _MISMATCH: Final = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTls:
+    """The listening end's side of TLS."""
+
+    cert: Path
+    key: Path | None = None
+    """None: in the same file as the certificate."""
+    client_ca: Path | None = None
+    """Clients must show a certificate that one of these CAs has signed."""
+
+    @property
+    def key_file(self) -> Path:
+        """The file with the private key."""
+        return self.key or self.cert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """The connecting end's side of TLS."""
+
+    ca: Path | None = None
+    """None: the system's CAs."""
+    name: str | None = None
+    """The name that the certificate must have, if not the host's."""
+    fingerprint: bytes | None = None
+    """SHA-256 of the one certificate (DER) that is accepted; then neither CAs nor names count."""
+    cert: Path | None = None
+    """The client's own certificate, for a listening end with --client-ca."""
+    key: Path | None = None
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file with its private key, if it has one."""
+        return self.key or self.cert
 
 
 def negotiated(tls: ssl.SSLObject | None) -> str | None:

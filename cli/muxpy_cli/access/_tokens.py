@@ -16,8 +16,6 @@ from ._files import if_missing, makes_token
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._options import ConnectOptions
-
 __all__ = ["VARIABLE", "is_hash", "is_token", "new_token", "read_token", "token_hash"]
 
 VARIABLE: Final = "MUXPY_TOKEN"
@@ -55,17 +53,18 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def read_token(options: ConnectOptions) -> str | None:
-    """The token from MUXPY_TOKEN, otherwise from the file, otherwise from the terminal; None if none was asked for.
+def read_token(file: Path | None, ask: str | None = None) -> str | None:
+    """The token from MUXPY_TOKEN, otherwise from the file, otherwise from the terminal, if it is to `ask` for that
+    of the server of that name; None if there is none.
 
     Blocks while somebody types. Raises Failure, which never quotes what was read.
     """
     if os.environ.get(VARIABLE):
         return _check(os.environ[VARIABLE], VARIABLE)
-    if options.token_file is not None:
-        return _check(_read(options.token_file), str(options.token_file))
-    if options.ask_token:
-        return _check(_ask(str(options.address)), "what was typed")
+    if file is not None:
+        return _check(_read(file), str(file))
+    if ask is not None:
+        return _check(_ask(ask), "what was typed")
     return None
 
 

@@ -30,7 +30,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one user may use at the listening end. None: no limit."""
+    """The quotas of one user at the listening end. None: no limit."""
 
     sessions: int | None = 64
     """Sessions at the same time."""

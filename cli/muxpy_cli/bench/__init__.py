@@ -1,4 +1,4 @@
-"""How fast a session is: throughput, latency and new streams between its two ends, with nothing else behind them.
+"""How fast a session is: throughput, latency and new streams between its two ends, without targets behind them.
 
 Each stream of purpose BENCH does one job. The connecting end's first message asks for it:
 
@@ -10,29 +10,27 @@ Each stream of purpose BENCH does one job. The connecting end's first message as
     {"test": "echo"} and {"test": "open"}
                                     {}, then all that comes, back, until the stream ends
 
-`seconds` and `warm_up` are together at most MAX_SECONDS, which is also what counts if they are not given; `bytes` is
-optional. Who receives counts, and compares each byte with the pattern that both ends know: a figure for
-data that did not arrive as it was sent would be worth nothing.
+`seconds` and `warm_up` together are at most MAX_SECONDS, which is also the default; `bytes` is optional. The receiver
+counts, and compares each byte with the pattern that both ends know: a figure for wrong data would be worth nothing.
 """
 
 from ._measures import run_bench
 from ._plan import Amount, Measure, Plan, Progress, Step
 from ._protocol import MAX_SECONDS
-from ._results import BenchResult, Latency, StreamOpens, Throughput
+from ._results import BenchResult, Latency, Throughput
 from ._serve import serve_bench
-from ._show import Display, result_table
+from ._show import BenchDisplay, result_table
 
 __all__ = [
     "MAX_SECONDS",
     "Amount",
+    "BenchDisplay",
     "BenchResult",
-    "Display",
     "Latency",
     "Measure",
     "Plan",
     "Progress",
     "Step",
-    "StreamOpens",
     "Throughput",
     "result_table",
     "run_bench",

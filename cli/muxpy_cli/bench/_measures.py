@@ -1,4 +1,4 @@
-"""The connecting end: one step after another, and a function for each thing that is measured."""
+"""The connecting end: one step after another, and a function for each measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._errors import NOT_ALLOWED, Failure, describe, the_cause
 from ..wire import ANSWER_TIMEOUT, Purpose, Refused, WireError, check_answer, pack, receive_message
 from ._plan import Measure, Progress
 from ._protocol import MAX_SECONDS, Job, Pattern, Request, WrongData, unpack_span
-from ._results import BenchResult, Meter, StreamOpens, Tally, Throughput, joined, latency_of
+from ._results import BenchResult, Meter, StepCount, StreamOpens, Throughput, joined, latency_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -27,17 +27,17 @@ __all__ = ["download", "latency", "loaded_latency", "open_streams", "probe", "ru
 
 
 INTERVAL: Final = 0.1
-"""Seconds between two reports on how far a step is: often enough for a bar, too seldom to be felt in the figures."""
+"""Seconds between two progress reports: often enough for a bar, too seldom to affect the figures."""
 
 _FIELDS: Final = {Measure.LOADED_LATENCY: "loaded_latency"}
-"""Where a result has another name than the measure."""
+"""Results whose name differs from that of the measure."""
 
 _LOST: Final = (trio.BrokenResourceError, trio.TooSlowError, Refused, WireError)
 
 
 async def run_bench(session: muxpy.Session, plan: Plan, on_progress: Callable[[Progress], object]) -> BenchResult:
-    """Measure all that the plan says. `on_progress` is told about ten times a second how far it is, and when a step
-    begins and has finished. Raises Failure if the session breaks, the other end does not take part, or data differs."""
+    """Measure everything in the plan. `on_progress` is called about ten times a second, and when a step begins and
+    ends. Raises Failure if the session breaks, the other end does not take part, or data differs."""
     try:
         return await _run(session, plan, on_progress)
     except Exception as error:
@@ -65,7 +65,7 @@ async def _run(session: muxpy.Session, plan: Plan, on_progress: Callable[[Progre
 async def _run_step(
     session: muxpy.Session, plan: Plan, step: Step, on_progress: Callable[[Progress], object]
 ) -> Outcome:
-    tally = Tally()
+    tally = StepCount()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, plan, step, tally, on_progress)
         outcome = await _measurement(session, plan, step, tally)()
@@ -73,7 +73,7 @@ async def _run_step(
     return outcome
 
 
-def _measurement(session: muxpy.Session, plan: Plan, step: Step, tally: Tally) -> Callable[[], Awaitable[Outcome]]:
+def _measurement(session: muxpy.Session, plan: Plan, step: Step, tally: StepCount) -> Callable[[], Awaitable[Outcome]]:
     match step.measure:
         case Measure.DOWNLOAD:
             return partial(download, session, plan, step.streams, tally)
@@ -87,7 +87,7 @@ def _measurement(session: muxpy.Session, plan: Plan, step: Step, tally: Tally) -
             return partial(open_streams, session, plan, tally)
 
 
-async def _watch(plan: Plan, step: Step, tally: Tally, on_progress: Callable[[Progress], object]) -> None:
+async def _watch(plan: Plan, step: Step, tally: StepCount, on_progress: Callable[[Progress], object]) -> None:
     started = trio.current_time()
     total = plan.warm_up + plan.seconds
     while True:
@@ -102,14 +102,14 @@ SMALL: Final = 64
 
 
 async def probe(session: muxpy.Session) -> None:
-    """Do one small thing, so that an end which does not take part says so before anything is measured."""
+    """Open one stream, so that an end that does not take part says so before anything is measured."""
     with trio.fail_after(ANSWER_TIMEOUT):
         await _open_once(session)
 
 
 @asynccontextmanager
 async def _asked(session: muxpy.Session, request: Request) -> AsyncIterator[tuple[muxpy.Stream, bytes]]:
-    """A stream whose request was accepted, and what came with the answer. Reset if the block is cancelled."""
+    """A stream whose request was accepted, and the bytes that came with the answer. Reset if the block is cancelled."""
     async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
         await stream.send_all(pack(request.message()))
         with trio.fail_after(ANSWER_TIMEOUT):
@@ -125,11 +125,11 @@ def _repeats(limit: int | None) -> Iterable[int]:
 # ---- throughput ----
 
 
-async def download(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
-    """How fast the pattern comes, over so many streams."""
+async def download(session: muxpy.Session, plan: Plan, streams: int, tally: StepCount) -> Throughput:
+    """How fast the pattern comes, over `streams` streams."""
     request = Request(job=Job.DOWNLOAD, seconds=plan.seconds, warm_up=plan.warm_up, size=plan.amount.size)
     meter = Meter(plan.warm_up)
-    # The other end starts later than this one, so it also stops later: there is data up to the last moment.
+    # The other end starts later than this one, so it also stops later: data comes up to the last moment.
     with trio.move_on_after(plan.warm_up + plan.seconds):
         async with trio.open_nursery() as nursery:
             for _ in range(streams):
@@ -137,7 +137,7 @@ async def download(session: muxpy.Session, plan: Plan, streams: int, tally: Tall
     return Throughput.of(meter.finish(), streams)
 
 
-async def _receive(session: muxpy.Session, request: Request, meter: Meter, tally: Tally | None) -> None:
+async def _receive(session: muxpy.Session, request: Request, meter: Meter, tally: StepCount | None) -> None:
     async with _asked(session, request) as (stream, early):
         pattern = Pattern(stream.id)
         data = early
@@ -151,8 +151,8 @@ async def _receive(session: muxpy.Session, request: Request, meter: Meter, tally
         raise WrongData(f"the download ended after {pattern.position} bytes")
 
 
-async def upload(session: muxpy.Session, plan: Plan, streams: int, tally: Tally) -> Throughput:
-    """How fast the pattern goes, over so many streams, by the other end's count."""
+async def upload(session: muxpy.Session, plan: Plan, streams: int, tally: StepCount) -> Throughput:
+    """How fast the pattern goes, over `streams` streams, as the other end counts it."""
     spans: list[Span] = []
     with trio.fail_after(plan.warm_up + plan.seconds + ANSWER_TIMEOUT):
         async with trio.open_nursery() as nursery:
@@ -161,7 +161,7 @@ async def upload(session: muxpy.Session, plan: Plan, streams: int, tally: Tally)
     return Throughput.of(joined(spans), streams)
 
 
-async def _send(session: muxpy.Session, plan: Plan, spans: list[Span], tally: Tally) -> None:
+async def _send(session: muxpy.Session, plan: Plan, spans: list[Span], tally: StepCount) -> None:
     request = Request(job=Job.UPLOAD, seconds=plan.seconds, warm_up=plan.warm_up)
     async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
         await stream.send_all(pack(request.message()))
@@ -172,7 +172,7 @@ async def _send(session: muxpy.Session, plan: Plan, spans: list[Span], tally: Ta
     spans.append(unpack_span(check_answer(report)))
 
 
-async def _send_pattern(stream: muxpy.Stream, size: int | None, tally: Tally) -> None:
+async def _send_pattern(stream: muxpy.Stream, size: int | None, tally: StepCount) -> None:
     for chunk in Pattern(stream.id).chunks(size):
         await stream.send_all(chunk)
         tally.add(len(chunk))
@@ -182,8 +182,8 @@ async def _send_pattern(stream: muxpy.Stream, size: int | None, tally: Tally) ->
 # ---- latency ----
 
 
-async def latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
-    """How long 64 bytes take there and back."""
+async def latency(session: muxpy.Session, plan: Plan, tally: StepCount) -> Latency:
+    """The round trip of 64 bytes."""
     samples: list[float] = []
     meter = Meter(plan.warm_up)
     with trio.move_on_after(plan.warm_up + plan.seconds):
@@ -210,8 +210,8 @@ async def _receive_exactly(stream: muxpy.Stream, pattern: Pattern, size: int) ->
         pattern.check(data)
 
 
-async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> Latency:
-    """The same while a download keeps the session busy."""
+async def loaded_latency(session: muxpy.Session, plan: Plan, tally: StepCount) -> Latency:
+    """The same during a download."""
     load = Request(job=Job.DOWNLOAD, seconds=MAX_SECONDS)
     async with trio.open_nursery() as nursery:
         for _ in range(plan.streams):
@@ -224,8 +224,8 @@ async def loaded_latency(session: muxpy.Session, plan: Plan, tally: Tally) -> La
 # ---- new streams ----
 
 
-async def open_streams(session: muxpy.Session, plan: Plan, tally: Tally) -> StreamOpens:
-    """How many streams can be opened, used for one small exchange and ended in a second, `at_once` side by side."""
+async def open_streams(session: muxpy.Session, plan: Plan, tally: StepCount) -> StreamOpens:
+    """How many streams can be opened, used for one small exchange and ended in a second, `at_once` in parallel."""
     meter = Meter(plan.warm_up)
     turns = iter(_repeats(plan.amount.opens))
 

@@ -1,4 +1,4 @@
-"""What is to be measured, and how far it is."""
+"""What to measure, and the progress of it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 
 from ._protocol import MAX_SECONDS
 
-__all__ = ["DEFAULT_SECONDS", "DEFAULT_STREAMS", "MAX_STEP", "UNITS", "Amount", "Measure", "Plan", "Progress", "Step"]
+__all__ = ["MAX_STEP", "UNITS", "Amount", "Measure", "Plan", "Progress", "Step"]
 
 DEFAULT_SECONDS: Final = 3.0
 DEFAULT_STREAMS: Final = 4
 MAX_STEP: Final = MAX_SECONDS - 5
-"""Seconds of one step with its warm-up. The rest is for the load beside a latency step, which ends after it."""
+"""Seconds of one step with its warm-up. The rest is for the load during a latency step, which ends after it."""
 
 
 class Measure(StrEnum):
-    """What can be measured, in the order in which it is."""
+    """What can be measured, in this order."""
 
     DOWNLOAD = "download"
     UPLOAD = "upload"
@@ -33,12 +33,12 @@ UNITS: Final = {
     Measure.LOADED_LATENCY: "round trips",
     Measure.OPENS: "streams",
 }
-"""What each of them counts."""
+"""The unit of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """Ends a step before its time is over. None: it does not."""
+    """Ends a step before its time is over. None: only the time ends it."""
 
     size: int | None = None
     """Bytes on each stream of a download or an upload."""
@@ -51,13 +51,13 @@ class Plan:
     """What to measure, and for how long."""
 
     seconds: float = DEFAULT_SECONDS
-    """Of each step, without the warm-up."""
+    """Length of each step, without the warm-up."""
     streams: int = DEFAULT_STREAMS
-    """Parallel streams; throughput is measured over one, too."""
+    """Parallel streams; throughput is also measured over one."""
     warm_up: float = 0.3
-    """Seconds at the beginning of each step that do not count: windows are still growing then, and TCP's too."""
+    """Seconds at the beginning of each step that do not count: windows are still growing, TCP's as well."""
     at_once: int = 100
-    """Streams that are being opened and closed side by side."""
+    """Streams that are opened and closed in parallel."""
     measures: tuple[Measure, ...] = tuple(Measure)
     amount: Amount = field(default_factory=Amount)
 
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What is done one after another."""
+        """The steps, which are done sequentially."""
         steps: list[Step] = []
         for measure in self.measures:
             if measure in (Measure.DOWNLOAD, Measure.UPLOAD):
@@ -90,18 +90,18 @@ class Step:
         if self.measure is Measure.LOADED_LATENCY:
             return "latency under load"
         if self.measure is Measure.OPENS:
-            return f"stream opens, {self.streams} at once"
+            return f"{self.streams} parallel stream opens"
         return f"{self.measure.value}, {self.streams} stream{'s' if self.streams > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a step is."""
+    """The progress of a step."""
 
     step: Step
     share: float
-    """Of its time, from 0 to 1."""
+    """The share of its time that is over, from 0 to 1."""
     rate: float | None
-    """A second, in the step's unit (see UNITS): the present average, warm-up included, until it is finished; then the
-    result. None if it is not known."""
+    """Per second, in the step's unit (see UNITS): until it is finished the average so far, with the warm-up; then the
+    result. None if unknown."""
     finished: bool = False

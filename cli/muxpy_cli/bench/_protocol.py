@@ -1,4 +1,4 @@
-"""What both ends of a stream know: the request, the report on an upload, and the bytes that are sent."""
+"""What both ends of a stream share: the request, the report on an upload, and the bytes that are sent."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ._results import Span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CHUNK", "MAX_BYTES", "MAX_SECONDS", "Job", "Pattern", "Request", "WrongData", "pack_span", "unpack_span"]
+__all__ = ["CHUNK", "MAX_SECONDS", "Job", "Pattern", "Request", "WrongData", "pack_span", "unpack_span"]
 
 
 MAX_SECONDS: Final = 60.0
-"""Of one job with its warm-up: who may connect must not be able to keep the other end at work without coming back."""
+"""The longest job with its warm-up: a client must not keep the other end busy for longer without a new request."""
 MAX_BYTES: Final = 2**50
-"""Of one job; far more than goes through a session in MAX_SECONDS."""
+"""The largest job; far more than a session carries in MAX_SECONDS."""
 MAX_CLOCK: Final = 1e12
-"""Seconds on the other end's clock: no sensible clock shows more, and the differences of larger ones mean nothing."""
+"""Seconds on the other end's clock: no sensible clock shows more, and differences of larger numbers are inexact."""
 
 
 class Job(StrEnum):
-    """What a stream is for."""
+    """The purpose of a stream."""
 
     DOWNLOAD = "download"
     UPLOAD = "upload"
@@ -40,14 +40,14 @@ class Request:
 
     job: Job
     warm_up: float = 0.0
-    """Seconds that do not count, at the beginning."""
+    """Seconds at the beginning that do not count."""
     seconds: float = MAX_SECONDS
-    """What is measured, after the warm-up."""
+    """Seconds that are measured, after the warm-up."""
     size: int | None = None
-    """Bytes after which a download ends, if the time is not over before."""
+    """Bytes after which a download ends, if its time is not over before."""
 
     def message(self) -> Message:
-        """It for the wire."""
+        """The request for the wire."""
         message: Message = {"test": self.job.value, "seconds": self.seconds, "warm_up": self.warm_up}
         return message if self.size is None else {**message, "bytes": self.size}
 
@@ -85,21 +85,21 @@ def unpack_span(message: Message) -> Span:
 
 
 def _number(message: Message, key: str, most: float, default: float | None = None) -> float:
-    """A number from 0 to `most`; not-a-number is none."""
+    """A number from 0 to `most`, not NaN. Raises WireError."""
     value: Any = message.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise WireError(f"a message without a proper {key}")
     return float(value)
 
 
-# ---- the bytes that are sent, and comparing those that come with them ----
+# ---- the bytes that are sent, and the check of those that arrive ----
 
 PERIOD: Final = 64 * 1024
-"""Bytes after which the pattern repeats itself: small enough to stay in a processor's cache."""
+"""Bytes after which the pattern repeats: small enough to stay in a processor's cache."""
 CHUNK: Final = 256 * 1024
-"""Bytes that are sent and compared at once; a session hands over no more at a time."""
+"""Bytes that are sent and compared in one step; a session delivers no more at a time."""
 STEP: Final = 4099
-"""Streams begin so many bytes apart in the pattern, so that bytes of another stream are seen to be wrong."""
+"""Streams start this many bytes apart in the pattern, so that bytes of another stream are seen to be wrong."""
 
 # Nothing on the way can compress it, and it is the same at both ends: SHAKE-256 of that text is part of the protocol.
 # bytes.startswith compares with it in place, at the speed of memory. Two memoryviews are compared byte by byte, which
@@ -109,16 +109,16 @@ _VIEW: Final = memoryview(_BYTES)
 
 
 class WrongData(Failure):
-    """What came is not what was sent."""
+    """The data that arrived is not the data that was sent."""
 
 
 class Pattern:
-    """One direction of a stream, from its beginning."""
+    """One direction of a stream, from its start."""
 
     def __init__(self, stream_id: int) -> None:
         self._first = stream_id * STEP
         self.position = 0
-        """Bytes that have been taken or checked."""
+        """Bytes that have been sent or checked."""
 
     def next_bytes(self, count: int) -> memoryview:
         """The next bytes to send, at most CHUNK."""
@@ -128,12 +128,12 @@ class Pattern:
         return view
 
     def chunks(self, size: int | None) -> Iterator[memoryview]:
-        """All bytes to send, up to `size`; None: without end."""
+        """All bytes to send, up to `size`; None: endless."""
         while size is None or self.position < size:
             yield self.next_bytes(CHUNK if size is None else size - self.position)
 
     def check(self, data: bytes | bytearray) -> None:
-        """Compare what has come next; raises WrongData."""
+        """Check the next bytes that arrived; raises WrongData."""
         for begin in range(0, len(data), CHUNK):
             part = data[begin : begin + CHUNK]  # all of it, without a copy, unless there is more
             start = (self._first + self.position) % PERIOD

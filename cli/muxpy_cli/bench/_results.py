@@ -1,4 +1,4 @@
-"""What was measured: counting over time, without the warm-up, and what that comes to."""
+"""Results: counting over time, without the warm-up, and what is made of the counts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = [
     "Meter",
     "Outcome",
     "Span",
+    "StepCount",
     "StreamOpens",
-    "Tally",
     "Throughput",
     "joined",
     "latency_of",
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How much there was from one moment to another; the moments are seconds on one and the same clock."""
+    """A count between two moments, in seconds of one clock."""
 
     count: int
     start: float
@@ -36,22 +36,22 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The time between them."""
         return self.end - self.start
 
     @property
     def rate(self) -> float | None:
-        """A second. None if there was no time that counts."""
+        """Per second. None if no time counted."""
         return self.count / self.seconds if self.seconds > 0 else None
 
 
 def joined(spans: Sequence[Span]) -> Span:
-    """What happened side by side, from the first beginning to the last end: never more than there was a second."""
+    """Parallel spans as one, from the first start to the last end, so that the rate is never overstated."""
     return Span(sum(span.count for span in spans), min(span.start for span in spans), max(span.end for span in spans))
 
 
 class Meter:
-    """Counts from the end of the warm-up on, which is `warm_up` seconds after it was made."""
+    """Counts from the end of the warm-up, `warm_up` seconds after it was made."""
 
     def __init__(self, warm_up: float) -> None:
         self._start = trio.current_time() + warm_up
@@ -63,35 +63,35 @@ class Meter:
         return trio.current_time() >= self._start
 
     def add(self, count: int) -> None:
-        """Note what has just come."""
+        """Count what has just arrived."""
         if self.counts:
             self._count += count
 
     def finish(self) -> Span:
-        """What counted until now. Time in which nothing comes any more counts as well, so ask when it is over."""
+        """The count until now. Time without arrivals counts as well, so call it when the step is over."""
         return Span(self._count, self._start, max(self._start, trio.current_time()))
 
 
-class Tally:
-    """How far a step is; only for the display, so the warm-up counts and uploads are counted by the sender."""
+class StepCount:
+    """The progress of a step, for the display only, so the warm-up counts, and the sender counts uploads."""
 
     def __init__(self) -> None:
         self.done = 0
 
     def add(self, count: int) -> None:
-        """Note what has just come or gone."""
+        """Count what has just arrived or been sent."""
         self.done += count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Bytes that arrived, as their receiver counted them."""
+    """Bytes that arrived, as the receiver counted them."""
 
     streams: int
     bytes: int
     seconds: float
     rate: float | None
-    """Bytes a second over all streams. None if the warm-up was never over."""
+    """Bytes a second over all streams. None if the warm-up did not end."""
 
     @classmethod
     def of(cls, span: Span, streams: int) -> Throughput:
@@ -101,7 +101,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Round trips of 64 bytes on one stream, one after another; in seconds."""
+    """Sequential round trips of 64 bytes on one stream, in seconds."""
 
     round_trips: int
     rate: float | None
@@ -112,7 +112,7 @@ class Latency:
 
 
 def latency_of(samples: Sequence[float], span: Span) -> Latency:
-    """Of the seconds that each round trip took. Raises Failure if there was none."""
+    """The latency from the seconds of each round trip. Raises Failure if there was none."""
     if not samples:
         raise Failure("no round trip was done in the time for it: give more --seconds")
     ordered = sorted(samples)
@@ -122,7 +122,7 @@ def latency_of(samples: Sequence[float], span: Span) -> Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpens:
-    """Streams that were opened, echoed 64 bytes, and ended."""
+    """Streams that were opened, echoed 64 bytes, and closed."""
 
     streams: int
     seconds: float
@@ -141,7 +141,7 @@ Outcome = Throughput | Latency | StreamOpens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """All of it; what was not measured is empty or None."""
+    """All results; what was not measured is empty or None."""
 
     download: tuple[Throughput, ...] = ()
     upload: tuple[Throughput, ...] = ()
@@ -150,11 +150,11 @@ class BenchResult:
     opens: StreamOpens | None = None
 
     def adding(self, name: str, outcome: Outcome) -> BenchResult:
-        """With one more outcome, for the field of that name."""
+        """The result with one more outcome, in the field of that name."""
         before: object = getattr(self, name)
         changes: dict[str, Any] = {name: (*before, outcome) if isinstance(before, tuple) else outcome}
         return replace(self, **changes)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For json.dumps: the fields by their names; times in seconds, rates a second."""
         return asdict(self)

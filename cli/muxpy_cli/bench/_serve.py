@@ -1,4 +1,4 @@
-"""The listening end: doing what a stream asks for."""
+"""The listening end: doing the job that a stream asks for."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["serve_bench"]
 
 GRACE: Final = 5.0
-"""Seconds beyond MAX_SECONDS for what is on its way when the time is over."""
+"""Seconds beyond MAX_SECONDS for data that is in flight when the time is over."""
 
 
 async def serve_bench(stream: muxpy.Stream, message: Message, early: bytes) -> None:
     """Do the job of one stream of purpose BENCH; `early` is what came with its first message.
 
-    Takes at most MAX_SECONDS and GRACE, then the stream is reset. Whoever calls closes the stream. That the connecting
-    end resets it, or the session ends, is an ordinary end. Raises WireError for a message that asks for nothing proper,
-    before anything was answered.
+    Takes at most MAX_SECONDS and GRACE, then the stream is reset. The caller closes the stream. It is an ordinary end
+    if the connecting end resets it, or the session ends. Raises WireError for an improper request, before any answer.
     """
     request = Request.parse(message)
     with trio.move_on_after(MAX_SECONDS + GRACE) as limit, suppress(trio.BrokenResourceError):
@@ -58,7 +57,7 @@ async def _receive(stream: muxpy.Stream, request: Request, early: bytes) -> None
         report = Refused("failed", str(error)).message()
     await stream.send_all(pack(report))
     await stream.send_eof()
-    # Closing now would answer what still comes with a reset, and that could overtake the report at the other end.
+    # Closing now would answer data in flight with a reset, which could overtake the report at the other end.
     with trio.move_on_after(GRACE):
         async for _ in stream:
             pass

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from ._plan import Progress, Step
     from ._results import BenchResult, Latency, Throughput
 
-__all__ = ["Display", "result_table"]
+__all__ = ["BenchDisplay", "result_table"]
 
 WIDTH_WITH_BAR: Final = 80
 """Columns for a whole line with its bar."""
 
 
-class Display:
-    """Shows how far it is: bars on a terminal, elsewhere a line for each step when it has finished."""
+class BenchDisplay:
+    """Shows the progress: bars on a terminal, elsewhere a line for each finished step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -38,7 +38,7 @@ class Display:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Show bars meanwhile, if there is a terminal; they go away at the end."""
+        """Show bars during the block, if there is a terminal; they go away at the end."""
         if not self._console.live:
             yield
             return
@@ -51,7 +51,7 @@ class Display:
         self._bars = None
 
     def show(self, progress: Progress) -> None:
-        """To be called with each progress."""
+        """Show this progress."""
         rate = step_rate(progress.step, progress.rate)
         if self._bars is not None:
             self._show_bar(self._bars, progress, rate)
@@ -66,7 +66,7 @@ class Display:
 
 
 def step_rate(step: Step, rate: float | None) -> str:
-    """With its unit."""
+    """The rate with its unit."""
     unit = UNITS[step.measure]
     return _byte_rate(rate) if unit == "bytes" else _count_rate(rate, f" {unit}")
 
@@ -80,7 +80,7 @@ def _count_rate(rate: float | None, unit: str = "") -> str:
 
 
 def result_table(result: BenchResult) -> Table:
-    """All that was measured, as a table of less than 80 columns."""
+    """All results, as a table of less than 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for title in ("rate", "p50", "p99", "max", "moved"):
@@ -93,7 +93,7 @@ def result_table(result: BenchResult) -> Table:
             table.add_row(*_latency(name, latency))
     if (opens := result.opens) is not None:
         rate = _count_rate(opens.rate)
-        table.add_row(f"stream opens, {opens.at_once} at once", rate, "", "", "", format_count(opens.streams))
+        table.add_row(f"{opens.at_once} parallel stream opens", rate, "", "", "", format_count(opens.streams))
     return table
 
 

@@ -34,7 +34,7 @@ __all__ = ["Client"]
 
 
 PATIENCE: Final = 1.0
-"""Seconds for the first session, before it is said what is bound without one."""
+"""Seconds for the first session, before a line says what is bound without one."""
 
 
 class Client:
@@ -56,11 +56,11 @@ class Client:
         self.draining = False
 
     async def run(self, started: Callable[[], object]) -> None:
-        """Forward until drained; calls `started` when all is bound that is bound here. Raises Failure if a forward
-        cannot be bound, or no session can ever be had."""
+        """Forward until drained; calls `started` when all local forwards are bound. Raises Failure if a forward cannot
+        be bound, or there can never be a session."""
         async with trio.open_nursery() as self._relays:
             async with trio.open_nursery() as self._work:
-                # What can fail here needs no session, so it comes first.
+                # Local forwards need no session, and may fail, so they come first.
                 for forward in self._options.forwards:
                     if _is_local(forward):
                         await self._bind(forward)
@@ -69,7 +69,7 @@ class Client:
                 for link in self.links.links:
                     self._work.start_soon(self._or_leave, partial(self.links.run, link))
                 self._linked = True
-                # Those that a reload adds from now on, it starts itself.
+                # A reload starts itself those that it adds from now on.
                 local_ones, remote_ones = self._locals, self._remotes
                 for local in local_ones:
                     self._work.start_soon(local.serve, self._relays)
@@ -85,7 +85,7 @@ class Client:
         self._ended.set()
 
     async def _first_session(self, local_ones: list[LocalForward]) -> None:
-        """Wait for it. If it does not come at once, say what is bound meanwhile."""
+        """Wait for the first session. If it takes long, say what is bound meanwhile."""
         with trio.move_on_after(PATIENCE):
             await self.links.session()
             return
@@ -98,7 +98,7 @@ class Client:
         await self.links.session()
 
     def _is_there(self, local: LocalForward) -> bool:
-        """Whether no reload has ended it."""
+        """Whether no reload has removed it."""
         return self._forwards.get(local.forward) is local
 
     async def _bind(self, forward: Forward) -> LocalForward:
@@ -119,7 +119,7 @@ class Client:
         return RemoteForward(forward, self.links, self._console, str(self._options.address))
 
     async def _or_leave(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Whatever cannot go on ends all, and the other end is told."""
+        """A failure ends everything, and the other end is told."""
         try:
             await work()
         except Failure:
@@ -143,14 +143,14 @@ class Client:
             nursery.cancel_scope.deadline = trio.current_time() + GRACE
 
     async def _handle(self, stream: muxpy.Stream) -> None:
-        """A stream that the other end opened: a connection to one of the places that it has bound for us."""
+        """A stream that the other end opened: a connection to one of our remote forwards."""
         try:
             message, early = await receive_opening(stream)
             number = unpack_integer(message, "forward", most=2**31)
             remote = next((one for one in self._remotes if one.number == number), None)
             if stream.stream_type != Purpose.FORWARDED:
                 raise WireError("it opened a stream of a kind that it may not open")
-            if remote is None:  # it was closed just now
+            if remote is None:  # it has just been closed
                 await refuse(stream, Refused("unknown", "this forward has ended"))
                 return
             await remote.serve(stream, message, early)
@@ -171,8 +171,8 @@ class Client:
     # ---- changing and ending ----
 
     async def reload(self, options: ConnectOptions) -> None:
-        """Forward what `options` say from now on. Connections of forwards that are gone go on until they end. Raises
-        Failure, with nothing changed."""
+        """Apply new options. Connections of removed forwards continue until they end. Raises Failure, with nothing
+        changed."""
         await self._begun.wait()
         if self.draining:
             raise Failure("it is ending")
@@ -189,7 +189,7 @@ class Client:
     async def _add(self, forward: Forward) -> None:
         if not _is_local(forward):
             remote = self._remote(forward)
-            remote.first_time.set()  # a failure must not end what goes on beside it
+            remote.first_time.set()  # a failure must not end the other forwards
             self._forwards[forward] = remote
             self._work.start_soon(self._or_leave, partial(self._run_remote, remote))
             return
@@ -198,14 +198,14 @@ class Client:
         except Failure as failure:
             self._console.complain(str(failure))
             return
-        if self.draining:  # since it began to look the name up
+        if self.draining:  # since it started to look the name up
             local.close()
             return
         self._work.start_soon(local.serve, self._relays)
         self._tell(local)
 
     async def drain(self) -> None:
-        """Take nothing new, and let the connections that are open finish, for as long as the options say."""
+        """Graceful shutdown: accept nothing new, and let open connections finish, for as long as the options say."""
         self._end_flows()
         accounts = [one.account for one in self._forwards.values() if one.forward.kind != Kind.UDP]
         count = sum(len(account.open) for account in accounts)
@@ -218,12 +218,12 @@ class Client:
         if self._linked:
             await self.links.drain()
         self._work.cancel_scope.cancel()
-        await self._ended.wait()  # what has arrived is on its way to slow readers yet
+        await self._ended.wait()  # data that has arrived is still on its way to slow readers
         if cut := sum(account.cut for account in accounts) - cut_before:
             self._console.error(cut_text(cut, self._options.drain), event="cut_off")
 
     def _end_flows(self) -> None:
-        """UDP never says that it has finished, so there is nothing to wait for."""
+        """UDP flows have no end of their own, so there is nothing to wait for."""
         for forward in self._forwards.values():
             if forward.forward.kind is Kind.UDP:
                 for stream in list(forward.account.open):
@@ -233,7 +233,7 @@ class Client:
 
     @property
     def ready(self) -> bool:
-        """Whether there is a session, and everything is bound."""
+        """Whether there is a session, and every remote forward is bound."""
         return bool(self.links.live) and all(remote.bound for remote in self._remotes)
 
     @property
@@ -242,7 +242,7 @@ class Client:
         return f"connect {self._options.address}, {len(self._forwards)} forwards"
 
     async def snapshot(self, most: int | None = None) -> Snapshot:
-        """For the views. All is told, whatever `most` says: a client has what its command line names."""
+        """For the views. Lists everything, whatever `most` says: a client has only what its options name."""
         await trio.lowlevel.checkpoint()
         links = self.links.links
         sessions = tuple(state for link in links for state in link.describe(str(self._options.address)))

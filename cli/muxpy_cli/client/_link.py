@@ -1,4 +1,4 @@
-"""The place of one session at the connecting end: its present one, and those that let their streams finish."""
+"""A slot for one session of the connecting end: the present session, and earlier ones that let streams finish."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Link"]
 
 
 class Link:
-    """The place of one session."""
+    """The slot of one session."""
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.session: muxpy.Session | None = None
-        """Where new streams go."""
+        """The session for new streams."""
         self.leaving: dict[muxpy.Session, float | None] = {}
-        """Those before it, which let their streams finish, and since when they are there."""
+        """Earlier sessions, which let their streams finish, and when they were connected."""
         self.used_up = False
         """Its session has no stream ids left."""
         self.state = "connecting"
@@ -35,37 +35,37 @@ class Link:
         self.attempts = 0
         self.error: str | None = None
         self.hurries: set[str] = set()
-        """What was said of the attempts that connections wait for, since they began."""
+        """Lines about attempts that connections wait for, as far as they were shown."""
         self.received = 0
-        """By sessions that have ended."""
+        """Bytes received by sessions that have ended."""
         self.sent = 0
         self.scope = trio.CancelScope()
-        """Of connecting it: sessions that there are go on without it."""
+        """The scope of connecting: existing sessions continue without it."""
         self.over = trio.Event()
-        """It will have no session any more."""
+        """It will have no more sessions."""
         self._opening = 0
-        """Streams that are about to be open: a burst of connections must not all go where there is nothing yet."""
+        """Streams that are being opened: a burst of connections must not all go to the session that was empty."""
         self._left = trio.lowlevel.ParkingLot()
 
     @property
     def live(self) -> bool:
-        """Whether it has a session which takes streams, as far as is known."""
+        """Whether it has a session that accepts streams, as far as is known."""
         return self.session is not None and not self.session.going_away
 
     @property
     def sessions(self) -> list[muxpy.Session]:
-        """All, the oldest first."""
+        """All its sessions, the oldest first."""
         return [*self.leaving, self.session] if self.session is not None else [*self.leaving]
 
     def up(self, session: muxpy.Session) -> None:
-        """A session is there."""
+        """It has a session now."""
         self.session, self.state, self.since = session, "connected", time.time()
         self.used_up = False
         self.attempts, self.error = 0, None
         self.hurries.clear()
 
     def leave(self) -> None:
-        """Its session lets its streams finish; the next one takes its place meanwhile."""
+        """Its session lets streams finish; the next session takes over meanwhile."""
         assert self.session is not None
         self.leaving[self.session] = self.since
         self.session, self.since = None, None
@@ -82,20 +82,20 @@ class Link:
         self._left.unpark_all()
 
     def down(self, error: str) -> None:
-        """There is no session for new streams, for this reason."""
+        """It has no session for new streams, for this reason."""
         self.state, self.error = "waiting", error
 
     async def all_left(self) -> None:
-        """Wait until none lets its streams finish."""
+        """Wait until all earlier sessions have ended."""
         while self.leaving:
             await self._left.park()
 
     def streams(self) -> int:
-        """How many it has, or will have at once."""
+        """How many streams it has, or is opening."""
         return self._opening + (self.session.statistics().streams_open if self.session is not None else 0)
 
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
-        """Open a stream on its session, which it must have. Raises SessionClosed, and is not live any more then."""
+        """Open a stream on its session, which it must have. If it raises SessionClosed, it is not live any more."""
         session = self.session
         assert session is not None
         self._opening += 1

@@ -1,4 +1,10 @@
-"""The sessions of a client: connected again and again, for as long as it runs."""
+"""The sessions of a client: connected again and again, for as long as it runs.
+
+The first connection is tried forever, like later ones: a client that is started with its machine must not depend on
+which end starts first. Before its first session, a failure that waiting cannot mend (a wrong token or certificate) ends
+the client: somebody is there and reads the message. Later nobody may be there; what was right has been changed at the
+other end, and may be changed back. So the same failure is retried then.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +33,22 @@ if TYPE_CHECKING:
 __all__ = ["Link", "Links", "NoSession"]
 
 STABLE: Final = 10.0
-"""Seconds that a session must have lasted for the next attempt to come soon: else a listening end that takes sessions
-and drops them would be asked twice a second. An attempt that takes as long and fails was no session."""
+"""Seconds after which a session counts as stable, so that the backoff starts afresh: otherwise a listening end that
+accepts sessions and drops them would be asked twice a second. An attempt that takes as long and fails is no session."""
 
 MOST_HURRIES: Final = 5
-"""Reasons that are told for which attempts fail that connections wait for, in one outage."""
+"""Reasons that are shown, in one outage, for failed attempts that connections wait for."""
 
 
 class NoSession(Exception):
-    """There was no session to open a stream on, and none came in time, or none will come."""
+    """There was no session to open a stream on: none came in time, or none will come."""
 
 
 _ENDING: Final = "this end is ending, and has no session any more"
 
 
 class Links:
-    """All links; whoever wants to open a stream asks here."""
+    """All links; streams are opened here."""
 
     def __init__(
         self,
@@ -52,7 +58,7 @@ class Links:
         serve: Callable[[muxpy.Session], Awaitable[None]],
         trace: Trace | None = None,
     ) -> None:
-        """`serve(session)` runs beside each session, and returns when it has ended."""
+        """`serve(session)` runs beside each session, and returns when the session has ended."""
         self._options = options
         self._credentials = credentials
         self._console = console
@@ -62,21 +68,21 @@ class Links:
         self._demand = Demand()
         self.links = [Link(slot) for slot in range(options.sessions)]
         self.flows = Places()
-        """For UDP, over all sessions together."""
+        """For UDP flows, over all sessions together."""
         self.sessions = 0
-        """That were set up so far."""
+        """The number of sessions so far."""
         self.draining = False
-        """No more sessions are to be made."""
+        """No more sessions are made."""
 
     def use(self, options: ConnectOptions) -> None:
-        """Connect with these from the next time on. Raises Failure."""
+        """Use these options from the next attempt on. Raises Failure."""
         self._credentials = Credentials(options, self._credentials)
         self._options = options
         self._demand.reloaded()
 
     @property
     def live(self) -> list[Link]:
-        """Those that have a session which takes streams, as far as is known."""
+        """Those that have a session that accepts streams, as far as is known."""
         return [link for link in self.links if link.live]
 
     async def session(self) -> muxpy.Session:
@@ -91,12 +97,12 @@ class Links:
         return live[0] if len(live) == 1 else min(live, key=Link.streams, default=None)
 
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
-        """Open a stream on some session; waits for one for as long as the options say, then raises NoSession."""
+        """Open a stream on some session; waits as long as the options say, then raises NoSession."""
         if len(live := self.live) == 1:
             try:
                 return await live[0].open_stream(purpose)
             except muxpy.SessionClosed:
-                pass  # it ends just now
+                pass  # it has just ended
         if self.draining:
             raise NoSession(_ENDING)
         with self._demand.waiting(), trio.move_on_after(self._options.connect_wait):
@@ -104,10 +110,10 @@ class Links:
         raise NoSession(f"no session with {self._options.address} within {self._options.connect_wait:g} seconds")
 
     async def open_stream_some_time(self, purpose: Purpose) -> muxpy.Stream:
-        """Open a stream on some session; waits for one for as long as it takes. Raises NoSession if none will come."""
+        """Open a stream on some session; waits as long as it takes. Raises NoSession if none will come."""
         while True:
             if (link := self._emptiest()) is not None:
-                with suppress(muxpy.SessionClosed):  # another one is next
+                with suppress(muxpy.SessionClosed):  # another session is next
                     return await link.open_stream(purpose)
             elif self.draining:
                 raise NoSession(_ENDING)
@@ -115,7 +121,7 @@ class Links:
                 await self._changed.park()
 
     async def run(self, link: Link) -> None:
-        """Keep one link connected. Raises Failure if that can never work, or was tried often enough."""
+        """Keep one link connected. Raises Failure if that can never work, or too many attempts failed."""
         try:
             async with trio.open_nursery() as nursery:
                 with link.scope:
@@ -126,7 +132,7 @@ class Links:
             link.over.set()
 
     async def _keep_connected(self, link: Link, nursery: trio.Nursery) -> None:
-        """Sessions run in `nursery`: one that is left goes on beside the next."""
+        """Sessions run in `nursery`: one that is left continues beside the next."""
         ever = False
         prompt = True
         backoff = Backoff()
@@ -147,7 +153,7 @@ class Links:
                 backoff.reset()
                 prompt = True
             if left and prompt and self._options.max_retries != 0:
-                prompt = False  # or one that takes sessions and ends them would be asked without a pause
+                prompt = False  # or a peer that accepts sessions and ends them would be asked without a pause
                 continue
             link.down(reason)
             await self._check_retries(link, reason)
@@ -155,7 +161,7 @@ class Links:
             await self._wait(link, f"{reason}; trying again", event, backoff if allowed else None)
 
     async def _have_session(self, link: Link, task_status: trio.TaskStatus[muxpy.Session]) -> None:
-        """One session, from connecting until it has ended. Raises Failure if it cannot be had."""
+        """One session, from connecting until its end. Raises Failure if there can be none."""
         address = self._options.address
         tell = partial(self._tell_progress, link)
         async with log_in(self._options, self._credentials, slot=link.slot, trace=self._trace, tell=tell) as session:
@@ -172,7 +178,7 @@ class Links:
                 self._gone(link, session, end)
 
     def _tell_progress(self, link: Link, text: str) -> None:
-        """To whoever watches; but not at each of the attempts that fail one after the other."""
+        """Show it, but only with -v for further attempts of an outage."""
         tell = self._console.detail if link.attempts else self._console.event
         tell(text, slot=link.slot, event="connecting")
 
@@ -183,8 +189,9 @@ class Links:
         link.gone(session)
 
     async def _until_left(self, link: Link, session: muxpy.Session, nursery: trio.Nursery) -> tuple[bool, str]:
-        """Wait until a session takes no more streams: whether it goes on with those that it has, and why it ended or
-        will end."""
+        """Wait until a session accepts no more streams: whether it continues with the open ones, and why it ended or
+        will end. If it continues, the next session is opened beside it immediately: the listening end frees its port
+        before it announces its end, and the next server may listen there already."""
         address = self._options.address
         await session.wait_going_away()
         if session.end is not None or self.draining:
@@ -193,19 +200,19 @@ class Links:
             return False, f"the session with {address} has ended: {reason}"
         link.leave()
         if link.used_up:
-            # It would go on for as long as any stream of it. So what is open has the time that draining gives.
+            # It would last as long as any of its streams. So these get the time for draining.
             reason = "the session has used up its stream ids"
             self._console.complain(f"{reason}: a new one takes over", event="ids_used_up")
             nursery.start_soon(session.aclose)
         else:
             reason = f"{address} is ending the session"
             self._console.event(f"{reason}: new connections go over a new one", style="yellow", event="going_away")
-            # The other end waits for this answer: no stream of ours is on its way to it any more. Its own still are.
+            # The other end waits for this answer: no stream of ours is on its way any more. Its own still may be.
             session.go_away(final=False)
         return True, reason
 
     async def _check_retries(self, link: Link, reason: str) -> None:
-        """An attempt more has failed. Raises Failure if that is one too many."""
+        """One more attempt has failed. Raises Failure if that is one too many."""
         link.attempts += 1
         most = self._options.max_retries
         if most is not None and link.attempts > most:
@@ -213,7 +220,7 @@ class Links:
             raise Failure(reason if not most else f"{reason} (tried {link.attempts} times)")
 
     async def _wait(self, link: Link, text: str, event: str, backoff: Backoff | None) -> None:
-        """Until the next attempt. Without a `backoff`, as somebody who is not let in."""
+        """Wait until the next attempt. Without a `backoff`, as after a failed authentication."""
         wanted = backoff is not None and backoff.begun and self._demand.wanted
         if wanted:
             seconds = soon()
@@ -224,12 +231,12 @@ class Links:
             when = f"{seconds:.1f} s" if seconds < 60 else f"{seconds:.0f} s"
             self._console.complain(f"{text} in {when}", attempt=link.attempts, event=event)
         why = await self._demand.sleep(seconds, hurry=backoff is not None)
-        if why is not None:
+        if why is not None:  # a delay that was told holds, or the log says what has cut it short
             self._console.event(f"trying again now: {why}", attempt=link.attempts, event="retry_early")
 
     def _tell_hurry(self, link: Link, text: str, event: str) -> None:
-        """Each once, and few: an outage may last for hours, its attempts may fail in turns for this reason and for that
-        one, and it would be a line a second."""
+        """Show each text once, and few of them: an outage may last for hours, its attempts may fail for alternating
+        reasons, and that would be a line a second."""
         if text in link.hurries or len(link.hurries) >= MOST_HURRIES:
             self._console.detail(text, attempt=link.attempts, event=event)
             return
@@ -237,7 +244,7 @@ class Links:
         self._console.complain(text, attempt=link.attempts, event=event)
 
     async def leave(self) -> None:
-        """Make no more sessions, and end those that there are for a reason for which nothing can go on."""
+        """Make no more sessions, and end the existing ones, after a failure of the whole client."""
         self.draining = True
         async with trio.open_nursery() as nursery:
             for link in self.links:
@@ -245,9 +252,9 @@ class Links:
                     nursery.start_soon(leave, session)
 
     async def drain(self) -> None:
-        """Make no more sessions, let the streams of those that there are finish, and have all their data delivered."""
+        """Make no more sessions, let the streams of the existing ones finish, and deliver all their data."""
         self.draining = True
-        self._changed.unpark_all()  # who waits for a session waits for nothing
+        self._changed.unpark_all()  # to tell those who wait for a session
         async with trio.open_nursery() as nursery:
             for link in self.links:
                 if link.session is not None:

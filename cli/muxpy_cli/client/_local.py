@@ -1,4 +1,4 @@
-"""Forwards that are bound here, at the connecting end: -L, -D and --http-proxy."""
+"""Forwards that are bound at the connecting end: -L, -D and --http-proxy."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class LocalForward:
             self._bound = await bind_streams(bind, forwarded=True)
 
     def close(self) -> None:
-        """Take no more connections; those that there are go on."""
+        """Accept no more connections; open ones continue."""
         self._scope.cancel()
         if self._bound is not None:
             self._bound.close()
 
     async def serve(self, relays: trio.Nursery) -> None:
-        """Take connections until closed; they run in `relays`."""
+        """Accept connections until closed; they run in `relays`."""
         assert self._bound is not None
         with self._scope:
             if self.forward.kind is Kind.UDP:
@@ -77,7 +77,7 @@ class LocalForward:
     async def _handle(self, near: trio.SocketStream) -> None:
         try:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
-        except Exception as error:  # whatever it is, it must not end the other connections
+        except Exception as error:  # no error may end the other connections
             abort(near)
             self._console.error(f"connection to {self.bound}: {unexpected(error)}")
 
@@ -91,7 +91,7 @@ class LocalForward:
         except (Refused, Unanswered, NoSession) as error:
             self.account.failed += 1
             self._complain(error)
-        if self._console.output.verbosity > 0:  # else the text is not worth making
+        if self._console.output.verbosity > 0:  # otherwise the text would be made for nothing
             self._console.detail(
                 f"connection from {_named(peer)} to {self.forward.target} has ended", event="connection_closed"
             )
@@ -101,11 +101,11 @@ class LocalForward:
 
     def _header(self, near: trio.SocketStream, peer: tuple[str, int] | None) -> bytes:
         version = self.forward.proxy_protocol
-        if version not in (1, 2):
+        if not version:
             return b""
         here = near.socket.getsockname()
         local = (str(here[0]), int(here[1])) if isinstance(here, tuple) else None
-        return proxy_header(1 if version == 1 else 2, peer, local)
+        return proxy_header(version, peer, local)
 
     # ---- SOCKS and HTTP ----
 
@@ -165,7 +165,7 @@ class LocalForward:
     # ---- telling ----
 
     def _complain(self, error: BaseException, times: int = 1, target: Address | None = None) -> None:
-        """`target` is what the client of a proxy asked for."""
+        """Report a failed connection; `target` is what the client of a proxy asked for."""
         if isinstance(error, Refused):
             reason = error.reason or f"{self.forward.target or target or self.forward}, and did not say why"
             text = f"the other end {refusal_verb(error)} {reason}"
@@ -187,7 +187,7 @@ class LocalForward:
             connections=len(self.account.open),
             total=self.account.total,
             failed=self.account.failed,
-            received=sent,  # what went into the streams came from the side where it is bound
+            received=sent,  # what was sent on the streams came from the side where it is bound
             sent=received,
         )
 
@@ -201,7 +201,7 @@ async def _answer(near: trio.SocketStream, answer: bytes) -> None:
 
 
 async def _close_politely(near: trio.SocketStream) -> None:
-    """Close without destroying what was said last: unread bytes would have TCP reset the connection."""
+    """Close without destroying what was sent last: unread bytes would make TCP reset the connection."""
     end_in_order(near.socket)
     try:
         with trio.move_on_after(1):

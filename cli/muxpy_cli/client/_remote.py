@@ -37,17 +37,19 @@ if TYPE_CHECKING:
     from ..view import Console
     from ._links import Links
 
-__all__ = ["RemoteForward", "TakenOver"]
+__all__ = [
+    "RemoteForward",
+]
 
 LAST_WORD: Final = 2.0
-"""Seconds for which a forward that has ended without a reason waits for the end of its session, which is one. Whoever
-ends everything in order may get to its forwards before its sessions."""
+"""Seconds for which a forward that has ended without a reason waits for the end of its session, which would be one. An
+end that shuts down may end its forwards before its sessions."""
 
 _numbers = count()
 
 
 class TakenOver(Exception):
-    """Another run of this client has taken the forward over: two must not wrestle for it."""
+    """Another run of this client has taken the forward over: two runs must not fight for it."""
 
 
 class RemoteForward:
@@ -58,7 +60,7 @@ class RemoteForward:
         self.account = Account()
         self.number = next(_numbers)
         self.first_time = trio.Event()
-        """It is bound for the first time, or will not be."""
+        """It has been bound once, or will not be."""
         self._links = links
         self._console = console
         self._server = server
@@ -68,13 +70,13 @@ class RemoteForward:
         self._backoff = Backoff()  # a place that was refused may be free again: its owner may go, or a rule may come
         self._scope = trio.CancelScope()
         self._session: muxpy.SessionOfStream | None = None
-        """By which it was asked for last."""
+        """The session over which it was last requested."""
         self._before: muxpy.Stream | None = None
-        """By which it was bound over a session that is going away; until it is bound again, it may be so yet."""
+        """The stream that bound it over a session that is going away, where it may be bound until it is bound again."""
         self.failed_for_good = False
 
     def close(self) -> None:
-        """Have it bound no longer; connections that there are go on."""
+        """Unbind it; open connections continue."""
         self._scope.cancel()
 
     # ---- being bound ----
@@ -110,7 +112,7 @@ class RemoteForward:
                 await trio.sleep(0.1)
 
     async def _wait(self, seconds: float) -> None:
-        """Until it is worth while to ask again. The next session begins anew: it may be another server's."""
+        """Wait before the next request. A new session starts afresh: it may be with another server."""
         assert self._session is not None
         with trio.move_on_after(seconds):
             await self._session.wait_going_away()
@@ -119,12 +121,12 @@ class RemoteForward:
     async def _stay_bound(self) -> None:
         """Bind it over some session, until that is over."""
         if not self._links.live:
-            self._error = None  # it waits for a session, whatever the last one said
+            self._error = None  # it waits for a session, whatever the last answer was
         control = await self._links.open_stream_some_time(Purpose.LISTEN)
         self._session = control.session
         try:
             bound, early = await self._ask(control)
-            self._forget_before()  # what it had bound is taken over, if it had not been given up
+            self._forget_before()  # if that still had it bound, it has been taken over
             self._bound, self._error = True, None
             self._backoff.reset()
             again = "again " if self.first_time.is_set() else ""
@@ -146,7 +148,7 @@ class RemoteForward:
             self._before = None
 
     async def _ask(self, control: muxpy.Stream) -> tuple[Endpoint, bytes]:
-        """Where it is bound, and what came behind that already."""
+        """Request it. Where it is bound, and the bytes that came after the answer."""
         message: Message = {**pack_endpoint(self._bind), "forward": self.number}
         if self.forward.kind is Kind.UDP:
             message.update(DATAGRAMS)
@@ -156,19 +158,19 @@ class RemoteForward:
                 answer, early = await receive_message(control)
             check_answer(answer)
             if isinstance(self._bind, Address):
-                # The same port when it is bound again, so that who uses it finds it.
+                # The same port when it is bound again, so that clients find it.
                 self._bind = Address(self._bind.host, unpack_integer(answer, "port", most=65535))
         except (trio.TooSlowError, WireError, Refused) as error:
             if isinstance(error, WireError) and await _is_ending(control.session):
                 raise trio.BrokenResourceError("the session is ending") from error
             code = NOT_ALLOWED if isinstance(error, Refused) and error.error == "forbidden" else 1
-            if code == NOT_ALLOWED:  # the rules may allow "any port", and not the one that it was before
+            if code == NOT_ALLOWED:  # the rules may allow a free port, but not the previous one
                 self._bind = self.forward.bind
             raise Failure(f"{self._server} does not forward {self._bind}: {describe(error)}", code) from error
         return self._bind, early
 
     async def _until_over(self, control: muxpy.Stream, bound: Endpoint, early: bytes) -> None:
-        """Until its session goes away. Raises Failure or TakenOver if it is bound no longer for another reason."""
+        """Wait until its session goes away. Raises Failure or TakenOver if it is unbound for another reason."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_going_away, control.session, nursery.cancel_scope)
@@ -182,7 +184,7 @@ class RemoteForward:
             check_answer(answer)
         except WireError:
             self._bound = False
-            if await _is_ending(control.session):  # and nothing needs to be said
+            if await _is_ending(control.session):  # which is the reason
                 return
             raise Failure(f"{self._server} no longer forwards {bound}, and did not say why") from None
         except Refused as refused:
@@ -194,7 +196,7 @@ class RemoteForward:
     # ---- connections ----
 
     async def serve(self, stream: muxpy.Stream, message: Message, early: bytes) -> None:
-        """A connection came to the place that is bound for us. Raises Refused after having told the other end."""
+        """Serve a connection that came to the bound place. Raises Refused after the other end was told."""
         self.account.total += 1
         target: Endpoint | None = self.forward.target
         with self.account.carrying(stream):
@@ -214,13 +216,13 @@ class RemoteForward:
 
     def _header(self, message: Message) -> bytes:
         version = self.forward.proxy_protocol
-        if version not in (1, 2):
+        if not version:
             return b""
-        return proxy_header(1 if version == 1 else 2, _pair(message.get("peer")), _pair(message.get("local")))
+        return proxy_header(version, _pair(message.get("peer")), _pair(message.get("local")))
 
     async def _serve_proxy(self, stream: muxpy.Stream, early: bytes) -> Address | None:
-        """Reverse SOCKS: the client at the other end says where it wants to go, and goes there from here. Where that
-        was; None if it did not say."""
+        """Reverse SOCKS: the client at the other end names a target, which is reached from here. Returns the target;
+        None if it named none."""
         await stream.send_all(pack({}))
         handshake = handshake_for(self.forward.kind)
         try:
@@ -268,7 +270,7 @@ class RemoteForward:
 
 
 async def _is_ending(session: muxpy.SessionOfStream) -> bool:
-    """Whether a session is about to end: what ends on it without a word needs none then."""
+    """Whether a session is about to end, which explains an end without a reason on it."""
     with trio.move_on_after(LAST_WORD):
         await session.wait_going_away()
     return session.going_away

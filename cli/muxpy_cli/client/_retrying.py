@@ -1,4 +1,4 @@
-"""Attempts to connect: when the next one is made, and what one waits for, told to whoever waits for it."""
+"""Attempts to connect: when the next one is made (exponential backoff with jitter), and what one is waiting for."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from .._errors import the_cause
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["SOON", "Backoff", "Demand", "Progress", "Tell", "not_allowed_delay", "soon", "telling_progress"]
+__all__ = ["SOON", "Attempt", "Backoff", "Demand", "Tell", "not_allowed_delay", "soon", "telling_progress"]
 
 
 FIRST_DELAY: Final = 1.0
 """Seconds within which the first new attempt is made, at a random time: after a restart of the server all its clients
-come back, and this spreads them evenly. Each failure doubles it."""
+come back, and the jitter spreads them evenly. Each failure doubles the delay."""
 MAX_DELAY: Final = 30.0
-"""Seconds between attempts at most: a server that comes back is found within this."""
+"""The longest delay in seconds: a server that comes back is found within this time."""
 SOON: Final = 1.0
-"""Seconds between attempts at most while connections want a session: whoever is there should not wait half a minute for
-a network that has come back."""
+"""The longest delay in seconds while connections want a session: their users should not wait half a minute for a
+network that has come back."""
 WANTED: Final = MAX_DELAY
-"""Seconds for which a session counts as wanted after a connection has last waited for one: whoever found nothing comes
-again, and should not meet a delay that the others before did not have either."""
+"""Seconds for which a session counts as wanted after a connection last waited for one: a user who found nothing comes
+again, and should not meet a longer delay."""
 NOT_ALLOWED_DELAY: Final = 60.0
-"""Seconds before a new attempt if we were let in once and are not any more: a token or certificate may come back, but
-only if somebody mends it there."""
+"""Seconds before a new attempt if authentication succeeded once and now fails: somebody has to restore the token or the
+certificate there first."""
 
 
 class Backoff:
-    """Exponential backoff with jitter, or all clients of a server that comes back would come back together."""
+    """Exponential backoff with jitter: without it, all clients of a server that comes back would come back together."""
 
     def __init__(self) -> None:
         self._delay = FIRST_DELAY
 
     def reset(self) -> None:
-        """The next failure is a first one."""
+        """Start afresh: the next failure is a first one."""
         self._delay = FIRST_DELAY
 
     @property
@@ -49,36 +49,36 @@ class Backoff:
         return self._delay != FIRST_DELAY
 
     def next_delay(self) -> float:
-        """Seconds before the next attempt, which lengthen what comes after it."""
+        """Seconds before the next attempt; doubles the delay after it."""
         seconds = self._delay * random.uniform(0.5 if self.begun else 0, 1)
         self._delay = min(2 * self._delay, MAX_DELAY)
         return seconds
 
 
 def soon() -> float:
-    """Seconds before an attempt that connections wait for. However many there are, they say nothing about how long the
-    server stays away: a backoff knows nothing of them."""
+    """Seconds before an attempt that connections wait for. Such attempts do not lengthen the backoff: however many
+    there are, they say nothing about how long the server stays away."""
     return SOON * random.uniform(0.5, 1)
 
 
 def not_allowed_delay() -> float:
-    """Seconds before the next attempt of a client that is not let in any more."""
+    """Seconds before the next attempt of a client whose authentication failed."""
     return NOT_ALLOWED_DELAY * random.uniform(1, 1.5)
 
 
 class Demand:
-    """What makes attempts worth while before their time: connections that want a session, and a reload."""
+    """Reasons for an attempt before its time: connections that want a session, and a reload."""
 
     def __init__(self) -> None:
         self._waiting = 0
         self._wanted_at = -math.inf
-        """When a connection began to wait, or ceased to."""
+        """When a connection last started or stopped waiting."""
         self._reloaded_at = -math.inf
         self._news = trio.lowlevel.ParkingLot()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """A connection waits for a session."""
+        """A connection waits for a session during the block."""
         self._waiting += 1
         self._wanted_at = trio.current_time()
         self._news.unpark_all()
@@ -89,18 +89,18 @@ class Demand:
             self._wanted_at = trio.current_time()
 
     def reloaded(self) -> None:
-        """What attempts are made with was read again."""
+        """The configuration was read again."""
         self._reloaded_at = trio.current_time()
         self._news.unpark_all()
 
     @property
     def wanted(self) -> bool:
-        """Whether connections want a session: one waits, or did a short while ago."""
+        """Whether connections want a session: one waits, or did a short time ago."""
         return bool(self._waiting) or trio.current_time() - self._wanted_at < WANTED
 
     async def sleep(self, seconds: float, *, hurry: bool) -> str | None:
-        """Sleep for so long, or less if there is a reason to: a reload, or with `hurry` a connection; but never less
-        than SOON. Returns that reason, if there was one."""
+        """Sleep for `seconds`, or less for a reason: a reload, or with `hurry` a connection; but never less than SOON.
+        Returns that reason, if there was one."""
         begun = trio.current_time()
         with trio.move_on_after(seconds):
             await trio.sleep(SOON)
@@ -116,28 +116,28 @@ class Demand:
 # ---- what an attempt waits for ----
 
 PATIENCE: Final = 1.0
-"""Seconds after which it is told: before people wonder. A connection around the world takes less."""
+"""Seconds after which it is shown, before people wonder. A connection around the world takes less."""
 
 Tell: TypeAlias = "Callable[[str], object]"
 
 
-class Progress:
-    """How far an attempt has come."""
+class Attempt:
+    """The present step of an attempt."""
 
     def __init__(self) -> None:
         self._step = ""
         self._scope = trio.CancelScope()
 
     def step(self, text: str) -> None:
-        """What it waits for from now on, as a sentence."""
+        """Set what it waits for from now on, as a sentence."""
         self._step = text
 
     def done(self) -> None:
-        """It waits for nothing any more."""
+        """It is over, and waits for nothing."""
         self._scope.cancel()
 
     async def run(self, tell: Tell) -> None:
-        """Tell each step during which time goes by, once."""
+        """Tell each step that takes long, once."""
         told = ""
         with self._scope:
             while True:
@@ -148,15 +148,15 @@ class Progress:
 
 
 @asynccontextmanager
-async def telling_progress(tell: Tell | None) -> AsyncIterator[Progress]:
-    """Tell what takes long in this block, until the progress is `done`. The block's exception is kept as it is."""
-    progress = Progress()
+async def telling_progress(tell: Tell | None) -> AsyncIterator[Attempt]:
+    """Tell which steps of the block take long, until the progress is `done`. The block's exception passes unchanged."""
+    attempt = Attempt()
     try:
         async with trio.open_nursery() as nursery:
             if tell is not None:
-                nursery.start_soon(progress.run, tell)
-            yield progress
-            progress.done()
+                nursery.start_soon(attempt.run, tell)
+            yield attempt
+            attempt.done()
     except BaseExceptionGroup as group:
         error = the_cause(group)
         raise error from error.__cause__

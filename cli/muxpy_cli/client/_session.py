@@ -15,7 +15,7 @@ from .._errors import NOT_ALLOWED, Failure, Unreachable, describe, innermost
 from .._identity import client_id, process_id, program_version
 from ..access import check_fingerprint, client_context, read_token, require_connect_protection
 from ..net import connect_first, resolve
-from ..relay import RESET_RATE, ask, session_streams
+from ..relay import RESET_RATE, ask_peer, session_streams
 from ..wire import Purpose, Refused, WireError, unpack_integer
 from ._retrying import telling_progress
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .._options import ConnectOptions
     from .._tracing import Trace
-    from ._retrying import Progress, Tell
+    from ._retrying import Attempt, Tell
 
 __all__ = ["Credentials", "leave", "log_in", "refusal_verb"]
 
@@ -32,16 +32,16 @@ CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
 
 HELLO_TIMEOUT: Final = 15.0
-"""Seconds for the answer to HELLO: the listening end answers or hangs up within ten, however crowded it is."""
+"""Seconds for the answer to HELLO: the listening end answers or closes within ten, however busy it is."""
 
 LEAVING: Final = 1.0
-"""Seconds to say that we leave, and for the other end to close."""
+"""Seconds to send GOAWAY, and for the other end to close."""
 
 OTHER_PIN: Final = "the certificate here is not the one that it was told to expect (--fingerprint)"
-"""What the listening end is told, as what the client has to say."""
+"""What the listening end is told if the pinned certificate differs."""
 
 MOST_STREAMS: Final = 65_536
-"""Connections over one session to what the listening end has bound for us, whatever it says: each may hold memory."""
+"""The most connections over one session to our remote forwards, whatever the listening end says: each takes memory."""
 
 _NOT_TRUSTED: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -51,20 +51,20 @@ _NOT_TRUSTED: Final = {
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
     "SSLV3_ALERT_HANDSHAKE_FAILURE",
 }
-"""What OpenSSL calls the alerts of a listening end that does not like our certificate."""
+"""OpenSSL's names for the alerts of a listening end that does not accept our certificate."""
 
 _OTHER_NAME: Final = {62, 64}
-"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH: whom the certificate names is not who was asked."""
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH: the certificate is for another name or address."""
 
 
 class Credentials:
-    """What the client shows: read once for all sessions, and again when the configuration was."""
+    """The client's credentials: read once for all sessions, and again at a reload."""
 
     def __init__(self, options: ConnectOptions, before: Credentials | None = None) -> None:
-        """May ask on the terminal, unless the answer is there from `before`. Raises Failure if a file is not as it
-        should be."""
+        """May ask for the token on the terminal, unless `before` has it. Raises Failure if a file cannot be used."""
         self.context = client_context(options.tls) if options.tls is not None else None
-        self.token: str | None = before.token if before is not None and options.ask_token else read_token(options)
+        ask = str(options.address) if options.ask_token else None
+        self.token: str | None = before.token if before is not None and ask else read_token(options.token_file, ask)
         self.client = client_id(str(options.address))
 
 
@@ -77,18 +77,18 @@ async def log_in(
     trace: Trace | None = None,
     tell: Tell | None = None,
 ) -> AsyncIterator[muxpy.Session]:
-    """Connect, check who is there, and say who we are. `tell` is given a sentence if that takes long. Raises
-    Unreachable if it may work later, else Failure."""
+    """A session that is connected and authenticated in both directions. `tell` is called with a sentence if that takes
+    long. Raises Unreachable if it may work later, otherwise Failure."""
     credentials = credentials or Credentials(options)
     async with (
-        telling_progress(tell) as progress,
-        _connected(options, credentials.context, trace, progress) as session,
+        telling_progress(tell) as attempt,
+        _connected(options, credentials.context, trace, attempt) as session,
     ):
         await _check_pin(session, options)
-        progress.step(_waits_for_answer(options))
+        attempt.step(_waits_for_answer(options))
         async with _left_in_order(session):
             await _say_hello(session, options, credentials, slot)
-            progress.done()
+            attempt.done()
             yield session
 
 
@@ -98,13 +98,13 @@ async def _check_pin(session: muxpy.Session, options: ConnectOptions) -> None:
     try:
         check_fingerprint(session.tls, options.tls.fingerprint)
     except Failure:
-        await leave(session, OTHER_PIN)  # or whoever runs it would see somebody come and go
+        await leave(session, OTHER_PIN)  # otherwise its log would only show a client that comes and goes
         raise
 
 
 @asynccontextmanager
 async def _left_in_order(session: muxpy.Session) -> AsyncIterator[None]:
-    """A failure in this block ends the session in order: to the other end it was lost otherwise."""
+    """A Failure in the block ends the session in order: otherwise the other end would take it for lost."""
     try:
         yield
     except Failure:
@@ -113,7 +113,7 @@ async def _left_in_order(session: muxpy.Session) -> AsyncIterator[None]:
 
 
 async def leave(session: muxpy.Session, why: str = "") -> None:
-    """Say GOAWAY, and why, to an end that may not listen any more."""
+    """Send GOAWAY with the reason to an end that may not listen any more."""
     session.go_away(debug=why.encode())
     with trio.move_on_after(LEAVING):
         await session.aclose()
@@ -121,7 +121,7 @@ async def leave(session: muxpy.Session, why: str = "") -> None:
 
 @asynccontextmanager
 async def _connected(
-    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, progress: Progress
+    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, attempt: Attempt
 ) -> AsyncIterator[muxpy.Session]:
     address = options.address
     name = options.tls.name if options.tls is not None else None
@@ -129,8 +129,8 @@ async def _connected(
     is_open = False
     try:
         with trio.CancelScope(deadline=deadline) as limit:
-            stream = await _reach(options, deadline, progress)
-            progress.step(f"connected to {address}; waiting for its answer to the TLS handshake")
+            stream = await _reach(options, deadline, attempt)
+            attempt.step(f"connected to {address}; waiting for its answer to the TLS handshake")
             async with muxpy.open_session(
                 stream,
                 client=True,
@@ -149,12 +149,12 @@ async def _connected(
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
 
 
-async def _reach(options: ConnectOptions, deadline: float, progress: Progress) -> trio.SocketStream:
-    """Connect to one of the addresses that were looked at: looked up again, the name might lead elsewhere."""
-    progress.step(f"still looking up the name of {options.address}")
+async def _reach(options: ConnectOptions, deadline: float, attempt: Attempt) -> trio.SocketStream:
+    """Connect to one of the addresses that were checked: another lookup might lead elsewhere."""
+    attempt.step(f"still looking up the name of {options.address}")
     addresses = await resolve(options.address.host)
-    require_connect_protection(options, addresses)
-    progress.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
+    require_connect_protection(options.address, addresses, tls=options.tls is not None, insecure=options.insecure)
+    attempt.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
     return await connect_first(addresses, options.address.port, deadline)
 
 
@@ -181,15 +181,15 @@ def _waits_for_answer(options: ConnectOptions) -> str:
 
 
 async def _say_hello(session: muxpy.Session, options: ConnectOptions, credentials: Credentials, slot: int) -> None:
-    """Say who we are, and find out now, not with the first connection, whether it is a muxpy that listens there."""
+    """Authenticate, and find out now, not with the first connection, whether a muxpy listens there."""
     hello = {"program": f"muxpy {program_version()}", "client": credentials.client, "process": process_id, "slot": slot}
     if credentials.token is not None:
         hello["token"] = credentials.token
     try:
         stream = await session.open_stream(stream_type=Purpose.HELLO)
-        answer = await ask(stream, hello, HELLO_TIMEOUT)
+        answer = await ask_peer(stream, hello, HELLO_TIMEOUT)
         await stream.aclose()
-        if "streams" in answer:  # connections that we may have, those to what is bound for us among them
+        if "streams" in answer:  # the connections that we may have, those of remote forwards included
             count = min(unpack_integer(answer, "streams"), MOST_STREAMS)
             session.allow_streams(session_streams(count))
     except Refused as refused:
@@ -201,7 +201,7 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
 
 
 def refusal_verb(refused: Refused) -> str:
-    """What stands between "the other end" and the reason why it did not take a connection."""
+    """The words between "the other end" and the reason why it did not accept a connection."""
     return {"forbidden": "does not allow it:", "limit": "takes no more:"}.get(refused.error, "cannot reach")
 
 
@@ -216,21 +216,21 @@ def _no_hello(session: muxpy.Session, options: ConnectOptions, error: BaseExcept
         return Failure(f"{options.address} {what} (--tls-cert, --tls-key): {describe(cause)}", NOT_ALLOWED)
     hint = " (does it want --tls?)" if options.tls is None and _said_nothing(error) else ""
     if isinstance(cause, muxpy.HeartbeatLost | trio.TooSlowError):
-        # Silence proves nothing: it may have too much to do, or this machine.
+        # Silence proves nothing: it, or this machine, may be overloaded.
         text = describe(cause).removeprefix("the peer is dead: ")
         return Unreachable(f"{options.address} does not answer: {text}{hint}")
     if options.tls is not None and isinstance(cause, trio.BrokenResourceError):
-        # Certificates were fine: it may have too much to do, or be about to end.
+        # The certificates were fine: it may be overloaded, or shutting down.
         return Unreachable(f"{options.address} has closed the connection: {describe(error)}")
     if isinstance(cause, ConnectionError):
-        # So ends whoever has to make room in a crowd, such as all clients of a server that was started again.
+        # This happens to a client that has to make room in a crowd, as when all clients of a restarted server return.
         return Unreachable(f"{options.address} has closed the connection without an answer{hint}")
-    text = describe(error).removesuffix("; does it expect TLS?")  # which is said in the program's words
+    text = describe(error).removesuffix("; does it expect TLS?")  # the program has its own words for that
     return Failure(f"{options.address} does not answer as a muxpy: {text}{hint}")
 
 
 def _said_nothing(error: BaseException) -> bool:
-    """Whether the other end only waited or closed the connection, which is what one that wants TLS does."""
+    """Whether the other end only waited or closed the connection, as one that requires TLS does."""
     if isinstance(error, muxpy.SessionClosed):
         return error.end is None or not isinstance(error.end.error, muxpy.ProtocolError)
     return isinstance(error, trio.TooSlowError)

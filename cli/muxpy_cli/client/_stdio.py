@@ -1,4 +1,7 @@
-"""-W: standard input and output as one connection, as OpenSSH's ProxyCommand wants it."""
+"""-W: standard input and output as one connection, for OpenSSH's ProxyCommand.
+
+It does not reconnect: its one connection is lost with the session, and ssh, which runs it, says so.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ __all__ = ["carry_stdio"]
 async def carry_stdio(
     options: ConnectOptions, credentials: Credentials, trace: Trace | None = None, tell: Tell | None = None
 ) -> None:
-    """Carry them until both directions have ended; `tell` is given a sentence if the session takes long. Raises Failure
-    if the target cannot be reached, or if anything is cut on the way."""
+    """Carry them until both directions have ended; `tell` is called with a sentence if the session takes long. Raises
+    Failure if the target cannot be reached, or if data is cut off."""
     target = options.stdio
     assert target is not None
     _check_open()
@@ -57,11 +60,11 @@ def _check_open() -> None:
 
 
 class _Stdio(trio.abc.HalfCloseableStream):
-    """Standard input, and standard output, which can come to its end before this process does."""
+    """Standard input and standard output, which can end before this process does."""
 
     def __init__(self) -> None:
         self.problem: str | None = None
-        """What is wrong with one of them, if anything is."""
+        """What is wrong with one of them, if anything."""
         self._in = trio.lowlevel.FdStream(os.dup(0))
         self._out = trio.lowlevel.FdStream(os.dup(1))
 
@@ -77,7 +80,7 @@ class _Stdio(trio.abc.HalfCloseableStream):
         await self._out.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        if stat.S_ISSOCK(os.fstat(1).st_mode):  # which standard input may be as well: closing would end nothing
+        if stat.S_ISSOCK(os.fstat(1).st_mode):  # it may be standard input as well, so closing would end nothing
             with suppress(OSError), socket.socket(fileno=os.dup(1)) as one:
                 one.shutdown(socket.SHUT_WR)
             await trio.lowlevel.checkpoint()
@@ -86,7 +89,7 @@ class _Stdio(trio.abc.HalfCloseableStream):
             await self._out.aclose()
 
     async def aclose(self) -> None:
-        # In the opposite order: both may be one terminal, and the second finds it non-blocking already.
+        # In reverse order: both may be one terminal, which the second found non-blocking already.
         try:
             await self._out.aclose()
         finally:
@@ -102,7 +105,7 @@ class _Stdio(trio.abc.HalfCloseableStream):
 
 
 def _leave_output() -> None:
-    """An end comes with the last descriptor, and that must not be ours."""
+    """The reader sees the end when the last descriptor is closed, so ours must not stay open."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

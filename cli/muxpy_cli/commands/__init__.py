@@ -1,4 +1,4 @@
-"""The commands of the program, one file each."""
+"""The commands of the program."""
 
 from ._bench import bench_command
 from ._check import check_command

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from .._lifetime import run as run_trio
 from .._options import ConnectOptions
-from ..bench import BenchResult, Display, Measure, Plan, result_table, run_bench
+from ..bench import BenchDisplay, BenchResult, Measure, Plan, result_table, run_bench
 from ..client import log_in
 from ..view import Console
-from ._shared import ConnectionParameters, client_tls, connection_options
+from ._shared import ConnectionParameters, connection_options, tls_options
 from ._types import ADDRESS
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["bench_command", "measure"]
 
 MAX_STREAMS = 128
-"""Side by side; more show nothing new, and a listening end may allow as many connections or fewer."""
+"""In parallel; more show nothing new, and a listening end may allow fewer connections."""
 MAX_SECONDS = 50.0
-"""Of one test."""
+"""The longest time for one test."""
 
 
 @click.command("bench")
@@ -53,7 +53,7 @@ MAX_SECONDS = 50.0
     metavar="N",
     default=4,
     show_default=True,
-    help="Parallel streams; throughput is measured over one, too.",
+    help="Parallel streams; throughput is also measured over one.",
 )
 @click.option(
     "--test",
@@ -73,9 +73,9 @@ def bench_command(
 ) -> int:
     """Measure the session to a listening end: throughput, latency, new streams.
 
-    Nothing is forwarded; the data is made and checked by the two ends. Throughput is what its receiver counted, on one
-    stream and on N. Latency is the round trip of 64 bytes, alone and beside a download on N streams. Last come streams
-    that are opened, used once and closed, 100 at once. The first 0.3 seconds of each test do not count.
+    Nothing is forwarded; the two ends generate and check the data. Throughput is what the receiver counted, on one
+    stream and on N. Latency is the round trip of 64 bytes, alone and during a download on N streams. Last come streams
+    that are opened, used once and closed, 100 in parallel. The first 0.3 seconds of each test do not count.
 
     \b
     Examples:
@@ -89,7 +89,7 @@ def bench_command(
         raise click.UsageError("--seconds must be a number")
     options = ConnectOptions(
         address=address,
-        tls=client_tls(None, given),
+        tls=tls_options(None, given),
         insecure=given["insecure"],
         token_file=given["token_file"],
         ask_token=given["ask_token"],
@@ -110,7 +110,7 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
         nonlocal result
         result = await measure(options, plan, console, partial(log_in, tell=console.event))
 
-    code = run_trio(main, cuts=True)  # there is nothing to finish, and nothing to show
+    code = run_trio(main, cuts=True)  # an incomplete measurement has nothing to show
     if result is None:
         return code
     if as_json:
@@ -123,13 +123,13 @@ def _run(options: ConnectOptions, plan: Plan, as_json: bool) -> int:
 
 async def measure(options: ConnectOptions, plan: Plan, console: Console, log_in: Opener) -> BenchResult:
     """Connect, and run the plan with its display. Raises Failure, perhaps in a group."""
-    display = Display(console)
+    display = BenchDisplay(console)
     async with log_in(options) as session:
         with display.running():
             return await run_bench(session, plan, display.show)
 
 
-def _document(options: ConnectOptions, plan: Plan, result: BenchResult) -> dict[str, Any]:
+def _document(options: ConnectOptions, plan: Plan, result: BenchResult) -> dict[str, object]:
     """The result, and what it was measured with."""
     setting = {"seconds": plan.seconds, "warm_up": plan.warm_up, "streams": plan.streams}
     return {"address": str(options.address), **setting, **result.as_json()}

@@ -20,8 +20,8 @@ def check_command(file: str) -> int:
     """Check a configuration file, for muxpy listen or muxpy connect, without starting anything.
 
     Prints one line for each problem on standard error, as FILE:LINE:COLUMN: KEY: what is wrong; what is right. The
-    files that it names are read as well: certificates, keys, tokens. Nothing is connected to or looked up. Warnings,
-    such as that of a certificate that soon expires, are about a file that can be used.
+    files that it names are read as well: certificates, keys, tokens. No connection and no DNS lookup is made. Warnings,
+    for example about a certificate that expires soon, do not make a file unusable.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ __all__ = ["completion_command"]
 
 PROGRAM = "muxpy"
 VARIABLE = "_MUXPY_COMPLETE"
-"""Where the script says what it wants; click derives the same name from the program's."""
+"""The variable by which the script asks for completions; click derives the same name from the program's."""
 
 
 @click.command("completion")

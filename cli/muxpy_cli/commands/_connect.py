@@ -12,19 +12,19 @@ from .._lifetime import run as run_trio
 from .._options import ConnectOptions
 from .._program import attend
 from .._tracing import tracing
-from ..access import connect_warnings
+from ..access import file_warnings
 from ..client import Client, Credentials, carry_stdio
 from ..config import load_connect
-from ..specs import Kind
+from ..specs import MAX_COUNT, MAX_SESSIONS, Kind
 from ..view import Console
 from ._shared import (
     ConnectionParameters,
     OutputParameters,
-    client_tls,
     connection_options,
     output_options,
     over,
     shown_as,
+    tls_options,
 )
 from ._types import ADDRESS, DURATION, DYNAMIC, FILE, HTTP_PROXY, LOCAL, REMOTE, STDIO
 from ._usage import extra_advice
@@ -67,34 +67,41 @@ class ConnectParameters(ConnectionParameters, OutputParameters):
 @click.option(
     "-W", "stdio", metavar="HOST:PORT", type=STDIO, help="Carry standard input and output to this target instead."
 )
-@click.option("--config", metavar="FILE", type=FILE, help="Take everything from a TOML file; options go over it.")
+@click.option(
+    "--config", metavar="FILE", type=FILE, help="Read the options from a TOML file; options given here override it."
+)
 @connection_options
 @click.option(
     "--proxy-protocol",
     metavar="1|2",
     type=click.IntRange(1, 2),
-    help="Tell targets who the client is, with a PROXY header of this version.",
+    help="Tell targets the client's address, with a PROXY header of this version.",
 )
-@click.option("--sessions", metavar="N", type=click.IntRange(1, 64), help="Parallel sessions.  [default: 1]")
+@click.option("--sessions", metavar="N", type=click.IntRange(1, MAX_SESSIONS), help="Parallel sessions.  [default: 1]")
 @click.option(
-    "--max-retries", metavar="N", type=click.IntRange(0), help="Attempts that may fail in a row.  [default: any number]"
+    "--max-retries",
+    metavar="N",
+    type=click.IntRange(0, MAX_COUNT),
+    help="Attempts that may fail in a row.  [default: unlimited]",
 )
 @click.option(
-    "--connect-wait", metavar="TIME", type=DURATION, help="How long connections wait for a session.  [default: 5s]"
+    "--connect-wait", metavar="TIME", type=DURATION, help="How long a connection waits for a session.  [default: 5s]"
 )
-@click.option("--drain", metavar="TIME", type=DURATION, help="What open connections get at the end.  [default: 5s]")
+@click.option(
+    "--drain", metavar="TIME", type=DURATION, help="Time for open connections to finish at shutdown.  [default: 5s]"
+)
 @output_options
 def connect_command(**given: Unpack[ConnectParameters]) -> int:
     """Connect to a `muxpy listen` and forward ports over that one connection.
 
     A SPEC is [bind:]port:host:hostport, as with OpenSSH: connections to port on bind lead to hostport on host. With
-    -L the port is bound here, and host is what the other end makes of that name; with -R the other way round. bind is
-    127.0.0.1 if not given, * for all addresses; IPv6 addresses go in brackets. Port 0 takes a free port and prints
-    it. /udp behind it forwards datagrams. A path instead of bind:port or host:hostport is a Unix socket. -R with a port
-    alone is a SOCKS proxy at the other end. Give any number of each.
+    -L the port is bound here, and the other end resolves host; with -R the other way round. bind is 127.0.0.1 if not
+    given, * for all addresses; IPv6 addresses go in brackets. Port 0 takes a free port and prints it. A spec that ends
+    in /udp forwards datagrams. A path instead of bind:port or host:hostport is a Unix socket. -R with only a port is a
+    SOCKS proxy at the other end. Each option may be given any number of times.
 
-    If the connection is lost it is made again, for ever unless --max-retries says otherwise; what is bound here stays
-    bound meanwhile.
+    A lost connection is made again, with exponential backoff and without end unless --max-retries sets one; ports that
+    are bound here stay bound meanwhile.
 
     \b
     Examples:
@@ -104,8 +111,8 @@ def connect_command(**given: Unpack[ConnectParameters]) -> int:
       muxpy connect example.org:4242 --fingerprint sha256:... -D 1080
       ssh -o ProxyCommand='muxpy connect example.org:4242 --tls -W %h:%p' private.example
 
-    Ctrl-C or SIGTERM lets open connections finish; a second one ends at once. SIGHUP reads the configuration again.
-    With -W any of them ends it at once, and the exit code is 0 only if the connection came to its end both ways.
+    Ctrl-C or SIGTERM lets open connections finish; a second one ends immediately. SIGHUP reads the configuration again.
+    With -W any of them ends it immediately, and the exit code is 0 only if the connection ended in order both ways.
     """
     if extra := click.get_current_context().args:
         raise click.UsageError(extra_advice(extra[0]))
@@ -124,7 +131,7 @@ def connect_command(**given: Unpack[ConnectParameters]) -> int:
 
 
 def _options(given: ConnectParameters) -> ConnectOptions:
-    """What the file says, and the command line over it. Raises Failure if the file cannot be used."""
+    """The options of the file, with those of the command line over them. Raises Failure if the file cannot be used."""
     if given["config"] is not None:
         base = load_connect(given["config"])
     elif given["address"] is not None:
@@ -136,7 +143,7 @@ def _options(given: ConnectParameters) -> ConnectOptions:
         address=over(given["address"], base.address),
         forwards=base.forwards + _forwards(given),
         stdio=over(given["stdio"], base.stdio),
-        tls=client_tls(base.tls, given),
+        tls=tls_options(base.tls, given),
         insecure=given["insecure"] or base.insecure,
         token_file=over(given["token_file"], base.token_file),
         ask_token=given["ask_token"] or base.ask_token,
@@ -185,8 +192,8 @@ def _check(options: ConnectOptions) -> None:
 
 
 def _credentials(options: ConnectOptions, console: Console) -> Credentials:
-    """Read before anything runs: it may take somebody who types."""
-    for warning in connect_warnings(options):
+    """Read before anything runs: somebody may have to type a token."""
+    for warning in file_warnings(key=options.tls.key_file if options.tls else None, token=options.token_file):
         console.complain(warning)
     return Credentials(options)
 

@@ -1,4 +1,4 @@
-"""`muxpy keygen` and `muxpy token`: what each end shows the other."""
+"""`muxpy keygen` and `muxpy token`: the credentials that each end shows the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from .._errors import Failure
 from ..access import default_names, make_keys, parse_bind_rule, parse_target_rule
 from ..config import add_user, list_users, remove_user
-from ..specs import parse_rate
+from ..specs import MAX_COUNT, parse_rate
 from ..view import discard_output, output_problem
 from ._usage import Group
 
@@ -41,8 +41,8 @@ __all__ = ["UserParameters", "keygen_command", "token_group"]
 def keygen_command(directory: Path, names: tuple[str, ...], force: bool) -> None:
     """Make a certificate and its key for TLS, without a CA.
 
-    Writes DIR/cert.pem, which the other end may have, and DIR/key.pem, which nobody else may. The certificate is
-    self-signed, so the other end must be told about it: by its fingerprint, which this prints, or by the file.
+    Writes DIR/cert.pem, which the other end may have, and DIR/key.pem, which must stay secret. The certificate is
+    self-signed, so the other end must be given its fingerprint, which this prints, or the file.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ class UserParameters(TypedDict):
 
 
 def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, _Texts], _Texts]:
-    """Texts that a parser takes; they stay as they are, for the file."""
+    """Check texts with a parser; the file has them as they were given."""
 
     def callback(_: click.Context, parameter: click.Parameter, value: _Texts) -> _Texts:
         for text in (value,) if isinstance(value, str) else value or ():
@@ -106,12 +106,12 @@ def _checked(parse: Callable[[str], object]) -> Callable[[click.Context, click.P
 
 @click.group("token", cls=Group)
 def token_group() -> None:
-    """Say who may connect, in the token file that `muxpy listen --tokens` reads.
+    """Manage who may connect, in the token file that `muxpy listen --tokens` reads.
 
     \b
     Examples:
       muxpy token new alice
-          Prints the token, for the file or the MUXPY_TOKEN of the connecting end.
+          Prints the token, for a --token-file or MUXPY_TOKEN at the connecting end.
       muxpy token new ci --allow 'db.internal:5432' --max-sessions 4 --rate 10MiB
       muxpy token list
       muxpy token revoke alice
@@ -125,31 +125,34 @@ def token_group() -> None:
     metavar="RULE",
     multiple=True,
     callback=_checked(parse_target_rule),
-    help="What -L and -D may reach: HOST:PORT or unix:/path; any number.",
+    help="What -L and -D may reach: HOST:PORT or unix:/path; may be repeated.",
 )
 @click.option(
     "--allow-bind",
     metavar="RULE",
     multiple=True,
     callback=_checked(parse_bind_rule),
-    help="What -R may bind: ADDRESS:PORT or unix:/path; any number.",
+    help="What -R may bind: ADDRESS:PORT or unix:/path; may be repeated.",
 )
-@click.option("--max-sessions", metavar="N", type=click.IntRange(1), help="Sessions at once.")
-@click.option("--max-streams", metavar="N", type=click.IntRange(1), help="Connections at once.")
-@click.option("--max-forwards", metavar="N", type=click.IntRange(0), help="Ports bound at once (-R).")
-@click.option("--rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of all sessions together.")
-@click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second of each session.")
-@click.option("--replace", is_flag=True, help="A new token, and these settings, for a user who is there.")
+@click.option("--max-sessions", metavar="N", type=click.IntRange(1, MAX_COUNT), help="Sessions at the same time.")
+@click.option("--max-streams", metavar="N", type=click.IntRange(1, MAX_COUNT), help="Connections at the same time.")
+@click.option(
+    "--max-forwards", metavar="N", type=click.IntRange(0, MAX_COUNT), help="Ports bound at the same time (-R)."
+)
+@click.option("--rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second for all sessions together.")
+@click.option("--session-rate", metavar="RATE", callback=_checked(parse_rate), help="Bytes a second for each session.")
+@click.option("--replace", is_flag=True, help="Give an existing user a new token and these settings.")
 @_file
 def _new(name: str, replace: bool, path: Path, **given: Unpack[UserParameters]) -> None:
-    """Add a user, and print the token: once, since the file has only its hash. A `muxpy listen` that runs reads the
-    file again on SIGHUP.
+    """Add a user and print the token, which is shown only now: the file has only its hash. A running `muxpy listen`
+    reads the file again on SIGHUP.
 
-    NAME is 1 to 253 printable characters; spaces and signs may be inside, as in the common name of a certificate. What
-    is not said here is as the listening end says for all. With --replace, what is not said stays as it is.
+    NAME is 1 to 253 printable characters; it may contain spaces and punctuation, as the common name of a certificate
+    may. Settings that are not given here are those that the listening end has for all users. With --replace they stay
+    as they are.
 
     In a RULE, HOST is a name with * inside a label, an address, a CIDR block (IPv6 in brackets) or *; PORT is a
-    number, a range or *. A name does not allow loopback or link-local addresses, even if it leads there.
+    number, a range or *. A name never allows loopback or link-local addresses, even if it resolves to them.
 
     \b
     Examples:
@@ -168,7 +171,7 @@ def _new(name: str, replace: bool, path: Path, **given: Unpack[UserParameters]) 
 
 
 def _show_token(name: str, path: Path, token: str) -> None:
-    # The token alone on standard output, for $(muxpy token new ...); the words elsewhere.
+    # Only the token goes to standard output, for $(muxpy token new ...).
     click.echo(f"the token of {name}, which {path} has only the hash of, so keep it now:", err=True)
     try:
         click.echo(token)
@@ -180,7 +183,7 @@ def _show_token(name: str, path: Path, token: str) -> None:
 @token_group.command("list")
 @_file
 def _list(path: Path) -> None:
-    """Show the users, and what the file says of each."""
+    """Show the users and their settings."""
     for user, settings in list_users(path):
         click.echo(user.name if user.token else f"{user.name} (by client certificate)")
         for key, value in settings.items():
@@ -191,7 +194,7 @@ def _list(path: Path) -> None:
 @click.argument("name", metavar="NAME")
 @_file
 def _revoke(name: str, path: Path) -> None:
-    """Take a user out of the file."""
+    """Remove a user from the file."""
     remove_user(path, name)
     click.echo(f"{path} has no user {name} any more; `muxpy listen` reads it again on SIGHUP", err=True)
 

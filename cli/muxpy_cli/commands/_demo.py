@@ -26,7 +26,7 @@ MAX_TIME_LIMIT: Final = 1e6
     metavar="SECONDS",
     default=120,
     show_default=True,
-    help="Give up then.",
+    help="Give up after this time.",
 )
 def demo_command(size: int, requests: int, time_limit: float) -> int:
     """Send real traffic through a forwarded port, and check every byte.

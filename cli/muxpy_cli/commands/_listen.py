@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from .._lifetime import run as run_trio
-from .._options import ListenOptions, ServerTls
+from .._options import ListenOptions
 from .._program import attend
 from .._systemd import listen_sockets
 from .._tracing import tracing
-from ..access import listen_warnings
+from ..access import ServerTls, file_warnings
 from ..config import load_listen
 from ..net import Bound
 from ..server import Server
+from ..specs import MAX_COUNT
 from ..view import Console
 from ._shared import OutputParameters, output_options, over, shown_as
 from ._types import AUTHORITY, BIND_RULE, CERTIFICATE, DURATION, FILE, LISTEN, RATE, TARGET_RULE, USERS
@@ -56,7 +57,9 @@ class ListenParameters(OutputParameters):
 
 @click.command("listen")
 @click.argument("address", metavar="[[HOST:]PORT]", type=LISTEN, required=False)
-@click.option("--config", metavar="FILE", type=FILE, help="Take everything from a TOML file; options go over it.")
+@click.option(
+    "--config", metavar="FILE", type=FILE, help="Read the options from a TOML file; options given here override it."
+)
 @click.option("--tls-cert", metavar="FILE", type=CERTIFICATE, help="Certificate chain (PEM) to show; turns TLS on.")
 @click.option("--tls-key", metavar="FILE", type=CERTIFICATE, help="Its private key, if not in the same file.")
 @click.option(
@@ -79,28 +82,50 @@ class ListenParameters(OutputParameters):
     multiple=True,
     help="What -R may bind. Replaces the default, loopback.",
 )
-@click.option("--max-sessions", "sessions", metavar="N", type=click.IntRange(1), help="Of a user at once.")
-@click.option("--max-streams", "streams", metavar="N", type=click.IntRange(1), help="Connections of a user at once.")
-@click.option("--max-forwards", "forwards", metavar="N", type=click.IntRange(0), help="Ports of a user at once (-R).")
-@click.option("--rate", metavar="RATE", type=RATE, help="Bytes a second of a user, such as 10MiB.")
-@click.option("--session-rate", metavar="RATE", type=RATE, help="Bytes a second of a session.")
-@click.option("--idle-timeout", metavar="TIME", type=DURATION, help="Reset connections that carry nothing for so long.")
 @click.option(
-    "--session-idle-timeout", metavar="TIME", type=DURATION, help="End sessions without connections after so long."
+    "--max-sessions",
+    "sessions",
+    metavar="N",
+    type=click.IntRange(1, MAX_COUNT),
+    help="Sessions of a user at the same time.",
 )
-@click.option("--drain", metavar="TIME", type=DURATION, help="What open connections get at the end.  [default: 5s]")
-@click.option("--insecure", is_flag=True, help="Let other machines in without TLS, or without saying who they are.")
+@click.option(
+    "--max-streams",
+    "streams",
+    metavar="N",
+    type=click.IntRange(1, MAX_COUNT),
+    help="Connections of a user at the same time.",
+)
+@click.option(
+    "--max-forwards",
+    "forwards",
+    metavar="N",
+    type=click.IntRange(0, MAX_COUNT),
+    help="Ports of a user at the same time (-R).",
+)
+@click.option("--rate", metavar="RATE", type=RATE, help="Bytes a second for a user, such as 10MiB.")
+@click.option("--session-rate", metavar="RATE", type=RATE, help="Bytes a second for a session.")
+@click.option(
+    "--idle-timeout", metavar="TIME", type=DURATION, help="Reset connections that carry nothing for this long."
+)
+@click.option(
+    "--session-idle-timeout", metavar="TIME", type=DURATION, help="End sessions that have no connections for this long."
+)
+@click.option(
+    "--drain", metavar="TIME", type=DURATION, help="Time for open connections to finish at shutdown.  [default: 5s]"
+)
+@click.option("--insecure", is_flag=True, help="Accept other machines without TLS, or without authentication.")
 @output_options
 def listen_command(**given: Unpack[ListenParameters]) -> int:
     """Accept sessions from `muxpy connect`.
 
     HOST is 127.0.0.1 if not given, * for all addresses; an IPv6 address goes in brackets. Port 0 takes a free port
-    and prints it. Where other machines can connect, TLS is required, and a way to know who comes: tokens (--tokens) or
-    client certificates (--client-ca).
+    and prints it. Where other machines can connect, TLS and authentication are required: tokens (--tokens) or client
+    certificates (--client-ca).
 
-    Who connects may reach loopback addresses of this machine only (-L, -D), and bind ports on them only (-R), unless
-    --allow and --allow-bind, or the user's own rules, say otherwise. A name is resolved here, and what counts is the
-    address, at each connection.
+    Anyone who connects may reach only loopback addresses of this machine (-L, -D), and bind ports only on them (-R),
+    unless --allow and --allow-bind, or the user's own rules, say otherwise. Names are resolved here, at each
+    connection, and the rules are about the resulting address.
 
     \b
     Examples:
@@ -110,8 +135,8 @@ def listen_command(**given: Unpack[ListenParameters]) -> int:
           --tokens /etc/muxpy/tokens.toml
       muxpy listen --config /etc/muxpy/listen.toml
 
-    Ctrl-C or SIGTERM lets open connections finish; a second one ends at once. SIGHUP reads the configuration, the users
-    and the certificates again.
+    Ctrl-C or SIGTERM lets open connections finish; a second one ends immediately. SIGHUP reads the configuration, the
+    users and the certificates again.
     """
     options = _options(given)
     console = Console(options.output)
@@ -121,7 +146,7 @@ def listen_command(**given: Unpack[ListenParameters]) -> int:
 
 
 def _options(given: ListenParameters) -> ListenOptions:
-    """What the file says, and the command line over it. Raises Failure if the file cannot be used."""
+    """The options of the file, with those of the command line over them. Raises Failure if the file cannot be used."""
     if given["config"] is not None:
         base = load_listen(given["config"])
     elif given["address"] is not None:
@@ -179,7 +204,7 @@ async def _listen(
     lifetime: Lifetime,
 ) -> None:
     server = Server(options, console, trace)
-    for warning in listen_warnings(options):
+    for warning in file_warnings(key=options.tls.key_file if options.tls else None, users=options.tokens):
         console.complain(warning)
     passed = listen_sockets()
     if passed:

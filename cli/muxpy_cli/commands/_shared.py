@@ -1,4 +1,4 @@
-"""Options that several commands have, and how what was given goes over what a configuration file says."""
+"""Options that several commands share, and how they override a configuration file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import click
 
-from .._options import ClientTls, Output
+from ..access import ClientTls
 from ._types import AUTHORITY, CERTIFICATE, FINGERPRINT, LISTEN, NAME, PATH, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .._options import Output
     from ..specs import Address
 
     _Command: TypeAlias = Callable[..., int]
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ConnectionParameters",
     "OutputParameters",
-    "client_tls",
     "connection_options",
     "output_options",
     "over",
     "shown_as",
+    "tls_options",
 ]
 
 _T = TypeVar("_T")
@@ -48,14 +49,19 @@ connection_options = _together(
         "--fingerprint", metavar="sha256:...", type=FINGERPRINT, help="Trust the one certificate with this fingerprint."
     ),
     click.option(
-        "--tls-cert", metavar="FILE", type=CERTIFICATE, help="A certificate of our own, if --client-ca wants one."
+        "--tls-cert",
+        metavar="FILE",
+        type=CERTIFICATE,
+        help="A client certificate, if the other end requires one (--client-ca).",
     ),
     click.option("--tls-key", metavar="FILE", type=CERTIFICATE, help="Its private key, if not in the same file."),
-    click.option("--token-file", metavar="FILE", type=TOKEN, help="Where the token stands, if not in MUXPY_TOKEN."),
+    click.option(
+        "--token-file", metavar="FILE", type=TOKEN, help="The file with the token, if it is not in MUXPY_TOKEN."
+    ),
     click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
-    click.option("--insecure", is_flag=True, help="Without TLS, even to another machine."),
+    click.option("--insecure", is_flag=True, help="Connect without TLS, even to another machine."),
 )
-"""How to reach a listening end, and who we are."""
+"""How to reach a listening end, and with which credentials."""
 
 
 class ConnectionParameters(TypedDict):
@@ -78,8 +84,8 @@ output_options = _together(
         type=click.Choice(["auto", "text", "json"]),
         help="auto: a live display on a terminal, lines elsewhere.  [default: auto]",
     ),
-    click.option("-v", "--verbose", count=True, help="Each connection too; -vv: the library's log."),
-    click.option("-q", "--quiet", is_flag=True, help="Only what goes wrong."),
+    click.option("-v", "--verbose", count=True, help="Also show each connection; -vv: also the library's log."),
+    click.option("-q", "--quiet", is_flag=True, help="Show problems only."),
     click.option(
         "--metrics",
         metavar="[HOST:]PORT",
@@ -87,11 +93,9 @@ output_options = _together(
         help="Serve /metrics for Prometheus, /healthz and /readyz there.",
     ),
     click.option("--control", metavar="PATH", type=PATH, help="The control socket that `muxpy status` asks."),
-    click.option(
-        "--trace", metavar="FILE", type=PATH, help="Note each frame, without what it carries: see muxpy trace."
-    ),
+    click.option("--trace", metavar="FILE", type=PATH, help="Record each frame, without its payload: see muxpy trace."),
 )
-"""What is shown."""
+"""What is shown, and where."""
 
 
 class OutputParameters(TypedDict):
@@ -106,11 +110,11 @@ class OutputParameters(TypedDict):
 
 
 def over(given: _T | None, base: _T) -> _T:
-    """What the command line says; where it says nothing, what the configuration file does, or the default."""
+    """The value of the command line, or if it has none, that of the configuration file or the default."""
     return base if given is None else given
 
 
-def client_tls(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
+def tls_options(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
     """The TLS options over those of a file. Raises UsageError if they contradict each other."""
     names = given["tls_ca"] is not None or given["tls_name"] is not None
     wanted = given["tls"] or names or any(given[key] is not None for key in ("fingerprint", "tls_cert", "tls_key"))

@@ -1,4 +1,4 @@
-"""`muxpy status`: what running processes say of themselves."""
+"""`muxpy status`: the state of running processes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _complete_pid(context: click.Context, parameter: click.Parameter, incomplete
 def status_command(process: str | None, everything: bool, as_json: bool) -> int:
     """Show the sessions and forwards of a running `muxpy listen` or `muxpy connect`.
 
-    PID is its process id, PATH its control socket if that is elsewhere (--control). Without either, it is the process
-    that runs for this user; if there are several, they are listed.
+    PID is its process id, PATH its control socket if that is elsewhere (--control). Without either, it is this user's
+    running process; if there are several, they are listed.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def status_command(process: str | None, everything: bool, as_json: bool) -> int:
     Exit code 1 if nothing runs, or a process does not answer within 5 seconds.
     """
     if process is not None and everything:
-        raise click.UsageError("--all means every process: leave it or the argument out")
+        raise click.UsageError("--all means every process: leave out either it or the argument")
     try:
         if process is not None:
             _show([trio.run(ask, _path(process))], as_json, as_list=False)
@@ -56,7 +56,7 @@ def status_command(process: str | None, everything: bool, as_json: bool) -> int:
 
 
 def _path(process: str) -> Path:
-    """Of the control socket of that process."""
+    """The control socket of that process."""
     if not process.isdecimal():
         return Path(process)
     for path in control_sockets():

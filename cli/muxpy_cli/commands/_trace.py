@@ -25,12 +25,12 @@ __all__ = ["trace_command"]
 @click.argument("file", metavar="FILE", type=TRACE_FILE)
 @click.option("--stream", "streams", metavar="ID", type=click.IntRange(0), multiple=True, help="Only this stream.")
 @click.option("--session", metavar="N", type=click.IntRange(0), help="Only this session.")
-@click.option("--all", "everything", is_flag=True, help="Each frame on a line of its own.")
+@click.option("--all", "everything", is_flag=True, help="Show each frame on its own line.")
 def trace_command(file: Path, streams: tuple[int, ...], session: int | None, everything: bool) -> int:
-    """Show a file that --trace has written: every frame that passed, in its order.
+    """Show a file that --trace has written: every frame that passed, in order.
 
     Time goes down, this side is on the left, the peer on the right. DATA and WND_INC that belong together are one
-    line, with their number and sum. At the end there are the streams, those that carried most, and the frames by kind.
+    line, with their number and sum. At the end come the streams that carried most, and the frames by type.
     - as FILE is standard input.
 
     \b
@@ -44,14 +44,14 @@ def trace_command(file: Path, streams: tuple[int, ...], session: int | None, eve
     console = Console()
     try:
         with _opened(file) as (source, name):
-            page = Page(console, at_once=not source.seekable())
+            page = Page(console, flushed=not source.seekable())
             read_line = _reader(source, name)
             missing = show_trace(read_line, name, page, streams=streams, session=session, everything=everything)
     except NoTrace as error:
         raise Failure(str(error), 2) from None
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # who read it has seen enough
+    except BrokenPipeError:  # the reader has seen enough
         discard_output()
         return 0
     if missing is None:
@@ -62,7 +62,7 @@ def trace_command(file: Path, streams: tuple[int, ...], session: int | None, eve
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """Its bytes, and what to call it."""
+    """Its bytes, and its name for people."""
     if str(file) == "-":
         yield sys.stdin.buffer, "standard input"
         return

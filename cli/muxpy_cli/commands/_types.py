@@ -1,4 +1,4 @@
-"""Arguments that the parsers of specs and rules read."""
+"""Types of click's parameters: what the parsers of specs and rules read, and files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class _Parsed(_ParamType):
-    """An argument that a parser reads, which says what is wrong by SpecError or RuleError."""
+    """An argument that a parser reads, which raises SpecError or RuleError."""
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
@@ -84,7 +84,7 @@ class _Parsed(_ParamType):
 
 
 class _File(click.Path):
-    """A file that is read. If it is not there, `made_by` says what makes it."""
+    """A file that must exist. If it does not, `made_by` says what creates it."""
 
     def __init__(self, made_by: Callable[[Path], str] | None = None, *, allow_dash: bool = False) -> None:
         super().__init__(exists=True, dir_okay=False, allow_dash=allow_dash, path_type=Path)

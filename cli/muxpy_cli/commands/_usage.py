@@ -1,4 +1,4 @@
-"""Mistakes in the command line, as one line that says what to write: also to people who know ssh or chisel."""
+"""Mistakes in the command line, as one line that says what to write instead; also for habits from ssh or chisel."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from ..specs import SpecError, parse_address, parse_dynamic, parse_local, parse_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Group", "command_advice", "extra_advice", "option_advice", "usage_line"]
+__all__ = ["Group", "extra_advice", "usage_line"]
 
 
 _ALIKE: Final = 0.75
-"""Of difflib: --max-retry is like --max-retries, --port is not like --rate."""
+"""The cutoff for difflib: --max-retry is like --max-retries, --port is not like --rate."""
 
 
 class Group(click.Group):
-    """A group that has a word for commands which it has not."""
+    """A group that gives advice about commands that it does not have."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, which says of an unknown command only that it is one."""
+        """Like click's, which only says that a command is unknown."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             known = self.list_commands(ctx)
-            advice = command_advice(name) or _alike(name, known) or f"there are {', '.join(known)}"
+            advice = _command_advice(name) or _alike(name, known) or f"there are {', '.join(known)}"
             raise click.UsageError(f"there is no command {name}: {advice}", ctx)
         return super().resolve_command(ctx, args)
 
 
 def usage_line(error: click.ClickException) -> str:
-    """What is wrong, what to write instead, and where all of it can be read."""
+    """What is wrong, what to write instead, and where the help is."""
     if not isinstance(error, click.UsageError):
         return " ".join(error.format_message().split())
     line = " ".join(_problem(error).split())
@@ -48,7 +48,7 @@ def usage_line(error: click.ClickException) -> str:
 def _problem(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         name, command = error.option_name, error.ctx.command.name if error.ctx else None
-        advice = option_advice(command, name) or _alike(name, error.possibilities or ())
+        advice = _option_advice(command, name) or _alike(name, error.possibilities or ())
         return f"there is no option {name}" + (f": {advice}" if advice else "")
     if isinstance(error, click.MissingParameter) and error.param is not None:
         example = _example(error.ctx)
@@ -63,14 +63,14 @@ def _alike(name: str, known: Iterable[str]) -> str | None:
 
 
 def _example(context: click.Context | None) -> str | None:
-    """The first one in the command's help."""
+    """The first example in the command's help."""
     if context is None:
         return None
     lines = (line.strip() for line in (context.command.help or "").splitlines())
     return next((line for line in lines if line.startswith(f"{context.command_path} ")), None)
 
 
-# ---- what people bring along from ssh, chisel and other programs, and how muxpy has it ----
+# ---- habits from ssh, chisel and other programs, and what muxpy has instead ----
 
 _NO_SHELL: Final = "leave it out, muxpy never runs a shell"
 _TOKEN: Final = "a token goes into MUXPY_TOKEN or a --token-file, as others can read the command line"
@@ -123,8 +123,8 @@ _LISTENING: Final = {
 _AT_ALL: Final = dict.fromkeys(("-L", "-R", "-D", "-W", "--http-proxy"), "it is one of `muxpy connect`")
 _OPTIONS: Final = {"connect": _CONNECTING, "bench": _CONNECTING, "listen": _LISTENING, "cli": _AT_ALL}
 
-# As chisel writes forwards: R: for those of the other end, "socks" as the target of a proxy, and a port that is the
-# same at both ends may stand once.
+# Forwards as chisel writes them: R: for those of the other end, "socks" as the target of a proxy, and a port that is
+# the same at both ends given once.
 _REVERSE: Final = re.compile(r"R:(.+)")
 _PROXY: Final = re.compile(r"(?:(.+):)?socks")
 _STDIO: Final = re.compile(r"stdio:(.+)")
@@ -133,8 +133,8 @@ _TARGET: Final = re.compile(r"[^:]+:([0-9]+)")
 _PROXY_PORT: Final = "1080"
 
 
-def command_advice(name: str) -> str | None:
-    """What to write instead of a command that there is not; None if nothing comes to mind."""
+def _command_advice(name: str) -> str | None:
+    """What to write instead of a command that does not exist; None without advice."""
     if advice := _COMMANDS.get(name):
         return advice
     if _fits(parse_address, name) or "@" in name:
@@ -142,20 +142,20 @@ def command_advice(name: str) -> str | None:
     return None
 
 
-def option_advice(command: str | None, option: str) -> str | None:
-    """What to write instead of an option that this command has not."""
+def _option_advice(command: str | None, option: str) -> str | None:
+    """What to write instead of an option that this command does not have."""
     return _OPTIONS.get(command or "", {}).get(option)
 
 
 def extra_advice(word: str) -> str:
-    """What to write instead of an argument behind the address of `muxpy connect`."""
+    """What to write instead of an argument after the address of `muxpy connect`."""
     if forward := _forward(word):
         return f"{word} looks like a forward: write {forward}"
     return f"nothing can stand behind HOST:PORT but options, so leave {word} out: muxpy runs no commands there"
 
 
 def _forward(word: str) -> str | None:
-    """The option that says what is meant."""
+    """The option that means the same."""
     if match := _REVERSE.fullmatch(word):
         return _option("-R", parse_remote, match[1])
     if match := _STDIO.fullmatch(word):

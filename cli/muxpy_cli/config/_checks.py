@@ -7,9 +7,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import Failure
-from .._options import ClientTls, ServerTls
 from ..access import (
+    ClientTls,
     Protection,
+    ServerTls,
     certificate_warning,
     client_context,
     key_file_warning,

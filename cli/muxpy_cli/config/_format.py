@@ -13,17 +13,21 @@ from ..access import (
     parse_target_rule,
     user_name_problem,
 )
-from ..specs import parse_address, parse_duration, parse_fingerprint, parse_listen, parse_name, parse_rate
+from ..specs import (
+    MAX_COUNT,
+    MAX_SESSIONS,
+    parse_address,
+    parse_duration,
+    parse_fingerprint,
+    parse_listen,
+    parse_name,
+    parse_rate,
+)
 from ._forwards import ForwardNode, forward_name_problem
 from ._schema import Array, Named, Node, Table
 from ._values import TokenHash, boolean, choice, duration, existing_file, number, rate, some_path, text
 
-__all__ = ["MAX_COUNT", "ROOT", "TOKEN_FILE"]
-
-MAX_SESSIONS: Final = 64
-"""Of one connecting end; each is a TCP connection of its own, and more than a few gain nothing."""
-MAX_COUNT: Final = 1_000_000
-"""Of limits and retries: beyond all that a process can hold, and a typing error rather than a wish."""
+__all__ = ["ROOT", "TOKEN_FILE"]
 
 _TARGETS: Final = Array(text(parse_target_rule, "db.internal:5432"))
 _BINDS: Final = Array(text(parse_bind_rule, "127.0.0.1:8000-8099"))

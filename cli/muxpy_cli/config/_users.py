@@ -59,10 +59,9 @@ def read_users(
 ) -> list[User]:
     """The users of a file, as far as they are right. What is wrong is noted in the document.
 
-    `rules` and `limits` are those of the listening end: where a user's table says only some of them, they fill in the
-    others, key by key. One who has none of them keeps None, and follows the listening end's. `by_certificate` says
-    whether the listening end asks for certificates, or that this is not known: only then is a user without a token any
-    use.
+    `rules` and `limits` are those of the listening end. Where a user's table has only some of them, they fill in the
+    others, key by key; a user with none keeps None, and follows the listening end's. `by_certificate` says that the
+    listening end asks for certificates, or that nobody knows: only then is a user without a token any use.
     """
     sections: dict[str, Section] = root.get("users", {})
     users = [_user(section, rules or Rules(), limits or Limits()) for section in sections.values()]

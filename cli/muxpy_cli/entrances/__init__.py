@@ -1,4 +1,4 @@
-"""Where connections come in that are more than a byte stream to a fixed target."""
+"""Entrances for more than a byte stream to a fixed target: proxies, and UDP."""
 
 from ._proxy import NotServed, greet, handshake_for
 from ._udp import FLOWS, Flows, Places, Route

@@ -1,4 +1,4 @@
-"""Clients that say themselves where they want to go: SOCKS and HTTP proxies."""
+"""Clients that name their target themselves: SOCKS and HTTP proxies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["NotServed", "greet", "handshake_for"]
 
 HANDSHAKE_TIMEOUT: Final = 10.0
-"""Seconds for a client to say where it wants to go: one that says nothing must not be waited for."""
+"""Seconds for a client to name its target: silent clients must not wait without end."""
 READ_SIZE: Final = 4096
 
 
 class NotServed(Exception):
-    """The client asked for nothing that can be done; the message says what it did, "" if it just went away."""
+    """The client asked for nothing that can be served; the message says what it did, "" if it just went away."""
 
 
 def handshake_for(kind: Kind) -> Handshake:
@@ -30,9 +30,9 @@ def handshake_for(kind: Kind) -> Handshake:
 
 
 async def greet(near: trio.abc.HalfCloseableStream, handshake: Handshake, early: bytes = b"") -> Address:
-    """Talk with the client until it has said where it wants to go; `early` is what it has said already.
+    """Talk with the client until it has named its target; `early` is what it has already sent.
 
-    Raises NotServed, after having told the client. Leaves `near` open.
+    Raises NotServed after the client was told. Leaves `near` open.
     """
     data: bytes | bytearray = early
     with trio.move_on_after(HANDSHAKE_TIMEOUT):

@@ -1,4 +1,4 @@
-"""UDP: one stream for each address that sends, the places that flows have, and what was lost."""
+"""UDP: one stream for each address that sends, a limited number of such flows, and reports of what was lost."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 __all__ = ["FLOWS", "Flows", "Losses", "Places", "Route"]
 
 
-# ---- the places that flows have in a session, so that the streams of others have theirs ----
+# ---- places: how many streams flows may have ----
 
 FLOWS: Final = 256
-"""Streams of a session that flows may have: a quarter of the 1,024 that a peer lets be open. Anybody who reaches the
-port can make up senders, and each costs a stream; the other three quarters are for connections."""
+"""Streams of a session that flows may have: a quarter of the 1,024 that a peer allows. Anyone who reaches the port can
+fake senders, and each costs a stream: a thousand datagrams could take all streams of the session, and the client's
+connections over TCP with them. The other three quarters are for connections."""
 
 RESERVE: Final = 4
-"""A quarter of the places is for flows that have been told to end: a stream is free only once the other end has ended
-it as well, which may still be looking up a name. So however fast senders are made up, there are no more streams."""
+"""A quarter of the places is for flows that are ending: a stream is free only once the other end, which may still be
+looking up a name, has ended it too. So the streams are bounded however fast senders are faked: a flood replaces flows
+at most as fast as the other end lets them go."""
 
 
 class Places:
-    """So many flows at a time. If all places are taken, the flow of which the least is to be expected makes room."""
+    """A limited number of flows. If all places are taken, the least valuable flow makes room."""
 
     def __init__(self, most: Callable[[], int] = lambda: FLOWS) -> None:
-        """`most()` flows at a time, those that are ending included."""
+        """`most()` flows at a time, including those that are ending."""
         self._most = most
         self._going: set[Exchange] = set()
         self._ending: set[Exchange] = set()
@@ -53,10 +55,10 @@ class Places:
 
     @property
     def _count(self) -> int:
-        return max(2, self._most())  # one that goes on, and one that is ending
+        return max(2, self._most())  # one that is running, and one that is ending
 
     def occupy(self) -> Exchange | None:
-        """A place for a new flow. None if all are taken, and as many flows as can be are ending already."""
+        """A place for a new flow. None if all are taken, and the reserve for ending flows as well."""
         reserve = max(1, self._count // RESERVE)
         if len(self._going) >= self._count - reserve:
             if len(self._ending) >= reserve:
@@ -67,37 +69,38 @@ class Places:
         return exchange
 
     def end(self, exchange: Exchange) -> None:
-        """Tell a flow to end. It has its place until it leaves."""
+        """Tell a flow to end. It keeps its place until it leaves."""
         if exchange in self._going:
             self._going.remove(exchange)
             self._ending.add(exchange)
             exchange.scope.cancel()
 
     def leave(self, exchange: Exchange) -> None:
-        """A flow has ended, at the other end as well."""
+        """A flow has ended, also at the other end."""
         self._going.discard(exchange)
         self._ending.discard(exchange)
 
 
 def _worth(exchange: Exchange) -> tuple[bool, float]:
-    """A conversation is worth more than a question that was answered, or never will be; then, what was heard last."""
+    """A guess about what is still to come, as conntrack makes it: a conversation is worth more than a lone question;
+    among equals, the one heard from last."""
     return exchange.conversation, exchange.last
 
 
 # ---- flows ----
 
 MAX_WAITING: Final = 64
-"""Datagrams of one flow that wait for the session; further ones are lost, as UDP has it."""
+"""Datagrams of one flow that may wait for the session; further ones are lost, as is usual with UDP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a new flow goes to the other end."""
+    """How a new flow reaches the other end."""
 
     places: Places
     open_stream: Callable[[], Awaitable[muxpy.Stream]]
     opening: bytes
-    """What is sent on the stream first."""
+    """The first bytes on the stream."""
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]]
     """Counts it; may raise Refused."""
     pacer: muxpy.Pacer | None = None
@@ -119,8 +122,8 @@ class Flows:
         account: Account,
         complain: Callable[[BaseException, int], None],
     ) -> None:
-        """`route(client)` says how a flow of `client` goes, and raises Refused if it may not; `complain(error, times)`
-        is told of flows that reached no target, and of datagrams for which there was no place."""
+        """`route(client)` is the route of a flow of `client`, and raises Refused if it may have none; `complain(error,
+        times)` is called about flows that reached no target, and datagrams without a place."""
         self._sockets = [UdpSocket(one) for one in bound.sockets]
         self._route = route
         self._account = account
@@ -128,7 +131,7 @@ class Flows:
         self._flows: dict[tuple[UdpSocket, Sender], _Flow] = {}
 
     async def serve(self, nursery: trio.Nursery) -> None:
-        """Take datagrams until cancelled; the sockets are closed then, and the flows end. They run in `nursery`."""
+        """Receive datagrams until cancelled; the sockets are closed then, and the flows end. They run in `nursery`."""
         try:
             async with trio.open_nursery() as receiving:
                 receiving.start_soon(self._losses.run)
@@ -144,7 +147,7 @@ class Flows:
         while True:
             try:
                 datagram, sender = await one.receive(MAX_DATAGRAM)
-            except OSError:  # an answer of ours could not be delivered
+            except OSError:  # about an answer that could not be delivered
                 continue
             flow = self._flows.get((one, sender)) or self._begin(one, sender, nursery)
             if flow is not None:
@@ -191,53 +194,54 @@ class Flows:
                         await relay_datagrams(far, receive, send, head=head, pacer=route.pacer, exchange=flow.exchange)
                         self._forget(key, flow)
                         await _end(far)
-                except Refused:  # by a limit here, before anything was sent, or by the other end, which has ended it
+                except (
+                    Refused
+                ):  # by a limit here, before anything was sent, or by the other end, which has ended the stream
                     far.reset()
                     raise
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self._lose(error)
-        except Exception as error:  # whatever it is, it must not end the other flows
+        except Exception as error:  # no error may end the other flows
             self._lose(RuntimeError(unexpected(error)))
         finally:
             self._forget(key, flow)
             route.places.leave(flow.exchange)
 
     def _forget(self, key: tuple[UdpSocket, Sender], flow: _Flow) -> None:
-        """The next datagram of this sender begins another flow."""
+        """The next datagram of this sender starts another flow."""
         if self._flows.get(key) is flow:
             del self._flows[key]
 
 
 async def _end(far: muxpy.Stream) -> None:
-    """End a flow's stream at both ends. Until the other one has, which may be reaching its target, it has a place among
-    the streams there."""
+    """End a flow's stream at both ends. The other end, which may still be reaching its target, counts it until then."""
     with trio.move_on_after(ANSWER_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await far.send_eof()
         while await far.receive_some():
             pass
 
 
-# ---- what was lost, told in few lines however much it was ----
+# ---- reports of what was lost, in few lines however much it was ----
 
 TELL_EVERY: Final = 60.0
-"""Seconds between lines about the same: a sender that is told nothing goes on, at any rate."""
+"""Seconds between lines about the same reason: a UDP sender is told nothing and goes on."""
 
 MAX_REASONS: Final = 16
-"""Different ones that are told in an interval. A reason may contain what a peer has made up."""
+"""Reasons that are reported in an interval. A reason may contain text that a peer made up."""
 
 
 class Losses:
-    """Counts errors by what they say. The first is told immediately, further ones once in TELL_EVERY, with their
+    """Counts errors by their text. The first is reported immediately, further ones once in TELL_EVERY, with their
     number."""
 
     def __init__(self, tell: Callable[[BaseException, int], None]) -> None:
-        """`tell(error, times)` is called for each reason."""
+        """Calls `tell(error, times)` for each reason."""
         self._tell = tell
         self._waiting: dict[str, tuple[BaseException, int]] = {}
         self._some = trio.Event()
 
     def add(self, error: BaseException) -> None:
-        """One more was lost."""
+        """Count one more loss."""
         reason = str(error)
         if reason not in self._waiting and len(self._waiting) >= MAX_REASONS:
             reason = next(iter(self._waiting))
@@ -246,7 +250,7 @@ class Losses:
         self._some.set()
 
     async def run(self) -> None:
-        """Tell until cancelled."""
+        """Report until cancelled."""
         try:
             while True:
                 await self._some.wait()

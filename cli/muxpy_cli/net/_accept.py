@@ -1,4 +1,4 @@
-"""Taking the connections that come to places that are bound."""
+"""Accepting the connections that come to bound places."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["BACKLOG", "Bound", "Shortage", "peer_of"]
 log = logging.getLogger("muxpy_cli.net")
 
 BACKLOG: Final = 4096
-"""Connections that wait to be taken: a burst of thousands must not be refused. The kernel allows what it allows."""
+"""Connections that may wait to be accepted: a burst of thousands must not be refused. The kernel may allow fewer."""
 
 BURST: Final = 32
-"""Connections taken before other tasks get their turn."""
+"""Connections accepted before other tasks run."""
 
 PAUSE: Final = 0.1
-"""Seconds to wait when the process has no more descriptors: some connections may end meanwhile."""
+"""Seconds to wait when the process is out of descriptors: some connections may end in that time."""
 
 SKIPPED: Final = {
     errno.ECONNABORTED,
@@ -48,26 +48,26 @@ SKIPPED: Final = {
     errno.ENETUNREACH,
     errno.ETIMEDOUT,
 }
-"""The connection has gone already, or a firewall rule did not like it: accept(2). Linux passes on what the network has
-reported for a connection that waits, too."""
+"""The connection has already gone, or a firewall rule forbids it: accept(2). Linux also passes on what the network has
+reported for a waiting connection."""
 
 SHORTAGE_EVERY: Final = 60.0
-"""Seconds between lines about that: it goes on until connections end, and is tried ten times a second."""
+"""Seconds between lines about a shortage, which lasts until connections end and is met ten times a second."""
 
 OnConnection: TypeAlias = "Callable[[socket.socket, Any], None]"
-"""What is called for a connection, with its address."""
+"""Called with each connection and its address."""
 
 
 class Shortage:
-    """Tells, once in a while, that the system has nothing left for more connections."""
+    """Logs, at most once in SHORTAGE_EVERY, that the system has no resources for more connections."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told_at = -math.inf
 
     def met(self, error: OSError) -> None:
-        """A connection could not be taken for this reason (see `is_exhausted`). It stays in the kernel's queue, and its
-        client waits."""
+        """A connection could not be accepted for this reason (see `is_exhausted`). It stays in the kernel's queue, and
+        its client waits."""
         if self._clock() - self._told_at >= SHORTAGE_EVERY:
             self._told_at = self._clock()
             log.warning("connections wait until others end: %s", _shortage_text(error))
@@ -86,21 +86,21 @@ def _shortage_text(error: OSError) -> str:
 
 
 _shortage: Final = Shortage()
-"""Of all places that are bound: they share the descriptors."""
+"""One for all bound places, since they share the descriptors."""
 
 
 @dataclass(slots=True)
 class Bound:
-    """Sockets that are bound, and listen if they are of streams: one, or two for a name with two addresses."""
+    """Bound sockets, which listen if they are stream sockets: one, or two for a name with two addresses."""
 
     sockets: list[socket.socket]
     path: str | None = None
-    """Of a Unix socket: the file goes with it."""
+    """The path of a Unix socket, which is removed with it."""
     names: list[Any] = field(default_factory=list)
-    """Of the sockets, once they are closed and can be asked no longer."""
+    """The names of the sockets, once they are closed and cannot be asked any more."""
     closed: bool = False
     _taken: OnConnection | None = field(default=None, repr=False)
-    """Begins to handle a connection; None while nobody serves."""
+    """Begins to handle a connection; None while it is not served."""
     _file: tuple[int, int] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,12 +125,12 @@ class Bound:
         return self.names or [one.getsockname() for one in self.sockets]
 
     def close(self) -> None:
-        """Take no more, and free the place. What it was is told further on: the views ask while open connections are
-        let finish."""
+        """Accept no more, and free the place. Its name stays known: the views ask for it while open connections
+        finish."""
         if self.closed:  # the path may be another socket's by now, which may even have got the inode
             return
         self.closed = True
-        self._taken = None  # which holds whoever holds this
+        self._taken = None  # it refers to the owner of this object
         if self.path is None:
             self.names = self._names()
         for one in self.sockets:
@@ -140,8 +140,8 @@ class Bound:
                 os.unlink(self.path)
 
     def finish(self) -> None:
-        """`close`, after the connections have been taken that wait in the kernel's queue: their clients believe that
-        they are connected, and may have sent something."""
+        """Accept the connections that wait in the kernel's queue, then `close`: their clients believe that they are
+        connected, and may have sent something."""
         if self._taken is not None and not self.closed:
             for one in self.sockets:
                 _accept_waiting(one, self._taken)
@@ -152,12 +152,12 @@ class Bound:
         await self.serve_with(lambda stream: nursery.start_soon(handler, stream))
 
     async def serve_with(self, start: Callable[[trio.SocketStream], None]) -> None:
-        """The same with a function that only begins to handle a connection."""
+        """The same with a function that only starts to handle a connection."""
         await self.take_all(lambda connection, _: start(_stream(connection)))
 
     async def take_all(self, taken: OnConnection) -> None:
         """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. For
-        those who decide what a connection may cost before there is a task for it."""
+        callers that decide what a connection may cost before it has a task."""
         self._taken = taken
         try:
             async with trio.open_nursery() as accepting:
@@ -168,7 +168,7 @@ class Bound:
 
 
 async def _accept(listener: socket.socket, taken: OnConnection) -> None:
-    while listener.fileno() >= 0:  # otherwise it was closed before the cancellation has come here
+    while listener.fileno() >= 0:  # otherwise it was closed before the cancellation got here
         await trio.lowlevel.wait_readable(listener)
         for _ in range(BURST):
             try:
@@ -184,7 +184,7 @@ async def _accept(listener: socket.socket, taken: OnConnection) -> None:
 
 
 def _accept_waiting(listener: socket.socket, taken: OnConnection) -> None:
-    for _ in range(BACKLOG):  # more may come meanwhile, but not for ever
+    for _ in range(BACKLOG):  # more may come meanwhile, so there is a limit
         try:
             connection, address = listener.accept()
         except OSError as error:
@@ -199,7 +199,7 @@ def _stream(connection: socket.socket) -> trio.SocketStream:
 
 
 def peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
-    """The address of who has connected; None for a Unix socket, and for one that has gone again."""
+    """The peer's address; None for a Unix socket, and for a peer that has gone."""
     return _pair(stream.socket.getpeername)
 
 

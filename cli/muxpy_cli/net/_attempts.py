@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["connect_first"]
 
 ATTEMPT_DELAY: Final = 0.25
-"""Seconds that an attempt is alone before the next one joins it: RFC 8305, section 8."""
+"""Seconds before the next attempt starts beside one that has not finished: RFC 8305, section 8."""
 
 _NO_WAY: Final = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, None}
-"""Says something about this machine, which may have no IPv6 or not that interface, and nothing about the target."""
+"""Errors about this machine, which may lack IPv6 or an interface; they say nothing about the target."""
 
 
 async def connect_first(
     addresses: Sequence[str], port: int, deadline: float, *, forwarded: bool = False
 ) -> trio.SocketStream:
-    """Connect to one of the numeric addresses of a host, which are in order of preference.
+    """Connect to one of the numeric addresses of a host, given in order of preference.
 
-    Each attempt has all the time until `deadline`, and the next one begins when it has failed, or after ATTEMPT_DELAY.
-    Raises the OSError of the attempts that says most about the host. `forwarded`: see `prepare_forwarded`.
+    Each attempt may take until `deadline`, and the next one starts when it has failed, or after ATTEMPT_DELAY. Raises
+    the most informative OSError of the attempts. `forwarded`: see `prepare_forwarded`.
     """
     begin = partial(_begin, port=port, forwarded=forwarded)
     failures: list[OSError] = []
@@ -43,7 +43,7 @@ async def connect_first(
     for position, address in enumerate(order, 1):
         try:
             one, is_ready = begin(address)
-            if is_ready:  # as always on this machine, without a task or a timer
+            if is_ready:  # as always on loopback; needs no task and no timer
                 return _stream(one)
             if position == len(order):
                 return _stream(await _finish(one, deadline))
@@ -55,7 +55,7 @@ async def connect_first(
 
 
 def _interleaved(addresses: Sequence[str]) -> list[str]:
-    """The families in turns, so that one which leads nowhere costs one delay: RFC 8305, section 4."""
+    """The families alternately, so that one without a route costs one delay: RFC 8305, section 4."""
     first: list[str] = []
     second: list[str] = []
     for address in addresses:
@@ -75,7 +75,7 @@ def _most_telling(failures: list[OSError]) -> OSError:
 async def _race(
     first: socket.socket, others: Sequence[str], begin: Begin, deadline: float, failures: list[OSError]
 ) -> trio.SocketStream:
-    """Go on with a connection that was begun, and begin others beside it."""
+    """Continue with a connection that was started, and start others beside it."""
     connected: list[socket.socket] = []
 
     async def attempt(connect: Callable[[], Awaitable[socket.socket]], is_over: trio.Event) -> None:
@@ -101,7 +101,7 @@ async def _race(
     except BaseException:
         _close(connected)
         raise
-    _close(connected[1:])  # two may be there in the same turn
+    _close(connected[1:])  # two may succeed in the same pass of the loop
     if not connected:
         raise _most_telling(failures)
     return _stream(connected[0])
@@ -113,9 +113,9 @@ async def _connect(begin: Begin, address: str, deadline: float) -> socket.socket
 
 
 def _begin(address: str, *, port: int, forwarded: bool) -> tuple[socket.socket, bool]:
-    """A socket that is being connected, and whether it is already. Raises OSError.
+    """A connecting socket, and whether it is already connected. Raises OSError.
 
-    Not through trio's connect, which asks the resolver about the number first.
+    Not through trio's connect, which first asks the resolver about the numeric address.
     """
     one = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -22,8 +22,8 @@ __all__ = ["bind_datagrams", "bind_streams"]
 
 
 async def bind_streams(endpoint: Endpoint, *, forwarded: bool = False) -> Bound:
-    """Bind and listen; raises Failure with the reason. `forwarded`: its connections will be, and are prepared for
-    that; otherwise they are sessions of our own."""
+    """Bind and listen; raises Failure with the reason. `forwarded`: its connections will be forwarded, and are prepared
+    for that; otherwise they carry sessions."""
     return await _bind(endpoint, socket.SOCK_STREAM, forwarded=forwarded)
 
 
@@ -61,7 +61,7 @@ def _bind_addresses(hosts: tuple[str, ...], port: int, kind: socket.SocketKind, 
             try:
                 bound.sockets.append(_bind_one(host, port, kind, forwarded=forwarded))
             except OSError as error:
-                # localhost, and all addresses, are meant as far as this machine has them.
+                # localhost and * mean those addresses that this machine has.
                 if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} or host is hosts[0]:
                     raise
                 continue
@@ -107,7 +107,7 @@ def _bind_path(path: str) -> Bound:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more. Anything else stays."""
+    """Remove a socket file that no process listens on any more, and nothing else."""
     with suppress(OSError):
         if stat.S_ISSOCK(os.lstat(path).st_mode) and is_abandoned(path):
             os.unlink(path)

@@ -1,4 +1,4 @@
-"""Reaching targets: resolve, ask the rules, connect."""
+"""Reaching targets: resolve, check the rules, connect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CONNECT_TIMEOUT", "connect_datagrams", "connect_stream"]
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds to reach a target: to look its name up, and to try all of its addresses."""
+"""Seconds to reach a target: to look up its name and try all of its addresses."""
 
 _REASONS: Final[dict[type[OSError], str]] = {
     ConnectionRefusedError: "refused",
@@ -37,9 +37,9 @@ _REASONS: Final[dict[type[OSError], str]] = {
 
 
 async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
-    """Connect to the first address of `target` that takes it; raises Refused.
+    """Connect to the first address of `target` that accepts; raises Refused.
 
-    The rules are asked about the addresses, not the name: what a name means is up to whoever runs its DNS.
+    The rules are checked for the addresses, not the name: what a name means is decided by its DNS operator.
     """
     deadline = trio.current_time() + CONNECT_TIMEOUT
     try:
@@ -58,8 +58,8 @@ async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
 async def connect_datagrams(
     target: Address, policy: Policy, reached: Callable[[trio.socket.SocketType], None] | None = None
 ) -> Datagrams:
-    """A UDP socket that talks to `target` alone; raises Refused. `reached` is told of each address that it talks to, by
-    a connected socket, and may raise Refused."""
+    """A UDP socket that talks only to `target`; raises Refused. `reached` is called with a connected socket for each
+    address that it talks to, and may raise Refused."""
     try:
         allowed = await _allowed(target, policy, trio.current_time() + CONNECT_TIMEOUT)
         return Datagrams(allowed, target.port, reached)
@@ -70,9 +70,9 @@ async def connect_datagrams(
 
 
 async def _allowed(target: Address, policy: Policy, deadline: float) -> Sequence[str]:
-    """The target's addresses, as far as they may be reached; raises Forbidden if none."""
+    """Those of the target's addresses that may be reached; raises Forbidden if none."""
     found = known_addresses(target.host)
-    if found is None:  # else without the timer, which each connection would pay for
+    if found is None:  # a known address needs no timer, which each connection would pay for
         policy.name(target)
         found = await _look_up(target, policy, deadline)
     return policy.addresses(target, found)

@@ -1,13 +1,11 @@
-"""Who may reach which targets, and what this process listens on for itself: no rule lets anybody reach that through
-this process.
+"""Which targets a party may reach, and what this process listens on for itself: no rule opens that through the tunnel.
 
-To the metrics, the control socket and the port that sessions come to, whoever comes from here is a local user, and all
-of them are one host.
+The metrics, the control socket and the listening port trust or count clients by the address that they come from, and
+everything that comes through the tunnel comes from loopback.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -16,6 +14,7 @@ import trio
 
 from ..access import UNSPECIFIED, is_own, parse_ip
 from ._resolve import Lookups
+from ._sockets import inode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +26,16 @@ __all__ = ["Policy", "all_but_ourselves", "allow_all", "guard", "is_guarded", "i
 
 
 class Policy:
-    """What one party may reach. This one: all."""
+    """The targets that one party may reach. This base class allows all."""
 
     def __init__(self, lookups: Lookups, *, ourselves: bool = True) -> None:
         self.lookups = lookups
-        """In which its names are looked up."""
+        """Its share of the lookups."""
         self.ourselves = ourselves
-        """Whether it may reach what this process listens on for itself: see `guarding`."""
+        """Whether it may reach what this process listens on for itself: see `guard`."""
 
     def name(self, target: Address) -> None:
-        """Raises Forbidden if the target may not be reached, wherever its name leads: nobody looks it up then."""
+        """Raises Forbidden if the target may not be reached wherever its name leads, which then is not looked up."""
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
         """Those of the target's numeric addresses that may be reached; raises Forbidden if none."""
@@ -46,12 +45,12 @@ class Policy:
         """Raises Forbidden if it may not be reached."""
 
 
-# All targets that the other end has reached from here count as one party, so that they do not keep this program's own
-# lookups waiting.
+# All targets that the other end reaches through here are one party, so that they do not delay this program's own
+# lookups.
 _lookups: Final = Lookups()
 
 allow_all: Final = Policy(_lookups)
-"""For targets that this end has chosen."""
+"""For targets that this end has chosen: it may well forward its own metrics with -R."""
 all_but_ourselves: Final = Policy(_lookups, ourselves=False)
 """For targets that somebody at the other end has chosen."""
 
@@ -60,31 +59,31 @@ all_but_ourselves: Final = Policy(_lookups, ourselves=False)
 
 _Socket: TypeAlias = socket.socket | trio.socket.SocketType
 
-# By port, which is looked at for each connection.
+# By port, since every connection is checked.
 _ports: Final[dict[int, WeakKeyDictionary[_Socket, Ip | None]]] = {}
 _files: Final = WeakKeyDictionary[_Socket, tuple[int, int]]()
 
 
 def guard(listening: _Socket, path: str | None = None) -> None:
-    """Let nobody reach a listening socket, as long as it is open; `path` is where a Unix socket is, if not where it was
-    bound."""
+    """Let no target lead to a listening socket, as long as it is open; `path` is the path of a Unix socket that is not
+    where it was bound."""
     name = listening.getsockname()
     if isinstance(name, tuple):
         _ports.setdefault(name[1], WeakKeyDictionary())[listening] = parse_ip(str(name[0]))
-    elif (file := _file(path or name)) is not None:
+    elif (file := inode(path or name, follow=True)) is not None:
         _files[listening] = file
 
 
 def is_guarded(address: str, port: int) -> bool:
-    """Whether a connection to a numeric address would come to what is guarded."""
+    """Whether a connection to a numeric address would reach a guarded socket."""
     return port in _ports and any(
         listening.fileno() >= 0 and _leads_to(address, bound) for listening, bound in _ports[port].items()
     )
 
 
 def is_guarded_path(path: str) -> bool:
-    """The same for a path, whatever links and names lead there."""
-    file = _file(path)
+    """The same for a path, through any links and names."""
+    file = inode(path, follow=True)
     return any(guarded == file and listening.fileno() >= 0 for listening, guarded in _files.items())
 
 
@@ -94,14 +93,5 @@ def _leads_to(address: str, bound: Ip | None) -> bool:
     ip = parse_ip(address)
     if ip is None or bound is None or bound not in UNSPECIFIED:
         return ip == bound
-    # What listens on :: takes IPv4 as well, unless it asked not to.
+    # A socket on :: accepts IPv4 as well, unless it is set not to.
     return bound.version >= ip.version and (ip.is_loopback or is_own(address))
-
-
-def _file(path: str) -> tuple[int, int] | None:
-    """Which file it is; None if there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["Lookups", "lookups_of", "resolve"]
 
 SHARE: Final = 8
-"""Names of one party that are looked up at once: as many as a browser asks for while it loads a page."""
+"""Parallel lookups of one party: as many as a browser makes while it loads a page."""
 THREADS: Final = 256
-"""Names that are looked up at once, of all parties together: 32 of them may have nothing but dead names, and the others
-wait for nobody. Most threads are never started, and one that waits takes some 25 KiB."""
+"""Parallel lookups of all parties together: 32 parties may have only dead names, and the others still wait for nobody.
+Most threads are never started, and a waiting one takes some 25 KiB."""
 
 _threads: Final = trio.CapacityLimiter(THREADS)
 
 
 class Lookups:
-    """The lookups of one party, which wait for each other before they could wait for anybody else's.
+    """The lookups of one party, which wait for each other before they could wait for anybody else's. One limit for all
+    parties, however large, could be filled by one of them.
 
     getaddrinfo runs in a thread and cannot be cancelled: a lookup that was given up counts until its thread has ended,
     up to half a minute later. It is a limiter of two parts, as Trio's documentation has them.
@@ -55,8 +56,8 @@ class Lookups:
 
 _own: Final = Lookups()
 
-# Each lives as long as somebody refers to it: its party, or a thread of it. Whoever connects again while old lookups of
-# theirs are under way gets no new share.
+# Each lives as long as its party or one of its threads refers to it. A party that connects again while its old lookups
+# are under way gets no new share.
 _of_users: Final = WeakValueDictionary[str, Lookups]()
 
 
@@ -70,7 +71,7 @@ def lookups_of(user: str) -> Lookups:
 async def resolve(host: str, lookups: Lookups = _own) -> Sequence[str]:
     """The numeric addresses of a host, with their zones. Raises OSError if it has none.
 
-    `lookups` are those of whoever wants to know, or else this program's own.
+    `lookups` is the share of the party that asks; by default this program's own.
     """
     if (known := known_addresses(host)) is not None:
         return known

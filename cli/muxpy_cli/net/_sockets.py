@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 IDLE: Final = 60
-"""Seconds of silence after which TCP asks whether the peer is still there."""
+"""Seconds of silence after which TCP keepalive probes the peer."""
 INTERVAL: Final = 15
 PROBES: Final = 6
-"""Unanswered questions, INTERVAL seconds apart, after which it is not: 150 s in all, so that it is known within three
-minutes. That is longer than a phone changes networks or a laptop is carried to the next room."""
+"""Unanswered probes, INTERVAL seconds apart, after which the peer is gone: 150 s in all, so it is known within three
+minutes. A phone that changes networks, or a laptop that is carried to another room, is back sooner."""
 
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 _INFO: Final = struct.Struct("=3xB20xI28xI")
-"""Of the kernel's struct tcp_info: zero window probes, segments on their way, milliseconds since the last
+"""Fields of the kernel's struct tcp_info: zero window probes, segments in flight, milliseconds since the last
 acknowledgement."""
 
 _LINGER: Final = struct.pack("ii", 1, 0)
@@ -47,15 +47,15 @@ _KEEPALIVE: Final = [
 
 
 def prepare_forwarded(one: socket.socket | trio.socket.SocketType) -> None:
-    """Prepare the socket of a connection that is to be forwarded, before it carries anything; or a listening one, whose
-    connections inherit it.
+    """Prepare the socket of a connection that will be forwarded, before it carries anything; or a listening one, whose
+    connections inherit the options.
 
-    From now on closing it is a reset, whoever does it: if this process is killed, the kernel. An end must never be
-    taken for the end of the data. `end_in_order` takes that back. Unix sockets know no resets.
+    From now on closing it is a reset, also when the kernel closes it because this process is killed: a cut must never
+    look like the end of the data. `end_in_order` reverts that. Unix sockets have no resets.
     """
     if one.family == socket.AF_UNIX:
         return
-    with suppress(OSError):  # of a connection that is gone already
+    with suppress(OSError):  # the connection may have gone already
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for level, number, value in _KEEPALIVE:
@@ -63,41 +63,41 @@ def prepare_forwarded(one: socket.socket | trio.socket.SocketType) -> None:
 
 
 def end_in_order(one: trio.socket.SocketType) -> None:
-    """All has been said: closing it is an end from now on, and what is not sent yet still will be."""
+    """All data was written: closing is an orderly end from now on, after what is still to be sent."""
     with suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 def close_in_order(one: trio.socket.SocketType) -> None:
-    """Close it after all has been said. There is nothing to wait for."""
+    """Close it after all data was written. There is nothing to wait for."""
     end_in_order(one)
     one.close()
 
 
 def reset_on_close(one: socket.socket | trio.socket.SocketType) -> None:
-    """Whoever closes it, it is a reset: nothing is left of it then, and its other end gets an error."""
+    """Make any close a reset: it leaves nothing behind, and the other end gets an error."""
     with suppress(OSError):  # closed already
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
 def close_with_reset(one: socket.socket | trio.socket.SocketType) -> None:
-    """Close it such that whoever is at its other end gets an error."""
+    """Close it so that the other end gets an error."""
     reset_on_close(one)
     one.close()
 
 
 def unanswered_for(one: trio.socket.SocketType) -> float:
-    """Seconds since the peer has acknowledged anything, while it owes an acknowledgement; 0.0 if it owes none.
+    """Seconds since the peer last acknowledged anything, while it owes an acknowledgement; 0.0 if it owes none.
 
-    Keepalive does not ask while something is on its way; TCP itself gives up after a quarter of an hour. Its own limit,
-    TCP_USER_TIMEOUT, would also cut off a peer that is alive and just does not read. Such a peer still acknowledges the
-    probes of its closed window, two minutes apart at most.
+    Keepalive sends no probes while data is in flight, and TCP itself gives up after a quarter of an hour. Its option
+    TCP_USER_TIMEOUT would also cut off a live peer that just does not read. Such a peer still acknowledges the probes
+    of its closed window, at most two minutes apart.
     """
     if _TCP_INFO is None or one.family == socket.AF_UNIX:
         return 0.0
     try:
         info = one.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO.size)
-    except OSError:  # it was closed
+    except OSError:  # closed
         return 0.0
     probes, underway, milliseconds = _INFO.unpack(info)
     return milliseconds / 1000 if probes or underway else 0.0
@@ -107,7 +107,7 @@ def unanswered_for(one: trio.socket.SocketType) -> float:
 
 
 def is_abandoned(path: str) -> bool:
-    """Whether nobody listens on a socket any more: its process was killed. Raises OSError if that cannot be asked."""
+    """Whether no process listens on a Unix socket any more: it was killed. Raises OSError if that is unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -115,14 +115,14 @@ def is_abandoned(path: str) -> bool:
         except ConnectionRefusedError:
             return True
         except BlockingIOError:
-            pass  # its queue is full: somebody listens
+            pass  # its queue is full, so a process listens
     return False
 
 
-def inode(path: str) -> tuple[int, int] | None:
-    """Which file it is that has this name now; None if there is none."""
+def inode(path: str, *, follow: bool = False) -> tuple[int, int] | None:
+    """Which file has this name now, or with `follow`, which one it leads to; None if there is none."""
     try:
-        status = os.lstat(path)
+        status = os.stat(path, follow_symlinks=follow)
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -130,7 +130,7 @@ def inode(path: str) -> tuple[int, int] | None:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """What is made meanwhile is for its owner alone; a chmod afterwards would leave a moment."""
+    """Files created in the block are for their owner only; a later chmod would leave a gap."""
     before = os.umask(0o177)
     try:
         yield

@@ -1,8 +1,7 @@
 """UDP: bound sockets whose answers leave from the address that was asked, and sockets that talk to one target.
 
-A socket that is bound to all addresses of a machine would send from whichever address the route begins with, and a
-client that has connected its own socket, as most resolvers do, never sees an answer from another address than the one
-that it asked.
+A socket that is bound to all addresses of a machine would send from the address that the route starts with. A client
+whose own socket is connected, as with most resolvers, never sees an answer from another address than it asked.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["Datagrams", "Sender", "UdpSocket"]
 _Ancillary: TypeAlias = tuple[tuple[int, int, bytes], ...]
 
 _IP_PKTINFO: Final[int | None] = getattr(socket, "IP_PKTINFO", 8 if sys.platform == "linux" else None)
-"""Python knows the name since 3.14; the number is Linux's, see ip(7)."""
+"""Python has the name since 3.14; the number is Linux's, see ip(7)."""
 _IPV6_RECVPKTINFO: Final[int | None] = getattr(socket, "IPV6_RECVPKTINFO", None)
 _IPV6_PKTINFO: Final[int | None] = getattr(socket, "IPV6_PKTINFO", None)
 
@@ -42,11 +41,11 @@ _ROOM: Final = socket.CMSG_SPACE(_IN_PKTINFO.size) + socket.CMSG_SPACE(_IN6_PKTI
 
 
 class Sender(NamedTuple):
-    """Who sent a datagram, and which of this machine's addresses it was sent to. Equal for datagrams of one flow."""
+    """The sender of a datagram, and which of this machine's addresses it asked. Equal for datagrams of one flow."""
 
     address: tuple[Any, ...]
     asked: _Ancillary = ()
-    """For `sendmsg`, to answer from there. Nothing if the socket has one address anyway."""
+    """For `sendmsg`, to answer from that address. Empty if the socket has only one."""
 
 
 class UdpSocket:
@@ -57,11 +56,11 @@ class UdpSocket:
         self._wildcard = bound.getsockname()[0] in _WILDCARDS and _ask_for_destination(bound)
 
     def close(self) -> None:
-        """Take and send no more."""
+        """Receive and send no more."""
         self._socket.close()
 
     async def receive(self, size: int) -> tuple[bytes, Sender]:
-        """The next datagram. Raises OSError, which may be about one that was sent before."""
+        """The next datagram. Raises OSError, which may be about an earlier one that was sent."""
         if not self._wildcard:
             datagram, address = await self._socket.recvfrom(size)
             return datagram, Sender(address)
@@ -77,7 +76,7 @@ class UdpSocket:
 
 
 def _ask_for_destination(bound: socket.socket) -> bool:
-    """Have the system say where each datagram was sent to; False where it has no such option."""
+    """Ask the system for the destination of each datagram; False if it has no such option."""
     v6 = bound.family == socket.AF_INET6
     level, option = (socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO) if v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
     with suppress(OSError):
@@ -99,9 +98,9 @@ def _answer_from(ancillary: Iterable[tuple[int, int, bytes]]) -> _Ancillary:
 
 
 def _answer_from_v6(asked: bytes, interface: int) -> _Ancillary:
-    if asked[0] == 0xFF:  # multicast, from which nothing can be sent
+    if asked[0] == 0xFF:  # multicast: nothing can be sent from it
         return ()
-    link_local = asked[0] == 0xFE and asked[1] & 0xC0 == 0x80  # which means something on its interface only
+    link_local = asked[0] == 0xFE and asked[1] & 0xC0 == 0x80  # valid on its interface only
     assert _IPV6_PKTINFO is not None
     return ((socket.IPPROTO_IPV6, _IPV6_PKTINFO, _IN6_PKTINFO.pack(asked, interface if link_local else 0)),)
 
@@ -112,22 +111,22 @@ def _answer_from_v6(asked: bytes, interface: int) -> _Ancillary:
 class Datagrams:
     """A socket that talks to one of a target's addresses.
 
-    UDP connects without asking, so the first address always seems to be right. If the target says that nobody listens
-    there (an ICMP message, ECONNREFUSED), and nothing has come from it yet, what was sent last goes to the next one.
+    UDP connects without a handshake, so the first address always seems right. If an ICMP message says that nobody
+    listens there (ECONNREFUSED), and nothing has come from it yet, the last datagram is sent to the next address.
     """
 
     def __init__(
         self, addresses: Sequence[str], port: int, reached: Callable[[trio.socket.SocketType], None] | None = None
     ) -> None:
-        """Raises the last OSError if no address can be used at all, or what `reached` raises for the first that can."""
+        """Raises the last OSError if no address can be used, or what `reached` raises for the first usable one."""
         self._addresses = deque(addresses)
-        """The one that is talked to comes first."""
+        """The one in use comes first."""
         self._port = port
         self._reached = reached
         self._is_right = len(addresses) == 1
         self._sent = b""
         self._untried = 0
-        """Addresses that what was sent last has not gone to."""
+        """Addresses that the last datagram has not been sent to."""
         failure: OSError = TimeoutError()
         for _ in addresses:
             try:
@@ -145,21 +144,21 @@ class Datagrams:
         self._socket.close()
 
     async def send(self, datagram: bytes) -> None:
-        """Send one; raises OSError if it is lost."""
+        """Send a datagram; raises OSError if it is lost."""
         self._sent, self._untried = datagram, len(self._addresses) - 1
         present = self._socket
         try:
             await present.send(datagram)
-        except ConnectionRefusedError:  # to the one before
+        except ConnectionRefusedError:  # about the previous datagram
             if self._is_right:
                 raise
             self._go_on()
-        except trio.ClosedResourceError:  # while it waited for room: the receiver has sent it on
+        except trio.ClosedResourceError:  # closed while it waited for room: the receiving side has moved on and sent it
             if present is self._socket:
                 raise
 
     async def receive(self, size: int) -> bytes:
-        """The next one; raises OSError if one that was sent is lost."""
+        """The next datagram; raises OSError if one that was sent is lost."""
         while True:
             present = self._socket
             try:
@@ -176,7 +175,7 @@ class Datagrams:
                 return datagram
 
     def _go_on(self) -> None:
-        """Send it to the next address. Nothing is awaited, since sender and receiver may both find out."""
+        """Send the last datagram to the next address. Awaits nothing, since both directions may call it."""
         while self._untried:
             self._untried -= 1
             self._addresses.rotate(-1)
@@ -190,7 +189,7 @@ class Datagrams:
         raise ConnectionRefusedError
 
     def _connected(self, datagram: bytes | None = None) -> trio.socket.SocketType:
-        """To the first address, with a datagram on its way. Raises OSError, and what `reached` does."""
+        """A socket connected to the first address, with the datagram sent. Raises OSError, and what `reached` does."""
         address = self._addresses[0]
         plain = socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:

@@ -1,4 +1,4 @@
-"""Protocols of clients and targets that are not muxpy's own. No I/O here: bytes in, bytes out."""
+"""Protocols of clients and targets, other than muxpy's own. Sans I/O: bytes in, bytes out."""
 
 from ._handshake import Handshake
 from ._http import HttpProxy

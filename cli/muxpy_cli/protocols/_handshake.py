@@ -1,4 +1,4 @@
-"""What the proxies' handshakes have in common."""
+"""The common interface of the proxies' handshakes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Handshake(Protocol):
     request: Address | None
     """Where the client wants to go, the name not resolved; None as long as that is not known."""
     rest: bytes
-    """What came after the request. It is not part of the handshake."""
+    """The bytes after the request, which are not part of the handshake."""
     failed: str | None
-    """Why this became no request, for a person; None if it did or still may."""
+    """Why there is no request, for people; None if there is one or may still be."""
 
     def receive(self, data: bytes) -> bytes:
-        """Take what the client sent, and return what to send it now. It raises nothing, whatever the bytes are."""
+        """Handle what the client sent, and return what to send it now. Raises nothing, whatever the bytes are."""
         ...
 
     def answer(self, reason: str | None) -> bytes:
         """What to tell the client: None that it is connected, otherwise why not, as one of the wire's REASONS.
 
-        A reason that is not known counts as "failed". RuntimeError if there is no request.
+        An unknown reason counts as "failed". RuntimeError if there is no request.
         """
         ...

@@ -1,7 +1,7 @@
 """An HTTP proxy's end of CONNECT (RFC 9110, section 9.3.6).
 
-h11 reads the request. The answers are few and of a fixed form, so they are written here: h11 would add a header to the
-success, by the client's version, where clients expect none.
+h11 reads the request. The answers are few and of a fixed form, so they are written here: to a success h11 would add a
+header that depends on the client's version, where clients expect none.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ..specs import Address, SpecError, parse_address
 __all__ = ["HttpProxy"]
 
 MAX_HEAD: Final = 16 * 1024
-"""Bytes of the request line and the headers. Browsers send under one kilobyte; common servers allow 8 or 16."""
+"""Bytes of the request line and the headers. Browsers send less than one KiB; common servers allow 8 or 16."""
 MAX_METHOD: Final = 20
-"""Characters to show of a method; the longest that are registered have fewer."""
+"""Characters of a method that are shown; the longest registered ones have fewer."""
 MAX_REASON: Final = 300
-"""Characters to tell the client why its request is wrong: its own bytes are quoted there, and may be a whole head."""
+"""Characters of the reason that the client is told: it quotes the client's bytes, which may be a whole head."""
 
-# What is told to others than the client, such as the log, has of a request its method and the host. Everything else may
-# be a secret: passwords and tokens in its target and in its headers, and what somebody reads.
+# The log gets only the method and the host of a request. Everything else may be secret: passwords and tokens in its
+# target and headers, and what somebody reads.
 _AUTHORITY: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:[^/?#]*@)?([^/?#@]*)")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 _QUOTE: Final = re.compile(r":? *(?:bytearray\()?b['\"].*", re.DOTALL)
-"""The client's bytes at the end of a message of h11."""
+"""The client's bytes at the end of an error message of h11."""
 
 CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 STATUS: Final = {"forbidden": HTTPStatus.FORBIDDEN, "timeout": HTTPStatus.GATEWAY_TIMEOUT}
-"""Of the wire's REASONS; the others are BAD_GATEWAY."""
+"""For the wire's REASONS; the others get BAD_GATEWAY."""
 SENTENCES: Final = {
     "forbidden": "the tunnel does not allow {}",
     "refused": "{} refused the connection",
@@ -43,13 +43,12 @@ SENTENCES: Final = {
     "unresolved": "the name in {} cannot be resolved",
 }
 
-# What clients send first that take this for another kind of port.
+# The first byte of clients that take this for another kind of port.
 OTHERS: Final = {4: "SOCKS 4", 5: "SOCKS 5", 0x16: "TLS"}
 
 
 class _Failed(Exception):
-    """The request is not one that this proxy answers with a tunnel: why, for everybody, and in a `text` of its own for
-    the client."""
+    """This proxy does not answer the request with a tunnel. The reason is for everybody, `text` is for the client."""
 
     def __init__(self, status: HTTPStatus, why: str, text: str | None = None, *, body: bool = True) -> None:
         super().__init__(why)
@@ -91,8 +90,8 @@ class HttpProxy:
     def _read(self, data: bytes) -> None:
         if self._room == MAX_HEAD and data[0] in OTHERS:
             raise _Failed(HTTPStatus.BAD_REQUEST, f"the client speaks {OTHERS[data[0]]}, not HTTP")
-        # h11 sees no byte beyond the limit. Its own limit is for heads that are not complete: it would let pass a
-        # longer one that comes whole.
+        # h11 sees no byte beyond the limit. Its own limit is for incomplete heads: it would accept a longer one that
+        # arrives whole.
         head, beyond = data[: self._room], data[self._room :]
         self._room -= len(head)
         event = self._parse(head)
@@ -108,7 +107,7 @@ class HttpProxy:
             self._connection.receive_data(data)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
-            # h11's hint tells a request that it does not implement (501) from a bad one (400).
+            # h11's hint distinguishes a request that it does not implement (501) from a bad one (400).
             raise _Failed(
                 HTTPStatus(error.error_status_hint), f"not a proper HTTP request: {_QUOTE.sub('', str(error))}"
             ) from None
@@ -117,27 +116,27 @@ class HttpProxy:
 
 def _target(request: h11.Request) -> Address:
     """What a CONNECT asks for; _Failed if it is no proper one."""
-    target = request.target.decode("ascii")  # h11 lets nothing else pass
+    target = request.target.decode("ascii")  # h11 accepts nothing else
     if request.method != b"CONNECT":
         method = request.method.decode("ascii")
         text = f"This proxy only opens tunnels, with CONNECT. It does not know {method[:MAX_METHOD]}."
         why = f"the client asks for {method[:MAX_METHOD]}{_host_of(request)}, not for CONNECT"
         raise _Failed(HTTPStatus.METHOD_NOT_ALLOWED, why, text, body=method != "HEAD")
-    # A CONNECT has no content. What another proxy on the way would take for it, this one would take for the tunnel's
-    # first bytes, so such a request is not let through.
+    # A CONNECT has no content. Another proxy on the way might take the first bytes of the tunnel for content (request
+    # smuggling), so such a request is refused.
     if any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in request.headers
     ):
         raise _Failed(HTTPStatus.BAD_REQUEST, "the client sends a CONNECT with a body")
     try:
-        return parse_address(target.replace("%25", "%", 1))  # how a URI has the zone of an address: RFC 6874
+        return parse_address(target.replace("%25", "%", 1))  # the zone of an address in a URI: RFC 6874
     except SpecError as error:
         why = f"the client asks for CONNECT{_host_of(request)} without a proper HOST:PORT"
         raise _Failed(HTTPStatus.BAD_REQUEST, why, f"CONNECT {target}: {error}") from None
 
 
 def _host_of(request: h11.Request) -> str:
-    """Which host a request is about, for people; "" if it does not say so in a way that can be told."""
+    """The host of a request, for people; "" if there is none that can be shown."""
     target = request.target.decode("ascii")
     if target.startswith(("/", "*")):
         target = next((value.decode("latin-1") for name, value in request.headers if name == b"host"), "")

@@ -1,16 +1,16 @@
-"""The PROXY protocol's header, which tells a target who the client is (haproxy's doc/proxy-protocol.txt)."""
+"""The PROXY protocol's header, which tells a target the client's address (haproxy's doc/proxy-protocol.txt)."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 __all__ = ["proxy_header"]
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
-"""Version 2's first 12 bytes; no other protocol begins so."""
+"""Version 2's first 12 bytes; no other protocol starts with them."""
 LOCAL: Final = 0x20
-"""Version 2; the target takes the connection as it is."""
+"""Version 2; the target uses the connection's own addresses."""
 PROXY: Final = 0x21
 UNSPECIFIED: Final = 0x00
 TCP4: Final = 0x11
@@ -20,12 +20,12 @@ Peer: TypeAlias = tuple[str, int]
 _Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def proxy_header(version: Literal[1, 2], client: Peer | None, local: Peer | None) -> bytes:
+def proxy_header(version: int, client: Peer | None, local: Peer | None) -> bytes:
     """The bytes that go to the target before the client's own.
 
-    `client` and `local` are the ends of the connection that the client made: its address and port, and those that it
-    connected to. Where one of them is None, or is not an IP address and a port, as with a Unix socket, the header says
-    that nothing is known (UNKNOWN, LOCAL). ValueError if `version` is neither 1 nor 2.
+    `client` and `local` are the ends of the client's connection: its address and port, and those that it connected to.
+    If one of them is None, or not an IP address and a port, as with a Unix socket, the header says that they are
+    unknown (UNKNOWN, LOCAL). ValueError if `version` is neither 1 nor 2.
     """
     if version not in (1, 2):
         raise ValueError(f"the PROXY protocol has versions 1 and 2, not {version}")
@@ -38,8 +38,8 @@ def proxy_header(version: Literal[1, 2], client: Peer | None, local: Peer | None
 
 
 def _line(source: _Ip, destination: _Ip, source_port: int, destination_port: int) -> bytes:
-    # One line has one family. Parsers of text disagree on ::ffff:192.0.2.1, so a mixed pair is not written as TCP6;
-    # haproxy says UNKNOWN as well.
+    # A line has one family. Text parsers disagree on ::ffff:192.0.2.1, so a mixed pair is not written as TCP6; haproxy
+    # says UNKNOWN as well.
     if source.version != destination.version:
         return b"PROXY UNKNOWN\r\n"
     return f"PROXY TCP{source.version} {source} {destination} {source_port} {destination_port}\r\n".encode()
@@ -49,7 +49,7 @@ def _addresses(source: _Ip, destination: _Ip, ports: bytes) -> bytes:
     if source.version == destination.version:
         family = TCP4 if source.version == 4 else TCP6
         return _binary(PROXY, family, source.packed + destination.packed + ports)
-    # In bytes there is only one way to write an IPv4 address as IPv6, and so the client is not lost; haproxy does so.
+    # In binary there is one way to write an IPv4 address as IPv6, so the client is not lost; haproxy does the same.
     return _binary(PROXY, TCP6, _mapped(source) + _mapped(destination) + ports)
 
 
@@ -58,14 +58,14 @@ def _binary(command: int, family: int, addresses: bytes) -> bytes:
 
 
 def _address(peer: Peer | None) -> _Ip | None:
-    """The address, as the family that the client used; None if it is none, or its port none."""
+    """The address, in the family that the client used; None if it or its port is invalid."""
     if peer is None or not 0 <= peer[1] <= 65535:
         return None
     try:
-        address = ipaddress.ip_address(peer[0].partition("%")[0])  # a zone means something on one host only
+        address = ipaddress.ip_address(peer[0].partition("%")[0])  # a zone is valid on one host only
     except ValueError:
         return None
-    # A socket for both families shows IPv4 clients so.
+    # A dual-stack socket shows IPv4 clients as mapped addresses.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 

@@ -1,9 +1,9 @@
 """The server's end of SOCKS 5 (RFC 1928, RFC 1929), SOCKS 4 and 4a.
 
-Only CONNECT is known. Names are passed on as they are: it is the other end of the tunnel that resolves them.
+Only CONNECT is supported. Names are passed on as they are: the other end of the tunnel resolves them.
 
-Every field is bounded by its length byte, or by MAX_STRING where the protocol sets no bound, so a handshake never keeps
-more than about a kilobyte.
+Every field is bounded by its length byte, or by MAX_STRING where the protocol has no bound, so a handshake never keeps
+more than about a KiB.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..specs import Address, check_host, ipv6
 __all__ = ["SocksServer"]
 
 MAX_STRING: Final = 255
-"""Bytes of a string that SOCKS 4 ends with a zero byte: what a length byte could say, as SOCKS 5 has it."""
+"""Bytes of a zero-terminated string of SOCKS 4: as many as SOCKS 5, with its length byte, allows."""
 
 # RFC 1928, section 3 and 4
 NO_AUTHENTICATION: Final = 0
@@ -28,8 +28,8 @@ IPV4: Final = 1
 NAME: Final = 3
 IPV6: Final = 4
 
-# RFC 1928, section 6. No reply means "not resolved" or "took too long"; these are what Tor says, so that clients know
-# them: host unreachable and TTL expired.
+# RFC 1928, section 6, has no replies for "not resolved" and "timeout"; these are Tor's, which clients know: host
+# unreachable and TTL expired.
 REPLIES: Final = {"forbidden": 2, "unreachable": 4, "unresolved": 4, "refused": 5, "timeout": 6}
 GENERAL_FAILURE: Final = 1
 COMMAND_NOT_SUPPORTED: Final = 7
@@ -38,13 +38,13 @@ ADDRESS_NOT_SUPPORTED: Final = 8
 GRANTED_4: Final = 90
 REJECTED_4: Final = 91
 
-# A browser that takes this for an HTTP proxy shows it to a person.
+# A browser that takes this for an HTTP proxy shows this text.
 NOT_HTTP: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"This is a SOCKS proxy, not an HTTP proxy.\n"
 )
 HTTP_METHODS: Final = b"CDGHOPT"
-"""What CONNECT, DELETE, GET, HEAD, OPTIONS, POST and TRACE begin with."""
+"""The first letters of CONNECT, DELETE, GET, HEAD, OPTIONS, POST and TRACE."""
 TLS_HANDSHAKE: Final = 0x16
 
 Steps = Generator[None, None, bytes]
@@ -60,7 +60,7 @@ class _Failed(Exception):
 
 
 class SocksServer:
-    """One client's handshake; see Handshake for how to use it. Whatever user and password a client sends is taken."""
+    """One client's handshake; see Handshake for how to use it. Any user and password is accepted."""
 
     def __init__(self) -> None:
         self.request: Address | None = None
@@ -101,7 +101,7 @@ class SocksServer:
             self.failed = str(failure)
             self._replies += failure.reply
 
-    # The handshake is written as if reading waited; each step goes on once its bytes are there, however they are cut.
+    # The handshake is written as if reading could wait; each step continues once its bytes are there, however split.
 
     def _handshake(self) -> Generator[None, None, Address]:
         self._version = version = (yield from self._read(1))[0]
@@ -124,8 +124,8 @@ class SocksServer:
         version, command, _, kind = yield from self._read(4)
         if version != 5:
             raise _Failed(f"the client changed to SOCKS version {version}", _reply5(GENERAL_FAILURE))
-        # The request is read to its end before it is refused: closing with bytes unread would reset the connection,
-        # and the client might never see the reply.
+        # The request is read to its end before it is refused: closing with unread bytes would reset the connection, and
+        # the client might never see the reply.
         host = yield from self._read_host(kind)
         port = int.from_bytes((yield from self._read(2)), "big")
         if command != CONNECT:
@@ -157,7 +157,7 @@ class SocksServer:
         port, address = int.from_bytes(number[:2], "big"), bytes(number[2:])
         yield from self._read_string("user")
         host = str(ipaddress.IPv4Address(address))
-        if address[:3] == b"\0\0\0" and address[3]:  # 4a: an address that cannot be one says that a name follows
+        if address[:3] == b"\0\0\0" and address[3]:  # 4a: an impossible address means that a name follows
             host = _name((yield from self._read_string("host")))
         if command != CONNECT:
             raise _Failed(f"the client asks for command {command}, not CONNECT", rejected)
@@ -173,13 +173,13 @@ class SocksServer:
         return taken
 
     def _read_counted(self) -> Steps:
-        """As many bytes as the one before them says."""
+        """As many bytes as their length byte says."""
         size = yield from self._read(1)
         return (yield from self._read(size[0]))
 
     def _read_string(self, what: str) -> Steps:
         """The bytes before a zero byte."""
-        # What lies beyond the limit is not looked at, so that it does not matter how the bytes are cut.
+        # Bytes beyond the limit are not looked at, so that it does not matter how the bytes are split.
         while (end := self._data.find(0, 0, MAX_STRING + 1)) < 0:
             if len(self._data) > MAX_STRING:
                 raise _Failed(f"the client's {what} is longer than {MAX_STRING} bytes", _reply4(REJECTED_4))
@@ -189,7 +189,7 @@ class SocksServer:
 
 
 def _choose(methods: bytes) -> int:
-    """The way to authenticate, out of those that the client offers."""
+    """The authentication method, out of those that the client offers."""
     if NO_AUTHENTICATION in methods:
         return NO_AUTHENTICATION
     if USER_AND_PASSWORD in methods:  # some programs offer nothing else once they were given a user
@@ -205,7 +205,7 @@ def _check(host: str, port: int, reply: bytes) -> None:
 
 
 def _name(data: bytes) -> str:
-    """A host name as text. What is no UTF-8 becomes something that check_host refuses.
+    """A host name as text. Invalid UTF-8 becomes something that check_host refuses.
 
     Some clients send an IPv6 address as a name, as it stands in a URL: in brackets.
     """
@@ -214,10 +214,10 @@ def _name(data: bytes) -> str:
 
 
 def _reply5(code: int) -> bytes:
-    """RFC 1928, section 6. The address that was bound lies at the tunnel's other end, so it is given as 0.0.0.0:0."""
+    """RFC 1928, section 6. The bound address is at the tunnel's other end, so it is given as 0.0.0.0:0."""
     return bytes([5, code, 0, IPV4]) + bytes(6)
 
 
 def _reply4(code: int) -> bytes:
-    """The eight bytes of a SOCKS 4 reply, of which clients look at the second."""
+    """The eight bytes of a SOCKS 4 reply; clients look at the second."""
     return bytes([0, code]) + bytes(6)

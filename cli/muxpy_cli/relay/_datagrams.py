@@ -1,4 +1,4 @@
-"""Datagrams on a stream: each after its length as two bytes, so that their boundaries are kept."""
+"""Datagrams on a stream, each after its length in two bytes, which keeps their boundaries."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _T = TypeVar("_T")
 __all__ = ["CONVERSATION_IDLE", "EXCHANGE_IDLE", "MAX_DATAGRAM", "Exchange", "relay_datagrams"]
 
 MAX_DATAGRAM: Final = 65_535
-"""The most that UDP, and two bytes of length, can say."""
+"""The most that UDP and two bytes of length allow."""
 
 EXCHANGE_IDLE: Final = 30.0
-"""Seconds without a datagram after which a flow is over that was no more than a question and its answers, or a question
-without any: UDP does not say so. Linux's connection tracking gives those as long, and resolvers retry sooner."""
+"""Seconds without a datagram after which a flow is over that was only a question, with answers or without: UDP has no
+end. Linux's connection tracking has the same limit, and resolvers retry sooner."""
 
 CONVERSATION_IDLE: Final = 120.0
-"""The same for a flow in which both sides have spoken again: a tunnel or a call, which is worth keeping. Also the
-connection tracking's, and the least that RFC 4787 wants of a NAT."""
+"""The same for a conversation, such as a tunnel or a call, which is worth keeping. Also the limit of Linux's connection
+tracking, and the minimum of RFC 4787 for a NAT."""
 
 CONVERSATION: Final = 3
-"""Times that the turn must change for that: question, answer, and something after the answer."""
+"""Changes of direction in a conversation: question, answer, and something after the answer."""
 
 
 class Exchange:
-    """Who has spoken on a flow: what is still to be expected of it follows from that."""
+    """The directions in which a flow has had datagrams, which decide how long it is kept."""
 
     __slots__ = ("_outwards", "_speakers", "last", "scope")
 
@@ -43,7 +43,7 @@ class Exchange:
         self.last = trio.current_time()
         """When the last datagram passed."""
         self.scope = trio.CancelScope()
-        """Of the relay: cancelling it ends the flow, in order."""
+        """The relay's scope: cancelling it ends the flow in order."""
         self._outwards: bool | None = None
         self._speakers = 0
 
@@ -56,7 +56,7 @@ class Exchange:
 
     @property
     def conversation(self) -> bool:
-        """Whether both sides have spoken, and one of them again after the other."""
+        """Whether both sides have sent, and one of them again after the other."""
         return self._speakers >= CONVERSATION
 
     @property
@@ -77,16 +77,15 @@ async def relay_datagrams(
     """Pass datagrams both ways until the stream ends, or nothing has come for as long as `exchange` says, or its scope
     is cancelled.
 
-    `receive(MAX_DATAGRAM)` and `send(datagram)` are a socket's; what they raise as OSError, such as the ICMP messages
-    of a target that does not listen, is as good as a lost datagram. `early`, `head` and `pacer` are as for
-    `relay`.
+    `receive(MAX_DATAGRAM)` and `send(datagram)` are a socket's; an OSError of theirs, such as the ICMP message of a
+    target that does not listen, counts as a lost datagram. `early`, `head` and `pacer` are as for `relay`.
     """
     exchange = exchange or Exchange()
 
     async def may_pass(datagram: bytes, *, outwards: bool) -> None:
         exchange.note(outwards=outwards)
         if pacer is not None:
-            exchange.scope.deadline = math.inf  # a flow that waits for its turn is not idle
+            exchange.scope.deadline = math.inf  # a flow that waits for its pacer is not idle
             await pacer.take(len(datagram))
         exchange.scope.deadline = trio.current_time() + exchange.idle_limit
 
@@ -123,7 +122,7 @@ async def _unless_lost(operation: Awaitable[_T]) -> _T | None:
 
 
 async def _datagrams(stream: muxpy.Stream, data: bytes) -> AsyncGenerator[bytes, None]:
-    """What comes on the stream, cut into datagrams. A part of one at the end is dropped."""
+    """The stream's bytes as datagrams. An incomplete one at the end is dropped."""
     while True:
         position = 0
         while len(data) - position >= 2:

@@ -1,4 +1,4 @@
-"""Rates: connections that share a token bucket take turns, however many there are."""
+"""Rate limits: connections that share a token bucket take turns, however many there are."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["ByteBucket", "Rate"]
 
 SHARE: Final = 10
-"""A turn is a tenth of a second's worth: small enough that a slow rate flows rather than comes in gushes."""
+"""A turn is a tenth of a second's worth: small enough that a slow rate flows smoothly, without bursts."""
 
 LEAST: Final = 1024
 MOST: Final = 64 * 1024
-"""Bytes of a turn at least, or a slow rate would be spent on system calls; and at most: what one read gets anyway."""
+"""Minimum bytes of a turn, or a slow rate would cost many system calls; and maximum, which is one read."""
 
 
 class ByteBucket:
@@ -64,14 +64,16 @@ class ByteBucket:
 
 
 class Rate(muxpy.Pacer):
-    """`rate` bytes a second for all who ask, and within the rate of `outer`, if there is one.
+    """A sustained rate of `rate` bytes a second for all connections together, within the rate of `outer`, if any.
 
-    Bytes go while the bucket is not in debt; one turn may bring it into debt. Who comes while it is, or while others
-    wait, stands in line, and the line is served in its order, so nothing is gained by more connections, or by new ones.
+    Bytes pass while the token bucket is not in debt; one turn may bring it into debt. A connection that asks during a
+    debt, or while others wait, joins the queue, which is first in, first out: more or newer connections gain nothing.
+    If each waited for its own share of the debt instead, a thousand connections that come together would each carry a
+    first piece.
     """
 
     def __init__(self, rate: float, outer: Rate | None = None, *, full: bool = True) -> None:
-        """A `full` one lets a second's worth through at the beginning."""
+        """A `full` bucket starts with a second's worth of bytes."""
         self.rate = rate
         self.outer = outer
         self._bucket = ByteBucket(rate, trio.current_time, full=full)
@@ -81,14 +83,14 @@ class Rate(muxpy.Pacer):
         self._repaying = trio.CancelScope()
 
     def change(self, rate: float) -> None:
-        """Have another rate from now on, for who waits too. The bucket is empty then: a reload must not fill it."""
+        """Apply another rate, also to those that wait. The bucket starts empty: a reload must not fill it."""
         if rate != self.rate:
             self.rate = rate
             self._bucket = ByteBucket(rate, trio.current_time, full=False)
             self._repaying.cancel()  # at the old rate a debt may last for an hour
 
     def allow(self, resume: Callable[[], None]) -> int:
-        """As `Pacer` has it."""
+        """See `Pacer`."""
         if self._turn == resume:
             self._turn = None
         elif not self._free:
@@ -107,17 +109,17 @@ class Rate(muxpy.Pacer):
 
     @property
     def full(self) -> bool:
-        """Whether it remembers nothing that a new one would not begin with."""
+        """Whether it is like a new one, so that nothing is lost by forgetting it."""
         return not self._line and self._bucket.full
 
     def carried(self, count: int) -> None:
-        """As `Pacer` has it."""
+        """See `Pacer`."""
         self._bucket.spend(count)
         if self.outer is not None:
             self.outer.carried(count)
 
     def withdraw(self, resume: Callable[[], None]) -> None:
-        """As `Pacer` has it."""
+        """See `Pacer`."""
         self._line.pop(resume, None)
 
     def _stand_in_line(self, resume: Callable[[], None]) -> None:
@@ -127,7 +129,7 @@ class Rate(muxpy.Pacer):
             trio.lowlevel.spawn_system_task(self._serve, name="muxpy rate")
 
     async def _serve(self) -> None:
-        """Give turns until nobody waits any more."""
+        """Give turns until none wait."""
         while self._line:
             await self._repay()
             if self.outer is None:
@@ -137,12 +139,12 @@ class Rate(muxpy.Pacer):
         self._serving = False
 
     async def _repay(self) -> None:
-        """Wait until the bucket is out of debt, or is another one."""
+        """Wait until the bucket is out of debt, or was replaced."""
         with trio.CancelScope() as self._repaying:
             await trio.sleep(self._bucket.debt)
 
     def _give_turn(self) -> None:
-        if self._line:  # else the last one has gone meanwhile
+        if self._line:  # the last one may have withdrawn
             resume = next(iter(self._line))
             del self._line[resume]
             self._turn = resume
@@ -150,7 +152,8 @@ class Rate(muxpy.Pacer):
             self._turn = None
 
     async def _give_turn_within(self, outer: Rate) -> None:
-        """One of ours at a time waits there, so that each line within the outer one gets the same."""
+        """One connection of ours at a time waits there, so that each rate within the outer one gets the same share:
+        a session with many connections gets no more than one with a few."""
 
         def resume() -> None:
             self._give_turn()

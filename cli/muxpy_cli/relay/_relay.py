@@ -1,4 +1,4 @@
-"""Carrying one connection: bytes both ways, with half-close and reset, and peers that vanish meanwhile."""
+"""Carrying one connection: bytes both ways, with half-close, reset and backpressure; and peers that vanish."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     import muxpy
 
-__all__ = ["RELAY_BUFFER", "abort", "relay"]
+__all__ = ["abort", "relay"]
 
 
 RELAY_BUFFER: Final = 64 * 1024
-"""Bytes that each direction copies at once; also all that waits here when the receiving side is slow."""
+"""Bytes that each direction copies in one step, and the most that waits here when the receiving side is slow."""
 
 
 async def relay(
@@ -29,12 +29,13 @@ async def relay(
     head: Callable[[], Awaitable[bytes]] | None = None,
     pacer: muxpy.Pacer | None = None,
 ) -> bool:
-    """Run until both directions have ended, or one has failed; `near` is closed then, and `far` ended. True if all
-    came through to the end.
+    """Run until both directions have ended, or one has failed; `near` is closed then, and `far` ended. True if both
+    directions ended in order.
 
     `early` is what had already been read from `far`. `head`, if given, runs before anything else is read from `far`,
     while the other direction already flows, and returns such early bytes too. What `head` raises resets both.
-    `pacer` limits the rate of both directions together, where `near` is a socket.
+    `pacer` limits the rate of both directions together, where `near` is a socket. The splice asks it before it carries
+    anything, so half-closes and resets are the same with a rate and without.
 
     If one side is reset, so is the other.
     """
@@ -83,36 +84,36 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
 
 
 def abort(near: trio.abc.AsyncResource, far: muxpy.Stream | None = None) -> None:
-    """Reset both, at once: whoever is at their other ends gets an error."""
+    """Reset both immediately: their other ends get an error."""
     if isinstance(near, trio.SocketStream):
         close_with_reset(near.socket)
     if far is not None:
         far.reset()
 
 
-# ---- peers that vanish while something is on its way to them, so that TCP's keepalive does not ask ----
+# ---- peers that vanish while data is in flight to them, so that TCP's keepalive sends no probes ----
 
 VANISHED: Final = 150.0
 """Seconds without an acknowledgement after which a peer that owes one is gone: as long as keepalive takes, and more
-than the two minutes that Linux lets pass at most before it asks a peer again that does not read."""
+than the two minutes that Linux lets pass at most between two probes of a peer that does not read."""
 
 LOOK_EVERY: Final = 15.0
-"""Seconds between looks: with VANISHED, within three minutes."""
+"""Seconds between checks, so that with VANISHED it is known within three minutes."""
 
 LOOKS: Final = 500
-"""Sockets looked at before other tasks get their turn: about a millisecond."""
+"""Sockets checked before other tasks run: about a millisecond."""
 
 _watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
 
 
 def _watch(one: trio.socket.SocketType, on_vanished: Callable[[], object]) -> None:
-    """Call `on_vanished` if the socket's peer vanishes, until `_forget`. No scope and no timer for each: connections
-    that come and go by the thousand would all pay for it."""
+    """Call `on_vanished` if the socket's peer vanishes, until `_forget`. Without a scope and a timer for each, which
+    thousands of short connections would all pay for."""
     _sockets()[one] = on_vanished
 
 
 def _forget(one: trio.socket.SocketType) -> None:
-    """Watch it no longer."""
+    """Stop watching it."""
     del _sockets()[one]
 
 

@@ -1,4 +1,4 @@
-"""The streams of a session, as both ends see them: how many there may be, and what they have carried."""
+"""The streams of a session, at both ends: how many there may be, and what they have carried."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["GRACE", "RESET_RATE", "Account", "serve_streams", "session_streams",
 
 
 GRACE: Final = 5.0
-"""Seconds that relays have after the end of their session to deliver what had already arrived. Those that only
-wait for a socket which never says anything are reset then."""
+"""Seconds that relays have after the end of their session to deliver what had already arrived. Those that only wait
+for a silent socket are reset then."""
 
 RESET_RATE: Final = 10_000.0
-"""Streams a second that a peer may reset for good, ten times the library's. Peers have logged in; but programs at their
-side that abort connections by the thousand, such as load generators and port scanners, are not theirs to choose, and
-must not cost everybody else the session."""
+"""The sustained rate of streams a second that a peer may reset, ten times the library's. Peers have logged in, but they
+do not control programs on their side that abort thousands of connections, such as load generators and port scanners,
+and these must not cost all others the session."""
 
 ORDINARY_STREAMS: Final = 1024
-"""Streams of a session that are always taken: a thousand that come at once are nothing unusual."""
+"""Streams that a session always accepts: a thousand that come together are nothing unusual."""
 
 SPARE_STREAMS: Final = 256
-"""Streams of a session beyond the connections that a user may have: those that say what is bound, and those that are
-told in words that there are too many. Past them a stream is refused without words."""
+"""Streams of a session beyond a user's connections: those for bound places, and those that are refused with a reason.
+Beyond them a stream is refused without one."""
 
 
 def session_streams(connections: int) -> int:
-    """How many streams of its peer a session takes that may carry so many connections."""
+    """How many streams of its peer a session accepts that may carry this many connections."""
     return max(ORDINARY_STREAMS, connections + SPARE_STREAMS)
 
 
 LAST_ID: Final = 2**31 - 2
-"""From here on an id is its end's last one: this is the server's, and the next one the client's."""
+"""An id from here on is the last one of its end: this is the server's, the next one the client's."""
 
 
 def used_up(stream: muxpy.Stream) -> bool:
@@ -45,7 +45,7 @@ def used_up(stream: muxpy.Stream) -> bool:
 
 
 async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream], Awaitable[object]]) -> None:
-    """`Session.serve_streams`, quiet about how the session ends: that is told by `Session.wait`."""
+    """`Session.serve_streams`, but it does not raise how the session ended: `Session.wait` says that."""
     with suppress(muxpy.SessionClosed):
         await session.serve_streams(handler)
 
@@ -54,7 +54,7 @@ async def serve_streams(session: muxpy.Session, handler: Callable[[muxpy.Stream]
 
 
 class Carrying:
-    """A connection that is open. A class and not a generator: there is one for each connection, and this is cheaper."""
+    """An open connection. A class and not a generator, which costs more for each connection."""
 
     __slots__ = ("_account", "_stream")
 
@@ -77,7 +77,7 @@ class Account:
     def __init__(self) -> None:
         self.open: set[muxpy.Stream] = set()
         self.total = 0
-        """Connections taken so far."""
+        """Connections accepted so far."""
         self.failed = 0
         """Of those, the ones that reached no target."""
         self.cut = 0
@@ -86,15 +86,15 @@ class Account:
         self._sent = 0
 
     def carrying(self, stream: muxpy.Stream) -> Carrying:
-        """Count a connection on its stream while the block runs."""
+        """Count a connection on its stream during the block."""
         return Carrying(self, stream)
 
     def end(self, stream: muxpy.Stream, kind: type[BaseException] | None = None) -> None:
-        """A connection has ended, with an exception of this kind, if with any."""
+        """A connection has ended, perhaps with an exception of this kind."""
         self.open.discard(stream)
         figures = stream.statistics()
         if stream.session.end is not None:
-            # Also one whose reader was too slow for what had come: what carries it is cancelled then.
+            # Also one whose reader was too slow for the data that had arrived: its relay is cancelled then.
             cancelled = kind is not None and not issubclass(kind, Exception)
             self.cut += cancelled or not figures.finished
         self._received += figures.data_received

@@ -1,4 +1,4 @@
-"""The two sides of one forwarded connection: the end that took it and the end that reaches the target."""
+"""The two sides of one forwarded connection: the end that accepted it and the end that reaches the target."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from ..net import Policy
     from ..specs import Endpoint
 
-__all__ = ["Unanswered", "ask", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+__all__ = ["Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
 
 REFUSAL_TIMEOUT: Final = 2.0
-"""Seconds that the opener of a refused stream gets to read why."""
+"""Seconds that the opener of a refused stream has to read the reason."""
 
 ACCEPTED: Final = pack({})
 
 
 class Unanswered(Exception):
-    """The other end neither took a connection nor refused it properly; the message says what it did instead."""
+    """The other end neither accepted a connection nor refused it properly; the message says what it did."""
 
 
 async def carry(
@@ -54,8 +54,8 @@ async def carry(
 ) -> None:
     """Carry an accepted connection; `opening` is the first message and what goes right behind it. `carrying` counts it.
 
-    Raises Refused or Unanswered if the other end did not take it, and what `open_stream` raises. Whatever goes wrong,
-    `near` is reset, so that its client knows at once.
+    Raises Refused or Unanswered if the other end did not accept it, and what `open_stream` raises. After any error
+    `near` is reset, so that its client notices immediately.
     """
     try:
         far = await open_stream()
@@ -68,19 +68,19 @@ async def carry(
             await relay(near, far, head=partial(receive_answer, far), pacer=pacer)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         abort(near, far)
-    except BaseException:  # `carrying` may refuse, too
+    except BaseException:  # including Refused by `carrying`
         abort(near, far)
         raise
 
 
 async def receive_answer(stream: muxpy.Stream) -> bytes:
-    """Wait for the answer to a CONNECT or FORWARDED; the bytes that came behind it. Raises Refused or Unanswered."""
+    """Wait for the answer to a CONNECT or FORWARDED; the bytes that came after it. Raises Refused or Unanswered."""
     try:
         answer, early = await receive_message(stream)
     except WireError as error:
         raise Unanswered(str(error)) from error
     except muxpy.StreamReset as error:
-        if error.retryable:  # never looked at
+        if error.retryable:  # the other end did nothing with it
             reason = (
                 "the other end takes no more connections over this session: it is ending, or as many are open as one"
                 " session takes (--max-streams of muxpy listen raises that)"
@@ -102,10 +102,10 @@ async def reach(
     pacer: muxpy.Pacer | None = None,
     reached: Callable[[trio.socket.SocketType], None] | None = None,
 ) -> None:
-    """Connect a stream that the other end opened to its target; raises Refused after having told the other end.
+    """Connect a stream that the other end opened to its target; raises Refused after the other end was told.
 
-    `header` is what the target gets before anything else; `reached` is told of the socket, and may raise Refused. With
-    UDP there may be more than one, since only its answers say whether an address is the right one.
+    `header` is sent to the target first; `reached` is called with the socket, and may raise Refused. With UDP there may
+    be several sockets, since only an answer shows that an address is the right one.
     """
     try:
         if datagrams and isinstance(target, Address):
@@ -136,10 +136,9 @@ def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.Socket
 
 
 async def refuse(stream: muxpy.Stream, refused: Refused, early: bytes = b"", pacer: muxpy.Pacer | None = None) -> None:
-    """Answer with an error, and end the stream. `early` has come and leads nowhere; it counts for `pacer` all the same,
-    as does what still comes."""
-    # What the opener still sends must be read: left unread, it would be answered with a reset, and that overtakes our
-    # answer. An opener that has read the answer resets the stream.
+    """Answer with an error, and end the stream. `early` and what still arrives are dropped, but count for `pacer`."""
+    # What the opener still sends must be read: unread data would be answered with a reset, which overtakes our answer.
+    # An opener that has read the answer resets the stream.
     with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await stream.send_all(pack(refused.message()))
         await stream.send_eof()
@@ -151,9 +150,9 @@ async def refuse(stream: muxpy.Stream, refused: Refused, early: bytes = b"", pac
 
 
 async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:
-    """The first message of a stream that the peer opened, and what came behind it. Raises WireError."""
+    """The first message of a stream that the peer opened, and the bytes after it. Raises WireError."""
     early = b""
-    if stream.statistics().unread:  # most often all of it came with the SYN, and needs no timer
+    if stream.statistics().unread:  # usually all of it came with the SYN, which needs no timer
         early = await stream.receive_some()
         if (split := split_message(early)) is not None:
             return split
@@ -162,7 +161,7 @@ async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:
     raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")
 
 
-async def ask(stream: muxpy.Stream, message: Message, limit: float = ANSWER_TIMEOUT) -> Message:
+async def ask_peer(stream: muxpy.Stream, message: Message, limit: float = ANSWER_TIMEOUT) -> Message:
     """Send a first message and wait `limit` seconds for the answer. Raises Refused, WireError, or trio.TooSlowError."""
     with trio.fail_after(limit):
         await stream.send_all(pack(message))

@@ -40,7 +40,7 @@ class Holder:
     peer: Peer
     number: int
     over: trio.Event = field(default_factory=trio.Event)
-    """It is bound for this one no longer."""
+    """Set when it is bound for this one no longer."""
     reason: Refused | None = None
     """Why, if it was not the peer's wish."""
 

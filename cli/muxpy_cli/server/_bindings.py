@@ -1,4 +1,10 @@
-"""The places that are bound here at the wish of connecting ends (-R)."""
+"""The places that are bound here at the wish of connecting ends (-R).
+
+A client takes over what it had bound. After a cut, this end may take 13 s to find out, and the client's new session
+would find its own port in use. It is the same client if user and client id are the same. The place stays bound
+meanwhile, so no connection is refused. A second run of a client cannot be told from a restart: it takes over, and the
+first run gives that forward up, since two runs that took it from each other in turn would serve nobody.
+"""
 
 from __future__ import annotations
 

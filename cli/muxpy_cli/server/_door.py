@@ -1,4 +1,8 @@
-"""Authentication: TLS, the greeting, and the users that there are."""
+"""Authentication: TLS, the greeting, and the users that there are.
+
+The greeting is the first stream of a session. So authentication happens inside the session, and inside TLS, and needs
+no protocol of its own. Any other stream before the answer ends the session.
+"""
 
 from __future__ import annotations
 
@@ -71,30 +75,21 @@ class Door:
         self.use(read_door(options))
 
     def use(self, who: Welcome) -> None:
-        """Users and certificates for connections that come from now on."""
-        self.context, self.users = who.context, who.users
-        self.wants_user, self._by_certificate = who.wants_user, who.by_certificate
+        """For connections that come from now on."""
+        self.who = who
 
-    async def read(self, stream: muxpy.Stream) -> Message:
-        """Read a greeting. Raises NotWelcome if it is none."""
+    async def greet(self, session: muxpy.Session, stream: muxpy.Stream) -> Greeting:
+        """Read a greeting. Raises NotWelcome if it is none, Refused if its sender may not come in."""
         try:
             if stream.stream_type != Purpose.HELLO:
                 raise WireError("it did not say who it is")
             message, _ = await receive_message(stream)
+            return self._recognise(session, stream, message)
         except WireError as error:
             stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
             raise NotWelcome(str(error)) from None
         except trio.BrokenResourceError as error:
             raise NotWelcome(f"it went away: {describe(error)}", "left") from error
-        return message
-
-    def recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
-        """Who has sent a greeting. Raises Refused if nobody who may come in, NotWelcome if it is no greeting."""
-        try:
-            return self._recognise(session, stream, message)
-        except WireError as error:
-            stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
-            raise NotWelcome(str(error)) from None
 
     def _recognise(self, session: muxpy.Session, stream: muxpy.Stream, message: Message) -> Greeting:
         token = unpack_text(message, "token", most=200)
@@ -107,21 +102,22 @@ class Door:
         )
 
     def _user(self, session: muxpy.Session, token: str | None) -> User | None:
-        if token is not None and self.wants_user:
+        who = self.who
+        if token is not None and who.wants_user:
             # No token has others than printable characters, and some of those cannot even be encoded to be hashed.
-            user = self.users.by_token(token) if token.isprintable() else None
+            user = who.users.by_token(token) if token.isprintable() else None
             if user is None:
                 raise Refused("forbidden", "the token is not known here")
             return user
-        if self._by_certificate and session.tls is not None:
+        if who.by_certificate and session.tls is not None:
             names = certificate_names(session.tls)
-            user = self.users.by_certificate(names)
+            user = who.users.by_certificate(names)
             if user is not None:
                 return user
-            if self.wants_user:
+            if who.wants_user:
                 raise Refused("forbidden", f"no user is called {' or '.join(names) or 'as the certificate says'}")
             return _named_by_certificate(names)
-        if self.wants_user:
+        if who.wants_user:
             raise Refused("forbidden", "it takes a token: set MUXPY_TOKEN, or give --token-file")
         return None
 

@@ -1,4 +1,9 @@
-"""Taking connections: what each of them may cost is decided right after accept(2), before anything is made for it."""
+"""Taking connections: what each of them may cost is decided right after accept(2), before anything is made for it.
+
+A session costs a millisecond or two and tens of KiB; a connection costs whoever opens it nothing. So a connection
+waits as a socket until it has sent something. A client speaks first, with and without TLS: silence gets no further. To
+leave connections in the kernel's backlog instead would put all networks in one line. `_waiting` has the rules.
+"""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Peer:
             raise Refused("forbidden", NOT_WELCOME)
 
     def check_room(self) -> None:
-        """Raises Refused if the user has as many connections open as he may."""
+        """Raises Refused if the user has as many connections open as the limits allow."""
         most = self.usage.limits.streams
         if most is not None and self.usage.streams >= most:
             raise Refused("limit", limit_reached("as many connections are open", "max-streams", most))

@@ -28,7 +28,7 @@ from ._turned_away import Tally
 from ._visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import muxpy
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._entrance import Arrival
     from ._peer import Peer
 
-__all__ = ["Server"]
+__all__ = ["Server", "check_bound"]
 
 OPENING_TIME: Final = 1.0
 """Seconds for the streams of connections that have been taken. It is a matter of turns of the event loop, unless the
@@ -78,7 +78,7 @@ class Server:
         if self._bound is None:
             await _check_address(self._options)
             self._bound = await bind_streams(self._options.address)
-        _check_bound(self._options, self._bound)
+        check_bound(self._options, self._bound)
         for one in self._bound.sockets:
             guard(one)
         with self._garbage:
@@ -91,7 +91,7 @@ class Server:
             self._nursery.start_soon(watch_idle, self._idle_timeout, self._peers.open_streams, self._console.detail)
             how = "with TLS" if self._options.tls is not None else "without TLS"
             self._console.line(f"listening on {bound} {how}", style="bold green", bound=str(bound), event="listening")
-            if self._door.wants_user and not self._door.users:
+            if self._door.who.wants_user and not self._door.who.users:
                 self._console.complain("there are no users, so nobody may connect: muxpy token new NAME makes one")
             started()
             with self._accepting:
@@ -131,9 +131,9 @@ class Server:
     async def reload(self, options: ListenOptions) -> None:
         """Serve by these from now on; what they do not allow any more ends. Raises Failure, with nothing changed."""
         if self._bound is not None:
-            _check_bound(options, self._bound)
+            check_bound(options, self._bound)
         with self._garbage.paused():
-            # In a thread: to parse a file with ten thousand users takes most of a second.
+            # In a thread: to parse a file with ten thousand users takes half a second.
             who = await trio.to_thread.run_sync(read_door, options)
             if options.address != self._options.address:
                 self._console.complain(f"still listening on {self._bound}: another address takes a restart")
@@ -227,17 +227,33 @@ async def _check_address(options: ListenOptions) -> None:
         addresses = None if host == ALL_INTERFACES else await resolve(host)
     except OSError as error:
         raise Failure(f"cannot listen on {options.address}: {describe(error)}") from error
-    require_listen_protection(options, addresses, str(options.address))
+    _require_protection(options, options.address, addresses)
 
 
-def _check_bound(options: ListenOptions, bound: Bound) -> None:
+def check_bound(options: ListenOptions, bound: Bound) -> None:
     """What is really bound, which a service manager may have chosen, and new options, too: raises Failure likewise."""
-    require_listen_protection(options, bound.hosts, str(bound))
+    _require_protection(options, bound, bound.hosts)
+
+
+def _require_protection(options: ListenOptions, place: object, addresses: Sequence[str] | None) -> None:
+    require_listen_protection(
+        place,
+        addresses,
+        tls=options.tls is not None,
+        users=bool(options.tokens or options.users or (options.tls and options.tls.client_ca)),
+        insecure=options.insecure,
+    )
 
 
 async def _end_in_order(peer: Peer) -> None:
     """No connection fails: neither one that has come for the client already, nor what the client has opened before it
-    heard of this. Its answer is that nothing more may be opened from here either."""
+    heard of this.
+
+    To refuse a stream that is on its way would lose the first bytes of a local socket; to keep those for a retry would
+    cost every connection a copy. So the session announces its end (a GOAWAY for ids that do not exist yet), goes on
+    accepting streams, and sends the final GOAWAY when the client has answered with its own: nothing more may be opened
+    from here either.
+    """
     with trio.move_on_after(OPENING_TIME):
         await peer.all_opened()
     # The end of the session first, then those of its remote forwards: or the client would have to guess why they end.

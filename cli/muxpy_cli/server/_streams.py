@@ -34,7 +34,7 @@ class Streams:
         self._bindings = bindings
         self._console = console
         self.refused = 0
-        """By a rule or a limit."""
+        """Streams, by a rule or a limit."""
 
     async def handle(self, peer: Peer, stream: muxpy.Stream) -> None:
         """A stream that the client opened."""
@@ -147,7 +147,7 @@ class Streams:
 
 
 async def _check_welcome(peer: Peer, stream: muxpy.Stream) -> None:
-    """A stream may be open for long before it says what it wants. What holds is when it does."""
+    """A stream may be open for long before it says what it wants: the rules of that moment count."""
     try:
         peer.check_welcome()
     except Refused as refused:

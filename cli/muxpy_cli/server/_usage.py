@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import muxpy
 
 from ..access import (
-    Forbidden,
     check_bind,
     check_bind_name,
     check_bind_path,
@@ -42,43 +41,25 @@ class UserPolicy(Policy):
         self.rules = rules
 
     def name(self, target: Address) -> None:
-        try:
-            check_target_name(self.rules.targets, target.host, target.port)
-        except Forbidden as error:
-            raise self._for_user(error) from None
+        check_target_name(self.rules.targets, target.host, target.port, self._name)
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
-        try:
-            return check_target(self.rules.targets, target.host, addresses, target.port)
-        except Forbidden as error:
-            raise self._for_user(error) from None
+        return check_target(self.rules.targets, target.host, addresses, target.port, self._name)
 
     def path(self, target: UnixPath) -> None:
-        try:
-            check_target_path(self.rules.targets, target.path)
-        except Forbidden as error:
-            raise self._for_user(error) from None
+        check_target_path(self.rules.targets, target.path, self._name)
 
     def bind_name(self, place: Address) -> None:
         """Raises Forbidden if a place may not be bound, wherever its name leads."""
-        try:
-            check_bind_name(self.rules.binds, place.host, place.port)
-        except Forbidden as error:
-            raise self._for_user(error) from None
+        check_bind_name(self.rules.binds, place.host, place.port, self._name)
 
     def bind(self, place: Endpoint, asked: Endpoint | None = None) -> None:
         """Raises Forbidden if it may not be bound; that tells what was `asked` for, if that was a name."""
-        try:
-            if isinstance(place, UnixPath):
-                check_bind_path(self.rules.binds, place.path)
-            else:
-                name = asked.host if isinstance(asked, Address) else None
-                check_bind(self.rules.binds, place.host, place.port, name)
-        except Forbidden as error:
-            raise self._for_user(error) from None
-
-    def _for_user(self, error: Forbidden) -> Forbidden:
-        return Forbidden(f"{error.reason} of {self._name}" if self._name else error.reason)
+        if isinstance(place, UnixPath):
+            check_bind_path(self.rules.binds, place.path, self._name)
+        else:
+            name = asked.host if isinstance(asked, Address) else None
+            check_bind(self.rules.binds, place.host, place.port, name, self._name)
 
 
 class Usage:

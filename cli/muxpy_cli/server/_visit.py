@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -19,12 +19,14 @@ from ._turned_away import NotWelcome, is_about_trust, why_no_handshake
 
 if TYPE_CHECKING:
     from .._options import ListenOptions
+    from .._tracing import Trace
     from ..view import Console
     from ..wire import Message
-    from ._door import Door
-    from ._entrance import Arrival
+    from ._door import Door, Greeting
+    from ._entrance import Arrival, Entrance
     from ._peer import Peer
-    from ._server import Server
+    from ._streams import Streams
+    from ._turned_away import Tally
 
 __all__ = ["Visit"]
 
@@ -35,10 +37,27 @@ MAX_GOODBYE: Final = 200
 """Characters of what a stranger says when it leaves."""
 
 
+class ListeningEnd(Protocol):
+    """What a visit needs of it."""
+
+    entrance: Entrance
+    tally: Tally
+    streams: Streams
+    trace: Trace | None
+
+    def admit(self, session: muxpy.Session, greeting: Greeting, name: str, nursery: trio.Nursery) -> Peer:
+        """Make a peer of a session whose client is known. Raises Refused."""
+
+    def dismiss(self, peer: Peer, end: muxpy.SessionEnd | None) -> None:
+        """Its session has ended."""
+
+
 class Visit:
     """One connection."""
 
-    def __init__(self, server: Server, door: Door, arrival: Arrival, console: Console, options: ListenOptions) -> None:
+    def __init__(
+        self, server: ListeningEnd, door: Door, arrival: Arrival, console: Console, options: ListenOptions
+    ) -> None:
         self._server = server
         self._door = door
         self._arrival = arrival
@@ -96,7 +115,7 @@ class Visit:
         async with muxpy.open_session(
             stream,
             client=False,
-            ssl_context=self._door.context,
+            ssl_context=self._door.who.context,
             config=self._config,
             group=self._door.strangers,
         ) as self._session:
@@ -152,9 +171,8 @@ class Visit:
                     self._session.kill()
 
     async def _greet(self, stream: muxpy.Stream) -> None:
-        message = await self._door.read(stream)
         try:
-            greeting = self._door.recognise(self._session, stream, message)
+            greeting = await self._door.greet(self._session, stream)
         except Refused as refused:
             self._turn_away(NotWelcome(refused.reason, "refused"))
             self._leave_place()  # what is left takes some time, and no work

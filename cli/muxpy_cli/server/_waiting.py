@@ -134,7 +134,7 @@ class Waiting(Generic[C]):
         self._line_up(caller.network)
 
     def _line_up(self, name: str) -> None:
-        """See what a network waits for, if it does."""
+        """Note what a network waits for: its turn, or a place among its own."""
         network = self._networks[name]
         room = len(network.inside) < PLACES_EACH
         for waits, those in ((room, self._ready), (not room, self._full)):
@@ -146,7 +146,7 @@ class Waiting(Generic[C]):
             del self._networks[name]
 
     def late(self) -> C | None:
-        """Somebody in line whose time is over, and who has left it now."""
+        """A connection in line whose time is over; it has left the line now. None if there is none."""
         first = next(iter(self._line), None)
         if first is None or first.deadline > self._clock():
             return None
@@ -154,7 +154,7 @@ class Waiting(Generic[C]):
         return first
 
     def overstayed(self) -> C | None:
-        """Somebody with a place that others wait for, who has had it for long enough, and has left it now."""
+        """A connection that has kept for long enough a place that others wait for; it has left the place now."""
         for holder, until in self._wanted():
             if until <= self._clock():
                 self.leave(holder)

@@ -17,11 +17,13 @@ from ._model import (
     socket_address,
 )
 from ._text import MAX_TEXT, excerpt, name_problem, printable
-from ._values import parse_duration, parse_fingerprint, parse_rate, parse_size
+from ._values import MAX_COUNT, MAX_SESSIONS, parse_duration, parse_fingerprint, parse_rate, parse_size
 
 __all__ = [
     "ALL_INTERFACES",
+    "MAX_COUNT",
     "MAX_PATH",
+    "MAX_SESSIONS",
     "MAX_TEXT",
     "Address",
     "Direction",

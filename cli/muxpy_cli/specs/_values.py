@@ -1,4 +1,4 @@
-"""Single values: sizes, rates, durations, and fingerprints of certificates."""
+"""Single values: counts, sizes, rates, durations, and fingerprints of certificates."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Final
 
 from ._fields import SpecError
 
-__all__ = ["parse_duration", "parse_fingerprint", "parse_rate", "parse_size"]
+__all__ = ["MAX_COUNT", "MAX_SESSIONS", "parse_duration", "parse_fingerprint", "parse_rate", "parse_size"]
 
+MAX_COUNT: Final = 1_000_000
+"""Of limits and retries: beyond all that a process can hold, and a typing error rather than a wish."""
+MAX_SESSIONS: Final = 64
+"""Of one connecting end; each is a TCP connection of its own, and more than a few gain nothing."""
 MAX_SIZE: Final = 2**50
 """Bytes: beyond every memory and every link, and exact as a float."""
 MAX_DURATION: Final = 366 * 86400.0

@@ -1,6 +1,6 @@
-"""Trace files, read and drawn: what `muxpy trace` shows. `_read` knows nothing of how it looks."""
+"""Trace files, read and drawn, for `muxpy trace`. `_read` knows nothing about how they look."""
 
-from ._page import Page
+from ._draw import Page
 from ._show import NoTrace, show_trace
 
 __all__ = ["NoTrace", "Page", "show_trace"]

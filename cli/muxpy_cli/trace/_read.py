@@ -1,6 +1,4 @@
-"""The lines of a trace file as events, and those that are shown as one line. Sans I/O; nothing in a line is taken on
-trust.
-"""
+"""The lines of a trace file as checked events, and runs of frames that are shown as one line. Sans I/O."""
 
 from __future__ import annotations
 
@@ -14,15 +12,15 @@ import muxpy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_LINE", "NOTABLE_GAP", "BrokenLine", "Folding", "Run", "TraceLines", "parse_event"]
+__all__ = ["MAX_LINE", "NOTABLE_GAP", "BrokenLine", "Folding", "Run", "TraceLines"]
 
 
 MAX_LINE: Final = 256 * 1024
-"""Bytes of one line. A GOAWAY whose text fills a frame, each byte escaped, makes less than half of it."""
+"""Bytes of one line. A GOAWAY whose text fills a frame, with each byte escaped, takes less than half of that."""
 LATEST: Final = 253_402_300_799.0
-"""The end of the year 9999: what comes later has no date."""
+"""The end of the year 9999: a later time has no date."""
 MAX_NUMBER: Final = 2**63
-"""More than any field of a frame has; sums of a million are still quick to make."""
+"""Above any field of a frame; sums of a million such numbers are still quick."""
 
 _EVENTS: Final = {"begin", "frame", "end"}
 _TYPES: Final = {"SYN", "RST", "DATA", "WND_INC", "GOAWAY"}
@@ -40,7 +38,7 @@ class BrokenLine:
 
 
 class TraceLines(Iterator[muxpy.TraceEvent | BrokenLine]):
-    """The events of a file, one after the other, with what could not be read between them; holds one line at a time.
+    """The events of a file in order, with BrokenLine for what could not be read; holds one line at a time.
 
     `read_line(size)` returns the next bytes up to the end of the line, at most `size` of them; b"" at the end.
     """
@@ -66,8 +64,7 @@ class TraceLines(Iterator[muxpy.TraceEvent | BrokenLine]):
 
 
 def parse_event(line: bytes) -> muxpy.TraceEvent:
-    """One line. Raises ValueError with the reason. Fields that are not known are left out: a later version may have
-    more of them."""
+    """Parse one line. Raises ValueError with the reason. Unknown fields are ignored: a later version may have more."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -117,24 +114,24 @@ def _number(found: dict[str, Any], name: str) -> int | None:
     return value
 
 
-# ---- frames that are shown as one line: those of a stream that only carry its data, and the window for it ----
+# ---- frames that are shown as one line: DATA and WND_INC of one stream ----
 
 NOTABLE_GAP: Final = 0.1
-"""Seconds without a frame that are shown, and that no line may hide: what a person would feel."""
+"""Seconds without a frame that are shown, and that no line may hide: a person would feel them."""
 MAX_RUNS: Final = 64
-"""Lines that are being folded at once. More could not be told apart by whoever reads them."""
+"""Runs that are folded at the same time. Readers could not tell more of them apart."""
 
 
 @dataclass(slots=True)
 class Run:
-    """A frame, or several of one kind of one stream in one direction, with what they come to."""
+    """A frame, or several of one type, stream and direction, with their sum."""
 
     first: muxpy.TraceEvent
     gap: float | None
-    """Seconds since the frame before it, which may be one of another run."""
+    """Seconds since the previous frame, which may belong to another run."""
     count: int = 1
     total: int = 0
-    """Bytes: of payload, or of window."""
+    """Bytes of payload, or of window."""
     fin: bool = False
 
     @property
@@ -143,7 +140,7 @@ class Run:
         return self.first.session
 
     def add(self, frame: muxpy.TraceEvent) -> None:
-        """Put one more frame to it."""
+        """Add one more frame."""
         self.count += 1
         self._count(frame)
 
@@ -153,7 +150,7 @@ class Run:
 
     @classmethod
     def of(cls, frame: muxpy.TraceEvent, gap: float | None) -> Run:
-        """One that begins with this frame."""
+        """A run that begins with this frame."""
         run = cls(frame, gap)
         run._count(frame)
         return run
@@ -161,7 +158,7 @@ class Run:
 
 class Folding:
     """Folds the frames of all sessions. Runs end, in the order in which they began, with any other frame, with a FIN,
-    with a session's begin or end, and with a notable gap: between two lines there is nothing that they do not show."""
+    with a session's begin or end, and with a notable gap: no event between two lines is hidden."""
 
     def __init__(self, *, everything: bool) -> None:
         """`everything`: fold nothing."""
@@ -169,7 +166,7 @@ class Folding:
         self._runs: dict[tuple[int, int | None, str | None, str | None], Run] = {}
 
     def add(self, frame: muxpy.TraceEvent, gap: float | None) -> Iterator[Run]:
-        """The next frame, so many seconds after the one before it in its session; the runs that it ends."""
+        """Add the next frame, `gap` seconds after the previous one of its session; the runs that it ends."""
         if frame.type not in ("DATA", "WND_INC") or self._everything:
             yield from self.end()
             yield Run.of(frame, gap)
@@ -185,6 +182,6 @@ class Folding:
             yield from self.end()
 
     def end(self) -> Iterator[Run]:
-        """All runs that have begun end here."""
+        """End all runs."""
         runs, self._runs = self._runs, {}
         yield from runs.values()

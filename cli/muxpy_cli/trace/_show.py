@@ -14,22 +14,22 @@ from ._summary import TraceSummary, summary_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from ._page import Page
+    from ._draw import Page
     from ._read import Run
     from ._summary import SessionSummary
 
 __all__ = ["NoTrace", "show_trace"]
 
 ENOUGH: Final = 10
-"""Lines without an event after which a file is taken for none of ours; also broken ones that are told one by one."""
+"""Lines without an event after which a file counts as no trace; also broken lines that are reported one by one."""
 
 
 class NoTrace(Exception):
-    """The file is something else."""
+    """The file is not a trace."""
 
 
 class _Complaints:
-    """What is said about lines that are no events: nothing until there is one, for it may be another kind of file."""
+    """Reports lines that are no events: none before the first event, because the file may not be a trace at all."""
 
     def __init__(self, name: str, page: Page) -> None:
         self._name = name
@@ -39,7 +39,7 @@ class _Complaints:
         self._count = 0
 
     def add(self, line: BrokenLine) -> None:
-        """One more. Raises NoTrace after too many without an event."""
+        """Add a broken line. Raises NoTrace after too many without an event."""
         self._count += 1
         if self._trusted:
             self._tell(line)
@@ -49,14 +49,14 @@ class _Complaints:
             raise self._no_trace()
 
     def trust(self) -> None:
-        """There is an event."""
+        """An event was found."""
         self._trusted = True
         for line in self._waiting:
             self._tell(line)
         self._waiting.clear()
 
     def end(self) -> None:
-        """The file has ended. Raises NoTrace if there was nothing but broken lines."""
+        """The file has ended. Raises NoTrace if there were only broken lines."""
         if self._waiting:
             raise self._no_trace()
         if (hidden := self._count - ENOUGH) > 0:
@@ -65,7 +65,7 @@ class _Complaints:
 
     def _tell(self, line: BrokenLine) -> None:
         if self._count <= ENOUGH:
-            self._page.flush()  # so that it stands where it belongs
+            self._page.flush()  # so that the complaint appears where it belongs
             fail(f"{self._name}, line {line.number}: {line.reason}; going on")
 
     def _no_trace(self) -> NoTrace:
@@ -79,7 +79,7 @@ class _Show:
         self._page = page
         self._streams = frozenset(streams)
         self.missing = set(streams)
-        """Streams that are to be shown, and of which there was no frame yet."""
+        """Streams that were asked for, and have had no frame yet."""
         self._session = session
         self._folding = Folding(everything=everything)
         self._ladder = Ladder(page.width, page.signs)
@@ -110,7 +110,7 @@ class _Show:
         return session
 
     def _begin_late(self, event: muxpy.TraceEvent) -> SessionSummary:
-        """Of a session whose begin cannot be read."""
+        """Begin a session whose begin event cannot be read."""
         return self._begin(muxpy.TraceEvent(time=event.time, session=event.session, event="begin"))
 
     def _frame(self, frame: muxpy.TraceEvent, session: SessionSummary) -> None:
@@ -148,8 +148,8 @@ def show_trace(
     session: int | None = None,
     everything: bool = False,
 ) -> str | None:
-    """Show a trace. What was to be shown and is not in it, if anything is missing; "" if all of it is empty. Raises
-    NoTrace, and OSError if reading or writing fails."""
+    """Show a trace. Returns what was asked for and is not in it, if anything; "" if the trace is empty. Raises NoTrace,
+    and OSError if reading or writing fails."""
     complaints = _Complaints(name, page)
     show = _Show(page, streams, session, everything)
     for found in TraceLines(read_line):

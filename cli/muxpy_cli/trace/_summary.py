@@ -1,4 +1,4 @@
-"""What a trace comes to: its streams, and its frames by kind. Holds no more of a long one than of a short one."""
+"""The summary of a trace: its streams, and its frames by type. Holds no more for a long one than for a short one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     import muxpy
 
-__all__ = ["LISTED", "SessionSummary", "StreamSummary", "TraceSummary", "summary_lines"]
+__all__ = ["LISTED", "SessionSummary", "TraceSummary", "summary_lines"]
 
 
 LISTED: Final = 20
 """Streams that are listed at the end: those that carried most."""
 MAX_LIVE: Final = 100_000
-"""Streams of one session that may be open at once; of more, the oldest are taken for lost."""
+"""Streams of one session that may be open at the same time; beyond that, the oldest count as lost."""
 MAX_SESSIONS: Final = 10_000
-"""Sessions that are remembered; of more, the oldest are forgotten."""
+"""Sessions that are remembered; beyond that, the oldest are forgotten."""
 
 
 @dataclass(slots=True)
@@ -40,13 +40,13 @@ class StreamSummary:
     sent: int = 0
     received: int = 0
     ended: str = ""
-    """How; empty while it is open."""
+    """How it ended; empty while it is open."""
     finished: set[str] = field(default_factory=set)
-    """The directions that a FIN has ended."""
+    """The directions that have had a FIN."""
 
     @property
     def bytes(self) -> int:
-        """Of payload, both ways."""
+        """Payload in both directions."""
         return self.sent + self.received
 
 
@@ -59,7 +59,7 @@ class SessionSummary:
         self.role = role
         self.over = False
         self.last = began
-        """When its last event was."""
+        """The time of its last event."""
         self.seen = False
         """Whether a frame of it was shown."""
         self.live: OrderedDict[int, StreamSummary] = OrderedDict()
@@ -67,13 +67,13 @@ class SessionSummary:
 
 
 class TraceSummary:
-    """All that was shown."""
+    """Everything that was shown."""
 
     def __init__(self) -> None:
         self.sessions: OrderedDict[int, SessionSummary] = OrderedDict()
         self.session_count = 0
         self.frames: Counter[tuple[str | None, str | None]] = Counter()
-        """By kind and direction."""
+        """Counts by type and direction."""
         self.payload: Counter[str | None] = Counter()
         """Bytes by direction."""
         self.stream_count = 0
@@ -82,7 +82,7 @@ class TraceSummary:
         self._order = count()
 
     def begin(self, event: muxpy.TraceEvent) -> SessionSummary:
-        """A session begins. One of the same number that has not ended is of another process."""
+        """Begin a session. One of the same number that has not ended is from another process."""
         if (before := self.sessions.pop(event.session, None)) is not None:
             self._close(before, "")
         elif len(self.sessions) >= MAX_SESSIONS:
@@ -92,7 +92,7 @@ class TraceSummary:
         return session
 
     def end(self, session: SessionSummary) -> None:
-        """A session has ended, and its streams with it."""
+        """End a session, and its streams with it."""
         session.over = True
         self._close(session, "with the session")
 
@@ -111,12 +111,12 @@ class TraceSummary:
             self._count(session, stream, frame)
 
     def largest(self) -> list[StreamSummary]:
-        """The streams to be listed, in the order in which they were opened."""
+        """The streams to list, in the order in which they were opened."""
         streams = [stream for _, _, stream in self._listed]
         return sorted(streams, key=lambda stream: (stream.session, stream.begun, stream.id))
 
     def _stream(self, session: SessionSummary, frame: muxpy.TraceEvent) -> StreamSummary | None:
-        """The frame's stream; None for what comes for one that has ended."""
+        """The frame's stream; None for one that has ended."""
         assert frame.stream is not None
         if (stream := session.live.get(frame.stream)) is not None:
             return stream

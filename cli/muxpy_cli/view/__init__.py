@@ -1,4 +1,4 @@
-"""What the program shows of itself."""
+"""What the program shows of its state: lines, the live display, tables, metrics, the control socket."""
 
 from ._ask import Answer, ask, ask_all
 from ._columns import Column, grid_lines

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "ask", "ask_all", "parse_snapshot"]
 
 TIME_LIMIT: Final = 5.0
-"""Seconds for a process to go on with its answer; it gives the pieces between turns of its event loop."""
+"""Seconds for a process to continue its answer, which it sends in pieces between passes of its event loop."""
 MAX_ANSWER: Final = 64 * 2**20
-"""Bytes; a hundred thousand forwards have room."""
+"""Bytes; enough for a hundred thousand forwards."""
 RECEIVE_SIZE: Final = 2**16
 _QUEUE_FULL: Final = {errno.EAGAIN, errno.EINVAL, errno.ENOTCONN}
 MAX_INTEGER: Final = 2**63
 MAX_FLOAT: Final = 1e11
-"""As a Unix time, the year 5138: what is made of numbers beyond that could fail."""
+"""As a Unix time, the year 5138: formatting larger numbers could fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of asking one process: a snapshot, or why there is none."""
+    """The answer of one process: a snapshot, or why there is none."""
 
     path: Path
     snapshot: Snapshot | None = None
@@ -44,7 +44,7 @@ class Answer:
 
 
 async def ask_all() -> list[Answer]:
-    """Every process of this user, all at the same time. Stale sockets are taken away, and are not in the list."""
+    """Ask every process of this user, in parallel. Stale sockets are removed, and are not in the list."""
     answers: dict[Path, Answer] = {}
     paths = control_sockets()
 
@@ -63,12 +63,12 @@ async def ask_all() -> list[Answer]:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # its process, or somebody else, was quicker
+    with suppress(OSError):  # its process, or another one, was quicker
         path.unlink()
 
 
 class _Stale(Failure):
-    """Nobody listens there any more."""
+    """No process listens there any more."""
 
 
 async def ask(path: Path) -> Snapshot:
@@ -89,8 +89,8 @@ async def ask(path: Path) -> Snapshot:
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Also if its queue is full, after too many have asked in vain: connecting to a Unix socket then fails at once,
-    which shows only when something is read."""
+    """Also if its queue is full, after too many have asked in vain: connecting to a Unix socket then fails immediately,
+    which is seen only when something is read."""
     cause = error.__cause__ or error
     return isinstance(error, trio.TooSlowError) or getattr(cause, "errno", None) in _QUEUE_FULL
 
@@ -112,8 +112,8 @@ async def _receive(path: Path) -> bytes:
 
 
 def parse_snapshot(data: bytes) -> Snapshot:
-    """Raises ValueError, also if anything has the wrong type. A process of another version may say more, which is left
-    out, or less of what has a default."""
+    """The checked snapshot. Raises ValueError, also if anything has the wrong type. A process of another version may
+    send fields that are unknown here, which are ignored, and leave out fields that have a default."""
     try:
         document = json.loads(data)
     except RecursionError:

@@ -1,8 +1,8 @@
-"""The columns of the tables: which they are, in which order they give way where it is narrow, and their lines.
+"""The columns of the tables: which there are, in which order they are dropped where it is narrow, and their lines.
 
-Not rich's Table: it makes all columns narrower where these go in the order of their ranks, it has no line across all
-columns for a note below a row, and a frame of 250 rows takes it 130 ms, in which no connection is served; this takes
-10. The cells are rich's.
+Not rich's Table: it narrows all columns where these are dropped by rank, it has no line across all columns for a note
+below a row, and it needs 130 ms for a frame of 250 rows, during which no connection is served; this needs 10. The cells
+are rich's.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from ._format import format_count, format_duration, format_rate, format_rtt, format_size, printable
+from ..specs import excerpt
+from ._format import format_count, format_duration, format_rate, format_rtt, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._display import Rate
-    from ._snapshot import ForwardState, SessionState
+    from ._snapshot import ForwardState, SessionState, Speed
 
 __all__ = ["Column", "forward_columns", "grid_lines", "session_columns", "shortened"]
 
@@ -34,11 +34,11 @@ class Column:
     title: str
     cells: Sequence[str]
     rank: int = 0
-    """If there is no room, columns go in the order of falling ranks, those of one rank together. 0: stays."""
+    """Where it is narrow, columns are dropped by descending rank, those of one rank together. 0: always kept."""
     least: int | None = None
-    """Its text may be shortened to this many cells. None: not at all."""
+    """Its text may be shortened to this many cells. None: never."""
     room: int = 0
-    """Cells that it takes at least, so that the columns do not jump when numbers change."""
+    """Its minimum width, so that columns do not jump when numbers change."""
     right: bool = False
     style: str = ""
     styles: Sequence[str] = field(default=())
@@ -46,20 +46,20 @@ class Column:
 
     @property
     def natural(self) -> int:
-        """The cells that it takes if nothing is shortened."""
+        """Its width if nothing is shortened."""
         return max(self.room, cell_len(self.title), *map(cell_len, self.cells), 0)
 
     @property
     def smallest(self) -> int:
-        """The cells that it cannot do without."""
+        """Its width if all is shortened that may be."""
         return self.natural if self.least is None else min(self.natural, max(self.least, cell_len(self.title)))
 
     def cell(self, row: int, width: int) -> Text:
-        """A row's cell, exactly so wide."""
+        """A row's cell, of exactly this width."""
         return self._fitted(self.cells[row], width, self.styles[row] if self.styles else self.style)
 
     def head(self, width: int) -> Text:
-        """The title, exactly so wide."""
+        """The title, of exactly this width."""
         return self._fitted(self.title, width, "bold")
 
     def _fitted(self, text: str, width: int, style: str) -> Text:
@@ -98,7 +98,7 @@ def _needed(columns: Sequence[Column]) -> int:
 
 
 def _widths(columns: Sequence[Column], spare: int) -> list[int]:
-    """What is over goes to the columns that would be shortened, in equal parts as far as they need them."""
+    """Spare cells go to the columns that would be shortened, in equal parts as far as each needs them."""
     widths = [column.smallest for column in columns]
     wanting = sorted(range(len(columns)), key=lambda index: columns[index].natural - widths[index])
     for done, index in enumerate(wanting):
@@ -129,11 +129,11 @@ _STYLES: Final = {
 }
 
 
-def session_columns(sessions: Sequence[SessionState], rates: Sequence[Rate] | None, at: float) -> list[Column]:
+def session_columns(sessions: Sequence[SessionState], rates: Sequence[Speed] | None, at: float) -> list[Column]:
     """For these rows; `rates` has one for each."""
     ages = ["-" if session.since is None else format_duration(at - session.since) for session in sessions]
     columns = [
-        Column(title="session", cells=[printable(session.peer) for session in sessions], least=21),
+        Column(title="session", cells=[excerpt(session.peer) for session in sessions], least=21),
         *_users([session.user for session in sessions], rank=4),
         _states([session.state for session in sessions]),
         Column(title="up", cells=ages, rank=3, room=6, right=True),
@@ -145,14 +145,14 @@ def session_columns(sessions: Sequence[SessionState], rates: Sequence[Rate] | No
     return columns
 
 
-def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Rate] | None, role: str) -> list[Column]:
+def forward_columns(forwards: Sequence[ForwardState], rates: Sequence[Speed] | None, role: str) -> list[Column]:
     """For these rows of an end with that role; `rates` has one for each."""
     return [
         *_names(forwards),
-        Column(title="forward", cells=[printable(_route(forward)) for forward in forwards], least=23),
+        Column(title="forward", cells=[excerpt(_route(forward)) for forward in forwards], least=23),
         Column(
-            title="kind", cells=[printable(forward.kind) for forward in forwards], rank=6
-        ),  # the route shows it, too
+            title="kind", cells=[excerpt(forward.kind) for forward in forwards], rank=6
+        ),  # which the route shows as well
         Column(title="bound", cells=[_where(forward, role) for forward in forwards], rank=2),
         *_users([forward.user for forward in forwards], rank=7),
         _states([forward.state for forward in forwards]),
@@ -170,25 +170,25 @@ def _route(forward: ForwardState) -> str:
 
 
 def _where(forward: ForwardState, role: str) -> str:
-    """At which end it is bound, for somebody at this one."""
+    """At which end it is bound, seen from this one."""
     return "here" if (forward.direction == "remote") == (role == "listen") else "there"
 
 
 def _names(forwards: Sequence[ForwardState]) -> list[Column]:
-    """Nothing if no forward has a name of its own: others are called by what the next column says."""
-    names = [printable(forward.name) if " -> " not in forward.name else "" for forward in forwards]
+    """No column if no forward has a name of its own: the others are named after their route, which comes next."""
+    names = [excerpt(forward.name) if " -> " not in forward.name else "" for forward in forwards]
     return [Column(title="name", cells=names, least=8, rank=9)] if any(names) else []
 
 
 def _users(users: Sequence[str | None], rank: int) -> list[Column]:
     if not any(users):
         return []
-    return [Column(title="user", cells=[printable(user or "-") for user in users], least=6, rank=rank)]
+    return [Column(title="user", cells=[excerpt(user or "-") for user in users], least=6, rank=rank)]
 
 
 def _states(states: Sequence[str]) -> Column:
     styles = [_STYLES.get(state, "") for state in states]
-    return Column(title="state", cells=[printable(state) for state in states], styles=styles)
+    return Column(title="state", cells=[excerpt(state) for state in states], styles=styles)
 
 
 def _counts(title: str, counts: Sequence[int], rank: int = 0, style: str = "") -> Column:
@@ -196,7 +196,7 @@ def _counts(title: str, counts: Sequence[int], rank: int = 0, style: str = "") -
     return Column(title=title, cells=list(map(format_count, counts)), rank=rank, right=True, styles=styles)
 
 
-def _rates(rates: Sequence[Rate] | None) -> list[Column]:
+def _rates(rates: Sequence[Speed] | None) -> list[Column]:
     if rates is None:
         return []
     received, sent = [format_rate(rate.received) for rate in rates], [format_rate(rate.sent) for rate in rates]

@@ -1,7 +1,7 @@
 """What the program prints: lines of text or of JSON, and failures as one line on standard error.
 
-On a terminal with colour, elsewhere plain lines, each flushed, so that a log or another program can follow. Nothing
-here raises because nobody reads.
+With colour on a terminal, elsewhere plain lines, each flushed, so that a log or another program can follow. A reader
+that has gone raises no exception here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from rich.text import Text
 
 from .._errors import Failure, describe
 from .._options import Output
-from ._format import format_time, printable
+from ..specs import excerpt
+from ._format import format_time
 from ._logs import LineLimit, json_line, show_logs
 from ._snapshot import Event
 from ._writer import BackgroundWriter
@@ -33,29 +34,29 @@ if TYPE_CHECKING:
 __all__ = ["Console", "discard_output", "fail", "output_problem"]
 
 LOG_WIDTH: Final = 100
-"""Columns for tables where there is no terminal to say how many there are."""
+"""Columns for tables without a terminal."""
 MAX_COMPLAINTS: Final = 10
-"""Lines a second about connections that failed: a peer decides how many there are, and must not fill a disk."""
+"""Lines a second about connections that failed: peers decide how many there are, and must not fill a disk."""
 MAX_NEWS: Final = 20
 """Lines a second about sessions and forwards that come and go, for the same reason."""
 MAX_DETAILS: Final = 100
-"""Lines a second with -v or -vv: whoever asks for them wants many."""
+"""Lines a second with -v or -vv, which ask for many."""
 MAX_EVENTS: Final = 50
-"""Events that are remembered for the views."""
+"""Events that are kept for the views."""
 
 MAX_LINE_ROWS: Final = 6
-"""Rows that are left for the latest lines above a frame that would else fill the terminal."""
+"""Rows that are left for the latest lines above a frame that would otherwise fill the terminal."""
 
 _COLOURS: Final = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _ALWAYS: Final = {"warning", "error"}
-"""What is shown with -q too."""
+"""Levels that are shown with -q as well."""
 
 
 _PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
 
 
 def _pen(console: RichConsole) -> RichConsole:
-    """A console that makes text for that one: its own would touch the file even to draw nothing, and could wait."""
+    """A console that renders text for that one, which would touch its file even to draw nothing, and could block."""
     return RichConsole(
         file=StringIO(),
         force_terminal=console.is_terminal,
@@ -88,24 +89,24 @@ class Console:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """The last of what `event`, `news`, `complain` and `error` were given, oldest first; those too that -q or a
-        limit kept from being shown as lines."""
+        """The latest calls of `event`, `news`, `complain` and `error`, oldest first; also those that -q or a limit kept
+        from being shown as lines."""
         return tuple(self._events)
 
     @property
     def live(self) -> bool:
-        """Whether a live display can and should be shown here."""
+        """Whether to show a live display here."""
         terminal = self.rich.is_terminal and not self.rich.is_dumb_terminal
         return self.output.format == "auto" and terminal and _isatty(self.rich.file)
 
     @property
     def width(self) -> int:
-        """Columns of the terminal, or for what is no terminal."""
+        """Columns of the terminal; LOG_WIDTH without one."""
         return self._size()[0]
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """Write from a thread meanwhile: whoever does not read our output must not stop the event loop."""
+        """Write from a thread during the block: a reader that does not read must not stop the event loop."""
         file = self.rich.file
         if self._writer is not None:
             yield
@@ -113,7 +114,7 @@ class Console:
         try:
             file.flush()
             self._writer = BackgroundWriter(file.fileno(), getattr(file, "encoding", None) or "utf-8")
-        except (OSError, ValueError):  # nothing that could block
+        except (OSError, ValueError):  # there is nothing that could block
             yield
             return
         try:
@@ -123,28 +124,28 @@ class Console:
             writer.close()
 
     def line(self, text: str, /, style: str = "", **fields: object) -> None:
-        """Print what is set up, such as a bound address. Not with -q."""
+        """Print a line about what is set up, such as a bound address. Not with -q."""
         if self._shows("info"):
-            self._emit("info", text, fields, Text(printable(text), style=style))
+            self._emit("info", text, fields, Text(excerpt(text), style=style))
 
     def event(self, text: str, /, style: str = "", **fields: object) -> None:
         """Print a line with the time of day. Not with -q."""
         self._tell("info", text, fields, style)
 
     def error(self, text: str, /, **fields: object) -> None:
-        """Like `event`, for a failure of the program's own. Always shown."""
+        """Like `event`, for a failure of this program. Always shown."""
         self._tell("error", text, fields)
 
     def complain(self, text: str, /, level: str = "warning", **fields: object) -> None:
-        """Like `event`, for what went wrong and may come in any number. With -q too."""
+        """Like `event`, for problems that may come in any number. Also with -q."""
         self._limited(self._complaints, level, text, fields, "yellow")
 
     def news(self, text: str, /, **fields: object) -> None:
-        """Like `event`, for what a peer may cause in any number. Does not use up the room for complaints."""
+        """Like `event`, for what peers may cause in any number. Has a limit of its own beside that of complaints."""
         self._limited(self._news, "info", text, fields)
 
     def detail(self, text: str, /, level: str = "info", **fields: object) -> None:
-        """Like `event`, with -v only, and not remembered."""
+        """Like `event`, with -v only, and not kept for the views."""
         if self.output.verbosity < 1:
             return
         shown, hidden = self._details.admit()
@@ -153,18 +154,18 @@ class Console:
             self._show(level, text, fields, "dim")
 
     def log_to_lines(self) -> None:
-        """Show the library's warnings, and connections that never became sessions, as lines like ours. With -vv, all
-        that it logs."""
+        """Show the library's warnings, and connections that never became sessions, as lines. With -vv, all that it
+        logs."""
         show_logs(self)
 
     def show(self, renderable: RenderableType) -> None:
-        """Print something that rich can draw, such as a table."""
+        """Print something that rich can render, such as a table."""
         self._pen.width = self._size()[0]
         self._write(self._drawn(renderable))
 
     def check_shown(self) -> None:
-        """Raise Failure if something could not be written: what a command was asked to show must not be missing without
-        a word. Whoever stops reading (a broken pipe) has seen enough."""
+        """Raise Failure if something could not be written: the output of a command must not be cut silently. A reader
+        that stops (a broken pipe) has seen enough."""
         if isinstance(self._failure, OSError) and not isinstance(self._failure, BrokenPipeError):
             raise Failure(f"cannot write the output: {output_problem(self._failure)}")
 
@@ -176,12 +177,12 @@ class Console:
 
     @property
     def frame_waits(self) -> bool:
-        """Whether the terminal has not taken the last frame yet."""
+        """Whether the last frame is not yet on the terminal."""
         return self._writer is not None and self._writer.stuck
 
     def show_frame(self, draw: Callable[[int, int], list[Text]]) -> None:
-        """Have a frame drawn below all lines, in place of the last one; an empty one takes it away. `draw` is given the
-        columns and the rows that it may take. Works in the background only."""
+        """Draw a frame below all lines, in place of the last one; an empty one removes it. `draw` is given the columns
+        and rows that it may use. Works in the background only."""
         if self._writer is None:
             return
         columns, rows = self._size()
@@ -190,12 +191,12 @@ class Console:
         self._writer.show(self._drawn(*lines).splitlines())
 
     def flush(self) -> None:
-        """Wait until the background has written everything, for a second at most."""
+        """Wait, for a second at most, until the background has written everything."""
         if self._writer is not None:
             self._writer.flush()
 
     def _size(self) -> tuple[int, int]:
-        """Columns and rows of the terminal that is written to; rich would ask that of standard input."""
+        """Columns and rows of the terminal that is written to; rich would ask standard input for them."""
         try:
             columns, rows = os.get_terminal_size(self.rich.file.fileno())
         except (OSError, ValueError):
@@ -222,12 +223,12 @@ class Console:
         self._show(level, text, fields, style)
 
     def _remember(self, level: str, text: str) -> None:
-        self._events.append(Event(at=time.time(), level=level, text=printable(text)))
+        self._events.append(Event(at=time.time(), level=level, text=excerpt(text)))
 
     def _show(self, level: str, text: str, fields: Mapping[str, object], style: str) -> None:
         if self._shows(level):
             line = Text.assemble((format_time(time.time()) + " ", "dim"))
-            self._emit(level, text, fields, line.append(printable(text), style=style or _COLOURS[level]))
+            self._emit(level, text, fields, line.append(excerpt(text), style=style or _COLOURS[level]))
 
     def _emit(self, level: str, text: str, fields: Mapping[str, object], line: Text) -> None:
         if self._json:
@@ -243,7 +244,7 @@ class Console:
             return
         try:
             _write_to(self.rich.file, text)
-        except (OSError, ValueError) as error:  # nobody reads any more, or it is closed: it goes on without
+        except (OSError, ValueError) as error:  # the reader has gone, or it is closed: go on without output
             self._failure = error
             discard_output(to_stderr=self._to_stderr)
 
@@ -262,7 +263,7 @@ def _isatty(file: object) -> bool:
 
 
 def discard_output(*, to_stderr: bool = False) -> None:
-    """Standard output (or standard error) has failed: have the interpreter not fail over it again when it ends."""
+    """Standard output (or standard error) has failed: keep the interpreter from failing again when it flushes it."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, (sys.stderr if to_stderr else sys.stdout).fileno())
@@ -277,4 +278,4 @@ def output_problem(error: OSError) -> str:
 def fail(message: str) -> None:
     """Say on standard error why the program ends."""
     console = Console(to_stderr=True)
-    console.show(Text.assemble(("muxpy: ", "bold red"), printable(message)))
+    console.show(Text.assemble(("muxpy: ", "bold red"), excerpt(message)))

@@ -1,7 +1,7 @@
-"""The control socket, and where those of this user's processes are. Whoever connects gets the present snapshot as one
-JSON document, and the end of the stream.
+"""The control socket, and where those of this user's processes are. A client that connects gets the present snapshot as
+one JSON document, then the end of the stream.
 
-Only this user can connect: the socket's mode says so, and for the default place also the directory's.
+Only this user can connect: the mode of the socket allows no others, nor at the default place that of its directory.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
     from ._snapshot import Snapshot, TakeSnapshot
 
-__all__ = ["control_sockets", "default_control_path", "encode_snapshot", "remove_stale", "serve_control"]
+__all__ = ["control_sockets", "default_control_path", "encode_snapshot", "serve_control"]
 
 
 # ---- places ----
 
 TEMPORARY: Final = "/tmp"
-"""Not $TMPDIR, which may differ between the process and whoever asks it."""
+"""Not $TMPDIR, which may differ between the process and the one that asks it."""
 
 
 def default_control_path() -> Path:
-    """The socket of this process; its directory is made, and is nobody else's. Raises Failure."""
+    """The socket of this process; creates its directory, which only this user may use. Raises Failure."""
     problem = "there is no place for it"
     for directory in _directories():
         try:
@@ -49,7 +49,7 @@ def default_control_path() -> Path:
 
 
 def control_sockets() -> list[Path]:
-    """Those of this user's processes that there are, in the order of process ids; some may be stale."""
+    """The control sockets of this user's processes, by process id; some may be stale."""
     found: dict[int, Path] = {}
     for directory in reversed(_directories()):
         if _is_private(directory):
@@ -57,11 +57,11 @@ def control_sockets() -> list[Path]:
     return [found[pid] for pid in sorted(found)]
 
 
-def remove_stale() -> None:
+def _remove_stale() -> None:
     """Remove the control sockets that killed processes of this user have left."""
     for path in control_sockets():
         with suppress(OSError):
-            # Both: it may run where it has another number, such as in a container with the same folder.
+            # Both, since it may run under another id: in a container that shares the folder.
             if not _runs(int(path.stem)) and is_abandoned(os.fspath(path)):
                 path.unlink()
 
@@ -77,16 +77,16 @@ def _runs(pid: int) -> bool:
 
 
 def _directories() -> list[Path]:
-    """The first that can be used is used. A process that was started by the system may not know the first."""
+    """The first usable one is used. A process that the system started may not know the first."""
     places = [Path(TEMPORARY, f"muxpy-{os.geteuid()}")]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):  # the XDG specification has relative ones ignored
+    if os.path.isabs(runtime):  # relative ones are to be ignored, says the XDG specification
         places.insert(0, Path(runtime, "muxpy"))
     return places
 
 
 def _make_private(directory: Path) -> None:
-    """Raises Failure if it cannot be made, or somebody else could put something there."""
+    """Raises Failure if it cannot be made, or another user could put something there."""
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         if _is_ours(directory) and not _is_private(directory):
@@ -98,7 +98,7 @@ def _make_private(directory: Path) -> None:
 
 
 def _is_ours(directory: Path) -> bool:
-    """Not so for a symbolic link, which could lead to where anybody may write."""
+    """False for a symbolic link, which could lead to where anybody may write."""
     try:
         status = directory.lstat()
     except OSError:
@@ -114,9 +114,9 @@ def _is_private(directory: Path) -> bool:
 
 MAX_CONNECTIONS: Final = 16
 SEND_LIMIT: Final = 5.0
-"""Seconds for a client to take a piece of the answer."""
+"""Seconds for a client to receive a piece of the answer."""
 PIECE: Final = 64
-"""Sessions or forwards in a piece: one is a millisecond's work, and others have their turn before the next."""
+"""Sessions or forwards in a piece, which takes a millisecond; other tasks run before the next."""
 BACKLOG: Final = 16
 
 
@@ -126,12 +126,12 @@ async def serve_control(
     *,
     task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled, then take the socket away; starts with its path. None: the default place of this process.
+    """Serve until cancelled, then remove the socket; starts with its path. None: the default place of this process.
 
-    Raises Failure before it starts if there can be no socket. At the default place that need be no reason to end: it
-    may be somebody else who has made it unusable."""
+    Raises Failure before it starts if there can be no socket. At the default place that is no reason to exit: another
+    user may have made it unusable."""
     if path is None:
-        remove_stale()
+        _remove_stale()
         path = default_control_path()
     with _bound(path) as listening:
         guard(listening, os.fspath(path))
@@ -153,7 +153,7 @@ async def serve_control(
 
 
 def encode_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
-    """As `dataclasses.asdict` and `json` have it, in pieces: ten thousand sessions are several megabytes."""
+    """What `dataclasses.asdict` and `json` would make, in pieces: ten thousand sessions are several megabytes."""
     lead = "{"
     for field in fields(snapshot):
         value = getattr(snapshot, field.name)
@@ -185,7 +185,7 @@ def _as_dict(value: Any) -> Any:  # noqa: ANN401
 
 @contextmanager
 def _bound(path: Path) -> Iterator[trio.socket.SocketType]:
-    """A listening socket there, in place of one that nobody listens on any more."""
+    """A listening socket there, in place of one that is stale."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         try:
             _take_place(path)
@@ -196,14 +196,14 @@ def _bound(path: Path) -> Iterator[trio.socket.SocketType]:
         try:
             yield trio.socket.from_stdlib_socket(listening)
         finally:
-            if inode(os.fspath(path)) == ours:  # and not of a process that has taken its place
+            if inode(os.fspath(path)) == ours:  # and not that of a process that has taken its place
                 with suppress(OSError):
                     path.unlink()
 
 
 def _bind(listening: socket.socket, path: Path) -> None:
-    """Bind and listen under another name first: whoever found a socket that does not listen yet would take it for a
-    stale one. The mode is there before any name: at no time can others connect."""
+    """Bind and listen under another name first: a socket that does not listen yet would be taken for a stale one. The
+    mode is set before the name exists, so at no time can other users connect."""
     draft = path.with_name(f".{os.getpid()}.new")
     for name in (path, draft):
         if len(os.fsencode(name)) > MAX_PATH:

@@ -1,11 +1,9 @@
-"""Numbers as a person reads them, and text that a terminal cannot take for commands."""
+"""Numbers for people."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
-
-from ..specs import excerpt
 
 __all__ = [
     "format_count",
@@ -14,7 +12,6 @@ __all__ = [
     "format_rtt",
     "format_size",
     "format_time",
-    "printable",
 ]
 
 _MINUTE: Final = 60
@@ -34,7 +31,7 @@ def format_size(count: float) -> str:
 
 
 def format_rate(rate: float | None) -> str:
-    """Bytes a second, without "/s" for a column that says so; "-" if it is not known yet."""
+    """Bytes a second, without "/s", which the column's title has; "-" if not known yet."""
     return "-" if rate is None else format_size(rate)
 
 
@@ -44,7 +41,7 @@ def format_count(count: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. Less than nothing (a clock was set back) is 0s."""
+    """The two largest units: 45s, 3m12s, 2h05m, 3d04h. A negative one (a clock was set back) is 0s."""
     whole = max(0, int(seconds))
     if whole < _MINUTE:
         return f"{whole}s"
@@ -68,8 +65,3 @@ def format_rtt(seconds: float | None) -> str:
 def format_time(at: float) -> str:
     """The time of day here, of a Unix time."""
     return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def printable(text: str) -> str:
-    """As the program shows what others have written: see `excerpt`."""
-    return excerpt(text)

@@ -26,15 +26,15 @@ __all__ = ["serve_metrics"]
 log = logging.getLogger("muxpy.metrics")
 
 HEAD_LIMIT: Final = 2.0
-"""Seconds for the head of the request, which a monitor sends as one packet."""
+"""Seconds for the request's head, which a monitor sends as one packet."""
 TIME_LIMIT: Final = 10.0
 """Seconds for a connection from its first byte to its end."""
 LINGER: Final = 1.0
 """Seconds for the client to close after the answer. If this end closed first with something still unread, the system
 would reset the connection, and the answer could be lost on the way."""
 MAX_CONNECTIONS: Final = 64
-"""One more, and the connection that has waited longest for its request's head makes room: a monitor sends its own
-immediately. If newcomers were turned away instead, whoever says nothing would take /healthz from everybody."""
+"""With one more, the connection that has been silent longest makes room: a monitor sends its request immediately. If
+newcomers were turned away instead, silent connections would take /healthz from everybody."""
 MAX_HEAD: Final = 16 * 1024
 """Bytes of a request's head."""
 RECEIVE_SIZE: Final = 4096
@@ -111,13 +111,13 @@ class _Server:
 
     def _make_room(self) -> None:
         longest = next(iter(self._connections))
-        del self._connections[longest]  # now: it ends with the next turn only
+        del self._connections[longest]  # now, since it ends only in the next pass of the loop
         longest.cancel()
 
     def _has_asked(self, scope: trio.CancelScope, ends_by: float) -> None:
-        """It has the whole time for its answer, and makes room after those that have not asked for anything."""
+        """It has the whole time for its answer, and makes room only after those without a request."""
         scope.deadline = ends_by
-        if self._connections.pop(scope, 0) is None:  # else it has made room just now
+        if self._connections.pop(scope, 0) is None:  # otherwise it has just made room
             self._connections[scope] = None
 
     async def _answer(self, stream: trio.SocketStream, has_asked: Callable[[], None]) -> None:
@@ -134,7 +134,7 @@ class _Server:
             answer = _words(error.error_status_hint, f"bad request: {error}")
         except trio.BrokenResourceError:
             raise
-        except Exception:  # to be looked at must not end what goes on
+        except Exception:  # a failing view must not end the process
             log.exception("metrics: no answer to a request")
             answer = _words(500, "internal error")
         await stream.send_all(_encoded(connection, answer, with_body=with_body))

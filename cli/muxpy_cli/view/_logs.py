@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .._errors import describe
 from ..specs import MAX_TEXT, format_address
@@ -16,7 +16,7 @@ from ..specs import MAX_TEXT, format_address
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._console import Console
+    from .._options import Output
 
 __all__ = ["LineLimit", "json_line", "show_logs"]
 
@@ -25,7 +25,19 @@ EVERYTHING: Final = 2
 """The verbosity (-vv) from which all of the library's log is shown."""
 
 
-def show_logs(console: Console) -> None:
+class Lines(Protocol):
+    """Where the lines go: the console."""
+
+    output: Output
+
+    def complain(self, text: str, /, level: str, **fields: object) -> None:
+        """A problem."""
+
+    def detail(self, text: str, /, level: str, **fields: object) -> None:
+        """What is shown with -v only."""
+
+
+def show_logs(console: Lines) -> None:
     """Send the log to that console, instead of to one that was set before."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _LogLines)]:
@@ -33,14 +45,14 @@ def show_logs(console: Console) -> None:
     root.addHandler(_LogLines(console))
     everything = console.output.verbosity >= EVERYTHING
     logging.getLogger("muxpy").setLevel(logging.DEBUG if everything else logging.WARNING)
-    # Streams that were open when draining ended. People have connections, and know that they were cut off.
+    # It warns of streams that were open when draining ended. The program itself says which connections were cut off.
     logging.getLogger("muxpy.session").setLevel(logging.NOTSET if everything else logging.ERROR)
-    # Connections that never became sessions: what goes wrong, though not for this program.
+    # Connections that never became sessions: a problem for people, though not for the library.
     logging.getLogger("muxpy.serve").setLevel(logging.NOTSET if everything else logging.INFO)
 
 
 class _LogLines(logging.Handler):
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Lines) -> None:
         super().__init__()
         self._console = console
 
@@ -84,13 +96,13 @@ def _as_words(value: object) -> object:
 MAX_ITEMS: Final = 100
 """Of a list in a field."""
 _MAX_DIGITS: Final = 2**63
-"""Integers beyond that become text: many readers of JSON would round them."""
+"""Larger integers become text: many readers of JSON would round them."""
 
 
 def json_line(at: float, level: str, text: str, fields: Mapping[str, object]) -> str:
     """One object with a line end: time (ISO 8601, UTC), level, event, message, then the other fields, which cannot
-    replace these. `event` is the name of what happened, from the fields, and "log" without one. Valid JSON in ASCII,
-    whatever the texts contain."""
+    replace these. `event` comes from the fields, and is "log" without one. Valid JSON in ASCII, whatever the texts
+    contain."""
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = _plain(fields.get("event", "log"))
     line: dict[str, object] = {"time": time, "level": level, "event": event, "message": _plain(text)}
@@ -100,7 +112,7 @@ def json_line(at: float, level: str, text: str, fields: Mapping[str, object]) ->
 
 
 def _plain(value: object) -> object:
-    """The value as JSON has it: what it has no form for becomes text, and infinity and not-a-number become null."""
+    """The value for JSON: types that it does not have become text, infinity and not-a-number become null."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and abs(value) < _MAX_DIGITS:
@@ -114,7 +126,7 @@ def _plain(value: object) -> object:
 
 
 class LineLimit:
-    """So many lines a second."""
+    """At most `most` lines a second."""
 
     def __init__(self, most: int) -> None:
         self._most = most

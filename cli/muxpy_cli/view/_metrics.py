@@ -1,8 +1,8 @@
 """What Prometheus reads, made from a snapshot.
 
-A scrape has a bounded number of series, however many peers there are: the labels of a session are the host (never its
-port, which is another one each time) and the user, and of sessions and of forwards only the first MAX_SERIES are told
-one by one. How many are left out is told too; the totals count everything.
+A scrape has a bounded number of series, however many peers there are: the labels of a session are the host (not the
+port, which differs each time) and the user, and only the first MAX_SERIES sessions and forwards have series of their
+own. How many are left out is a metric too; the totals count everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ._format import printable
+from ..specs import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SERIES", "encode_metrics"]
 
 MAX_SERIES: Final = 100
-"""Sessions and forwards, each, that get series of their own."""
+"""Sessions, and as many forwards, that get series of their own."""
 
 SESSION_STATES: Final = ("connecting", "waiting", "connected", "draining")
 SESSION_LABELS: Final = ("peer", "user")
@@ -38,13 +38,13 @@ FORWARD_LABELS: Final = ("forward", "direction", "kind", "bind", "user")
 
 
 def encode_metrics(snapshot: Snapshot, accept: str) -> tuple[str, bytes]:
-    """The content type and the text, in the format that the Accept header asks for. Of the sessions and forwards of
-    `snapshot`, MAX_SERIES each are used."""
+    """The content type and the text, in the format that the Accept header asks for, with the first MAX_SERIES sessions
+    and forwards of `snapshot`."""
     try:
         encode, content_type = choose_encoder(accept)
-    except Exception:  # it stumbles over some that ask for a version which is no number
+    except Exception:  # it fails for a version that is not a number
         encode, content_type = choose_encoder("")
-    registry = CollectorRegistry(auto_describe=False)  # with nothing in it but this process and its snapshot
+    registry = CollectorRegistry(auto_describe=False)  # contains only this process and its snapshot
     registry.register(_One(snapshot))
     registry.register(_process_collector)
     return content_type, encode(registry)
@@ -58,7 +58,7 @@ class _One(Collector):
         self._snapshot = snapshot
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # what it may be is known only with the snapshot
+        return ()  # known only with the snapshot
 
     def collect(self) -> Iterator[Metric]:
         snapshot = self._snapshot
@@ -69,12 +69,14 @@ class _One(Collector):
 
 
 def _process(snapshot: Snapshot) -> Iterator[Metric]:
-    build = {"version": printable(snapshot.version), "role": printable(snapshot.role)}
-    yield InfoMetricFamily("muxpy_build", "The version of the program, and what it was told to be.", build)
-    yield GaugeMetricFamily("muxpy_ready", "1 if it can do its work, as /readyz says.", is_ready(snapshot))
+    build = {"version": excerpt(snapshot.version), "role": excerpt(snapshot.role)}
+    yield InfoMetricFamily("muxpy_build", "The version and the role of the process.", build)
+    yield GaugeMetricFamily("muxpy_ready", "1 if it is ready, as /readyz says.", is_ready(snapshot))
     yield GaugeMetricFamily("muxpy_draining", "1 while open connections finish at the end.", int(snapshot.draining))
     started = snapshot.started
-    yield GaugeMetricFamily("muxpy_start_time_seconds", "When it was started, as Unix time.", started, unit="seconds")
+    yield GaugeMetricFamily(
+        "muxpy_start_time_seconds", "When the process was started, as Unix time.", started, unit="seconds"
+    )
     omitted = GaugeMetricFamily("muxpy_omitted", "How many are left out of the series below.", labels=["what"])
     for what, states, more in (
         ("sessions", snapshot.sessions, snapshot.unlisted.sessions),
@@ -95,10 +97,10 @@ def _totals(snapshot: Snapshot) -> Iterator[Metric]:
     yield CounterMetricFamily("muxpy_sent_bytes", "Sent on all sessions.", totals.sent, unit="bytes")
     for name, text, value in (
         ("muxpy_sessions_established", "Sessions that were set up.", totals.sessions),
-        ("muxpy_connections", "Forwarded connections taken.", totals.connections),
+        ("muxpy_connections", "Forwarded connections accepted.", totals.connections),
         ("muxpy_connections_failed", "Of those, the ones that reached no target.", totals.failed),
         ("muxpy_refused", "Connections and forwards that a rule or a limit refused.", totals.refused),
-        ("muxpy_auth_failures", "Peers that could not say who they are.", totals.auth_failures),
+        ("muxpy_auth_failures", "Peers that failed to authenticate.", totals.auth_failures),
         ("muxpy_reconnects", "Sessions that were set up again after one was lost.", totals.reconnects),
     ):
         yield CounterMetricFamily(name, text, value)
@@ -109,7 +111,7 @@ def _sessions(snapshot: Snapshot, *, with_ports: bool) -> Iterator[Metric]:
     states = Counter(session.state for session in sessions)
     states.update(connected=more.sessions - more.draining, draining=more.draining)
     counts = GaugeMetricFamily("muxpy_sessions", "Sessions, by their state.", labels=["state"])
-    for state in SESSION_STATES:  # those too that there are none of: a series that is absent cannot be compared
+    for state in SESSION_STATES:  # also states without sessions: an absent series cannot be compared
         counts.add_metric([state], states[state])
     yield counts
     streams: Counter[_Labels] = Counter()
@@ -128,11 +130,11 @@ def _forwards(forwards: Sequence[ForwardState]) -> Iterator[Metric]:
     shown = [(_forward_labels(forward), forward) for forward in forwards[:MAX_SERIES]]
     bound = _sums((labels, int(forward.state == "bound")) for labels, forward in shown)
     yield _gauge("muxpy_forward_bound", "How many forwards of this kind are bound.", FORWARD_LABELS, bound)
-    # Not muxpy_forward_connections: OpenMetrics takes that for the same family as muxpy_forward_connections_total.
+    # Not muxpy_forward_connections, which OpenMetrics has as one family with muxpy_forward_connections_total.
     still = _sums((labels, forward.connections) for labels, forward in shown)
     yield _gauge("muxpy_forward_open_connections", "Connections that are open.", FORWARD_LABELS, still)
     for name, text, unit, counts in (
-        ("connections", "Connections taken.", "", [forward.total for _, forward in shown]),
+        ("connections", "Connections accepted.", "", [forward.total for _, forward in shown]),
         ("failed", "Of those, the ones that reached no target.", "", [forward.failed for _, forward in shown]),
         ("received_bytes", "From the side where it is bound.", "bytes", [forward.received for _, forward in shown]),
         ("sent_bytes", "To the side where it is bound.", "bytes", [forward.sent for _, forward in shown]),
@@ -148,11 +150,11 @@ def _forward_labels(forward: ForwardState) -> _Labels:
 
 
 def _labels(*values: str | None) -> _Labels:
-    return tuple(printable(value or "") for value in values)
+    return tuple(excerpt(value or "") for value in values)
 
 
 def _sums(values: Iterable[tuple[_Labels, int]]) -> Counter[_Labels]:
-    """One value for each set of labels: a series that is there twice would make the whole scrape invalid."""
+    """One value for each set of labels: a duplicate series would make the whole scrape invalid."""
     sums: Counter[_Labels] = Counter()
     for labels, value in values:
         sums[labels] += value

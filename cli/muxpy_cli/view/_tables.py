@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from ..specs import excerpt
 from ._columns import forward_columns, grid_lines, session_columns, shortened
-from ._format import format_count, format_duration, format_rate, format_size, format_time, printable
+from ._format import format_count, format_duration, format_rate, format_size, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,20 +18,19 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from ._columns import Column
-    from ._display import Rate, Rates
-    from ._snapshot import ForwardState, SessionState, Snapshot, Totals
+    from ._snapshot import ForwardState, Rates, SessionState, Snapshot, Speed, Totals
 
 __all__ = ["draw", "status_tables"]
 
 EVENTS: Final = 8
 """Events that `muxpy status` shows."""
 UNLIMITED: Final = 10_000
-"""Columns where no terminal limits them: nothing is left out then."""
+"""Columns without a terminal: nothing is left out then."""
 _GOOD: Final = {"connected", "bound"}
 
 
 def status_tables(snapshot: Snapshot) -> RenderableType:
-    """Everything that the snapshot says, for a terminal of any width; elsewhere with all columns in full."""
+    """The whole snapshot, for a terminal of any width; without a terminal with all columns in full."""
     return _Status(snapshot)
 
 
@@ -45,12 +45,11 @@ class _Status:
             yield Text()
         for event in self.snapshot.events[-EVENTS:]:
             style = {"warning": "yellow", "error": "red"}.get(event.level, "")
-            yield Text.assemble((format_time(event.at) + " ", "dim"), (printable(event.text), style))
+            yield Text.assemble((format_time(event.at) + " ", "dim"), (excerpt(event.text), style))
 
 
 def draw(snapshot: Snapshot, width: int, height: int | None = None, rates: Rates | None = None) -> list[Text]:
-    """The lines: at most `height` of at most `width` columns. None: all rows, however many. Rates are shown if they
-    are given."""
+    """At most `height` lines of at most `width` columns. None: all rows, however many. With `rates`, they are shown."""
     lines = [_headline(snapshot, width)]
     foot = [Text(), *_totals(snapshot, width, rates)]
     if not snapshot.sessions:
@@ -65,7 +64,7 @@ def draw(snapshot: Snapshot, width: int, height: int | None = None, rates: Rates
 
 
 def _shares(needs: list[int], room: int) -> list[int]:
-    """Each table gets what it needs if that is no more than its part; what one leaves over, the others have."""
+    """Each table gets what it needs up to its share; what one does not use, the others get."""
     shares = [0] * len(needs)
     order = sorted(range(len(needs)), key=needs.__getitem__)
     for done, index in enumerate(order):
@@ -77,12 +76,12 @@ def _shares(needs: list[int], room: int) -> list[int]:
 def _headline(snapshot: Snapshot, width: int) -> Text:
     state = "draining" if snapshot.draining else "ready" if snapshot.ready else "not ready"
     line = Text.assemble(
-        (f"muxpy {printable(snapshot.role)} ", "bold"),
-        printable(snapshot.address),
+        (f"muxpy {excerpt(snapshot.role)} ", "bold"),
+        excerpt(snapshot.address),
         "  ",
         (state, "bold green" if state == "ready" else "bold yellow"),
         f"  up {format_duration(snapshot.at - snapshot.started)}",
-        (f"  pid {snapshot.pid}  version {printable(snapshot.version)}", "dim"),
+        (f"  pid {snapshot.pid}  version {excerpt(snapshot.version)}", "dim"),
     )
     line.truncate(width, overflow="ellipsis")
     return line
@@ -90,13 +89,13 @@ def _headline(snapshot: Snapshot, width: int) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table before it is known how many of its rows there is room for."""
+    """A table before it is known how many of its rows fit."""
 
     states: Sequence[SessionState | ForwardState]
     columns: Callable[[int], list[Column]]
-    """For the first so many rows."""
+    """For the given number of rows."""
     unlisted: Counter[str]
-    """How many more there are, by their state."""
+    """How many are not listed, by their state."""
 
     @property
     def rows(self) -> int:
@@ -104,7 +103,7 @@ class _Table:
         return len(self.states) + sum(map(_has_note, self.states)) + bool(self.unlisted)
 
     def lines(self, width: int, rows: int) -> list[Text]:
-        """The head and `rows` lines. If not all fit, first the notes go."""
+        """The head and `rows` lines. If not all fit, the notes go first."""
         hidden: Sequence[SessionState | ForwardState] = ()
         shown = self.states
         if len(shown) + bool(self.unlisted) > rows:
@@ -121,7 +120,7 @@ def _sessions(snapshot: Snapshot, rates: Rates | None) -> _Table:
 
     more = snapshot.unlisted
     unlisted = Counter(connected=more.sessions - more.draining, draining=more.draining)
-    return _Table(snapshot.sessions, columns, +unlisted)  # without states of which there are none
+    return _Table(snapshot.sessions, columns, +unlisted)  # without empty states
 
 
 def _forwards(snapshot: Snapshot, rates: Rates | None) -> _Table:
@@ -136,26 +135,26 @@ def _has_note(state: SessionState | ForwardState) -> bool:
 
 
 def _note(state: SessionState | ForwardState, width: int) -> list[Text]:
-    """Why it is not as it should be."""
+    """Why it does not work."""
     if not _has_note(state):
         return []
     attempts = getattr(state, "attempts", 0)
     times = f" ({_counted(attempts, 'attempt', 's')})" if attempts > 1 else ""
-    return [shortened(f"  {printable(state.error or '')}{times}", width, "yellow")]
+    return [shortened(f"  {excerpt(state.error or '')}{times}", width, "yellow")]
 
 
 def _more(hidden: Counter[str], width: int) -> list[Text]:
-    """How many are not shown, and how many of those are not as they should be."""
+    """How many are not shown, and how many of those do not work."""
     if not hidden:
         return []
     others = sorted((state, count) for state, count in hidden.items() if state not in _GOOD)
-    which = ", ".join(f"{format_count(count)} {printable(state)}" for state, count in others)
+    which = ", ".join(f"{format_count(count)} {excerpt(state)}" for state, count in others)
     text = f"  and {format_count(hidden.total())} more" + (f" ({which})" if which else "")
     return [shortened(text, width, "dim")]
 
 
 def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
-    """Over as many lines as it takes."""
+    """Wrapped over as many lines as needed."""
     lines = [""]
     for part in _total_parts(snapshot.totals, rates.totals() if rates else None):
         joined = f"{lines[-1]}, {part}" if lines[-1] else part
@@ -167,7 +166,7 @@ def _totals(snapshot: Snapshot, width: int, rates: Rates | None) -> list[Text]:
     return [shortened(line, width, "bold") for line in lines]
 
 
-def _total_parts(totals: Totals, rate: Rate | None) -> list[str]:
+def _total_parts(totals: Totals, rate: Speed | None) -> list[str]:
     received, sent = f"in {format_size(totals.received)}", f"out {format_size(totals.sent)}"
     if rate is not None:
         received += f" ({format_rate(rate.received)}/s)"

@@ -1,8 +1,8 @@
-"""Writing to a file descriptor that may block, from a thread, so that an event loop never waits for it.
+"""Writing to a file descriptor that may block, from a thread, so that the event loop never waits for it.
 
-Beside lines, which stay, there can be a frame: text that is always at the bottom, and is drawn anew when it changes or
-when lines appear above it. The thread composes both, because only the thread knows what really reached the terminal:
-a frame that could not be written is replaced by its successor, and the cursor moves are still right.
+Besides lines, which stay, there can be a frame: text that is always at the bottom, and is redrawn when it changes or
+lines appear above it. The thread composes both, because only the thread knows what really reached the terminal: a frame
+that could not be written is replaced by the next one, and the cursor moves are still right.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_WAITING", "BackgroundWriter"]
 
 MAX_WAITING: Final = 1000
-"""Lines that wait while nobody reads. What does not fit is dropped, and counted."""
+"""Lines that may wait for a slow reader. Further ones are dropped, and counted."""
 FLUSH_LIMIT: Final = 1.0
-"""Seconds at the end for what still waits."""
+"""Seconds at the end for the lines that still wait."""
 
 _HIDE_CURSOR: Final = "\x1b[?25l"
 _SHOW_CURSOR: Final = "\x1b[?25h"  # at the end of each write: however the process ends, the cursor is there
@@ -32,7 +32,7 @@ _ERASE_BELOW: Final = "\x1b[J"
 
 
 class BackgroundWriter:
-    """Writes lines in their order. If nobody reads any more (a broken pipe), it ends quietly."""
+    """Writes lines in order. If the reader has gone (a broken pipe), it ends quietly."""
 
     def __init__(self, descriptor: int, encoding: str) -> None:
         self._descriptor = descriptor
@@ -52,11 +52,11 @@ class BackgroundWriter:
 
     @property
     def stuck(self) -> bool:
-        """Whether the last frame has not been written yet: drawing another one would be of no use."""
+        """Whether the last frame has not been written yet, so that drawing another is of no use."""
         return self._redraw
 
     def put(self, line: str) -> None:
-        """Have a line (or several) with its line end written some time; never waits."""
+        """Queue a line (or several) with its line end; never waits."""
         with self._changed:
             if self._broken or self._closed:
                 return
@@ -68,7 +68,7 @@ class BackgroundWriter:
             self._changed.notify_all()
 
     def show(self, frame: Sequence[str]) -> None:
-        """Draw these lines (no line ends) below all others, in place of the last frame. Empty: take it away."""
+        """Draw these lines (without line ends) below all others, in place of the last frame. Empty: remove it."""
         with self._changed:
             if self._broken or self._closed:
                 return
@@ -81,7 +81,7 @@ class BackgroundWriter:
             self._changed.wait_for(self._idle, limit)
 
     def close(self) -> None:
-        """Take no more lines, take the frame away, and give those that wait a short time."""
+        """Accept no more lines, remove the frame, and give the waiting lines a short time."""
         deadline = time.monotonic() + FLUSH_LIMIT
         with self._changed:
             self._tell_dropped()
@@ -125,7 +125,7 @@ class BackgroundWriter:
     def _compose(self, lines: str, frame: tuple[str, ...]) -> str:
         if not frame and not self._on_screen:
             return lines
-        # After a change of its size, where the old frame is depends on how the terminal has moved its rows: begin anew.
+        # After a resize, where the old frame is depends on how the terminal has moved its rows: start afresh.
         anew = self._resized() and self._on_screen
         start = f"{_HOME}{_ERASE_BELOW}" if anew else self._to_frame(lines)
         drawn = "".join(f"{_ERASE_LINE}{line}\n" for line in frame)
@@ -135,8 +135,8 @@ class BackgroundWriter:
     def _to_frame(self, lines: str) -> str:
         """Back to where the frame begins."""
         up = len(self._on_screen)
-        # New lines may be longer than the terminal is wide and cover rows of the old frame only in part, so these go
-        # first. Without such lines each row is erased just before it is written, which does not flicker.
+        # New lines may be wider than the terminal and cover rows of the old frame only in part, so the frame is erased
+        # first. Without new lines each row is erased just before it is written, which does not flicker.
         return "\r" + (f"\x1b[{up}A" if up else "") + (_ERASE_BELOW if lines else "")
 
     def _resized(self) -> bool:

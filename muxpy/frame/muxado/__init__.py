@@ -1,4 +1,4 @@
-"""The bytes of muxado (docs/protocol.md)."""
+"""The bytes of muxado (docs/protocol.md, "Frames")."""
 
 from ._decoder import Decoder, Piece
 from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc

@@ -1,4 +1,4 @@
-"""Bytes to frames, for bytes cut anywhere."""
+"""Bytes to frames, wherever reads have cut the bytes."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,9 +11,9 @@ from ._header import DATA, HEADER, HEADER_SIZE, LENGTH_MASK, MASK_31, TYPE_MASK
 Piece = tuple[int, int, int, memoryview, int]
 """`(type, flags, stream id, body, rest)`.
 
-A control frame comes as one piece with its whole body. The payload of a DATA frame comes in as many pieces as
-reads carried it, each as soon as it is there: `rest` is how many bytes of the frame are still to come, so FIN
-counts in the piece whose rest is 0. `body` is a view of the fed buffer; keep a copy, not the view.
+A control frame comes as one piece with its whole body. The payload of a DATA frame comes in as many pieces as there
+were reads that carried it, each as soon as it is received. `rest` is how many bytes of the frame are still to come, so
+FIN counts in the piece whose rest is 0. `body` is a view of the buffer that was fed; keep a copy, not the view.
 """
 
 _EMPTY: Final = memoryview(b"")
@@ -22,15 +22,15 @@ _EMPTY: Final = memoryview(b"")
 class Decoder:
     """Cuts a byte stream into frames.
 
-    Holds back at most one header and one control body. Payloads are never held: they are handed on as views.
-    A length that is wrong for its type is reported when the header is read, before any of the body is kept.
+    It holds back at most one header and one control body. It never holds back a payload: payloads are handed on as
+    views. A length that is wrong for its type is reported when the header is read, before any of the body is kept.
     """
 
     __slots__ = ("_flags", "_partial", "_rest", "_stream_id", "position")
 
     def __init__(self) -> None:
         self.position = 0
-        """Bytes of the fed buffer up to the end of the last piece: where to go on for those who stop in between."""
+        """Bytes of the fed buffer up to the end of the last piece: where a caller that stops early goes on."""
         self._partial = bytearray()  # the start of a header, or of a control frame, that a read cut off
         self._rest = 0  # payload bytes of the current DATA frame that are still to come
         self._flags = 0
@@ -42,9 +42,9 @@ class Decoder:
         return bool(self._partial or self._rest)
 
     def feed(self, data: Buffer) -> Iterator[Piece]:
-        """Yield what `data` completes or carries; raises ProtocolError at a frame that is malformed.
+        """Yield the pieces that `data` completes or carries. Raises ProtocolError for a malformed frame.
 
-        Exhaust the iterator before feeding more; or stop after a piece, and feed what lies behind `position` next.
+        Exhaust the iterator before feeding more; or stop after a piece, and feed the bytes from `position` on next.
         """
         view = memoryview(data)
         end = len(view)
@@ -91,7 +91,8 @@ class Decoder:
         self._rest = rest
 
     def _resume(self, view: memoryview) -> tuple[int, Piece | None]:
-        """Complete the frame that an earlier read cut off; how far `view` is used up, and the piece, if whole."""
+        """Complete the frame that an earlier read cut off. Returns how much of `view` is used up, and the piece, or
+        None if that is still not whole."""
         partial = self._partial
         pos = self._top_up(HEADER_SIZE, view, 0)
         if len(partial) < HEADER_SIZE:

@@ -1,4 +1,4 @@
-"""Frames to bytes. DATA gets a header only: its payload goes to the transport as it is, without a copy."""
+"""Frames to bytes. Of DATA only the header is made: the payload goes to the transport as it is, without a copy."""
 
 from ._frames import GOAWAY_FIXED, U32
 from ._header import (
@@ -45,6 +45,6 @@ def encode_data_header(stream_id: int, length: int, *, fin: bool = False) -> byt
 
 
 def encode_goaway(last_id: int, code: int, debug: bytes = b"") -> bytes:
-    """GOAWAY, with the flag that says its length is right; debug text that does not fit is cut."""
+    """GOAWAY, with the flag that says that its length is right. Debug text that does not fit is cut off."""
     body = (GOAWAY_FIXED.pack(last_id, code) + debug)[:MAX_PAYLOAD]
     return HEADER.pack(len(body), EXACT_LENGTH, GOAWAY, 0) + body

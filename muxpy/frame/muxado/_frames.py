@@ -1,8 +1,8 @@
 """The bodies of control frames: how long each must be, and what is in them.
 
-GOAWAY has a quirk. The Go peer announces a length of 16 + len(debug), writes the 8 fixed bytes only and never
-the debug text. muxpy sets the flag EXACT_LENGTH on its own GOAWAYs (the Go peer ignores that flag), and takes
-a GOAWAY of length 16 or more *without* the flag as having exactly the 8 fixed bytes.
+GOAWAY has a quirk. The Go peer announces a length of 16 + len(debug), but writes only the 8 fixed bytes and never
+the debug text. muxpy sets the flag EXACT_LENGTH on its own GOAWAYs (the Go peer ignores that flag), and reads
+a GOAWAY of length 16 or more *without* the flag as one of exactly the 8 fixed bytes.
 """
 
 from struct import Struct
@@ -16,18 +16,18 @@ from ._header import EXACT_LENGTH, GOAWAY, HAS_PRIORITY, HAS_TYPE, MASK_31, RST,
 U32: Final = Struct(">I")
 GOAWAY_FIXED: Final = Struct(">II")
 GO_MIN_LENGTH: Final = 16
-"""The smallest length the Go peer gives a GOAWAY: header and fixed bytes counted together."""
+"""The smallest length that the Go peer gives a GOAWAY: it counts the header and the fixed bytes together."""
 
 
 def body_size(kind: int, flags: int, length: int) -> int:
-    """How many bytes follow the header of a control frame; raises ProtocolError for a length its type forbids."""
+    """How many bytes follow the header of a control frame. Raises ProtocolError for a length that the type forbids."""
     if kind in (WND_INC, RST):
         _require(kind, length, 4)
     elif kind == SYN:
         _require(kind, length, 4 * bool(flags & HAS_PRIORITY) + 4 * bool(flags & HAS_TYPE))
     elif kind == GOAWAY:
         if length < GOAWAY_FIXED.size:
-            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has a length of {length}, the least is 8")
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"GOAWAY has a length of {length}; the minimum is 8")
         if length >= GO_MIN_LENGTH and not flags & EXACT_LENGTH:
             return GOAWAY_FIXED.size
     else:
@@ -38,12 +38,12 @@ def body_size(kind: int, flags: int, length: int) -> int:
 def _require(kind: int, length: int, right: int) -> None:
     if length != right:
         raise ProtocolError(
-            ErrorCode.FRAME_SIZE_ERROR, f"{TYPE_NAMES[kind]} has a length of {length}, it must be {right}"
+            ErrorCode.FRAME_SIZE_ERROR, f"{TYPE_NAMES[kind]} has a length of {length}; it must be {right}"
         )
 
 
 def parse_syn(flags: int, body: Buffer) -> tuple[int, int]:
-    """The priority and the stream type of a SYN; 0 for what its flags leave out."""
+    """The priority and the stream type of a SYN; 0 for each that its flags leave out."""
     priority = U32.unpack_from(body)[0] & MASK_31 if flags & HAS_PRIORITY else 0
     stream_type = U32.unpack_from(body, 4 * bool(flags & HAS_PRIORITY))[0] if flags & HAS_TYPE else 0
     return priority, stream_type
@@ -56,12 +56,12 @@ def parse_code(body: Buffer) -> int:
 
 
 def parse_increment(body: Buffer) -> int:
-    """The increment of a WND_INC; 31 bits."""
+    """The increment of a WND_INC, in bytes; 31 bits."""
     increment: int = U32.unpack_from(body)[0] & MASK_31
     return increment
 
 
 def parse_goaway(body: Buffer) -> tuple[int, int, bytes]:
-    """The last handled stream id, the error code and the debug bytes of a GOAWAY."""
+    """The id of the last stream that its sender handled, the error code and the debug bytes of a GOAWAY."""
     last_id, code = GOAWAY_FIXED.unpack_from(body)
     return last_id & MASK_31, code, bytes(body[GOAWAY_FIXED.size :])

@@ -19,12 +19,12 @@ MASK_31: Final = 0x7FFFFFFF
 """Ids, priorities and window increments all have 31 bits."""
 
 MAX_PAYLOAD: Final = LENGTH_MASK
-"""The most bytes that one DATA frame carries: 14 bits of length."""
+"""The most bytes that one DATA frame carries: the length has 14 bits."""
 MAX_ID: Final = MASK_31
 MAX_PRIORITY: Final = MASK_31
 MAX_STREAM_TYPE: Final = 0xFFFFFFFF
 MAX_WINDOW: Final = MASK_31
-"""A window may not be lifted past 2^31-1 bytes."""
+"""The most bytes that a window may allow, 2^31-1: a WND_INC past that is an error."""
 
 # Frame types. Plain integers, not an enum: the decoder compares one for every frame.
 SYN: Final = 1
@@ -48,7 +48,7 @@ HAS_PRIORITY: Final = 0x02
 HAS_TYPE: Final = 0x04
 """On SYN: four bytes of stream type follow (after the priority)."""
 EXACT_LENGTH: Final = 0x80
-"""On GOAWAY: the length is right. The Go peer writes 16 + len(debug), then 8 bytes only; see parse_goaway."""
+"""On GOAWAY: the length is right. The Go peer announces 16 + len(debug) and writes 8 bytes: see `_frames`."""
 
 MIN_EXTENSION_TYPE: Final = 0xFFFFFFFF - 0x100
-"""Streams of this type or above belong to extensions and are never handed to accept."""
+"""Streams of this type or above belong to extensions, and the application never gets them from `accept_stream`."""

@@ -1,4 +1,5 @@
-"""What else the first bytes of a connection may be, if they are no muxado: for an error that a person can act on."""
+"""Which other protocol the first bytes of a connection may be, if they are not muxado: for an error that a person can
+act on."""
 
 from typing import Final
 
@@ -10,7 +11,7 @@ __all__ = ["looks_like", "looks_like_muxado"]
 
 _HTTP_METHODS: Final = tuple(b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT".split())
 
-# None is longer than a frame's header: what looks like an illegal one is told at once.
+# None is longer than a frame's header, so the bytes that make an illegal header are enough to tell.
 _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x16\x03", "TLS"),  # a handshake record, RFC 8446, 5.1
     (b"\x15\x03", "TLS"),  # an alert
@@ -29,9 +30,9 @@ _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def looks_like(data: Buffer) -> str | None:
-    """What bytes that are not muxado look like; None if nobody knows."""
+    """Which protocol bytes that are not muxado look like; None for none of those above."""
     start = bytes(data[:HEADER_SIZE])
-    if looks_like_muxado(start):  # a GOAWAY may be just so long that its length is how another protocol begins
+    if looks_like_muxado(start):  # the length of a GOAWAY may be the bytes that another protocol begins with
         return None
     for beginning, name in _BEGINNINGS:
         if start.startswith(beginning):
@@ -40,7 +41,7 @@ def looks_like(data: Buffer) -> str | None:
 
 
 def looks_like_muxado(data: Buffer) -> bool:
-    """Whether a connection that should begin otherwise begins with a frame that a muxado peer sends first."""
+    """Whether a connection begins with a frame that a muxado peer may send first."""
     if len(data) < HEADER_SIZE:
         return False
     header: tuple[int, int, int, int] = HEADER.unpack_from(data)

@@ -1,4 +1,4 @@
-"""What both directions of a muxado connection know: its streams, what it sends, and whether it is over."""
+"""What both directions of a muxado connection share: its streams, its sending side, and whether it is over."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -35,7 +35,7 @@ class _Framing:
 
 
 class Common:
-    """One connection's parts, and the few steps that the peer's frames and the application share."""
+    """The parts of one connection, and the few steps that both the peer's frames and the application take."""
 
     __slots__ = (
         "budget",
@@ -60,20 +60,20 @@ class Common:
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
         self.goaway_announced = False
-        self.goaway_sent = False  # and no more streams are taken
+        self.goaway_sent = False  # the final one: no more streams are taken
 
     def reset(self, stream: StreamState, code: int, *, counts: bool = True) -> None:
-        """End both directions of a stream that lives, and tell the peer."""
+        """End both directions of a living stream, and tell the peer by RST."""
         stream.reset(code, by_peer=False)
         self.refuse(stream.id, code, counts=counts)
         self.table.forget(stream)
 
     def refuse(self, stream_id: int, code: int, *, counts: bool = True) -> None:
-        """Answer by a reset. `counts` as for `Outbox.put`."""
+        """Send an RST for this id. `counts` as for `Outbox.put`."""
         self.sending.outbox.put_reset(stream_id, code, counts=counts)
         self.table.recent_resets.add(stream_id)
 
     def go_away(self, last_id: int, code: int, debug: bytes) -> None:
-        """Say GOAWAY."""
+        """Send GOAWAY."""
         self.sending.outbox.put(encode_goaway(last_id, code, debug[:MAX_REASON]))
         self.goaway_announced = True

@@ -1,4 +1,4 @@
-"""The core of muxado: what the application does to a connection. What the peer does is in _receiving."""
+"""The core of muxado: what the application does to a connection. What the peer does to it is in `_receiving`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["Connection"]
 
 
 class Connection:
-    """One side of a muxado connection: a `muxpy.proto.Core`, where each method is described.
+    """One side of a muxado connection. It is a `muxpy.proto.Core`, which describes each method.
 
-    `clock` tells the time in seconds, from any start. `extension_types`: the stream types >= MIN_EXTENSION_TYPE that
-    have a taker.
+    `clock` tells the time in seconds, from any start. `extension_types`: the stream types >= MIN_EXTENSION_TYPE that an
+    extension takes.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Connection:
         self.counters = common.counters
         self.budget = common.budget
         self.streams = common.table.live
-        # Bound once, so that a read passes through one function less.
+        # Bound once, so that each read passes through one function less.
         self.receive = self._receiving.receive
         self.receive_eof = self._receiving.receive_eof
         self.fail = self._receiving.fail
@@ -76,7 +76,7 @@ class Connection:
 
     @property
     def may_open(self) -> bool:
-        return True  # the peer says no limit: it refuses
+        return True  # a muxado peer announces no limit: it refuses streams instead
 
     @property
     def used_up(self) -> bool:
@@ -118,9 +118,9 @@ class Connection:
     def check_opening(self, opening: Opening) -> None:
         priority, stream_type, _ = opening
         if not 0 <= priority <= MAX_PRIORITY:
-            raise ValueError(f"priority must lie between 0 and 2^31-1, it is {priority!r}")
+            raise ValueError(f"priority must lie between 0 and 2^31-1, not {priority!r}")
         if not 0 <= stream_type <= MAX_STREAM_TYPE:
-            raise ValueError(f"stream_type must lie between 0 and 2^32-1, it is {stream_type!r}")
+            raise ValueError(f"stream_type must lie between 0 and 2^32-1, not {stream_type!r}")
 
     def open(self, opening: Opening, *, fin: bool = False) -> StreamState:
         priority, stream_type, _ = opening
@@ -130,7 +130,7 @@ class Connection:
         self.counters.opened += 1
         self.sending.outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         if not self._table.ids_left:
-            # What needs more streams needs another session: say so, rather than wait to be asked for one more.
+            # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
 
@@ -199,7 +199,8 @@ class Connection:
             self.reset(overdue, ErrorCode.CANCEL)
         self._table.shrink_window(stream)
         if stream.phase is Phase.CLOSING and had_window and dropped:
-            # A peer that waits for window would wait for ever: with some, it sends, and learns by our RST.
+            # A peer that has used up its window would wait for ever: DATA after a close is answered by a reset, and it
+            # could send none. So a close gives back the window of unread bytes: the peer sends, and learns by our RST.
             self.sending.outbox.update_window(stream, dropped)
             stream.incoming.window.available += dropped
         if sends_fin:
@@ -216,6 +217,8 @@ class Connection:
             self._common.reset(stream, code, counts=not self._table.is_local(stream.id))
 
     def _send_fin(self, stream: StreamState) -> None:
+        # A FIN is a control frame, and goes before other streams' data. It overtakes nothing of its own stream:
+        # `send_all` returns when its data is in a batch, and only then may `send_eof` or `aclose` be called.
         frame = encode_data_header(stream.id, 0, fin=True)
         self.sending.outbox.put(frame, counts=not self._table.is_local(stream.id))
         if stream.phase.over:

@@ -1,7 +1,8 @@
-"""What the peer does to a connection: each frame's rule, and what changes by it.
+"""What the peer does to a connection: the rule for each frame, and what the frame changes.
 
-Legality is decided before anything changes. A rule broken by the peer is a stream reset (`_reset`) where the protocol
-says so and a ProtocolError otherwise, which `receive` turns into one GOAWAY; after that nothing more is taken.
+Legality is decided before anything changes. If the peer breaks a rule, the answer is a stream reset (`_reset`) where
+docs/protocol.md says so. Otherwise it is a ProtocolError, which `receive` turns into one GOAWAY; after that nothing
+more is received.
 """
 
 from collections.abc import Collection
@@ -46,8 +47,9 @@ __all__ = ["Receiving"]
 class Receiving:
     """The receiving side of one connection.
 
-    `refusing`: the application takes no streams for now; extensions do. `stranger`: the peer has not shown yet who it
-    is. `resets` limits the peer's resets of its own streams, `provoked` those that it makes this side send.
+    `refusing`: the application takes no streams for now; extensions do. `stranger`: the peer has not authenticated
+    itself yet. `resets` limits the peer's resets of its own streams, `provoked` those that it makes this side send
+    (rapid reset: see `_limits`).
     """
 
     __slots__ = (
@@ -68,8 +70,8 @@ class Receiving:
         self._table = common.table
         self._decoder = Decoder()
         self._extension_types = frozenset(extension_types)
-        self._first_bytes: bytearray | None = bytearray()  # the first bytes, until a frame was whole
-        self._left_rest = False  # the last call left a rest
+        self._first_bytes: bytearray | None = bytearray()  # until there was a whole frame
+        self._left_rest = False  # the last call left bytes for the next one
         self.refusing = False
         self.stranger = common.config.wants_login
         self.resets: TokenBucket
@@ -77,7 +79,7 @@ class Receiving:
         self.resets, self.provoked = reset_buckets(common.config.reset_burst, common.config.reset_rate, common.clock)
 
     def receive(self, data: Buffer, most: float = inf) -> Changes:
-        """See Core.receive: frames cost time that others wait for, bytes do not."""
+        """See Core.receive. Work is counted by frames, and not by bytes: frames cost time that others wait for."""
         changes = Changes()
         common = self._common
         if common.error is not None:
@@ -92,9 +94,8 @@ class Receiving:
             self._note_first_bytes(data)
         try:
             outbox = common.sending.outbox
-            if (
-                outbox.framed or outbox.updates
-            ) and not self._left_rest:  # of one read, nothing may have been written yet
+            # Within one read, the answers had no time to go out.
+            if (outbox.framed or outbox.updates) and not self._left_rest:
                 outbox.check()
             self._left_rest = False
             for kind, flags, stream_id, body, rest in self._decoder.feed(data):
@@ -135,13 +136,14 @@ class Receiving:
         return self._common.remote_goaway is not None and self._common.error is None
 
     def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
-        """Keep what arrived, one chunk for each stream."""
+        """Keep the bytes that arrived, as one chunk for each stream and read. That is the only copy on the way in; for
+        a stream that is read directly, the shell gets the views first."""
         now = self._common.clock()
         rtt = self._common.budget.rtt
         total = 0
         for stream in arrived:
             incoming = stream.incoming
-            if incoming.arriving is None:  # reset after the data
+            if incoming.arriving is None:  # the stream was reset after this data
                 continue
             if incoming.direct and not incoming.chunks:
                 changes.direct.append(stream)
@@ -188,12 +190,14 @@ class Receiving:
         arrived: list[StreamState],
         changes: Changes,
     ) -> None:
-        # By phase: who still reads gets it; otherwise a bare FIN may be welcome, and anything more is answered.
+        # Payload comes in pieces, as it arrives, so that the decoder holds none back. They are views of the read buffer
+        # until `_settle`, so one copy joins all pieces of a read. The phase decides: a stream that still reads gets the
+        # piece; otherwise an empty FIN may be legal, and anything more is answered.
         size = len(body)
         incoming = stream.incoming
         if stream.phase.reads:
             window = incoming.window
-            if size + rest > window.available:  # for the whole frame, before any of it is kept
+            if size + rest > window.available:  # the whole frame must fit, before any of it is kept
                 self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
                 return
             if size:
@@ -205,14 +209,14 @@ class Receiving:
                     changes.work += WAKE
                 incoming.arriving.append(body)
             elif not flags & FIN and not rest:
-                self.resets.spend()  # nobody sends empty frames for nothing; this one does nothing and takes time
+                self.resets.spend()  # a frame that does nothing and takes time: no honest peer sends many
         elif stream.phase is Phase.REMOTE_DONE:
-            # The Go peer says FIN twice when it half-closes and then closes. An empty one carries nothing, and a
-            # reset for it would throw away what the application has not read yet.
+            # The Go peer sends FIN twice when it half-closes and then closes. An empty one carries nothing, and a reset
+            # for it would throw away data that the application has not read yet.
             if size or not flags & FIN:
                 self._reset(stream, ErrorCode.STREAM_CLOSED, changes)
             return
-        elif size or not flags & FIN:  # CLOSING: a bare FIN is all that is still welcome
+        elif size or not flags & FIN:  # CLOSING: only an empty FIN is still legal
             self._reset(stream, ErrorCode.CANCEL, changes)
             return
         if flags & FIN and not rest:
@@ -234,7 +238,7 @@ class Receiving:
             self._common.refuse(stream_id, ErrorCode.STREAM_CLOSED)
 
     def _on_control(self, kind: int, stream_id: int, body: memoryview, changes: Changes) -> None:
-        """RST and WND_INC: both are ignored for a stream that has ended."""
+        """RST and WND_INC, which are both ignored for a stream that has ended."""
         stream = self._table.live.get(stream_id)
         if stream is None:
             self._table.require_known(stream_id, "STREAM_RST" if kind == RST else "STREAM_WND_INC")
@@ -260,18 +264,18 @@ class Receiving:
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         common = self._common
         last_id, code, debug = parse_goaway(body)
-        if common.remote_goaway is not None:  # what was given up stays so
-            self.resets.spend()  # Go's says it twice, if it closes after going away; nobody needs it often
-            last_id = min(last_id, common.remote_goaway.last_id)
+        if common.remote_goaway is not None:
+            self.resets.spend()  # the Go peer sends it twice, if it closes after going away; nobody needs it often
+            last_id = min(last_id, common.remote_goaway.last_id)  # streams that were given up stay given up
         common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         changes.ends = True
-        for stream in self._table.local_above(last_id):  # not handled by the peer: safe to try elsewhere
+        for stream in self._table.local_above(last_id):  # the peer has not handled these: they are safe to retry
             stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
             self._note_reset(stream, changes)
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
-        """Answer a broken rule of the peer, or its data for a stream that the application has closed (CANCEL)."""
-        if code is not ErrorCode.CANCEL:  # that it was closed is not the peer's doing
+        """Answer a rule that the peer broke, or its data for a stream that the application has closed (CANCEL)."""
+        if code is not ErrorCode.CANCEL:  # the peer did not cause the close
             self.provoked.spend()
         self._common.reset(stream, code)
         self._note_reset(stream, changes)
@@ -291,7 +295,7 @@ class Receiving:
         """See Core.fail."""
         common = self._common
         if common.error is None:
-            common.error = error = self._in_words(error).with_traceback(None)  # whose frames hold all this
+            common.error = error = self._in_words(error).with_traceback(None)  # its frames would keep all of this alive
             common.go_away(self._table.last_remote, error.code, error.reason.encode())
             common.goaway_sent = True
 
@@ -302,7 +306,7 @@ class Receiving:
             self._first_bytes += data[:HEADER_SIZE]
 
     def _in_words(self, error: ProtocolError) -> ProtocolError:
-        """If there was no frame yet, and the bytes look like another protocol, the error says so first."""
+        """The error, which names another protocol first if the bytes look like one and there was no frame yet."""
         no_frame = not self._common.counters.frames_received
         stranger = looks_like(self._first_bytes) if self._first_bytes and no_frame else None
         if stranger is None:

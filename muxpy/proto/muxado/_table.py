@@ -1,4 +1,4 @@
-"""Which streams there are: ids on both sides, the map of those that live, and what is known of those that do not."""
+"""Which streams there are: ids of both sides, the map of living streams, and what is known of those that have ended."""
 
 from itertools import takewhile
 
@@ -20,9 +20,9 @@ class Places:
     def __init__(self, most: int, most_waiting: int) -> None:
         self.most = most
         self.most_waiting = most_waiting
-        self.open = 0  # those that live
-        self.held = 0  # those that are over, while somebody still works for them
-        self.waiting = 0  # those that nobody has taken yet
+        self.open = 0  # living streams
+        self.held = 0  # streams that are over, while a handler still works for them
+        self.waiting = 0  # streams in the backlog: nobody has accepted them yet
 
     @property
     def taken(self) -> int:
@@ -62,12 +62,12 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
         self._last_remote = 0
-        self._local: dict[int, StreamState] = {}  # the live ones that were opened here, ids ascending
-        self._local_open = 0  # of them, those of the application
+        self._local: dict[int, StreamState] = {}  # living streams that were opened here, ids ascending
+        self._local_open = 0  # how many of these are the application's, and not an extension's
         self._remote = Places(config.max_streams, config.accept_backlog)
-        # Of extensions, and counted apart: the Go peer ends a session whose heartbeat is refused.
+        # Extensions have places of their own: the Go peer ends a session whose heartbeat is refused.
         self._extensions = Places(MAX_EXTENSION_STREAMS, MAX_EXTENSION_STREAMS)
-        self._closing: dict[int, StreamState] = {}  # closed here and not by the peer yet, the oldest first
+        self._closing: dict[int, StreamState] = {}  # closed here, and not ended by the peer yet; the oldest first
 
     @property
     def last_remote(self) -> int:
@@ -81,23 +81,23 @@ class StreamTable:
 
     @property
     def open_streams(self) -> int:
-        """Streams of both sides that are of use to the application; not extensions', not those it has closed."""
+        """Streams that the application still uses, of both sides: not those of extensions, nor those it has closed."""
         return self._local_open + self._remote.open - len(self._closing)
 
     def places(self, *, extension: bool) -> Places:
-        """Of the peer's streams."""
+        """The places for streams of the peer: those of extensions, or those of the application."""
         return self._extensions if extension else self._remote
 
     def allow(self, most: int) -> None:
-        """The peer may have so many streams of the application from now on, and as many may wait."""
+        """Let the peer have `most` streams of the application from now on, and let as many wait."""
         self._remote.most = self._remote.most_waiting = most
 
     def is_local(self, stream_id: int) -> bool:
-        """Whether an id is one that this side opens."""
+        """Whether this side opens streams of this id."""
         return stream_id & 1 == self._parity
 
     def note_remote(self, stream_id: int) -> None:
-        """The peer opens this id, taken or not. Raises ProtocolError if it may not."""
+        """The peer opens this id, whether the stream is taken or refused. Raises ProtocolError if it may not."""
         if stream_id < 2 or self.is_local(stream_id):
             both = "; are both sides the " + ("client?" if self._parity else "server?") if stream_id >= 2 else ""
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open{both}")
@@ -110,7 +110,7 @@ class StreamTable:
         self._last_remote = stream_id
 
     def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
-        """Take a stream of the peer's. It keeps its place, even if it ends, until `let_go`."""
+        """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""
         stream = self._add(stream_id, priority, stream_type)
         places = self.places(extension=stream.extension)
         places.open += 1
@@ -127,7 +127,8 @@ class StreamTable:
         return stream
 
     def local_above(self, last_id: int) -> list[StreamState]:
-        """Live streams opened here with an id above `last_id`, the oldest first. Costs no more than it finds."""
+        """Living streams opened here with an id above `last_id`, the oldest first. The cost grows with their number
+        only."""
         return list(takewhile(lambda stream: stream.id > last_id, reversed(self._local.values())))[::-1]
 
     def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
@@ -143,7 +144,7 @@ class StreamTable:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for stream {stream_id}, which was never opened")
 
     def forget(self, stream: StreamState) -> None:
-        """The stream has ended: its place is free, unless somebody still works for it."""
+        """The stream has ended: its place is free, unless a handler still works for it."""
         if self.live.pop(stream.id, None) is None:
             return
         self._closing.pop(stream.id, None)
@@ -156,17 +157,18 @@ class StreamTable:
         self.shrink_window(stream)
 
     def taken(self, stream: StreamState) -> None:
-        """A stream of the peer's does not wait any more."""
+        """A stream of the peer was accepted: it does not wait in the backlog any more."""
         self.places(extension=stream.extension).waiting -= 1
 
     def let_go(self, stream: StreamState) -> None:
-        """Nobody works for the stream any more."""
+        """No handler works for the stream any more: if it has ended, its place is free."""
         if stream.held and stream.phase.over:
             self.places(extension=stream.extension).held -= 1
         stream.held = False
 
     def note_closing(self, stream: StreamState) -> StreamState | None:
-        """The application closed a stream that the peer has not ended. One that waited too long, if there are many."""
+        """The application closed a stream that the peer has not ended. Returns the oldest such stream, to be reset, if
+        there are too many."""
         if stream.extension:
             return None
         self._closing[stream.id] = stream
@@ -175,6 +177,6 @@ class StreamTable:
         return next(iter(self._closing.values()))
 
     def shrink_window(self, stream: StreamState) -> None:
-        """Give back what the stream's window grew by, if nothing can come any more and nothing is unread."""
+        """Give back what the stream's window grew by, if no more data can come and none is unread."""
         if not stream.phase.reads and not stream.incoming.buffered:
             stream.incoming.window.shrink(self._budget)

@@ -6,16 +6,17 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 import muxpy
 from muxpy_cli.wire import Message, Purpose, pack, receive_message
+from tests.helpers import processes
+from tests.helpers.processes import Output
 
 from ..program import ADDRESS, COMMAND, ENVIRONMENT
 
@@ -23,38 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
-BEAT = 8 + 4
-"""Bytes of a heartbeat: a DATA frame, and nothing else that is as small goes over an idle session."""
-
-
-class End:
+class End(Output):
     """`muxpy ...` under way. Its output, both streams together, is in `text`."""
 
     def __init__(self, process: trio.Process, control: Path) -> None:
+        super().__init__(process.stdout)
         self.process = process
         self.control = control
-        self.text = ""
-        self._news = trio.lowlevel.ParkingLot()
-        self._ended = False
-
-    async def read(self) -> None:
-        """Collect the output until it ends."""
-        assert self.process.stdout is not None
-        async for chunk in self.process.stdout:
-            self.text += chunk.decode()
-            self._news.unpark_all()
-        self._ended = True
-        self._news.unpark_all()
-
-    async def said(self, *words: str, times: int = 1) -> str:
-        """Wait for a line with all these words, the `times`-th one."""
-        while True:
-            complete = self.text[: self.text.rfind("\n") + 1].splitlines()
-            found = [line for line in complete if all(word in line for word in words)]
-            if len(found) >= times:
-                return found[times - 1]
-            assert not self._ended, f"ended without {words}:\n{self.text}"
-            await self._news.park()
 
     async def port(self, *words: str, times: int = 1) -> int:
         """The first port in such a line."""
@@ -65,8 +41,7 @@ class End:
     async def code(self) -> int:
         """Wait for its end; the exit code, with all output read."""
         code = await self.process.wait()
-        while not self._ended:
-            await self._news.park()
+        await self.ended()
         return code
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -90,13 +65,12 @@ class End:
     @property
     def resident(self) -> int:
         """Bytes of memory that are in use."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return processes.resident(self.process.pid)
 
     @property
     def descriptors(self) -> int:
         """Open ones."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return processes.descriptors(self.process.pid)
 
 
 @asynccontextmanager
@@ -107,26 +81,13 @@ async def started(*arguments: str, token: str | None = None) -> AsyncIterator[En
         environment["MUXPY_TOKEN"] = token
     with TemporaryDirectory(prefix="mux") as folder:
         control = Path(folder, "control")
-        process = await trio.lowlevel.open_process(
-            [*COMMAND, arguments[0], "--control", str(control), *arguments[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        end = End(process, control)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(end.read)
-                yield end
-                nursery.cancel_scope.cancel()
-        finally:
-            with trio.CancelScope(shield=True):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                await process.wait()
-                assert process.stdout is not None
-                await process.stdout.aclose()
+        command = [*COMMAND, arguments[0], "--control", str(control), *arguments[1:]]
+        options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "env": environment}
+        async with processes.started(command, **options) as process, trio.open_nursery() as nursery:
+            end = End(process, control)
+            nursery.start_soon(end.read)
+            yield end
+            nursery.cancel_scope.cancel()
 
 
 class Ends:
@@ -157,106 +118,6 @@ async def tunnel(
         )
         ports = [await connecting.port("forwarding", times=number + 1) for number in range(len(forwards) // 2)]
         yield Ends(listening, connecting, port, ports)
-
-
-class Link:
-    """One connection through a Path."""
-
-    def __init__(self, near: trio.SocketStream, far: trio.SocketStream) -> None:
-        self.near = near
-        self.far = far
-        self.silent = False
-        self.beat = b""
-        """The last heartbeat, or answer to one, of the end that has connected."""
-        self._stopped = trio.CancelScope()
-        self._left_alone = trio.Event()
-        """Nothing is passed on any more: what was being sent has been, or never will be."""
-
-    async def carry(self) -> None:
-        """Pass bytes on until one side ends, or it is silenced."""
-        with self._stopped:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._copy, self.near, self.far)
-                nursery.start_soon(self._copy, self.far, self.near)
-        self._left_alone.set()
-        if not self.silent:
-            self.near.socket.close()
-            self.far.socket.close()
-
-    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            async for data in source:
-                if source is self.near and len(data) == BEAT:
-                    self.beat = bytes(data)
-                await sink.send_all(data)
-        self._stopped.cancel()
-
-    def silence(self) -> None:
-        """Pass nothing any more; both connections stay open."""
-        self.silent = True
-        self._stopped.cancel()
-
-    async def feign_life(self) -> None:
-        """Go on with the heartbeats of the end that has connected."""
-        await self._left_alone.wait()
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while True:
-                await self.far.send_all(self.beat)
-                await trio.sleep(1)
-
-
-class Way:
-    """A path between the two ends that can fall silent."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self.links: list[Link] = []
-
-    async def __aenter__(self) -> Self:
-        self._manager = trio.open_nursery()
-        nursery = await self._manager.__aenter__()
-        self._nursery = nursery
-        listeners = await nursery.start(partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1"))
-        self.port = int(listeners[0].socket.getsockname()[1])
-        return self
-
-    async def __aexit__(self, *details: object) -> None:
-        for link in self.links:
-            link.near.socket.close()
-            link.far.socket.close()
-        self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(*details)  # type: ignore[arg-type]
-
-    async def _serve(self, near: trio.SocketStream) -> None:
-        try:
-            far = await trio.open_tcp_stream("127.0.0.1", self._target)
-        except OSError:
-            near.socket.close()
-            return
-        link = Link(near, far)
-        self.links.append(link)
-        await link.carry()
-        if link.silent:
-            await trio.sleep_forever()  # serve_tcp would close it
-
-    def silence(self) -> None:
-        """All links that there are pass nothing any more."""
-        for link in self.links:
-            link.silence()
-
-    async def feign_life(self) -> None:
-        """The same, but the listening end goes on to get heartbeats: it believes in its sessions, for any time."""
-        for link in self.links:
-            while not link.beat:  # noqa: ASYNC110 - another process has the event
-                await trio.sleep(0.02)
-            link.silence()
-            self._nursery.start_soon(link.feign_life)
-
-    def cut_near(self) -> None:
-        """The end that has connected loses its links; the other end hears nothing of it."""
-        self.silence()
-        for link in self.links:
-            link.near.socket.close()
 
 
 async def ping(stream: trio.abc.Stream, data: bytes = b"ping") -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio
 
+from tests.helpers import processes
 from tests.helpers.tasks import LIMIT
 
 from ..program import COMMAND, ENVIRONMENT, Server, receive_all, reset
@@ -86,23 +87,11 @@ async def connect(way: str, ends: Ends, folder: Path, target: int) -> Client:
 @asynccontextmanager
 async def stdio(ends: Ends, target: int) -> AsyncIterator[Client]:
     """A client of -W."""
-    process = await trio.lowlevel.open_process(
-        [*COMMAND, "connect", f"127.0.0.1:{ends.port}", "-W", f"127.0.0.1:{target}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield trio.StapledStream(process.stdin, process.stdout)
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            await process.stdin.aclose()
-            await process.stdout.aclose()
+    command = [*COMMAND, "connect", f"127.0.0.1:{ends.port}", "-W", f"127.0.0.1:{target}"]
+    options = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": ENVIRONMENT}
+    async with processes.started(command, **options) as process:
+        assert process.stdio is not None
+        yield process.stdio
 
 
 # ---- what is done ----

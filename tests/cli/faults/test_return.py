@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy_cli.wire import Purpose
+from tests.helpers.links import Way
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import Way, admitted, connected, how_it_ends, ping, started, tell, tunnel
+from .ends import admitted, connected, how_it_ends, ping, started, tell, tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,11 @@ import trio
 from muxpy_cli.server._entrance import GREETING_TIMEOUT
 from muxpy_cli.server._waiting import LINE, PLACES
 from muxpy_cli.wire import Purpose, pack
+from tests.helpers.links import Way
 from tests.helpers.tasks import LIMIT
 
 from ..program import Server, echo, run
-from .ends import Ends, Way, connected, how_it_ends, started, tunnel
+from .ends import Ends, connected, how_it_ends, started, tunnel
 from .strangers import CLIENT_HELLO, closed_by_peer, crowd, many_descriptors, session_from
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from tests.helpers import processes
 from tests.helpers.tasks import LIMIT
 
 from ..program import ADDRESS, COMMAND, Program
@@ -47,18 +48,9 @@ class Ends:
 @asynccontextmanager
 async def started(*arguments: str, **variables: str) -> AsyncIterator[Program]:
     """The program with these arguments and environment variables; killed at the end of the block if it still runs."""
-    process = await trio.lowlevel.open_process(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**CLEAN, **variables}
-    )
-    try:
+    environment = {**CLEAN, **variables}
+    async with processes.started([*COMMAND, *arguments], stderr=subprocess.PIPE, env=environment) as process:
         yield Program(process)
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    await pipe.aclose()
 
 
 @asynccontextmanager

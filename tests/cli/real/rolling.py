@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from tests.documented import keep
+from tests.helpers import processes
 
 from ..program import COMMAND, Program, Server, free_port
 from ._nginx import serving_nginx
@@ -29,8 +30,6 @@ from ._programs import CLEAN, HOST, curl, find, muxpy
 from ._tunnel import started
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from ._nginx import Nginx
 
 __all__ = ["Figures", "restart_under_load"]
@@ -170,7 +169,7 @@ class Scene:
     async def _wrk(self, over: trio.Event) -> None:
         url = f"http://{HOST}:{self._ports[0]}/small"
         options = "-t1", f"-c{CONNECTIONS}", "-d1h", "--timeout", "120s", "-H", "Connection: close"
-        async with _process(["wrk", *options, url]) as process:
+        async with processes.started([find("wrk") or "wrk", *options, url], env=CLEAN) as process:
             await over.wait()
             process.send_signal(signal.SIGINT)
             assert process.stdout is not None
@@ -179,22 +178,6 @@ class Scene:
         self.figures.wrk = int(match[1]) if match is not None else 0
         if match is None or "Socket errors" in output or "Non-2xx" in output:
             self.figures.failures.append(output)
-
-
-@asynccontextmanager
-async def _process(command: list[str]) -> AsyncIterator[trio.Process]:
-    """It, with its output to read; killed at the end of the block if it still runs."""
-    process = await trio.lowlevel.open_process(
-        [find(command[0]) or command[0], *command[1:]], stdout=subprocess.PIPE, env=CLEAN
-    )
-    try:
-        yield process
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            if process.stdout is not None:
-                await process.stdout.aclose()
 
 
 async def restart_under_load(folder: Path, nginx: Nginx, restarts: int, *, tls: bool = False) -> Figures:

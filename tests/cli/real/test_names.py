@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.helpers import processes
 from tests.helpers.tasks import LIMIT
 
 from ..program import COMMAND, Program, Server, echo
@@ -50,13 +51,8 @@ def prefix(tmp_path: Path) -> list[str]:
 
 @asynccontextmanager
 async def started(*command: str) -> AsyncIterator[Program]:
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=CLEAN)
-    try:
+    async with processes.started(command, stderr=subprocess.PIPE, env=CLEAN) as process:  # unshare becomes the program
         yield Program(process)
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()  # unshare has become the program
-            await process.wait()
 
 
 async def exchange(port: int) -> None:

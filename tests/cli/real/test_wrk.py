@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
+from tests.helpers import processes
 from tests.helpers.tasks import LIMIT
 
 from ..program import free_port
@@ -49,20 +49,11 @@ class Load:
             f"--timeout={LIMIT:.0f}s",
             f"http://{HOST}:{port}/small",
         ]
-        process = await trio.lowlevel.open_process(
-            [find(command[0]) or command[0], *command[1:]], stdout=subprocess.PIPE, env=CLEAN
-        )
-        try:
+        async with processes.started([find(command[0]) or command[0], *command[1:]], env=CLEAN) as process:
             task_status.started(process)
             assert process.stdout is not None
             output = b"".join([bytes(chunk) async for chunk in process.stdout]).decode()
             assert await process.wait() == 0, output
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-            if process.stdout is not None:
-                await process.stdout.aclose()
         assert "Socket errors" not in output, output
         assert "Non-2xx" not in output, output
         match = re.search(r"(\d+) requests in", output)

@@ -10,10 +10,12 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from tests.helpers.content import COUNTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CONTENT", "Group", "Name", "Operation", "Sequence", "content", "generate"]
+__all__ = ["Group", "Name", "Operation", "Sequence", "content", "generate"]
 
 Name = Literal["near", "far"]
 """The ends: near is muxpy, far is the Go peer or muxpy in its place."""
@@ -27,13 +29,12 @@ LARGE = (32769, 65536, 65537, 200_000)
 MOST_WAITING = 32768
 """Bytes that may wait unread and still leave a sender window. Half a window: muxpy gives the other half back late."""
 MOST_STREAMS = 8
-CONTENT = bytes(range(251)) * 4200
 
 
 def content(stream: int, end: Name, start: int, size: int) -> bytes:
     """What an end sends on a stream, from an offset: bytes that show when one is lost, doubled or moved."""
     start += 2 * stream + (end == "far")
-    return CONTENT[start : start + size]
+    return COUNTED[start : start + size]
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Generator:
                 return []  # one frame: the answer to the first could come before the second is written
             stream.dead = True  # the answer is a reset
             return [writing]
-        if stream.unread[far] + size > MOST_WAITING or stream.written[end] + size > len(CONTENT) // 2:
+        if stream.unread[far] + size > MOST_WAITING or stream.written[end] + size > len(COUNTED) // 2:
             return []
         stream.unread[far] += size
         stream.written[end] += size
@@ -190,7 +191,7 @@ class Generator:
         far = other(end)
         size = self.random.choice(LARGE)
         ended = stream.over or end in stream.finished or end in stream.closed or far in stream.closed
-        if ended or stream.written[end] + size > len(CONTENT) // 2:
+        if ended or stream.written[end] + size > len(COUNTED) // 2:
             return []
         whole = stream.unread[far] + size
         start = stream.written[end]

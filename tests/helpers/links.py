@@ -1,17 +1,20 @@
-"""Transports for tests: a pair with small buffers, a pair with a delay and a rate, and a pair that can be cut."""
+"""What lies between two ends: a pair with small buffers, one with a delay and a rate, one that can be cut, in memory;
+and a path over TCP that falls silent."""
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Channel", "Clip", "PipeStream", "delayed_pair", "pipe_pair"]
+__all__ = ["Channel", "Clip", "PipeStream", "Way", "delayed_pair", "pipe_pair"]
 
 
 class Channel:
@@ -49,6 +52,11 @@ class Channel:
             self._put(bytes(view[:count]))
             view = view[count:]
         self._check_writable()
+
+    async def below(self, size: int) -> None:
+        """Wait until fewer bytes than this are under way."""
+        while self._size >= size:
+            await self._changed.park()
 
     def _check_writable(self) -> None:
         if self._ended:
@@ -172,3 +180,109 @@ def pipe_pair(there: Channel | None = None, back: Channel | None = None) -> tupl
 def delayed_pair(round_trip: float, rate: float = inf) -> tuple[PipeStream, PipeStream]:
     """Two ends with `round_trip` seconds between them, each direction carrying `rate` bytes a second."""
     return pipe_pair(Channel(delay=round_trip / 2, rate=rate), Channel(delay=round_trip / 2, rate=rate))
+
+
+# ---- over TCP ----
+
+BEAT = 8 + 4
+"""Bytes of a heartbeat: a DATA frame, and nothing else that is as small goes over an idle session."""
+
+
+class Link:
+    """One connection through a Way."""
+
+    def __init__(self, near: trio.SocketStream, far: trio.SocketStream) -> None:
+        self.near = near
+        self.far = far
+        self.silent = False
+        self.beat = b""
+        """The last heartbeat, or answer to one, of the end that has connected."""
+        self._stopped = trio.CancelScope()
+        self._left_alone = trio.Event()
+        """Nothing is passed on any more: what was being sent has been, or never will be."""
+
+    async def carry(self) -> None:
+        """Pass bytes on until one side ends, or it is silenced."""
+        with self._stopped:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._copy, self.near, self.far)
+                nursery.start_soon(self._copy, self.far, self.near)
+        self._left_alone.set()
+        if not self.silent:
+            self.near.socket.close()
+            self.far.socket.close()
+
+    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                if source is self.near and len(data) == BEAT:
+                    self.beat = bytes(data)
+                await sink.send_all(data)
+        self._stopped.cancel()
+
+    def silence(self) -> None:
+        """Pass nothing any more; both connections stay open."""
+        self.silent = True
+        self._stopped.cancel()
+
+    async def feign_life(self) -> None:
+        """Go on with the heartbeats of the end that has connected."""
+        await self._left_alone.wait()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await self.far.send_all(self.beat)
+                await trio.sleep(1)
+
+
+class Way:
+    """A path over TCP, from a port of its own to another, that can fall silent."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.links: list[Link] = []
+
+    async def __aenter__(self) -> Self:
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        self._nursery = nursery
+        listeners = await nursery.start(partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1"))
+        self.port = int(listeners[0].socket.getsockname()[1])
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        for link in self.links:
+            link.near.socket.close()
+            link.far.socket.close()
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(*details)  # type: ignore[arg-type]
+
+    async def _serve(self, near: trio.SocketStream) -> None:
+        try:
+            far = await trio.open_tcp_stream("127.0.0.1", self._target)
+        except OSError:
+            near.socket.close()
+            return
+        link = Link(near, far)
+        self.links.append(link)
+        await link.carry()
+        if link.silent:
+            await trio.sleep_forever()  # serve_tcp would close it
+
+    def silence(self) -> None:
+        """All links that there are pass nothing any more."""
+        for link in self.links:
+            link.silence()
+
+    async def feign_life(self) -> None:
+        """The same, but the listening end goes on to get heartbeats: it believes in its sessions, for any time."""
+        for link in self.links:
+            while not link.beat:  # noqa: ASYNC110 - another process has the event
+                await trio.sleep(0.02)
+            link.silence()
+            self._nursery.start_soon(link.feign_life)
+
+    def cut_near(self) -> None:
+        """The end that has connected loses its links; the other end hears nothing of it."""
+        self.silence()
+        for link in self.links:
+            link.near.socket.close()

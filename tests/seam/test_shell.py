@@ -1,0 +1,62 @@
+"""The shell's own tests, with the second core: sending, receiving, half-close, reset, cancellation, and the end."""
+
+from __future__ import annotations
+
+from inspect import unwrap
+from typing import TYPE_CHECKING
+
+from tests.session import (
+    test_cancel,
+    test_cut,
+    test_graceful_close,
+    test_listener,
+    test_session,
+    test_splice,
+    test_stream,
+    test_wait_ended,
+    test_who_ended,
+)
+from tests.session.conftest import way
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["way"]
+
+FILES = (
+    test_cancel,
+    test_cut,
+    test_graceful_close,
+    test_listener,
+    test_session,
+    test_splice,
+    test_stream,
+    test_wait_ended,
+    test_who_ended,
+)
+
+OTHERS = {
+    # The server opens streams.
+    "test_both_sides_open_streams_with_ids_of_their_own",
+    "test_after_go_away_the_peer_opens_no_more",
+    "test_a_stream_opened_before_an_announcement_arrived_is_taken",
+    # The client opens streams that the server has not allowed.
+    "test_streams_past_the_limit_are_refused",
+    "test_a_stream_opened_before_the_go_away_arrived_is_refused",
+    # There are heartbeats.
+    "test_after_a_listener_was_closed_streams_are_refused",
+    # Frames of muxado are counted.
+    "test_statistics_count_what_passes",
+}
+"""Tests of those files that are about what muxado has and this protocol has not."""
+
+
+def about_bytes(test: Callable[..., object]) -> bool:
+    """Whether a test plays the peer itself, frame by frame."""
+    return "raw_session" in unwrap(test).__code__.co_names
+
+
+for module in FILES:
+    for name, test in vars(module).items():
+        if name.startswith("test_") and name not in OTHERS and not about_bytes(test):
+            globals()[name] = test
