@@ -224,7 +224,8 @@ class Session:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
 
         async def accept() -> Stream:
-            await trio.lowlevel.checkpoint()  # in any case, or an extension that asks again and again hangs all
+            if not backlog:  # also when the session has ended, or an extension that asks again and again hangs all
+                await trio.lowlevel.checkpoint()
             return self._stream(await backlog.accept(self._engine.ending.check_alive))
 
         try:
