@@ -81,8 +81,8 @@ async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool)
     async with flooded(flood, kind, client) as (scene, play):
         with counting_passes(lambda: _frames(scene.session)) as passes:
             await play()
-        assert 1 < passes.most_a_step <= _reader.TURN
-        assert passes.most_a_pass <= _reader.TURN
+        assert 1 < passes.most_a_step <= _reader.WORK_A_TURN
+        assert passes.most_a_pass <= _reader.WORK_A_TURN
         assert passes.most_tasks <= MOST_TASKS
 
 
