@@ -8,6 +8,7 @@ never to `accept_stream`; streams of an extension type that nobody registered ar
 from muxpy.session import Accept, Extension
 
 from ._heartbeat import Heartbeat, HeartbeatLost
-from ._register import MIN_EXTENSION_TYPE, by_stream_type
+from ._register import MIN_EXTENSION_TYPE
+from ._register import by_stream_type as by_stream_type
 
-__all__ = ["MIN_EXTENSION_TYPE", "Accept", "Extension", "Heartbeat", "HeartbeatLost", "by_stream_type"]
+__all__ = ["MIN_EXTENSION_TYPE", "Accept", "Extension", "Heartbeat", "HeartbeatLost"]

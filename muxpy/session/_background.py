@@ -119,6 +119,7 @@ class Background:
 
     async def _guard(self, task: Task) -> None:
         """A bug must not leave anyone waiting: end the session, and let its opener see the exception."""
+        bug = None
         try:
             await task()
         except BaseException as error:
@@ -130,6 +131,8 @@ class Background:
             log.exception("%s: internal error", self._engine.name)
             self.bug = bug
             self._engine.fail(bug)
+        finally:
+            del bug  # whose frames are this one, too: a circle
 
     async def _wake_all(self) -> None:
         wakings = self._engine.wakings

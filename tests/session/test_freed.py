@@ -160,6 +160,16 @@ async def use_an_extension(client: muxpy.Session, server: muxpy.Session) -> None
     assert await stream.receive_some() == b"x"
 
 
+class Plain(Echo):
+    """An extension that leaves it to its session that the session has ended."""
+
+    stream_type = EXTENSION + 1
+
+    async def run(self, session: muxpy.Session, accept: muxpy.Accept) -> None:
+        while True:
+            await accept()
+
+
 USES: dict[str, Callable[[muxpy.Session, muxpy.Session], Awaitable[None]]] = {
     "splices": partial(splice, end="whole"),
     "breaks off a splice": partial(splice, end="cancelled"),
@@ -178,9 +188,10 @@ USES: dict[str, Callable[[muxpy.Session, muxpy.Session], Awaitable[None]]] = {
 @bounded()
 async def test_nothing_is_left_of_a_session_that(use: str) -> None:
     config = muxpy.SessionConfig(linger_timeout=0, drain_timeout=0)
+    extensions = [Echo(), Plain()]
 
     async def used() -> list[weakref.ref[object]]:
-        async with session_pair(client_config=config, server_config=config, server_extensions=[Echo()]) as pair:
+        async with session_pair(client_config=config, server_config=config, server_extensions=extensions) as pair:
             await USES[use](*pair)
             for session in pair:
                 session.kill()

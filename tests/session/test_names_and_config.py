@@ -52,6 +52,7 @@ def test_exported_names() -> None:
         if not name.startswith("_") and not isinstance(getattr(muxpy, name), types.ModuleType)
     }
     assert public == NAMES
+    assert set(muxpy.ext.__all__) == {"Accept", "Extension", "Heartbeat", "HeartbeatLost", "MIN_EXTENSION_TYPE"}
 
 
 def test_the_packages_are_there_without_being_imported_by_name() -> None:
