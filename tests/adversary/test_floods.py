@@ -17,7 +17,7 @@ from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import echo
 
 from .attack import Attack, Ends, Ids, Lives, play
-from .scene import CLOSES, FAILS, READS, Seen, stage
+from .scene import CLOSES, EITHER, FAILS, READS, Seen, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -115,8 +115,7 @@ HARMLESS: list[tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]]]] = 
 
 
 @pytest.mark.parametrize("row", RESETS, ids=lambda row: word(row[0]))
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 @pytest.mark.parametrize("too_many", [False, True], ids=["as_many_as_allowed", "one_more"])
 async def test_resets_are_counted(
     row: tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]], str, muxpy.SessionConfig],
@@ -316,8 +315,7 @@ DEAF = [
 
 
 @pytest.mark.parametrize("attack", DEAF, ids=lambda attack: word(str(attack)))
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 async def test_a_flood_from_a_peer_that_does_not_read(
     attack: Attack, kind: str, client: bool, mock_clock: Clock
 ) -> None:

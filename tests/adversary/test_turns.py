@@ -23,7 +23,7 @@ from tests.helpers.passes import counting_passes
 from tests.helpers.tasks import bounded
 from tests.helpers.tls13 import RecordPeer
 
-from .scene import ECHOES, Scene, stage
+from .scene import ECHOES, EITHER, Scene, stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -74,8 +74,7 @@ async def flooded(flood: str, kind: str, client: bool) -> AsyncIterator[tuple[Sc
 
 
 @bounded()
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool) -> None:
     async with flooded(flood, kind, client) as (scene, play):
