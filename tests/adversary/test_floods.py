@@ -169,10 +169,9 @@ async def test_what_was_reset_is_forgiven_with_time(make: Callable[[int], bytes]
         assert "too fast" in scene.goaway.debug
 
 
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(kind: str, mock_clock: Clock) -> None:
+async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(mock_clock: Clock) -> None:
     echoed = 0
-    async with session_pair(kind) as (client, server), trio.open_nursery() as nursery:
+    async with session_pair("tls") as (client, server), trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_streams, echo)
         for _ in range(50):
             streams = [await client.open_stream() for _ in range(100)]

@@ -78,7 +78,7 @@ def full_but_for_crumbs(ids: Sequence[int]) -> list[bytes]:
 def byte_by_byte(ids: Sequence[int]) -> list[bytes]:
     """A byte for each stream in each read: an object for each would be fifty times that."""
     wave = b"".join(wire.data(stream_id, b"x") for stream_id in ids[: STREAMS - 1])
-    return [opened(ids), *[wave] * 800]
+    return [opened(ids), *[wave] * 300]
 
 
 def bodies_in_parts(_: Sequence[int]) -> list[bytes]:
