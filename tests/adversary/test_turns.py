@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-pytestmark = pytest.mark.no_cover  # bulk
-
 MOST_TASKS: Final = 256
 """Tasks that may run in one pass of the scheduler: those that a turn wakes, those of the one before, and others."""
 
@@ -74,6 +72,7 @@ async def flooded(flood: str, kind: str, client: bool) -> AsyncIterator[tuple[Sc
 
 
 @bounded()
+@pytest.mark.no_cover  # bulk
 @EITHER
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool) -> None:
@@ -86,6 +85,7 @@ async def test_a_flood_is_acted_on_in_turns(flood: str, kind: str, client: bool)
 
 
 @bounded()
+@pytest.mark.no_cover
 @pytest.mark.parametrize("end", ["goaway", "nonsense"])
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_streams_that_end_together_wake_in_turns(kind: str, end: str) -> None:
@@ -164,6 +164,7 @@ async def test_a_key_update_now_and_then_does_no_harm(tmp_path: Path) -> None:
 
 
 @bounded()
+@pytest.mark.no_cover
 async def test_records_of_one_byte_are_decrypted_in_turns(tmp_path: Path) -> None:
     transport, peer = await record_peer(tmp_path / "keys")
     async with _run_session(transport, False, QUIET, []) as session:
