@@ -36,7 +36,7 @@ class Changes:
     """What acting on these changes costs, beyond a unit for each frame: see `_limits`."""
     streams: bool
     """Whether a stream began or ended."""
-    may_open: bool
+    may_open_again: bool
     """Whether this side may open streams again, after the peer's limit held it back."""
     ends: bool
     """Whether the connection comes to its end: a rule was broken, or the peer goes away."""
@@ -49,7 +49,7 @@ class Changes:
         self.reset = []
         self.rest = b""
         self.work = 0
-        self.streams = self.may_open = self.ends = False
+        self.streams = self.may_open_again = self.ends = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Core(Protocol):
 
     @property
     def may_open(self) -> bool:
-        """Whether this side may open one now; if not, `Changes.may_open` or the end of a stream may change that."""
+        """Whether it may open one now; if not, `Changes.may_open_again` or the end of a stream may change that."""
 
     @property
     def used_up(self) -> bool:

@@ -36,7 +36,7 @@ class Handle(Protocol):
     def arrived(self) -> None:
         """There is new data to pass on: see `Core.pass_on`."""
 
-    def over(self) -> None:
+    def ended(self) -> None:
         """The stream is over: it was closed or reset, or the session has ended."""
 
 

@@ -91,7 +91,7 @@ class Background:
                 if self._tap is not None and self._ending.end is not None:
                     self._tap.end(self._ending.end)  # only now: the last words were sent after the end was decided
                 self._ending.closed.set()
-                self._let_go()
+                self._drop_references()
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._tasks = nursery
@@ -104,14 +104,14 @@ class Background:
         if self._admitted:
             self._start_extensions()
 
-    def _let_go(self) -> None:
+    def _drop_references(self) -> None:
         """Break the reference cycles, so that an ended session is freed as soon as nobody refers to it. If these were
         left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
         a time."""
         self._tasks = None
         self._extensions.clear()
         self._engine.wakings.spawn = None
-        self._engine.reader.let_go()
+        self._engine.reader.drop_references()
 
     def _start(self, task: Task) -> None:
         assert self._tasks is not None

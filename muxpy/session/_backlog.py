@@ -81,7 +81,7 @@ class Backlog:
             await self.wait()
         return state
 
-    async def accept_directly(self, check: Callable[[], None]) -> StreamState:
+    async def accept_without_listener(self, check: Callable[[], None]) -> StreamState:
         """`accept` for callers without a listener."""
         self._core.refuse_streams(False)
         self._accepting += 1

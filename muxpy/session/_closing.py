@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._background import Background
     from ._engine import Engine
 
-__all__ = ["close", "go_away"]
+__all__ = ["close_session", "go_away"]
 
 log = logging.getLogger("muxpy.session")
 
@@ -35,7 +35,7 @@ def go_away(engine: Engine, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", 
     return True
 
 
-async def close(engine: Engine, background: Background, *, announce: bool = False) -> None:
+async def close_session(engine: Engine, background: Background, *, announce: bool = False) -> None:
     """See Session.aclose."""
     ending = engine.ending
     try:
@@ -67,7 +67,7 @@ async def _drain(engine: Engine) -> None:
         log.info("%s: closing, waiting up to %s for %s", engine.name, limit, _names_of_unfinished(engine))
     with trio.CancelScope(deadline=ending.drain_until) as patience:
         while ending.end is None and any(engine.unfinished()):
-            await ending.progress.park()
+            await ending.stream_ends.park()
     if patience.cancelled_caught and ending.end is None:
         names = _names_of_unfinished(engine)
         log.warning("%s: closed after %s, before the end of %s", engine.name, limit, names)

@@ -98,7 +98,7 @@ class Cause(NamedTuple):
 class Ending:
     """One session's stage in the table, and events for the tasks that wait for the next stages."""
 
-    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "progress", "stage")
+    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage", "stream_ends")
 
     def __init__(self) -> None:
         self.stage = Stage.OPEN
@@ -106,7 +106,7 @@ class Ending:
         self.going_away = trio.Event()  # this side can open no more streams
         self.decided = trio.Event()  # it is decided how the session ends
         self.closed = trio.Event()  # the transport is closed
-        self.progress = trio.lowlevel.ParkingLot()  # tasks that wait for the last streams to end
+        self.stream_ends = trio.lowlevel.ParkingLot()  # tasks that wait for the last streams to end
         self.drain_until = -inf  # until when the peer may take its time to read what was sent
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:

@@ -87,7 +87,7 @@ class Engine:
                 state.handle.writable()
         if changes.reset:
             self.wakings.wake(changes.reset)
-        if changes.may_open:
+        if changes.may_open_again:
             self.openers.wake()
         if changes.ends:
             self._on_ends()
@@ -135,7 +135,7 @@ class Engine:
         if self.config.idle_timeout is not None:
             self._note_use()
         if self.ending.stage is Stage.DRAINING:
-            self.ending.progress.unpark_all()
+            self.ending.stream_ends.unpark_all()
         elif self.core.used_up and self.ending.end is None:
             self._end_when_used_up()
 
@@ -164,7 +164,7 @@ class Engine:
         if self.core.finish(state, trailers):
             self.acted()
             if state.phase.over and state.handle is not None:
-                state.handle.over()
+                state.handle.ended()
 
     def end_stream(self, state: StreamState, code: int | None) -> None:
         """Close a stream, or reset it with `code`. Does nothing if that was done before."""
@@ -181,7 +181,7 @@ class Engine:
         else:
             self.core.reset(state, code)
         if state.handle is not None:
-            state.handle.over()
+            state.handle.ended()
         self.acted()
 
     def check_end(self, state: StreamState) -> None:
@@ -209,7 +209,7 @@ class Engine:
             return
         log.info("%s: %s", self.name, self.ending.end)
         self.writer.wake_waiters()
-        self.ending.progress.unpark_all()
+        self.ending.stream_ends.unpark_all()
         for backlog in (self.backlog, *self.extension_backlogs.values()):
             backlog.wake()
 

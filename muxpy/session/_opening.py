@@ -39,7 +39,7 @@ class Openers:
                 await self._park()
                 self._check()
             while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
-                await (self._writer.progress() if self._core.may_open else self._park())
+                await (self._writer.next_written() if self._core.may_open else self._park())
                 self._check()
         except BaseException:
             self.wake()  # the place that this task was woken for goes to the next one

@@ -33,7 +33,7 @@ READ_SIZE: Final = BATCH_SIZE - 0x3FFF
 """Bytes in one read of a socket: as many full frames of muxado as go into one batch. One more frame would go into a
 write of its own, which cost a fifth of the rate in bulk."""
 
-TURN: Final = 64
+SOCKETS_A_TURN: Final = 64
 """Sockets that are handled before other tasks get their turn."""
 
 SPARE: Final = 8
@@ -109,7 +109,7 @@ class Poller:
             self._epoll.close()
 
     def _turn(self) -> None:
-        ready = self._epoll.poll(0, TURN)
+        ready = self._epoll.poll(0, SOCKETS_A_TURN)
         self._in_turn = len(ready) > 1
         for fd, events in ready:
             watcher = self._watchers.get(fd)

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatch", "Reader"]
 
-TURN: Final = 512
+WORK_A_TURN: Final = 512
 """Units of work (see `proto._limits`) that the reader does before other tasks get their turn: this many frames, or
 fewer of those that wake or start tasks. A unit costs some microseconds, with the work of the woken tasks. So a turn
 takes one to three milliseconds, and the messages of a hundred streams still fit into one."""
 
-PARTY_TURN: Final = TURN // 4
+PARTY_WORK: Final = WORK_A_TURN // 4
 """The same for a session that belongs to a group: then there are other parties, which wait during its turns."""
 
-SHARED_TURN: Final = TURN // 16
+SHARED_WORK: Final = WORK_A_TURN // 16
 """The same while other sessions of the group wait for their turn. A group that keeps the processor busy has many turns,
 and everybody else waits during each of them."""
 
@@ -99,14 +99,14 @@ class Reader:
             self._dispatch.on_eof(None)
         self.ended.set()
 
-    def let_go(self) -> None:
+    def drop_references(self) -> None:
         """The session has ended: break the reference cycle between it and the reader."""
         del self._dispatch
 
     def _act_on(self, data: Buffer) -> Buffer:
         """Act on as much as one turn has room for. Returns the bytes that are left."""
         turns = self._transport.turns
-        most = TURN if turns is None else SHARED_TURN if turns.contended else PARTY_TURN
+        most = WORK_A_TURN if turns is None else SHARED_WORK if turns.contended else PARTY_WORK
         changes = self._core.receive(data, most)
         rest = changes.rest
         if self._tap is not None:

@@ -15,7 +15,7 @@ from muxpy._config import check_number
 from muxpy._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
 from muxpy.proto import Opening
 
-from ._closing import close, go_away
+from ._closing import close_session, go_away
 from ._ending import Stage
 from ._listener import SessionListener
 from ._statistics import SessionStatistics, of_session
@@ -135,7 +135,7 @@ class Session:
         Raises SessionClosed when the session has ended, SessionGoingAway when no more streams can come because this
         side has called `go_away`, and trio.BusyResourceError while `serve_streams` takes them.
         """
-        return self._stream(await self._engine.backlog.accept_directly(self._check_acceptable))
+        return self._stream(await self._engine.backlog.accept_without_listener(self._check_acceptable))
 
     def __aiter__(self) -> AsyncIterator[Stream]:
         return self
@@ -310,7 +310,7 @@ class Session:
         `go_away(final=False)`, and goes on until the peer has answered with its own GOAWAY, or until
         `config.drain_timeout` is over. Use it for peers that answer, such as programs that use `wait_going_away`.
         """
-        await close(self._engine, self._background, announce=announce)
+        await close_session(self._engine, self._background, announce=announce)
 
     def kill(self, error: BaseException | None = None) -> None:
         """End the session immediately, and send nothing more to the peer. Tasks that wait, or that serve or iterate

@@ -129,7 +129,7 @@ class Waiting:
         if self._watchers:
             self._look()
 
-    def over(self) -> None:
+    def ended(self) -> None:
         self.wake_receiver()
         self.wake_sender()
         self._look()
@@ -180,4 +180,4 @@ class Wakings:
 
 def _tell(state: StreamState) -> None:
     if state.handle is not None:
-        state.handle.over()
+        state.handle.ended()

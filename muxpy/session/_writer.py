@@ -111,9 +111,9 @@ class Writer:
     async def drained(self) -> None:
         """Wait until there is nothing to write, or no way to write it."""
         while self.error is None and (self._batch is not None or self._has_output):
-            await self.progress()
+            await self.next_written()
 
-    async def progress(self) -> None:
+    async def next_written(self) -> None:
         """Wait until one more batch has been written."""
         self.poke()
         await self._progress.park()
@@ -136,7 +136,7 @@ class Writer:
                 self.pacing.caught_up()
                 self._progress.unpark_all()
                 if self.error is None:
-                    await self._rest()
+                    await self._sleep()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
 
@@ -172,7 +172,7 @@ class Writer:
         self.pacing.wrote_in(size, self._clock() - begun)
         self._complete(batch)
 
-    async def _rest(self) -> None:
+    async def _sleep(self) -> None:
         """Sleep until there is something to write, or a crumb of window has held data back for long enough."""
         due = self._sending.crumbs_due
         if due is None:

@@ -41,7 +41,7 @@ class Readiness:
             _readiness.set(readiness := cls())
             return readiness
 
-    async def readable(self, fd: int) -> None:
+    async def wait_readable(self, fd: int) -> None:
         """Wait until `fd` has something to read, its end, or an error. `fd` must stay open meanwhile, or the wait may
         last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`."""
         if self._direct >= AT_ONCE and has_epoll:

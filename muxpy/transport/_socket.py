@@ -96,7 +96,7 @@ class SocketTransport(Transport):
             else:
                 if self._fileno() < 0:
                     raise _closed()
-                await self._readiness.readable(self._fd)
+                await self._readiness.wait_readable(self._fd)
             if self.turns is not None:
                 await self.take_turn()
             if self._fileno() < 0:

@@ -125,9 +125,9 @@ class TlsTransport(SocketTransport):
 
     def _put_in_words(self, error: ssl.SSLError) -> None:
         """Have the handshake's error say which protocol the peer speaks instead of TLS, if that is known."""
-        stranger = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
-        if stranger not in (None, "TLS"):
-            error.strerror = error.reason = f"this looks like {stranger}, not TLS"
+        other = "plain muxado" if looks_like_muxado(self._opening) else looks_like(self._opening)
+        if other not in (None, "TLS"):
+            error.strerror = error.reason = f"this looks like {other}, not TLS"
 
     @property
     def has_output(self) -> bool:

@@ -15,6 +15,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+import pytest
 import trio
 
 import muxpy
@@ -27,7 +28,25 @@ from tests.helpers.raw_peer import Frame, RawPeer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["CLOSES", "ECHOES", "FAILS", "HOLDS", "READS", "SOAKS", "Scene", "Seen", "connected", "seen", "stage"]
+__all__ = [
+    "CLOSES",
+    "ECHOES",
+    "EITHER",
+    "FAILS",
+    "HOLDS",
+    "READS",
+    "SOAKS",
+    "Scene",
+    "Seen",
+    "connected",
+    "seen",
+    "stage",
+]
+
+EITHER: Final = pytest.mark.parametrize(
+    ("kind", "client"), [("tcp", True), ("tls", False)], ids=["tcp-client", "tls-server"]
+)
+"""Each transport and each role once: what a frame does depends on neither."""
 
 HOLDS: Final = None
 """Of a stream's type: the application holds the stream and does nothing with it, until the test ends."""

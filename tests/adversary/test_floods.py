@@ -17,7 +17,7 @@ from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import echo
 
 from .attack import Attack, Ends, Ids, Lives, play
-from .scene import CLOSES, FAILS, READS, Seen, stage
+from .scene import CLOSES, EITHER, FAILS, READS, Seen, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -115,8 +115,7 @@ HARMLESS: list[tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]]]] = 
 
 
 @pytest.mark.parametrize("row", RESETS, ids=lambda row: word(row[0]))
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 @pytest.mark.parametrize("too_many", [False, True], ids=["as_many_as_allowed", "one_more"])
 async def test_resets_are_counted(
     row: tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]], str, muxpy.SessionConfig],
@@ -170,10 +169,9 @@ async def test_what_was_reset_is_forgiven_with_time(make: Callable[[int], bytes]
         assert "too fast" in scene.goaway.debug
 
 
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(kind: str, mock_clock: Clock) -> None:
+async def test_a_client_that_gives_up_five_thousand_streams_in_a_row_is_not_hurt(mock_clock: Clock) -> None:
     echoed = 0
-    async with session_pair(kind) as (client, server), trio.open_nursery() as nursery:
+    async with session_pair("tls") as (client, server), trio.open_nursery() as nursery:
         nursery.start_soon(server.serve_streams, echo)
         for _ in range(50):
             streams = [await client.open_stream() for _ in range(100)]
@@ -316,8 +314,7 @@ DEAF = [
 
 
 @pytest.mark.parametrize("attack", DEAF, ids=lambda attack: word(str(attack)))
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 async def test_a_flood_from_a_peer_that_does_not_read(
     attack: Attack, kind: str, client: bool, mock_clock: Clock
 ) -> None:

@@ -78,7 +78,7 @@ def full_but_for_crumbs(ids: Sequence[int]) -> list[bytes]:
 def byte_by_byte(ids: Sequence[int]) -> list[bytes]:
     """A byte for each stream in each read: an object for each would be fifty times that."""
     wave = b"".join(wire.data(stream_id, b"x") for stream_id in ids[: STREAMS - 1])
-    return [opened(ids), *[wave] * 800]
+    return [opened(ids), *[wave] * 300]
 
 
 def bodies_in_parts(_: Sequence[int]) -> list[bytes]:
@@ -124,6 +124,9 @@ CASES = [
     ),
 ]
 
+OVER_TLS: Final = {"windows full, in frames of 100 bytes", "the same, deaf", "GOAWAY in parts", "window updates"}
+"""Much, with nobody who reads, a little at a time, and the smallest: what TLS holds does not depend on the frames."""
+
 
 @contextmanager
 def peak() -> Iterator[list[int]]:
@@ -140,9 +143,13 @@ def peak() -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: word(case.name))
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-async def test_memory_is_bounded(case: Case, kind: str, mock_clock: Clock) -> None:
-    assert await most_memory(case, kind) <= case.bound
+async def test_memory_is_bounded(case: Case, mock_clock: Clock) -> None:
+    assert await most_memory(case, "tcp") <= case.bound
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in OVER_TLS], ids=lambda case: word(case.name))
+async def test_memory_is_bounded_over_tls(case: Case, mock_clock: Clock) -> None:
+    assert await most_memory(case, "tls") <= case.bound
 
 
 async def most_memory(case: Case, kind: str) -> int:

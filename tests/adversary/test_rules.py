@@ -13,7 +13,7 @@ from tests.frame import wire
 from tests.helpers.ids import word
 
 from .attack import Attack, Ends, Ids, Lives, play
-from .scene import CLOSES, READS, Seen
+from .scene import CLOSES, EITHER, READS, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -345,7 +345,6 @@ GOAWAYS = [
 
 
 @pytest.mark.parametrize("attack", [*IDS, *STREAMS, *WINDOWS, *LENGTHS, *GOAWAYS], ids=lambda attack: word(str(attack)))
-@pytest.mark.parametrize("client", [True, False], ids=["client", "server"])
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@EITHER
 async def test_a_rule_is_kept(attack: Attack, kind: str, client: bool, mock_clock: Clock) -> None:
     await play(attack, kind, client=client)

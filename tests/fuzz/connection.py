@@ -253,7 +253,7 @@ class Scene:
         table = self.core._table
         assert table.live == {}
         for places in (table.places(extension=False), table.places(extension=True)):
-            assert (places.taken, places.waiting) == (0, 0)
+            assert (places.in_use, places.waiting) == (0, 0)
         assert table.local_above(0) == []
         assert self.core.open_streams == 0
         assert self.core.budget.left == self.side.config.receive_budget

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(muxpy.__file__).parent
 MESSAGE = bytes(100)
+TRIES = 20
 
 
 @dataclass
@@ -111,11 +112,16 @@ async def one_message(first: str, last: str) -> Way:
     return recorder.way
 
 
+async def shortest(first: str, last: str) -> Way:
+    """The shortest of some: Trio shuffles the tasks of a pass, so others may have their turn in between."""
+    return min([await one_message(first, last) for _ in range(TRIES)], key=lambda way: len(way.files))
+
+
 async def main() -> None:
     """Show both ways."""
     ways = {
-        "out, send_all to writev": await one_message("send_all", "writev"),
-        "in, readv to receive_some": await one_message("readv", "receive_some"),
+        "out, send_all to writev": await shortest("send_all", "writev"),
+        "in, readv to receive_some": await shortest("readv", "receive_some"),
     }
     for title, way in ways.items():
         print(f"{title}: {len(way.functions)} functions, {len(set(way.files))} files, {way.returns} returns to a file")

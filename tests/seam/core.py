@@ -142,7 +142,7 @@ class SeamCore:
             self.give_credit(credit - self._credit)
         for stream in news:
             self._keep(stream, changes)
-        changes.may_open = self.may_open and not could_open
+        changes.may_open_again = self.may_open and not could_open
         changes.ends |= self.error is not None
         return changes
 

@@ -341,7 +341,7 @@ async def check(name: str, kind: str, steps: Iterator[int], *, any_task: bool) -
             return
 
 
-@pytest.mark.parametrize(("kind", "any_task"), [("memory", False), ("wide_pipe", True)], ids=["own_steps", "all_steps"])
+@pytest.mark.parametrize(("kind", "any_task"), [("wide_pipe", False), ("memory", True)], ids=["own_steps", "all_steps"])
 @pytest.mark.parametrize("name", OPERATIONS)
 @bounded()
 async def test_the_others_do_not_notice(name: str, kind: str, any_task: bool) -> None:

@@ -75,7 +75,7 @@ async def test_a_first_frame_in_the_last_moment_takes_nothing_of_what_came_with_
     """More than a turn of it, so that the reader stops in between."""
     config = muxpy.SessionConfig(first_frame_timeout=3, heartbeat_interval=None)
     near, far = await tcp_pair()
-    payload = os.urandom(3 * _reader.TURN)
+    payload = os.urandom(3 * _reader.WORK_A_TURN)
     async with far, muxpy.open_session(near, client=False, config=config, extensions=[]) as session:
         await wait_all_tasks_blocked()
         frames = wire.syn(3) + b"".join(wire.data(3, payload[i : i + 1]) for i in range(len(payload)))

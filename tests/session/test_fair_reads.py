@@ -28,7 +28,7 @@ async def test_tiny_frames_are_read_a_few_at_a_time_and_bulk_as_before() -> None
         await until(lambda: session.statistics().frames_received == before.frames_received + MANY)
         reads = session.statistics().reads - before.reads
         first = _socket.READ_SIZE // len(FRAME)  # what one read holds, before anything is known
-        assert reads >= (MANY - first) / (2 * _reader.TURN)  # what fits into two turns is tried now and then
+        assert reads >= (MANY - first) / (2 * _reader.WORK_A_TURN)  # what fits into two turns is tried now and then
         assert transport.read_limit < transport.read_size
         for _ in range(20):
             await peer.send(wire.data(3, bytes(16_000)))

@@ -59,11 +59,11 @@ async def test_one_session_of_a_group_receives_in_each_pass(grouped: bool) -> No
                 await until(lambda: frames(made) == 8 * 5_001)
         for session in made:
             session.kill()
-    assert (passes.most_a_pass <= _reader.TURN) is grouped
+    assert (passes.most_a_pass <= _reader.WORK_A_TURN) is grouped
 
 
 @bounded()
-@pytest.mark.parametrize(("count", "most"), [(1, _reader.PARTY_TURN), (8, _reader.SHARED_TURN)])
+@pytest.mark.parametrize(("count", "most"), [(1, _reader.PARTY_WORK), (8, _reader.SHARED_WORK)])
 async def test_turns_of_a_group_are_shorter_and_those_of_a_crowd_still_more(count: int, most: int) -> None:
     async with AsyncExitStack() as stack:
         made, peers = await sessions(stack, [muxpy.SessionGroup()] * count)

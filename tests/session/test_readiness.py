@@ -43,7 +43,7 @@ async def test_few_go_on_in_each_pass(pairs: list[Pair]) -> None:
     awake: list[int] = []
 
     async def wait(near: socket.socket) -> None:
-        await Readiness.current().readable(near.fileno())
+        await Readiness.current().wait_readable(near.fileno())
         awake.append(near.fileno())
 
     async with trio.open_nursery() as nursery:
@@ -63,16 +63,16 @@ async def test_who_is_cancelled_leaves_the_socket_to_the_next(pairs: list[Pair])
     readiness = Readiness.current()
     async with trio.open_nursery() as nursery:
         for near, _ in pairs[:-1]:
-            nursery.start_soon(readiness.readable, near.fileno())
+            nursery.start_soon(readiness.wait_readable, near.fileno())
         await wait_all_tasks_blocked()
         near, far = pairs[-1]
         with trio.move_on_after(0) as given_up:
-            await readiness.readable(near.fileno())
+            await readiness.wait_readable(near.fileno())
         assert given_up.cancelled_caught
-        nursery.start_soon(readiness.readable, near.fileno())
+        nursery.start_soon(readiness.wait_readable, near.fileno())
         await wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError):
-            await readiness.readable(near.fileno())
+            await readiness.wait_readable(near.fileno())
         far.close()
         await until(lambda: len(nursery.child_tasks) == MANY - 1)
         nursery.cancel_scope.cancel()
@@ -83,7 +83,7 @@ async def test_a_number_whose_socket_was_closed_under_its_reader_is_that_of_the_
     readiness = Readiness.current()
     async with trio.open_nursery() as nursery:
         for near, _ in pairs[:-1]:
-            nursery.start_soon(readiness.readable, near.fileno())
+            nursery.start_soon(readiness.wait_readable, near.fileno())
         await wait_all_tasks_blocked()
         near, far = pairs[-1]
         number = near.fileno()
@@ -91,7 +91,7 @@ async def test_a_number_whose_socket_was_closed_under_its_reader_is_that_of_the_
 
         async def wait() -> None:
             with old:
-                await readiness.readable(number)
+                await readiness.wait_readable(number)
 
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
@@ -99,7 +99,7 @@ async def test_a_number_whose_socket_was_closed_under_its_reader_is_that_of_the_
         again, other = socket.socketpair()
         with again, other:
             assert again.fileno() == number
-            nursery.start_soon(readiness.readable, number)
+            nursery.start_soon(readiness.wait_readable, number)
             await wait_all_tasks_blocked()
             old.cancel()
             other.send(b"x")

@@ -103,6 +103,7 @@ class Client:
             self.busy.set()
 
 
+@pytest.mark.no_cover  # a hundred times the same
 @bounded()
 async def test_a_hundred_busy_sessions_lose_no_stream() -> None:
     clients = [Client() for _ in range(BUSY_SESSIONS)]

@@ -19,7 +19,7 @@ from ._header import (
     TYPE_NAMES,
     WND_INC,
 )
-from ._strangers import looks_like, looks_like_muxado
+from ._other_protocols import looks_like, looks_like_muxado
 
 __all__ = [
     "DATA",

@@ -26,20 +26,20 @@ class Decoder:
     views. A length that is wrong for its type is reported when the header is read, before any of the body is kept.
     """
 
-    __slots__ = ("_flags", "_partial", "_rest", "_stream_id", "position")
+    __slots__ = ("_flags", "_partial", "_payload_left", "_stream_id", "position")
 
     def __init__(self) -> None:
         self.position = 0
         """Bytes of the fed buffer up to the end of the last piece: where a caller that stops early goes on."""
         self._partial = bytearray()  # the start of a header, or of a control frame, that a read cut off
-        self._rest = 0  # payload bytes of the current DATA frame that are still to come
+        self._payload_left = 0  # payload bytes of the current DATA frame that are still to come
         self._flags = 0
         self._stream_id = 0
 
     @property
     def mid_frame(self) -> bool:
         """Whether the bytes so far end inside a frame."""
-        return bool(self._partial or self._rest)
+        return bool(self._partial or self._payload_left)
 
     def feed(self, data: Buffer) -> Iterator[Piece]:
         """Yield the pieces that `data` completes or carries. Raises ProtocolError for a malformed frame.
@@ -54,11 +54,11 @@ class Decoder:
             if piece is not None:
                 self.position = pos
                 yield piece
-        if self._rest and pos < end:
-            start, pos = pos, min(pos + self._rest, end)
-            self._rest -= pos - start
+        if self._payload_left and pos < end:
+            start, pos = pos, min(pos + self._payload_left, end)
+            self._payload_left -= pos - start
             self.position = pos
-            yield DATA, self._flags, self._stream_id, view[start:pos], self._rest
+            yield DATA, self._flags, self._stream_id, view[start:pos], self._payload_left
         unpack = HEADER.unpack_from
         while end - pos >= HEADER_SIZE:
             length, flags, kind, stream_id = unpack(view, pos)
@@ -75,7 +75,7 @@ class Decoder:
                 self.position = end
                 self._expect(flags, stream_id, pos - end)
                 if start < end:
-                    yield DATA, flags, stream_id, view[start:end], self._rest
+                    yield DATA, flags, stream_id, view[start:end], self._payload_left
                 return
             stop = start + body_size(kind, flags, length)
             if stop > end:
@@ -88,7 +88,7 @@ class Decoder:
     def _expect(self, flags: int, stream_id: int, rest: int) -> None:
         self._flags = flags
         self._stream_id = stream_id
-        self._rest = rest
+        self._payload_left = rest
 
     def _resume(self, view: memoryview) -> tuple[int, Piece | None]:
         """Complete the frame that an earlier read cut off. Returns how much of `view` is used up, and the piece, or

@@ -135,7 +135,7 @@ class Connection:
         return stream
 
     def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
-        self._table.taken(stream)
+        self._table.accepted(stream)
         if not hold:
             self._table.let_go(stream)
 

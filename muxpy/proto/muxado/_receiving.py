@@ -179,7 +179,7 @@ class Receiving:
     def _full(self, extension: bool) -> bool:
         """Whether there is no room for one more stream of the peer."""
         places = self._table.places(extension=extension)
-        return places.taken > 0 if self.stranger else places.full
+        return places.in_use > 0 if self.stranger else places.full
 
     def _on_data(
         self,
@@ -308,7 +308,7 @@ class Receiving:
     def _in_words(self, error: ProtocolError) -> ProtocolError:
         """The error, which names another protocol first if the bytes look like one and there was no frame yet."""
         no_frame = not self._common.counters.frames_received
-        stranger = looks_like(self._first_bytes) if self._first_bytes and no_frame else None
-        if stranger is None:
+        other = looks_like(self._first_bytes) if self._first_bytes and no_frame else None
+        if other is None:
             return error
-        return ProtocolError(error.code, f"this looks like {stranger}, not muxado: {error.reason}")
+        return ProtocolError(error.code, f"this looks like {other}, not muxado: {error.reason}")

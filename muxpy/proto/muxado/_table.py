@@ -25,7 +25,7 @@ class Places:
         self.waiting = 0  # streams in the backlog: nobody has accepted them yet
 
     @property
-    def taken(self) -> int:
+    def in_use(self) -> int:
         """Places in use."""
         return self.open + self.held
 
@@ -156,7 +156,7 @@ class StreamTable:
             places.held += stream.held
         self.shrink_window(stream)
 
-    def taken(self, stream: StreamState) -> None:
+    def accepted(self, stream: StreamState) -> None:
         """A stream of the peer was accepted: it does not wait in the backlog any more."""
         self.places(extension=stream.extension).waiting -= 1
 
