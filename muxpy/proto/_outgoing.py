@@ -49,7 +49,6 @@ class Outgoing:
         """Bytes of the sender's data that are not framed yet."""
         return 0 if self.data is None else len(self.data) - self.position
 
-    @property
     def held_back(self) -> bool:
         """Whether the window holds back the data that waits to be sent.
 

@@ -24,6 +24,7 @@ from typing import Final
 from muxpy.frame import Buffer
 
 from ._outbox import Framing
+from ._outgoing import Outgoing
 from ._stream import StreamState
 
 __all__ = ["Scheduler", "weight"]
@@ -98,26 +99,27 @@ class Scheduler:
         for line in (self._urgent, self._line):
             while line and size < limit and self.credit > 0:
                 stream = line[0]
-                if stream.outgoing.data is not None:  # otherwise it was withdrawn
+                outgoing = stream.outgoing
+                data = outgoing.data
+                if data is not None:  # otherwise it was withdrawn
                     alone = len(line) == 1 and not (exact and done)
-                    size += self._frame_turn(stream, chunks, limit - size, 0 if alone else quanta)
-                    if exact and _ends_here(stream, done, size, len(line)):
+                    size += self._frame_turn(stream, data, chunks, limit - size, 0 if alone else quanta)
+                    finished = outgoing.position == len(data)
+                    if exact and _ends_here(outgoing, finished, done, size, len(line)):
                         limit = size
-                    if not stream.outgoing.unsent:
-                        stream.outgoing.data = None
+                    if finished:
+                        outgoing.data = None
                         done.append(stream)
-                self._pass_turn(line, clock)
+                self._pass_turn(line, outgoing, clock)
         return size
 
-    def _frame_turn(self, stream: StreamState, chunks: list[Buffer], limit: int, quanta: int) -> int:
+    def _frame_turn(self, stream: StreamState, data: memoryview, chunks: list[Buffer], limit: int, quanta: int) -> int:
         """Frame data of the stream at the head until its turn, a window, its data or the batch ends. Returns how many
         bytes, headers included.
 
         With 0 `quanta` a turn has no limit: for a stream alone in line, a turn for each frame would double the cost.
         """
         outgoing, framing = stream.outgoing, self._framing
-        data = outgoing.data
-        assert data is not None
         room = limit
         if quanta:
             if outgoing.deficit <= 0:
@@ -146,10 +148,8 @@ class Scheduler:
             outgoing.deficit -= count
         return count + -(-count // most) * framing.header_size
 
-    def _pass_turn(self, line: deque[StreamState], clock: Callable[[], float]) -> None:
+    def _pass_turn(self, line: deque[StreamState], outgoing: Outgoing, clock: Callable[[], float]) -> None:
         """Take the stream at the head out of line, move it to the back, or leave it there for the rest of its turn."""
-        stream = line[0]
-        outgoing = stream.outgoing
         if outgoing.data is None or outgoing.window <= 0:
             line.popleft()
             self.waiting -= 1
@@ -160,10 +160,9 @@ class Scheduler:
             line.rotate(-1)
 
 
-def _ends_here(stream: StreamState, done: list[StreamState], size: int, in_line: int) -> bool:
+def _ends_here(outgoing: Outgoing, finished: bool, done: list[StreamState], size: int, in_line: int) -> bool:
     """Whether the batch ends here, because a stream may come back to the rest of its turn."""
-    outgoing = stream.outgoing
-    if not outgoing.unsent:
+    if finished:
         return outgoing.deficit > 0 and size >= WORTHWHILE  # it may come back to the head of the line
     # The stream is alone only until those in `done` come back: it gets one turn, and not the rest of the batch.
     return in_line == 1 and bool(done)

@@ -90,7 +90,7 @@ class Sending:
     def _line_up(self, stream: StreamState) -> None:
         """Put the stream's data in line, or let it wait for window; a crumb of window holds it back for CRUMB_WAIT."""
         crumbs, outgoing = self._crumbs, stream.outgoing
-        if outgoing.held_back:
+        if outgoing.held_back():
             if not outgoing.scheduled:  # if it is in line already, it sends that crumb, and then waits with no window
                 now = self._clock()
                 outgoing.wait_for_window(now)

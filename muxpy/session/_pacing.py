@@ -79,6 +79,7 @@ class Pacing:
         "_reads",
         "_seen",
         "_weigh_until",
+        "_weighing",
         "alone",
         "corked",
         "portion",
@@ -94,6 +95,7 @@ class Pacing:
         self.written = -inf  # when the last batch was written
         self._last_priority = 0
         self._weigh_until = 0  # the number of sends up to which the scheduler decides
+        self._weighing = False  # senders of different priorities take turns
         self.portion = USUAL
         """How much goes into the next batch."""
         self._pace = 2 * FAST  # seconds a byte, averaged over the last batches
@@ -135,9 +137,11 @@ class Pacing:
         if priority != self._last_priority:
             self._last_priority = priority
             self._weigh_until = self.sends + WEIGHED
-        goes = not self._weighing
+        goes = self.sends >= self._weigh_until
         self.sends += 1
-        if self._pace < FAST:
+        weighing = self.sends < self._weigh_until
+        if weighing is not self._weighing:
+            self._weighing = weighing
             self._set_portion()
         return goes
 
@@ -151,8 +155,3 @@ class Pacing:
             self.portion = USUAL
         else:
             self.portion = WEIGHED_AND_FAST if self._weighing else FAST_AND_EQUAL
-
-    @property
-    def _weighing(self) -> bool:
-        """Whether senders of different priorities take turns."""
-        return self.sends < self._weigh_until

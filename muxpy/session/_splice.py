@@ -69,8 +69,8 @@ class Splice:
         "_over",
         "_pacer",
         "_pending",
-        "_receiving",
         "_state",
+        "_task",
         "_waiting",
         "_watch",
     )
@@ -90,11 +90,11 @@ class Splice:
         self._watch = Watch(socket)
         self._pacer = pacer
         self._on_failure = on_failure
-        self._over = trio.Event()
+        self._over = False
+        self._task: trio.lowlevel.Task | None = None
         self._error: BaseException | None = None
         # Towards the socket.
-        self._receiving = False  # data that the stream receives goes to the socket
-        self._early = b""  # bytes that go there first
+        self._early: bytes | None = None  # goes there first; None while the stream's data does not go there yet
         self._pending: memoryview | None = None  # taken from the stream, not yet written
         self._far_ended = False  # the stream has nothing more for the socket
         # Towards the stream.
@@ -110,18 +110,22 @@ class Splice:
 
     def start_receiving(self, early: bytes) -> None:
         """From now on, data that the stream receives goes to the socket, after `early`."""
-        self._receiving = True
         self._early = early
         self.on_receivable()
 
     async def wait(self) -> None:
         """Wait until both directions have ended. If one failed, raises its error."""
-        if not self._over.is_set():
-            await self._over.wait()
+        if not self._over:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:
-            await trio.lowlevel.cancel_shielded_checkpoint()  # all is done: a cancellation now would say that it is not
+            await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: a cancellation now would deny that
         if self._error is not None:
             raise self._error
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def stop(self) -> None:
         """Leave the stream and the socket alone from now on."""
@@ -132,9 +136,12 @@ class Splice:
             self._engine.writer.withdraw(self._state)
 
     def _end(self, error: BaseException | None) -> None:
-        if self._over.is_set():
+        if self._over:
             return
-        self._over.set()
+        self._over = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
         self._error = error
         self._pass_on_directly(False)
         self._watch.end()
@@ -165,7 +172,7 @@ class Splice:
         try:
             if events & (WRITABLE | ERROR) and watched & WRITABLE:
                 self._write()
-            if events & (READABLE | ERROR) and not self._over.is_set():
+            if events & (READABLE | ERROR) and not self._over:
                 if self._watch.events & READABLE:
                     self._read()
                 else:
@@ -182,7 +189,7 @@ class Splice:
         self._change(self._watch.events | READABLE if read else self._watch.events & ~READABLE)
 
     def _change(self, events: int) -> None:
-        if not self._over.is_set():
+        if not self._over:
             self._watch.change(events)
 
     def _read(self) -> None:
@@ -211,7 +218,7 @@ class Splice:
 
     def _resume_reading(self) -> None:
         """The pacer lets the socket be read again."""
-        if self._over.is_set() or self._near_ended or not self._may_read or self._waiting.unsent:
+        if self._over or self._near_ended or not self._may_read or self._waiting.unsent:
             return
         try:
             self._read_or_not(True)
@@ -254,7 +261,7 @@ class Splice:
         unsent = self._waiting.unsent
         if not unsent:  # otherwise a batch that is being written may still refer to it, even if the session is over
             self._give_buffer_back()
-        if self._near_ended or self._over.is_set():
+        if self._near_ended or self._over:
             return
         try:
             if self._far_ended:  # nothing else would notice the session's end
@@ -270,7 +277,8 @@ class Splice:
         return self._state.closed or self._state.reset_code is not None
 
     def _pass_on_directly(self, direct: bool) -> None:
-        self._engine.core.read_directly(self._state, direct)
+        if self._state.incoming.direct is not direct:
+            self._engine.core.read_directly(self._state, direct)
 
     def on_arrived(self) -> None:
         """Bytes for the socket are in the session's read buffer: write them from there, without a copy."""
@@ -291,10 +299,10 @@ class Splice:
 
     def on_receivable(self) -> None:
         """The stream has received something, or has ended."""
-        if self._over.is_set():
+        if self._over:
             return
         # If the socket is full, the poller says when to go on.
-        if self._broken_off or (self._receiving and not self._watch.events & WRITABLE):
+        if self._broken_off or (self._early is not None and not self._watch.events & WRITABLE):
             self._write_safely()
 
     def _write_safely(self) -> None:
@@ -326,7 +334,8 @@ class Splice:
                 self._change(watch.events | WRITABLE)
                 return
             self._pending = self._pending[count:] if count < len(self._pending) else None
-        self._change(watch.events & ~WRITABLE)
+        if watch.events & WRITABLE:
+            self._change(watch.events & ~WRITABLE)
         if state.phase.reads and self._alive:
             self._pass_on_directly(self._pacer is None)
         elif not self._far_ended:
