@@ -202,6 +202,7 @@ async def test_an_echo_wakes_nobody_but_those_who_read_and_those_who_wait(mock_c
 # ---- many streams: messages come together ----
 
 
+@pytest.mark.no_cover  # bulk
 @pytest.mark.parametrize("idle", [0, 1000], ids=["alone", "beside_1000_idle_streams"])
 @bounded()
 async def test_a_hundred_echoes_at_once_are_five_writes_at_each_end(idle: int, mock_clock: Clock) -> None:

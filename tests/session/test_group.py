@@ -46,6 +46,7 @@ def frames(made: Sequence[muxpy.Session]) -> int:
     return sum(session.statistics().frames_received for session in made)
 
 
+@pytest.mark.no_cover  # bulk
 @bounded()
 @pytest.mark.parametrize("grouped", [True, False])
 async def test_one_session_of_a_group_receives_in_each_pass(grouped: bool) -> None:

@@ -306,6 +306,7 @@ async def test_more_than_the_kernel_takes_at_once(kind: str) -> None:
     assert received == [payload, payload]
 
 
+@pytest.mark.no_cover  # bulk
 @pytest.mark.parametrize("kind", ["unix", "tcp", "tls"])
 @bounded()
 async def test_a_thousand_small_streams_at_once(kind: str) -> None:

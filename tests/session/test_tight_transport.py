@@ -13,6 +13,8 @@ from tests.helpers.tasks import assert_echo, bounded, echo, read_all
 
 Clock = trio.testing.MockClock
 
+pytestmark = pytest.mark.no_cover  # bulk
+
 
 @bounded()
 async def test_every_operation(autojump_clock: Clock) -> None:
