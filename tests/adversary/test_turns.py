@@ -164,7 +164,6 @@ async def test_a_key_update_now_and_then_does_no_harm(tmp_path: Path) -> None:
 
 
 @bounded()
-@pytest.mark.no_cover
 async def test_records_of_one_byte_are_decrypted_in_turns(tmp_path: Path) -> None:
     transport, peer = await record_peer(tmp_path / "keys")
     async with _run_session(transport, False, QUIET, []) as session:

@@ -228,7 +228,6 @@ class Sender:
         return self.sent[self.stream.id] / self.sent.total()
 
 
-@pytest.mark.no_cover  # bulk
 @pytest.mark.parametrize(("others", "turn"), [(1, 1), (2, 1), (8, 1), (32, 1), (2, 4), (8, 4), (32, 4)])
 @pytest.mark.parametrize("priority", [0, 7, 0xFFFF, HIGHEST])
 def test_a_sender_of_one_write_at_a_time_gets_its_share(side: Side, priority: int, others: int, turn: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from inspect import unwrap
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.session import (
     test_cancel,
     test_cut,
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["way"]
+
+pytestmark = pytest.mark.no_cover  # with the first core they are traced
 
 FILES = (
     test_cancel,
