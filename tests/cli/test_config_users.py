@@ -243,6 +243,12 @@ def test_without_rules_there_is_a_warning(tmp_path: Path) -> None:
     assert in_token_file(tmp_path, tables) == in_configuration(tmp_path, tables) == []
 
 
+def test_users_without_rules_are_warned_of_in_one_line(tmp_path: Path) -> None:
+    tables = "".join(f'[users.u{number}]\ntoken = "sha256:{number:064}"\n' for number in range(1000))
+    [warning] = in_token_file(tmp_path, tables, warnings=True)
+    assert warning.startswith("1:8: users.u0: no rules, here or in [listen], nor for 999 more: only loopback addresses")
+
+
 def test_a_certificate_is_in_the_place_of_a_token_where_one_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "tokens.toml"
     path.write_text("[users.alice]\n")

@@ -180,12 +180,14 @@ def _check_token_file(document: Document, listen: Section, users: Iterable[User]
 def _warn_without_rules(document: Document, listen: Section, users: Iterable[User]) -> None:
     if {"allow", "allow-bind"} & listen.given:
         return
-    for user in users:
-        if not {"allow", "allow-bind"} & document.data["users"][user.name].keys():
-            document.warn(
-                ("users", user.name),
-                "no rules, here or in [listen]: only loopback addresses of the listening end are allowed",
-            )
+    tables = document.data.get("users", {})
+    bare = [user.name for user in users if not {"allow", "allow-bind"} & tables[user.name].keys()]
+    if bare:  # one line for all of them: a token file may have thousands
+        others = f", nor for {len(bare) - 1} more" if len(bare) > 1 else ""
+        document.warn(
+            ("users", bare[0]),
+            f"no rules, here or in [listen]{others}: only loopback addresses of the listening end are allowed",
+        )
 
 
 @dataclass(frozen=True, slots=True)
