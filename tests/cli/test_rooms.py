@@ -53,3 +53,15 @@ def test_imports_go_downwards() -> None:
         if other != room and order.index(other) < order.index(room)
     ]
     assert upwards == []
+
+
+def test_what_the_page_says_where_to_look_is_there() -> None:
+    """Each file of the table, and each function or class that it names."""
+    table = (ROOT / "docs" / "architecture.md").read_text().split("Where to look for what")[1].split("\n## ")[0]
+    named = re.findall(r"`(\w+/\w+\.py)`", table)
+    assert len(named) >= 9
+    assert [name for name in named if not (PROGRAM / name).is_file()] == []
+    source = "".join((PROGRAM / name).read_text() for name in named)
+    members = [word for name in re.findall(r"`([A-Z]\w+(?:\.\w+)?)`", table) for word in name.split(".")]
+    assert members
+    assert [word for word in members if not re.search(rf"(class|def) {word}\b", source)] == []
