@@ -137,20 +137,16 @@ class Watch:
         self._fd = self._fileno()
         self._registered = False
 
-    @property
     def fd(self) -> int:
-        """The descriptor. Raises trio.ClosedResourceError if it was closed."""
-        self.check_open()
-        return self._fd
-
-    def check_open(self) -> None:
-        """Raise trio.ClosedResourceError if the socket was closed: its number may belong to another file by now."""
+        """The descriptor. Raises trio.ClosedResourceError if the socket was closed: the number may be another file's by
+        now."""
         if self._fileno() < 0:
             raise trio.ClosedResourceError("the socket was closed")
+        return self._fd
 
     def begin(self, events: int, on_ready: Callable[[int], None]) -> None:
         """Watch for these events. Raises trio.BusyResourceError if the socket is watched already."""
-        self.poller.add(self.fd, events, on_ready)
+        self.poller.add(self.fd(), events, on_ready)
         self.events = events
         self._on_ready = on_ready
         self._registered = True
@@ -159,7 +155,7 @@ class Watch:
         """Watch for these events from now on."""
         if events == self.events:
             return
-        fd = self.fd
+        fd = self.fd()
         self.events = events
         if self._registered:
             self.poller.change(fd, events)

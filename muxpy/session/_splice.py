@@ -200,7 +200,7 @@ class Splice:
         poller = self._watch.poller
         buffer = poller.take_buffer()
         try:
-            count = os.readv(self._watch.fd, [buffer if most == READ_SIZE else buffer[:most]])
+            count = os.readv(self._watch.fd(), [buffer if most == READ_SIZE else buffer[:most]])
         except BlockingIOError:
             poller.give_back(buffer)
             return
@@ -285,7 +285,7 @@ class Splice:
         core, state = self._engine.core, self._state
         pieces = state.incoming.arriving or []
         try:
-            count = os.writev(self._watch.fd, pieces if len(pieces) <= MAX_PIECES else pieces[:MAX_PIECES])
+            count = os.writev(self._watch.fd(), pieces if len(pieces) <= MAX_PIECES else pieces[:MAX_PIECES])
         except BlockingIOError:
             count = 0
         except (OSError, trio.ClosedResourceError) as error:
@@ -328,7 +328,7 @@ class Splice:
                     return
                 self._pending = memoryview(self._next(most))
             try:
-                count = os.write(watch.fd, self._pending)
+                count = os.write(watch.fd(), self._pending)
             except BlockingIOError:
                 self._pass_on_directly(False)
                 self._change(watch.events | WRITABLE)
@@ -356,7 +356,7 @@ class Splice:
 
     def _end_far(self) -> None:
         self._engine.check_end(self._state)  # raises unless it was an orderly end
-        self._watch.check_open()
+        self._watch.fd()  # raises if the socket was closed
         self._far_ended = True
         self._watch.socket.shutdown(SHUT_WR)
         end = self._engine.ending.end

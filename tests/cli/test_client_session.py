@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import muxpy
-from muxpy_cli._errors import Unreachable
+from muxpy_cli._errors import Failure, Unreachable
 from muxpy_cli._options import ConnectOptions
 from muxpy_cli.client import _session
 from muxpy_cli.client._retrying import PATIENCE, telling_progress
@@ -33,7 +33,7 @@ async def test_it_takes_as_many_streams_as_the_listening_end_says(streams: int |
         async with muxpy.open_session(stream, client=False) as session:
             greeting = await session.accept_stream()
             await receive_message(greeting)
-            await greeting.send_all(pack({} if streams is None else {"streams": streams}))
+            await greeting.send_all(pack({"user": "u"} if streams is None else {"user": "u", "streams": streams}))
             kept = [await session.open_stream(stream_type=Purpose.FORWARDED) for _ in range(count)]
             opened.set()
             await session.wait()
@@ -90,6 +90,54 @@ async def test_a_server_that_does_not_answer_may_answer_later(
     assert told[0].startswith(f"connected to 127.0.0.1:{server.port}; waiting for its first answer")
     assert "the token is wrong or missing" in told[0]  # which a listening end says after two seconds only
     assert "--tls" in told[0]
+
+
+async def greeted(session: muxpy.Session) -> muxpy.Stream:
+    """The stream on which the client has said who it is."""
+    greeting = await session.accept_stream()
+    await receive_message(greeting)
+    return greeting
+
+
+async def test_a_refused_client_leaves_immediately_and_in_order(mock_clock: MockClock) -> None:
+    """And is not told what it waits for, after it was answered."""
+    ends: list[muxpy.SessionEnd] = []
+    told: list[str] = []
+
+    async def handle(stream: trio.SocketStream) -> None:
+        async with muxpy.open_session(stream, client=False) as session:
+            greeting = await greeted(session)
+            await greeting.send_all(pack({"error": "in use", "reason": "it has as many sessions as it may"}))
+            assert await greeting.receive_some() == b""
+            await greeting.aclose()
+            ends.append(await session.wait())
+
+    with trio.fail_after(LIMIT):
+        async with Server(handle) as server:
+            options = ConnectOptions(address=Address("127.0.0.1", server.port))
+            with pytest.raises(Unreachable, match="as many sessions as it may"):
+                async with log_in(options, Credentials(options), tell=told.append):
+                    pass
+            while not ends:
+                await wait_all_tasks_blocked(0.01)
+    assert ends[0].error is None
+    assert told == []
+
+
+async def test_an_echo_is_no_listening_end(autojump_clock: MockClock) -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        async def echo(stream: muxpy.Stream) -> None:
+            async for data in stream:
+                await stream.send_all(data)
+
+        async with muxpy.open_session(stream, client=False) as session:
+            await session.serve_streams(echo)
+
+    async with Server(handle) as server:
+        options = ConnectOptions(address=Address("127.0.0.1", server.port))
+        with pytest.raises(Failure, match="does not answer as a muxpy: its answer names no user"):
+            async with log_in(options, Credentials(options)):
+                pass
 
 
 async def never(*_: object) -> Any:  # noqa: ANN401 - it returns nothing

@@ -87,8 +87,10 @@ async def log_in(
         await _check_pin(session, options)
         attempt.step(_waits_for_answer(options))
         async with _left_in_order(session):
-            await _say_hello(session, options, credentials, slot)
-            attempt.done()
+            try:
+                await _say_hello(session, options, credentials, slot)
+            finally:
+                attempt.done()  # it has answered, or will not
             yield session
 
 
@@ -186,9 +188,11 @@ async def _say_hello(session: muxpy.Session, options: ConnectOptions, credential
     if credentials.token is not None:
         hello["token"] = credentials.token
     try:
-        stream = await session.open_stream(stream_type=Purpose.HELLO)
-        answer = await ask_peer(stream, hello, HELLO_TIMEOUT)
-        await stream.aclose()
+        # Closed in any case: a refusal is over when this end has closed its direction, too, and the session with it.
+        async with await session.open_stream(stream_type=Purpose.HELLO) as stream:
+            answer = await ask_peer(stream, hello, HELLO_TIMEOUT)
+        if not isinstance(answer.get("user"), str):
+            raise WireError("its answer names no user; does it send back what it receives?")
         if "streams" in answer:  # the connections that we may have, those of remote forwards included
             count = min(unpack_integer(answer, "streams"), MOST_STREAMS)
             session.allow_streams(session_streams(count))
