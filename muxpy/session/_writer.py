@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy.proto import Batch
+from muxpy.transport import TRANSPORT_ERRORS
 
 from ._pacing import PATIENCE, SMALL, Pacing
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from muxpy.trace import Tap
     from muxpy.transport import Transport
 
-__all__ = ["TRANSPORT_ERRORS", "Writer"]
-
-TRANSPORT_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+__all__ = ["Writer"]
 
 
 class Writer:
