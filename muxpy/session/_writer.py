@@ -65,9 +65,9 @@ class Writer:
         """Put `data` in line. If nobody else is in line, write as much as goes without waiting: that much data is worth
         a system call."""
         contended = self._batch is not None or self._sending.scheduler.waiting or self.error is not None
-        goes_now = self.pacing.large_goes_now(stream.priority) and not contended
+        may_go = self.pacing.large_goes_now(stream.priority)  # asked in any case, since it notes who sends
         self._sending.submit(stream, data)
-        if goes_now:
+        if may_go and not contended:
             self._flush()
         else:
             self.poke()
