@@ -349,9 +349,9 @@ async def listening_end(
     """A listening end in this process that says hello, and does with other streams what the test wants."""
 
     async def handle(stream: muxpy.Stream) -> None:
-        message, _ = await receive_message(stream)
+        await receive_message(stream)
         if stream.stream_type == Purpose.HELLO:
-            await stream.send_all(pack(message))
+            await stream.send_all(pack({"user": "somebody"}))
         else:
             await handler(stream)
 
