@@ -22,7 +22,7 @@ import muxpy
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-HOST, PORT = "127.0.0.1", 4242
+HOST, PORT = "127.0.0.1", 4000
 
 
 async def echo(stream: muxpy.Stream) -> None:

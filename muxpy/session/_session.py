@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
 
 import trio
 
@@ -119,7 +119,7 @@ class Session:
         ended, and ValueError for a number outside its range.
         """
         engine = self._engine
-        opening = Opening(index(priority), index(stream_type))
+        opening = Opening(_integer("priority", priority), _integer("stream_type", stream_type))
         stream = self._stream(await engine.openers.open(opening, fin=fin))
         # The SYN is not written yet: it goes with the first data, if that comes in this pass of the scheduler. A peer
         # that speaks first gets it soon.
@@ -356,3 +356,10 @@ class Session:
         # Nothing more can come after that, so `async for`, `accept_stream` and `serve_streams` end instead of waiting.
         if self._engine.core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+def _integer(name: str, value: SupportsIndex) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None

@@ -69,7 +69,7 @@ def _problems(tmp_path: Path, text: str) -> list[str]:
         ),
         (f"{CONNECT}output.metrics = 'x:y'\n", '3:18: connect.output.metrics: "x:y": the port must be a number'),
         (f"{CONNECT}output.control = ''\n", '3:18: connect.output.control: "": that is no path'),
-        (f"{CONNECT}tls.fingerprint = 'ab'\n", '3:19: connect.tls.fingerprint: "ab": the fingerprint has 1 byte'),
+        (f"{CONNECT}tls.fingerprint = 'ab'\n", '3:19: connect.tls.fingerprint: "ab": the fingerprint has 1 byte,'),
         (f"{CONNECT}tls.name = ''\n", '3:12: connect.tls.name: "": the host is missing; for example example.org'),
         (f"{CONNECT}tls.name = 'a..b'\n", """3:12: connect.tls.name: "a..b": 'a..b' has a dot too many: one stands"""),
         (f"{CONNECT}tls.ca = '.'\n", '3:10: connect.tls.ca: ".": that is a folder, and it must be a file'),

@@ -84,6 +84,12 @@ MISTAKES = [
     ("listen 0 --frob", 2, "there is no option --frob; see `muxpy listen --help`"),
     ("connect localhost:1 --sessions 0", 2, "invalid value for '--sessions': 0 is not in the range 1<=x<=64…"),
     ("listen 0 --drain 5q", 2, "--drain 5q: not a duration; for example 90, 1.5s, 5m, 2h or 1d; see `muxpy listen -…"),
+    (
+        f"connect localhost:1 {L} --token-file",
+        2,
+        "option '--token-file' requires an argument; see `muxpy connect --help`",
+    ),
+    ("token new alice --file", 2, "option '--file' requires an argument; see `muxpy token new --help`"),
     ("demo x", 2, "got unexpected extra argument (x); see `muxpy demo --help`"),
     # Habits of ssh and chisel
     (

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from muxpy_cli._errors import Failure
 from muxpy_cli.net import _accept, allow_all, bind_streams, connect_datagrams
 from muxpy_cli.net._accept import Shortage
 from muxpy_cli.specs import Address, UnixPath
@@ -112,6 +113,14 @@ async def test_a_path_that_was_bound_again_immediately_stays(tmp_path: Path, mon
     assert path.path in _paths(tmp_path)
     again.close()
     assert not _paths(tmp_path)
+
+
+async def test_a_path_of_another_file_is_named_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "run.py"
+    path.write_text("print()")
+    with pytest.raises(Failure, match=rf"^cannot listen on .*{path}: there is a file that is no socket$"):
+        await bind_streams(UnixPath(str(path)))
+    assert path.read_text() == "print()"
 
 
 async def test_an_address_that_takes_no_datagrams_leaves_no_socket() -> None:

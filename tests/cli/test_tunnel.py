@@ -25,6 +25,7 @@ from .program import Server, Tunnel, closed_port, echo, free_port, receive_all, 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 SIZE = 5_000_000
 DRAIN = "--drain", "3600"
@@ -243,8 +244,9 @@ async def say_hello(session: muxpy.Session) -> None:
     await stream.aclose()
 
 
-async def test_draining_lets_open_connections_finish() -> None:
+async def test_draining_lets_open_connections_finish(tmp_path: Path) -> None:
     started, release = trio.Event(), trio.Event()
+    control = str(tmp_path / "control")
 
     async def target(stream: trio.SocketStream) -> None:
         await stream.receive_some()
@@ -253,17 +255,27 @@ async def test_draining_lets_open_connections_finish() -> None:
         await stream.send_all(b"x" * SIZE)
 
     with trio.fail_after(LIMIT):
-        async with Server(target) as server, tunnel("-L", f"0:localhost:{server.port}") as ends:
+        async with (
+            Server(target) as server,
+            tunnel("-L", f"0:localhost:{server.port}", "-D", "0", options=("--control", control)) as ends,
+        ):
             client = await ends.client()
             await client.send_all(b"go")
             await started.wait()
+            assert await forward_states(control) == ["bound", "bound"]
             ends.connecting.send(signal.SIGINT)
             await ends.connecting.line("finishing")
+            assert await forward_states(control) == ["draining", "draining"]
             release.set()
             assert len(await receive_all(client)) == SIZE
             client.socket.close()
             assert await ends.connecting.process.wait() == 0
             assert "ended" in await ends.listening.line("ended")
+
+
+async def forward_states(control: str) -> list[str]:
+    _, output, _ = await run("status", "--json", control)
+    return [forward["state"] for forward in json.loads(output)["forwards"]]
 
 
 async def test_draining_does_not_wait_for_datagrams() -> None:
@@ -351,7 +363,7 @@ async def listening_end(
     async def handle(stream: muxpy.Stream) -> None:
         await receive_message(stream)
         if stream.stream_type == Purpose.HELLO:
-            await stream.send_all(pack({"user": "somebody"}))
+            await stream.send_all(pack({"user": "u"}))
         else:
             await handler(stream)
 

@@ -180,7 +180,7 @@ class Terminals:
         self._nursery.start_soon(running.collect)
         await running.ready()
         if step.command.startswith("python serve.py"):
-            await _listening(self.port(4242))
+            await _listening(self.port(4000))
         if step.command.startswith("muxpy listen"):
             self.words["4711"] = str(process.pid)
 

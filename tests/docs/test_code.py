@@ -40,7 +40,7 @@ def shows(heading: str) -> Callable[[Callable[..., Awaitable[None]]], Callable[.
 def texts(heading: str, ports: dict[int, int] | None = None) -> list[str]:
     """The blocks below a heading, with other ports."""
     return [
-        re.sub(r"\b(80|8080|4242)\b", lambda match: str((ports or {})[int(match[0])]), block.text)
+        re.sub(r"\b(80|8080|4000)\b", lambda match: str((ports or {})[int(match[0])]), block.text)
         for block in blocks(GUIDE)
         if (block.heading, block.language) == (heading, "python")
     ]
@@ -79,7 +79,7 @@ def test_each_block_is_run() -> None:
 @bounded()
 async def test_sessions(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
-    names = await run("Sessions", ports={4242: port})
+    names = await run("Sessions", ports={4000: port})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(names["server"])
         await (await connect(port)).aclose()
@@ -116,7 +116,7 @@ async def test_splice() -> None:
             await names["serve"](session)
 
         (listener,) = await nursery.start(partial(muxpy.serve_tcp_sessions, serve, 0, host="127.0.0.1"))
-        ports = {80: target.port, 8080: here, 4242: listener.socket.getsockname()[1]}
+        ports = {80: target.port, 8080: here, 4000: listener.socket.getsockname()[1]}
         names |= await run("Joining a stream to a socket", ports=ports)
         nursery.start_soon(names["connecting_end"])
         async with await connect(here) as connection:
@@ -128,7 +128,7 @@ async def test_splice() -> None:
 
 @bounded()
 async def test_a_target_that_refuses_is_no_failure_of_the_handler(caplog: pytest.LogCaptureFixture) -> None:
-    ports = {80: free_port(), 8080: free_port(), 4242: free_port()}
+    ports = {80: free_port(), 8080: free_port(), 4000: free_port()}
     names = await run("Joining a stream to a socket", ports=ports)
     async with session_pair("tcp") as (client, server), trio.open_nursery() as nursery:
         nursery.start_soon(names["serve"], server)
@@ -216,7 +216,7 @@ async def test_a_server_that_is_shut_down() -> None:
         "async def echo(stream):\n    async for data in stream:\n        await stream.send_all(data)\n"
         "async def serve(session):\n    await session.serve_streams(echo)\n"
     )
-    script = "\n".join([*texts("Shutting a server down", {4242: port}), serve, "trio.run(main)"])
+    script = "\n".join([*texts("Shutting a server down", {4000: port}), serve, "trio.run(main)"])
     async with started([sys.executable, "-c", script], env=ENVIRONMENT) as process:
         await (await connect(port)).aclose()
         async with muxpy.open_tcp_session("127.0.0.1", port) as session, await session.open_stream() as stream:
@@ -239,7 +239,7 @@ async def test_login() -> None:
         async with stream:
             return (await receive_all(stream)).decode()
 
-    names = await run("Authentication", ports={4242: port}, trio=trio, muxpy=muxpy, log_in=log_in, handle=echo)
+    names = await run("Authentication", ports={4000: port}, trio=trio, muxpy=muxpy, log_in=log_in, handle=echo)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(names["server"])
         await (await connect(port)).aclose()
@@ -305,7 +305,7 @@ async def test_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.chdir(tmp_path)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(muxpy.serve_tcp_sessions, serve_echo, 0, host="127.0.0.1"))
-        names = await run("Tracing", ports={4242: listener.socket.getsockname()[1]})
+        names = await run("Tracing", ports={4000: listener.socket.getsockname()[1]})
         await names["client"]()
         nursery.cancel_scope.cancel()
     assert capsys.readouterr().out == "b'seen by its length only'\n"

@@ -117,6 +117,14 @@ async def test_what_is_typed_does_what_the_page_says(block: Block) -> None:
             await them.play(block.text, found.code)
 
 
+def test_the_library_and_the_program_listen_on_ports_of_their_own() -> None:
+    """An example that still runs must not be met by `muxpy connect`."""
+    program = {port for block in SHELL for port in re.findall(r"muxpy listen (?:'\*:)?(\d+)", block.text)}
+    python = [block for page in PAGES for block in blocks(page) if block.language == "python"]
+    assert program
+    assert not [str(block) for block in python if program & set(re.findall(r"\d+", block.text))]
+
+
 def test_every_reason_is_needed() -> None:
     for table in (NOT_HERE, SETTINGS):
         for start in table:

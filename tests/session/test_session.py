@@ -52,7 +52,7 @@ async def test_stream_type_has_32_bits(wrong: int) -> None:
 @bounded()
 async def test_numbers_of_a_stream_are_integers(name: str, wrong: object) -> None:
     async with session_pair(client_extensions=QUIET, server_extensions=QUIET) as (client, server):
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises(TypeError, match=f"^{name} must be an integer, not {wrong!r}$"):
             await client.open_stream(**{name: wrong})  # type: ignore[arg-type]
         assert client.statistics().streams_open == 0
         await assert_echo(client, server)

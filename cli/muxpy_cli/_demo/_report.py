@@ -116,7 +116,7 @@ def print_tables(
         session.add_row(*row)
     for table in (traffic, session):
         console.line("")
-        console.rich.print(table)
+        console.show(table)
     console.line("")
 
 

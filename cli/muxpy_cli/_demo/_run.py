@@ -93,6 +93,7 @@ def _demo(size: int, requests: int, deadline: float, console: Console) -> None:
     total = sum(phase.total for phase in phases if phase.unit == "requests")
     line = f"All {format_size(size)} and {total:,} answers came through with the right SHA-256."
     console.line(line, style="bold green")
+    console.check_shown()
 
 
 def _start(children: list[Child], console: Console) -> int:

@@ -173,6 +173,12 @@ class LocalForward:
             text = f"connection to {self.forward.target or target}: {error}"
         self._console.complain(counted(text, times), forward=str(self.forward), event="connection_failed")
 
+    @property
+    def _state(self) -> str:
+        if self._bound is None:
+            return "failed"
+        return "draining" if self._bound.closed else "bound"
+
     def describe(self) -> ForwardState:
         """For the views."""
         received, sent = self.account.bytes()
@@ -183,7 +189,7 @@ class LocalForward:
             kind=forward.kind,
             bind=self.bound,
             target=str(forward.target) if forward.target is not None else None,
-            state="bound" if self._bound is not None else "failed",
+            state=self._state,
             connections=len(self.account.open),
             total=self.account.total,
             failed=self.account.failed,

@@ -34,6 +34,16 @@ class Group(click.Group):
             raise click.UsageError(f"there is no command {name}: {advice}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Like click's, which does not say of which command an option is used wrongly."""
+        try:
+            return super().invoke(ctx)
+        except click.BadOptionUsage as error:
+            name = ctx.invoked_subcommand or ""
+            if error.ctx is None and (command := self.get_command(ctx, name)) is not None:
+                error.ctx = click.Context(command, ctx, name)
+            raise
+
 
 def usage_line(error: click.ClickException) -> str:
     """What is wrong, what to write instead, and where the help is."""

@@ -107,7 +107,14 @@ def _bind_path(path: str) -> Bound:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that no process listens on any more, and nothing else."""
+    """Remove a socket file that no process listens on any more, and nothing else. Raises OSError for another file,
+    which bind(2) would call an address in use."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError("there is a file that is no socket")
     with suppress(OSError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode) and is_abandoned(path):
+        if is_abandoned(path):
             os.unlink(path)

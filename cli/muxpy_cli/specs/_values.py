@@ -77,5 +77,6 @@ def parse_fingerprint(text: str) -> bytes:
     number = bytes.fromhex(digest.replace(":", ""))
     if len(number) != 32:
         hint = ", as SHA-1 has" if len(number) == 20 else ""
-        raise SpecError(f"the fingerprint has {len(number)} bytes{hint}, and one of SHA-256 has 32; {PIN_EXAMPLE}")
+        size = f"{len(number)} byte" + ("s" if len(number) > 1 else "")
+        raise SpecError(f"the fingerprint has {size}{hint}, and one of SHA-256 has 32; {PIN_EXAMPLE}")
     return number

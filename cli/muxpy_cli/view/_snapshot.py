@@ -59,7 +59,7 @@ class ForwardState:
     target: str | None
     """None if each connection names its own."""
     state: str = "bound"
-    """bound, waiting or failed."""
+    """bound, waiting, draining or failed."""
     user: str | None = None
     connections: int = 0
     """Open now."""
