@@ -38,7 +38,7 @@ class Changes:
     """Whether a stream began or ended."""
     may_open_again: bool
     """Whether this side may open streams again, after the peer's limit held it back."""
-    ends: bool
+    going_away: bool
     """Whether the connection comes to its end: a rule was broken, or the peer goes away."""
 
     def __init__(self) -> None:  # it runs once for each read, and the generated one takes twice as long
@@ -49,7 +49,7 @@ class Changes:
         self.reset = []
         self.rest = b""
         self.work = 0
-        self.streams = self.may_open_again = self.ends = False
+        self.streams = self.may_open_again = self.going_away = False
 
 
 @dataclass(frozen=True, slots=True)

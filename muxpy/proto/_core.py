@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Core", "Fields", "Handle", "Opening"]
 
 Fields = tuple[tuple[bytes, bytes], ...]
-"""Names and values of a head or of trailers."""
+"""Names and values, of a head or of trailers. muxado has neither; the core of `tests/seam` has both."""
 
 
 class Opening(NamedTuple):

@@ -68,19 +68,20 @@ class TokenBucket:
         self._since = clock()
         self._reason = reason
 
-    def spend(self) -> None:
-        """Spend one token. Raises ProtocolError if none is left."""
+    def spend(self, reason: str = "") -> None:
+        """Spend one token. Raises ProtocolError if none is left, for the bucket's reason unless there is another."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._since) * self._rate)
         self._since = now
         if self._left < 1:
             limits = f"more than {self._burst:g} together and {self._rate:g} a second"
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{self._reason}: {limits}")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{reason or self._reason}: {limits}")
         self._left -= 1
 
 
 def reset_buckets(burst: int, rate: float, clock: Callable[[], float]) -> tuple[TokenBucket, TokenBucket]:
-    """The buckets for the peer's resets of its own streams, and for those that it makes this side send."""
+    """The buckets for the peer's resets of its own streams, of which frames that do nothing take as well, and for the
+    resets that it makes this side send."""
     return (
         TokenBucket(burst, rate, clock, "the peer resets its own streams too fast"),
         TokenBucket(burst, rate, clock, "the peer makes this side reset streams too fast"),

@@ -11,12 +11,11 @@ import trio
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._errors import only_lost, without_cancelled
-from muxpy.transport import ending_turns
+from muxpy.transport import TRANSPORT_ERRORS, ending_turns
 
 from ._ending import Cause, SessionEvent, failed, killed
 from ._group import resets_of, turns_of
 from ._suspension import overslept
-from ._writer import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

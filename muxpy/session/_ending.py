@@ -4,16 +4,16 @@ Theory of operation: a session ends once. What decides it (`SessionEvent`) moves
 operation fails with that end. Then the last words (GOAWAY and its reason) get time to be written and read, and the
 transport is closed. A killed session has no last words.
 
-                 GOAWAY                    CLOSE
+                               CLOSE
+          ┌────────────────────────────────────────────┐
+          │      GOAWAY                   CLOSE        ▼
          OPEN ───────────► GOING_AWAY ───────────► DRAINING
-          │ │                  │                      │
-          │ └───── CLOSE ──────┼──────────────────────┤ (also from OPEN)
-          │                    │                      │
-          └──── FINISHED, LOST, BROKEN, FAILED ───────┤
-                                                      ▼
-                                                  LINGERING
-                                                      │ CLOSED
-    any of these ── KILL ──► ENDED ◄──────────────────┘
+          │                    │                       │
+          └────────────────────┴───────────────────────┤ FINISHED, LOST, BROKEN, FAILED
+                                                       ▼
+                                                   LINGERING
+                                                       │ CLOSED
+    any of these ── KILL ──► ENDED ◄───────────────────┘
 
     GOAWAY    this side can open no more streams: the peer says so, or the stream ids are used up
     CLOSE     the application closes the session, and open streams may finish (graceful shutdown)

@@ -89,8 +89,8 @@ class Engine:
             self.wakings.wake(changes.reset)
         if changes.may_open_again:
             self.openers.wake()
-        if changes.ends:
-            self._on_ends()
+        if changes.going_away:
+            self._on_going_away()
         if self.core.sending.needs_writer():
             writer.poke()
         if changes.streams:
@@ -100,7 +100,7 @@ class Engine:
         backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
         backlog.add(state)
 
-    def _on_ends(self) -> None:
+    def _on_going_away(self) -> None:
         if self.core.error is not None:
             self.decide(SessionEvent.BROKEN, broken(self.core.error))
         else:
@@ -216,7 +216,7 @@ class Engine:
     def give_up(self, error: ProtocolError) -> None:
         """End the session for a rule that the peer broke by sending nothing."""
         self.core.fail(error)
-        self._on_ends()
+        self._on_going_away()
 
     def fail(self, bug: BaseException) -> None:
         """A bug ends the session, so that nobody waits for ever."""

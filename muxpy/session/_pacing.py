@@ -5,9 +5,9 @@
   when there is room.
 - **A smaller message**, while no data stands in line: it is copied and framed immediately, and its sender goes on
   without being woken again. If the last read woke at most one task, the sender also writes it, so a request and its
-  answer cost no second task switch. Otherwise messages come together until there are 32, or until the writer task gets
-  its turn: one system call sends the messages of many tasks, and the peer can begin with the first ones while the rest
-  is made.
+  answer cost no second task switch. Otherwise messages come together until there are 32, or nothing was written for a
+  millisecond, or the writer task gets its turn: one system call sends the messages of many tasks, and the peer can
+  begin with the first ones while the rest is made.
 - **Several large messages, and the socket is full**: the scheduler divides each batch of 128 KiB by weight, in turns of
   one frame. Where more than 1 GB/s goes out, a turn has four frames, and without weights a batch takes all data that
   stands in line: the wait is as short, and the senders soon write for themselves again.

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from muxpy._codes import ProtocolError
-
-from ._writer import TRANSPORT_ERRORS
+from muxpy.transport import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

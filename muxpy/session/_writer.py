@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy.proto import Batch
+from muxpy.transport import TRANSPORT_ERRORS
 
 from ._pacing import PATIENCE, SMALL, Pacing
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from muxpy.trace import Tap
     from muxpy.transport import Transport
 
-__all__ = ["TRANSPORT_ERRORS", "Writer"]
-
-TRANSPORT_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+__all__ = ["Writer"]
 
 
 class Writer:
@@ -66,9 +65,9 @@ class Writer:
         """Put `data` in line. If nobody else is in line, write as much as goes without waiting: that much data is worth
         a system call."""
         contended = self._batch is not None or self._sending.scheduler.waiting or self.error is not None
-        goes_now = self.pacing.large_goes_now(stream.priority) and not contended
+        may_go = self.pacing.large_goes_now(stream.priority)  # asked in any case, since it notes who sends
         self._sending.submit(stream, data)
-        if goes_now:
+        if may_go and not contended:
             self._flush()
         else:
             self.poke()

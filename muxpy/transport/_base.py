@@ -17,7 +17,7 @@ from muxpy.proto import Batch, too_much_before_login
 
 from ._turns import Turns
 
-__all__ = ["LOGIN_BYTES", "Address", "StreamTransport", "Transport", "addresses_of", "peer_name"]
+__all__ = ["LOGIN_BYTES", "TRANSPORT_ERRORS", "Address", "StreamTransport", "Transport", "addresses_of", "peer_name"]
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 """A socket address in the form of Python's socket module: host and port, with flow and scope for IPv6; the path of a
@@ -25,6 +25,9 @@ Unix socket, with a NUL before it if it is abstract; None where there is none.""
 
 STREAM_READ = 65536
 """Bytes asked for in one read of a stream: four full frames."""
+
+TRANSPORT_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+"""What a transport raises when it cannot go on, beside a ProtocolError."""
 
 LOGIN_BYTES = 16 * 1024
 """Bytes that a peer may send before it is admitted, TLS included: client certificates take some thousands of bytes, and

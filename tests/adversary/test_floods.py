@@ -30,6 +30,7 @@ PROTOCOL_ERROR = ErrorCode.PROTOCOL_ERROR
 BURST = 100
 WAVE = 100
 OWN = "the peer resets its own streams too fast: more than 100 together"
+USELESS = "the peer sends frames that do nothing too fast: more than 100 together"
 PROVOKED = "the peer makes this side reset streams too fast: more than 100 together"
 UNREAD = "the peer does not read its answers"
 FEW = muxpy.SessionConfig(reset_burst=BURST, reset_rate=0)
@@ -101,7 +102,7 @@ def data_for_forgotten(count: int) -> Callable[[Ids], Iterable[bytes]]:
 
 RESETS: list[tuple[str, Callable[[int], Callable[[Ids], Iterable[bytes]]], str, muxpy.SessionConfig]] = [
     ("streams that are reset", lambda n: of_each(cancelled, n), OWN, FEW),
-    ("empty DATA", empty_data, OWN, FEW),
+    ("empty DATA", empty_data, USELESS, FEW),
     ("window updates of 0", lambda n: of_each(no_window, n), PROVOKED, FEW),
     ("windows lifted too far", lambda n: of_each(too_much_window, n), PROVOKED, FEW),
     ("DATA after FIN", lambda n: of_each(data_after_fin, n), PROVOKED, FEW),
@@ -277,7 +278,7 @@ DEAF = [
     Attack(
         "empty DATA",
         lambda i: [wire.syn(i.theirs[0]), *[wire.data(i.theirs[0]) * 1000] * 20],
-        Ends(PROTOCOL_ERROR, "resets its own streams too fast"),
+        Ends(PROTOCOL_ERROR, "sends frames that do nothing too fast"),
         FEW_FRAMES,
         deaf=True,
     ),

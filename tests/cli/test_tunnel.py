@@ -365,7 +365,7 @@ async def listening_end(
     async def handle(stream: muxpy.Stream) -> None:
         await receive_message(stream)
         if stream.stream_type == Purpose.HELLO:
-            await stream.send_all(pack({"user": "u"}))
+            await stream.send_all(pack({"user": "somebody"}))
         else:
             await handler(stream)
 

@@ -117,7 +117,7 @@ def test_only_the_first_session_error_counts(side: Side) -> None:
     assert side.core.error is first
     assert side.sent() == b""
     nothing = Changes()
-    nothing.ends = True
+    nothing.going_away = True
     assert changes == nothing
     assert list(side.core.streams) == [side.theirs]
     assert not side.core.go_away(0, b"bye")

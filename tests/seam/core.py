@@ -143,7 +143,7 @@ class SeamCore:
         for stream in news:
             self._keep(stream, changes)
         changes.may_open_again = self.may_open and not could_open
-        changes.ends |= self.error is not None
+        changes.going_away |= self.error is not None
         return changes
 
     def _keep(self, stream: SeamStream, changes: Changes) -> None:
@@ -253,7 +253,7 @@ class SeamCore:
 
     def _on_goaway(self, goaway: RemoteGoAway, changes: Changes) -> None:
         self.remote_goaway = goaway
-        changes.ends = True
+        changes.going_away = True
         for stream in [stream for stream in self.streams.values() if self.client and stream.id > goaway.last_id]:
             stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
             self._note_reset(stream, changes)

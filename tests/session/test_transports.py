@@ -18,7 +18,7 @@ import muxpy
 from muxpy._open import _run_session
 from muxpy.frame.muxado import encode_goaway, encode_syn
 from muxpy.proto import Batch
-from muxpy.session._writer import TRANSPORT_ERRORS
+from muxpy.transport import TRANSPORT_ERRORS
 from muxpy.transport._base import StreamTransport, Transport
 from muxpy.transport._socket import SocketTransport
 from muxpy.transport._tls import TlsTransport

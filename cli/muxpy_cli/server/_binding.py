@@ -99,7 +99,7 @@ class Binding:
         """Over some session of the client, and no longer than that session lasts."""
         peer = self._choose()
         if peer.revoked:
-            peer.opening -= 1
+            peer.has_opened()
             abort(near)
             return
         try:

@@ -7,6 +7,7 @@ more is received.
 
 from collections.abc import Collection
 from math import inf
+from typing import Final
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy.frame import Buffer
@@ -42,6 +43,9 @@ from muxpy.proto._stream import StreamState
 from ._common import Common
 
 __all__ = ["Receiving"]
+
+USELESS: Final = "the peer sends frames that do nothing too fast"
+"""Why the session ends if they use up the tokens for resets."""
 
 
 class Receiving:
@@ -83,7 +87,7 @@ class Receiving:
         changes = Changes()
         common = self._common
         if common.error is not None:
-            changes.ends = True
+            changes.going_away = True
             return changes
         arrived: list[StreamState] = []
         frames = 0
@@ -126,7 +130,7 @@ class Receiving:
         if arrived:
             self._settle(arrived, changes)
         if common.error is not None:
-            changes.ends = True
+            changes.going_away = True
         return changes
 
     def receive_eof(self) -> bool:
@@ -209,7 +213,7 @@ class Receiving:
                     changes.work += WAKE
                 incoming.arriving.append(body)
             elif not flags & FIN and not rest:
-                self.resets.spend()  # a frame that does nothing and takes time: no honest peer sends many
+                self.resets.spend(USELESS)  # it takes time, and no honest peer sends many
         elif stream.phase is Phase.REMOTE_DONE:
             # The Go peer sends FIN twice when it half-closes and then closes. An empty one carries nothing, and a reset
             # for it would throw away data that the application has not read yet.
@@ -265,10 +269,12 @@ class Receiving:
         common = self._common
         last_id, code, debug = parse_goaway(body)
         if common.remote_goaway is not None:
-            self.resets.spend()  # the Go peer sends it twice, if it closes after going away; nobody needs it often
+            self.resets.spend(
+                USELESS
+            )  # the Go peer sends it twice, if it closes after going away; nobody needs it often
             last_id = min(last_id, common.remote_goaway.last_id)  # streams that were given up stay given up
         common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
-        changes.ends = True
+        changes.going_away = True
         for stream in self._table.local_above(last_id):  # the peer has not handled these: they are safe to retry
             stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
             self._note_reset(stream, changes)
