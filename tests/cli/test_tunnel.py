@@ -257,15 +257,17 @@ async def test_draining_lets_open_connections_finish(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT):
         async with (
             Server(target) as server,
-            tunnel("-L", f"0:localhost:{server.port}", "-D", "0", options=("--control", control)) as ends,
+            tunnel(
+                "-L", f"0:localhost:{server.port}", "-D", "0", "-R", "0:localhost:1", options=("--control", control)
+            ) as ends,
         ):
             client = await ends.client()
             await client.send_all(b"go")
             await started.wait()
-            assert await forward_states(control) == ["bound", "bound"]
+            assert await forward_states(control) == ["bound"] * 3
             ends.connecting.send(signal.SIGINT)
             await ends.connecting.line("finishing")
-            assert await forward_states(control) == ["draining", "draining"]
+            assert await forward_states(control) == ["draining"] * 3
             release.set()
             assert len(await receive_all(client)) == SIZE
             client.socket.close()
@@ -363,7 +365,7 @@ async def listening_end(
     async def handle(stream: muxpy.Stream) -> None:
         await receive_message(stream)
         if stream.stream_type == Purpose.HELLO:
-            await stream.send_all(pack({"user": "u"}))
+            await stream.send_all(pack({"user": "somebody"}))
         else:
             await handler(stream)
 

@@ -244,6 +244,14 @@ class RemoteForward:
         await relay(near, stream, early=handshake.rest)
         return target
 
+    @property
+    def _state(self) -> str:
+        if self._error and not self._bound:
+            return "failed"
+        if self._scope.cancel_called:
+            return "draining"
+        return "bound" if self._bound else "waiting"
+
     def describe(self) -> ForwardState:
         """For the views."""
         received, sent = self.account.bytes()
@@ -254,7 +262,7 @@ class RemoteForward:
             kind=forward.kind,
             bind=str(self._bind),
             target=str(forward.target) if forward.target is not None else None,
-            state="bound" if self._bound else ("failed" if self._error else "waiting"),
+            state=self._state,
             connections=len(self.account.open),
             total=self.account.total,
             failed=self.account.failed,
