@@ -115,7 +115,7 @@ class Sending:
 
     def needs_writer(self) -> bool:
         """Whether there is something to write, now or when a crumb of window has held data back for long enough."""
-        outbox, scheduler = self.outbox, self.scheduler
+        outbox, scheduler = self.outbox, self.scheduler  # as in `has_output`, in one call: each read and write asks
         return bool(outbox.framed or outbox.updates or self._crumbs or (scheduler.waiting and scheduler.credit > 0))
 
     @property

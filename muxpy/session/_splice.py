@@ -168,9 +168,8 @@ class Splice:
     # ---- from the socket to the stream ----
 
     def _on_ready(self, events: int) -> None:
-        watched = self._watch.events
         try:
-            if events & (WRITABLE | ERROR) and watched & WRITABLE:
+            if events & (WRITABLE | ERROR) and self._watch.events & WRITABLE:
                 self._write()
             if events & (READABLE | ERROR) and not self._over:
                 if self._watch.events & READABLE:

@@ -2,9 +2,8 @@
 
 from muxpy import Session
 from muxpy.proto.muxado import Connection
-from muxpy.session._waiting import Waiting, waiting_of
 
-__all__ = ["connection_of", "may_open", "waiting_on"]
+__all__ = ["connection_of", "may_open"]
 
 
 def connection_of(session: Session) -> Connection:
@@ -17,8 +16,3 @@ def connection_of(session: Session) -> Connection:
 def may_open(session: Session) -> bool:
     """Whether it opens streams: in some protocols only one side does."""
     return session._engine.core.can_open
-
-
-def waiting_on(session: Session, stream_id: int) -> Waiting:
-    """Who waits on one of its streams."""
-    return waiting_of(session._engine.core.streams[stream_id])

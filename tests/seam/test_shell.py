@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from inspect import unwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.session import (
-    test_cancel,
-    test_cut,
-    test_graceful_close,
-    test_listener,
-    test_session,
-    test_splice,
-    test_stream,
-    test_wait_ended,
-    test_who_ended,
-)
 from tests.session.conftest import way
 
 if TYPE_CHECKING:
@@ -27,17 +17,20 @@ __all__ = ["way"]
 
 pytestmark = pytest.mark.no_cover  # with the first core they are traced
 
-FILES = (
-    test_cancel,
-    test_cut,
-    test_graceful_close,
-    test_listener,
-    test_session,
-    test_splice,
-    test_stream,
-    test_wait_ended,
-    test_who_ended,
-)
+FILES = [
+    import_module(f"tests.session.test_{name}")
+    for name in (
+        "cancel",
+        "cut",
+        "graceful_close",
+        "listener",
+        "session",
+        "splice",
+        "stream",
+        "wait_ended",
+        "who_ended",
+    )
+]
 
 OTHERS = {
     # The server opens streams.

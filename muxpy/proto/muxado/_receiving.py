@@ -229,7 +229,8 @@ class Receiving:
     def _on_fin(self, stream: StreamState, changes: Changes) -> None:
         stream.advance(Event.RECV_FIN)
         if stream.phase.over:
-            self._forget(stream, changes)
+            self._table.forget(stream)
+            changes.streams = True
         else:
             self._table.shrink_window(stream)
         if stream.incoming.arriving is None:
@@ -249,8 +250,7 @@ class Receiving:
         elif kind == RST:
             if not self._table.is_local(stream_id):
                 self.resets.spend()
-            stream.reset(parse_code(body), by_peer=True)
-            self._note_reset(stream, changes)
+            self._give_up(stream, parse_code(body), changes)
         else:
             self._on_wnd_inc(stream, parse_increment(body), changes)
 
@@ -269,31 +269,25 @@ class Receiving:
         common = self._common
         last_id, code, debug = parse_goaway(body)
         if common.remote_goaway is not None:
-            self.resets.spend(
-                USELESS
-            )  # the Go peer sends it twice, if it closes after going away; nobody needs it often
+            self.resets.spend(USELESS)  # the Go peer sends two, if it closes after going away; nobody needs many
             last_id = min(last_id, common.remote_goaway.last_id)  # streams that were given up stay given up
         common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         changes.going_away = True
         for stream in self._table.local_above(last_id):  # the peer has not handled these: they are safe to retry
-            stream.reset(ErrorCode.REFUSED_STREAM, by_peer=True)
-            self._note_reset(stream, changes)
+            self._give_up(stream, ErrorCode.REFUSED_STREAM, changes)
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:
         """Answer a rule that the peer broke, or its data for a stream that the application has closed (CANCEL)."""
         if code is not ErrorCode.CANCEL:  # the peer did not cause the close
             self.provoked.spend()
         self._common.reset(stream, code)
-        self._note_reset(stream, changes)
+        _note_reset(stream, changes)
 
-    def _note_reset(self, stream: StreamState, changes: Changes) -> None:
-        self._forget(stream, changes)
-        changes.reset.append(stream)
-        changes.work += WAKE
-
-    def _forget(self, stream: StreamState, changes: Changes) -> None:
+    def _give_up(self, stream: StreamState, code: int, changes: Changes) -> None:
+        """The peer has reset the stream, or will not handle it."""
+        stream.reset(code, by_peer=True)
         self._table.forget(stream)
-        changes.streams = True
+        _note_reset(stream, changes)
 
     # ---- errors ----
 
@@ -318,3 +312,9 @@ class Receiving:
         if other is None:
             return error
         return ProtocolError(error.code, f"this looks like {other}, not muxado: {error.reason}")
+
+
+def _note_reset(stream: StreamState, changes: Changes) -> None:
+    changes.reset.append(stream)
+    changes.streams = True
+    changes.work += WAKE
