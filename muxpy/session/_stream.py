@@ -162,6 +162,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 with _as_bytes(data) as view:
                     await self._send(view)
             elif data and self._engine.writer.send_small(self._state, data):
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
@@ -182,6 +183,7 @@ class Stream(trio.abc.HalfCloseableStream):
             if view:
                 writer.send(self._state, view)
             if not waiting.unsent:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while waiting.unsent:
                 await waiting.as_sender()
@@ -220,6 +222,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._not_sendable()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.finish(self._state)
+        self._engine.lead.comes_back()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @property
@@ -262,10 +265,11 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                await self._waiting.as_receiver()
+                await self._wait_for_news()
                 while self._must_wait():
-                    await self._waiting.as_receiver()
+                    await self._wait_for_news()
             else:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
             state = self._state
             # Not `buffered`: after an internal error, that may count bytes which are lost.
@@ -278,6 +282,13 @@ class Stream(trio.abc.HalfCloseableStream):
             return data
         finally:
             self._receiving = False
+
+    async def _wait_for_news(self) -> None:
+        lead, state = self._engine.lead, self._state
+        if lead.free(state):
+            await lead.take(state, self._must_wait)
+        else:
+            await self._waiting.as_receiver()
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -361,6 +372,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._state.closed:
             cancelled = trio.current_effective_deadline() == -inf
             self._engine.end_stream(self._state, ErrorCode.CANCEL if cancelled else None)
+        self._engine.lead.comes_back()
         await trio.lowlevel.checkpoint()
 
     def reset(self, code: int = ErrorCode.CANCEL) -> None:

@@ -233,7 +233,7 @@ class Receiving:
             changes.streams = True
         else:
             self._table.shrink_window(stream)
-        if stream.incoming.arriving is None:
+        if stream.incoming.arriving is None and not stream.closed:  # nobody receives on a closed stream
             changes.readable.append(stream)
             changes.work += WAKE
 
