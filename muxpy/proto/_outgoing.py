@@ -24,6 +24,7 @@ class Outgoing:
         "cut_short",
         "data",
         "deficit",
+        "ends",
         "position",
         "scheduled",
         "sent",
@@ -37,6 +38,7 @@ class Outgoing:
         self.sliver = SLIVER  # less window than this holds back data that does not fit into it
         self.data: memoryview | None = None  # what the one sender wants to send: its own buffer, not a copy
         self.position = 0  # how many bytes of it are framed
+        self.ends = False  # with that data, which has ended the direction as soon as it is framed
         self.cut_short = False  # a sender gave up: with a FIN, the peer would take the part for the whole
         self.scheduled = False  # the stream stands in the scheduler's line
         self.deficit = 0  # bytes left of the stream's turn there

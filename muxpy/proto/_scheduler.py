@@ -139,6 +139,8 @@ class Scheduler:
         if position < end:
             chunks.append(framing.data_header(stream.id, end - position))
             chunks.append(data[position:end])
+        if outgoing.ends and end == len(data):
+            chunks[-2] = framing.data_header(stream.id, len(chunks[-1]), True)
         count = max(end - start, 0)  # it is below 0 if the peer has taken window back
         outgoing.position += count
         outgoing.window -= count
@@ -163,6 +165,7 @@ class Scheduler:
 def _ends_here(outgoing: Outgoing, finished: bool, done: list[StreamState], size: int, in_line: int) -> bool:
     """Whether the batch ends here, because a stream may come back to the rest of its turn."""
     if finished:
-        return outgoing.deficit > 0 and size >= WORTHWHILE  # it may come back to the head of the line
+        # It may come back to the head of the line.
+        return outgoing.deficit > 0 and size >= WORTHWHILE and not outgoing.ends
     # The stream is alone only until those in `done` come back: it gets one turn, and not the rest of the batch.
     return in_line == 1 and bool(done)

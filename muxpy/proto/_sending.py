@@ -46,23 +46,32 @@ class Sending:
 
     # ---- what the application sends ----
 
-    def submit(self, stream: StreamState, data: memoryview) -> None:
+    def submit(self, stream: StreamState, data: memoryview, *, end: bool = False) -> None:
         """Put `data` in line to be sent. The caller keeps the buffer unchanged until a written batch lists the stream
-        as done, or until it has called `withdraw` and, for the batch that is being written, `Batch.own`."""
+        as done, or until it has called `withdraw` and, for the batch that is being written, `Batch.own`.
+
+        With `end`, the frame with the last byte also ends the direction (half-close): `Core.finish`, which has to
+        follow when all is sent, then needs no frame of its own.
+        """
         outgoing = stream.outgoing
+        outgoing.ends = end
         outgoing.data = data
         outgoing.position = 0
         self._line_up(stream)
 
-    def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+    def submit_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
         """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
-        overtake. Returns False if not: then `submit` it."""
+        overtake. Returns False if not: then `submit` it. `end` as for `submit`."""
         size = len(data)
         outgoing, scheduler, framing = stream.outgoing, self.scheduler, self._framing
         if outgoing.window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
             return False
-        self.outbox.framed += self._data_header(stream.id, size) + data  # a Ctrl-C must not leave half a frame
-        self.outbox.small_frames += 1
+        outbox, stream_id = self.outbox, stream.id
+        start = len(outbox.framed)
+        outbox.framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
+        outbox.last_small[stream_id] = start
+        outbox.small_frames += 1
+        outgoing.ends = end
         outgoing.window -= size
         outgoing.sent += size
         scheduler.credit -= size
@@ -71,11 +80,13 @@ class Sending:
 
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""
-        stream.outgoing.cut_short = True
-        stream.outgoing.data = None
+        outgoing = stream.outgoing
+        outgoing.cut_short = True
+        outgoing.ends = False
+        outgoing.data = None
         if self.scheduler.credit <= 0:
             self.scheduler.remove(stream)
-        self._counters.blocked_on_window += stream.outgoing.window_came(self._clock())
+        self._counters.blocked_on_window += outgoing.window_came(self._clock())
 
     # ---- what the peer lets us send ----
 

@@ -60,8 +60,14 @@ class Half:
     state: StreamState
     sent: int = 0  # bytes submitted and not withdrawn
     received: int = 0
+    ending: bool = False  # the direction ends with what was submitted last
     finished: bool = False  # by us, in order
     closed: bool = False
+
+    @property
+    def may_submit(self) -> bool:
+        outgoing = self.state.outgoing
+        return self.state.phase.sends and outgoing.data is None and not outgoing.cut_short and not self.ending
 
 
 @dataclass
@@ -85,19 +91,23 @@ class End:
         self.halves[half.state.id] = half
         return half
 
-    def submit(self, half: Half, size: int) -> None:
+    def submit(self, half: Half, size: int, *, end: bool = False) -> None:
         size = min(size, len(COUNTED) - half.sent)
-        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
-            self.core.sending.submit(half.state, memoryview(COUNTED)[half.sent : half.sent + size])
+        if half.may_submit and size:
+            self.core.sending.submit(half.state, memoryview(COUNTED)[half.sent : half.sent + size], end=end)
             half.sent += size
+            half.ending = end
 
-    def submit_small(self, half: Half, size: int) -> None:
+    def submit_small(self, half: Half, size: int, *, end: bool = False) -> None:
         size = min(size, len(COUNTED) - half.sent)
-        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
+        if half.may_submit and size:
             data = COUNTED[half.sent : half.sent + size]
-            if not self.core.sending.submit_small(half.state, data):
-                self.core.sending.submit(half.state, memoryview(data))
+            if self.core.sending.submit_small(half.state, data, end=end):
+                half.finished = end
+            else:
+                self.core.sending.submit(half.state, memoryview(data), end=end)
             half.sent += size
+            half.ending = end
 
     def withdraw(self, half: Half) -> None:
         half.sent -= half.state.outgoing.unsent
@@ -114,7 +124,8 @@ class End:
             half.finished = True
 
     def close(self, half: Half) -> None:
-        self.withdraw(half)
+        if half.state.outgoing.data is not None:
+            self.withdraw(half)
         half.closed = True
         half.finished = half.finished or (half.state.phase.sends and not half.state.outgoing.cut_short)
         self.core.close(half.state)
@@ -158,6 +169,8 @@ class Pair:
         batch = end.core.sending.next_batch(limit)
         if batch is not None:
             end.out.put(b"".join(batch.chunks))
+            for stream in batch.done:
+                end.halves[stream.id].finished |= end.halves[stream.id].ending
         return batch
 
     def deliver(self, end: End, count: int) -> None:

@@ -1,12 +1,14 @@
 """Batches: control frames first, then data; and what a write that takes only a part leaves."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy.frame import Buffer
-from muxpy.proto import Batch, Opening
+from muxpy.proto import Batch, Opening, Phase
 from tests.frame import wire
 from tests.frame.wire import CANCEL
+from tests.helpers.content import COUNTED
 
 from .side import MANY, Side
 
@@ -130,7 +132,7 @@ def test_a_small_message_keeps_its_place_among_control_frames(side: Side) -> Non
     assert side.core.sending.outbox.small_frames == 2
     side.core.finish(stream)
     assert side.sent() == wire.syn(stream.id) + b"".join(
-        (wire.data(stream.id, b"one"), wire.data(stream.id, b"two"), wire.data(stream.id, fin=True))
+        (wire.data(stream.id, b"one"), wire.data(stream.id, b"two", fin=True))
     )
     assert side.core.sending.outbox.small_frames == 0
 
@@ -179,3 +181,87 @@ def test_fin_does_not_overtake_data(side: Side) -> None:
         wire.Frame(wire.DATA, 0, stream.id, b"all of it"),
         wire.Frame(wire.DATA, wire.FIN, stream.id, b""),
     ]
+
+
+# ---- a direction ends with its last data, without a frame of its own ----
+
+
+@pytest.mark.parametrize("end", ["finish", "close"])
+def test_a_direction_ends_with_the_small_message_that_still_waits(side: Side, end: str) -> None:
+    first, stream, last = side.open(), side.open(), side.open()
+    for each in (first, stream, last):
+        assert side.core.sending.submit_small(each, b"one")
+    assert side.core.sending.submit_small(stream, b"two")
+    getattr(side.core, end)(stream)
+    assert side.core.sending.outbox.control_frames == 0
+    assert side.frames() == [
+        *(wire.Frame(wire.DATA, 0, each.id, b"one") for each in (first, stream, last)),
+        wire.Frame(wire.DATA, wire.FIN, stream.id, b"two"),
+    ]
+    assert side.core.counters.frames_sent == 3 + 4  # with their SYNs
+    assert not stream.phase.sends
+
+
+def test_a_small_message_that_is_written_ends_nothing(side: Side) -> None:
+    stream, other = side.open(), side.open()
+    assert side.core.sending.submit_small(stream, b"one")
+    side.sent()
+    assert side.core.sending.submit_small(other, b"another stream's")
+    side.core.finish(stream)
+    assert side.frames() == [
+        wire.Frame(wire.DATA, 0, other.id, b"another stream's"),
+        wire.Frame(wire.DATA, wire.FIN, stream.id, b""),
+    ]
+
+
+def test_a_small_message_may_be_submitted_as_the_last(side: Side) -> None:
+    stream = side.open()
+    assert side.core.sending.submit_small(stream, b"all of it", end=True)
+    first = side.frames()  # written before the direction is finished
+    assert side.core.finish(stream)
+    assert not side.core.finish(stream)
+    assert first + side.frames() == [wire.Frame(wire.DATA, wire.FIN, stream.id, b"all of it")]
+    assert stream.phase is Phase.LOCAL_DONE
+
+
+@pytest.mark.parametrize("size", [1, 16_383, 16_384, 3 * 16_383, wire.WINDOW, wire.WINDOW + 10])
+@pytest.mark.parametrize("limit", [1, MANY])
+def test_the_frame_with_the_last_byte_ends_the_direction(side: Side, size: int, limit: int) -> None:
+    stream = side.open()
+    data = COUNTED[:size]
+    side.core.sending.submit(stream, memoryview(data), end=True)
+    frames, done = [], False
+    while not done:
+        batch = side.core.sending.next_batch(limit)
+        if batch is None:
+            side.receive(wire.wnd_inc(stream.id, 10))
+            continue
+        frames += wire.split(written(batch))
+        done = bool(batch.done)
+    assert [frame.flags for frame in frames] == [0] * (len(frames) - 1) + [wire.FIN]
+    assert b"".join(frame.body for frame in frames) == data
+    assert stream.phase.sends  # until the shell says that it is written
+    side.core.close(stream)
+    assert side.frames() == []
+    assert not stream.phase.sends
+
+
+def test_an_end_that_was_withdrawn_is_none(side: Side) -> None:
+    stream = side.open()
+    side.core.sending.submit(stream, memoryview(bytes(20_000)), end=True)
+    batch = side.core.sending.next_batch(1)
+    assert batch is not None
+    side.core.sending.withdraw(stream)
+    side.core.close(stream)
+    assert [frame.flags for frame in wire.split(written(batch))] == [0]
+    assert side.frames() == [wire.Frame(wire.RST, 0, stream.id, CANCEL.to_bytes(4, "big"))]
+
+
+def test_a_stream_that_has_ended_leaves_the_rest_of_its_turn(side: Side) -> None:
+    """It does not come back: the batch goes on with other streams."""
+    last, other = side.core.open(Opening(priority=0x7FFFFFFF)), side.open()
+    side.core.sending.submit(last, memoryview(bytes(wire.WINDOW)), end=True)
+    side.submit(other, bytes(1_000))
+    batch = side.core.sending.next_batch(MANY)
+    assert batch is not None
+    assert batch.done == [last, other]

@@ -48,15 +48,15 @@ class TwoEnds(RuleBasedStateMachine):
         if end.core.can_open and len(end.live()) < 12:
             end.open(priority, fin=fin)
 
-    @rule(client=ends, pick=picks, size=sizes)
-    def submit(self, client: bool, pick: int, size: int) -> None:
+    @rule(client=ends, pick=picks, size=sizes, end=st.sampled_from([False, False, True]))
+    def submit(self, client: bool, pick: int, size: int, end: bool) -> None:
         if half := self.half(client, pick):
-            self.end(client).submit(half, size)
+            self.end(client).submit(half, size, end=end)
 
-    @rule(client=ends, pick=picks, size=st.integers(1, 5000))
-    def submit_small(self, client: bool, pick: int, size: int) -> None:
+    @rule(client=ends, pick=picks, size=st.integers(1, 5000), end=st.sampled_from([False, False, True]))
+    def submit_small(self, client: bool, pick: int, size: int, end: bool) -> None:
         if half := self.half(client, pick):
-            self.end(client).submit_small(half, size)
+            self.end(client).submit_small(half, size, end=end)
 
     @rule(client=ends, pick=picks, max_bytes=st.one_of(st.none(), sizes))
     def take(self, client: bool, pick: int, max_bytes: int | None) -> None:

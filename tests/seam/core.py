@@ -3,7 +3,7 @@
 It differs from muxado where HTTP/2 does. Only the client opens streams, with a head, and no more than the server lets
 it, which at first is none. All streams share a send window (`Scheduler.credit`), which the receiver gives back on
 arrival. Settings may change at any time the number of streams, the size of frames, and all windows together, even to
-below zero. A direction ends with trailers.
+below zero. A direction ends with its last data, or with trailers.
 
 It has the rules that show this, and hardly any that would protect it.
 """
@@ -174,8 +174,10 @@ class SeamCore:
                 self.sending.scheduler.credit += numbers[0]
             case _ if not 0 < stream_id <= self.last_id:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{kind.name} for stream {stream_id}, never opened")
-            case Kind.DATA:
+            case Kind.DATA | Kind.LAST:
                 self._on_data(stream, body, news, changes)
+                if kind is Kind.LAST and stream is not None and stream.advance(Event.RECV_FIN):
+                    self._forget_if_over(stream, changes)
             case _ if stream is None:
                 pass  # it crossed the end of the stream
             case Kind.WINDOW:
@@ -367,7 +369,9 @@ class SeamCore:
         return ends
 
     def _send_end(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.sending.outbox.put(frame(Kind.END, stream.id, rest=packed(trailers)), counts=not self.client)
+        outbox = self.sending.outbox
+        if trailers or not (stream.outgoing.ends or outbox.end_small(stream.id)):
+            outbox.put(frame(Kind.END, stream.id, rest=packed(trailers)), counts=not self.client)
         self._forget_if_over(stream)
 
     def close(self, stream: StreamState) -> None:

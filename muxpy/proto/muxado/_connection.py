@@ -219,7 +219,8 @@ class Connection:
     def _send_fin(self, stream: StreamState) -> None:
         # A FIN is a control frame, and goes before other streams' data. It overtakes nothing of its own stream:
         # `send_all` returns when its data is in a batch, and only then may `send_eof` or `aclose` be called.
-        frame = encode_data_header(stream.id, 0, fin=True)
-        self.sending.outbox.put(frame, counts=not self._table.is_local(stream.id))
+        outbox, stream_id = self.sending.outbox, stream.id
+        if not stream.outgoing.ends and not outbox.end_small(stream_id):
+            outbox.put(encode_data_header(stream_id, 0, True), counts=not self._table.is_local(stream_id))
         if stream.phase.over:
             self._table.forget(stream)
