@@ -116,9 +116,9 @@ class Outbox:
 
     def update_window(self, stream: StreamState, increment: int) -> None:
         """Queue a window update, merged with one that waits already."""
-        if not stream.incoming.window.unwritten:
+        if not stream.incoming.unwritten:
             self.updates.append(stream)
-        stream.incoming.window.unwritten += increment
+        stream.incoming.unwritten += increment
 
     def check(self) -> None:
         """Raise ProtocolError if the peer made us queue more earlier than the limits allow: it does not read."""
@@ -148,7 +148,7 @@ class Outbox:
 
     def _frame_updates(self) -> None:
         for stream in self.updates:
-            window = stream.incoming.window
+            window = stream.incoming
             if window.unwritten:  # a reset may have set it to 0
                 self.put(self._framing.window_update(stream.id, window.unwritten), counts=False)
                 window.unwritten = 0

@@ -16,6 +16,7 @@ from muxpy._config import SessionConfig
 from ._batch import Batch
 from ._changes import Counters
 from ._outbox import Framing, Outbox
+from ._outgoing import Outgoing
 from ._scheduler import Scheduler
 from ._stream import StreamState
 
@@ -54,35 +55,39 @@ class Sending:
         follow when all is sent, then needs no frame of its own.
         """
         outgoing = stream.outgoing
-        outgoing.ends = end
+        if outgoing is None:
+            outgoing = stream.outgoing = Outgoing()
+        stream.ends = end
         outgoing.data = data
         outgoing.position = 0
-        self._line_up(stream)
+        self._line_up(stream, outgoing)
 
     def submit_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
         """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
         overtake. Returns False if not: then `submit` it. `end` as for `submit`."""
         size = len(data)
-        outgoing, scheduler, framing = stream.outgoing, self.scheduler, self._framing
-        if outgoing.window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
+        scheduler, framing = self.scheduler, self._framing
+        if stream.send_window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
             return False
         outbox, stream_id = self.outbox, stream.id
         start = len(outbox.framed)
         outbox.framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
         outbox.last_small[stream_id] = start
         outbox.small_frames += 1
-        outgoing.ends = end
-        outgoing.window -= size
-        outgoing.sent += size
+        stream.ends = end
+        stream.send_window -= size
+        stream.sent += size
         scheduler.credit -= size
         self._counters.data_sent += size
         return True
 
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""
+        stream.cut_short = True
+        stream.ends = False
         outgoing = stream.outgoing
-        outgoing.cut_short = True
-        outgoing.ends = False
+        if outgoing is None:
+            return
         outgoing.data = None
         if self.scheduler.credit <= 0:
             self.scheduler.remove(stream)
@@ -92,20 +97,20 @@ class Sending:
 
     def open_window(self, stream: StreamState, increment: int) -> bool:
         """The peer's window for the stream grows, or shrinks. Returns whether it was used up and is now open."""
-        outgoing = stream.outgoing
-        was_shut = outgoing.window <= 0
-        outgoing.window += increment
-        self._line_up(stream)
-        return was_shut and outgoing.window > 0
+        was_shut = stream.send_window <= 0
+        stream.send_window += increment
+        if stream.outgoing is not None:
+            self._line_up(stream, stream.outgoing)
+        return was_shut and stream.send_window > 0
 
-    def _line_up(self, stream: StreamState) -> None:
+    def _line_up(self, stream: StreamState, outgoing: Outgoing) -> None:
         """Put the stream's data in line, or let it wait for window; a crumb of window holds it back for CRUMB_WAIT."""
-        crumbs, outgoing = self._crumbs, stream.outgoing
-        if outgoing.held_back():
+        crumbs = self._crumbs
+        if outgoing.held_back(stream.send_window):
             if not outgoing.scheduled:  # if it is in line already, it sends that crumb, and then waits with no window
                 now = self._clock()
                 outgoing.wait_for_window(now)
-                if outgoing.window > 0:
+                if stream.send_window > 0:
                     crumbs.setdefault(stream, now + CRUMB_WAIT)
                 else:
                     crumbs.pop(stream, None)  # the peer has taken the crumb back
@@ -167,5 +172,6 @@ class Sending:
         now = self._clock()
         for stream in list(takewhile(lambda stream: self._crumbs[stream] <= now, self._crumbs)):
             del self._crumbs[stream]
-            stream.outgoing.expect_crumbs()
+            if stream.outgoing is not None:
+                stream.outgoing.expect_crumbs(stream.send_window)
             self.scheduler.add(stream)

@@ -207,7 +207,7 @@ class Stream(trio.abc.HalfCloseableStream):
             while True:
                 if not self._sendable():
                     raise self._not_sendable()
-                if self._state.outgoing.window > 0:
+                if self._state.send_window > 0:
                     break
                 await self._waiting.as_sender()
         finally:
@@ -235,7 +235,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _sendable(self) -> bool:
         # A stream that was closed or reset does not send either: its phase says so.
         state = self._state
-        return state.phase.sends and not state.outgoing.cut_short and self._engine.ending.end is None
+        return state.phase.sends and not state.cut_short and self._engine.ending.end is None
 
     def _not_sendable(self) -> Exception:
         """The exception that says why nothing can be sent."""
@@ -278,7 +278,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._engine.check_end(state)
                 return b""
             data = self._engine.core.read(state, max_bytes)
-            if state.incoming.window.unwritten:
+            if state.incoming.unwritten:
                 self._engine.writer.update_window()
             return data
         finally:
@@ -320,7 +320,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this stream")
         state, waiting, withdraw = self._state, self._waiting, self._engine.core.sending.withdraw
-        if state.outgoing.cut_short and not self._sendable():
+        if state.cut_short and not self._sendable():
             raise self._not_sendable()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()

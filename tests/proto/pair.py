@@ -66,8 +66,8 @@ class Half:
 
     @property
     def may_submit(self) -> bool:
-        outgoing = self.state.outgoing
-        return self.state.phase.sends and outgoing.data is None and not outgoing.cut_short and not self.ending
+        state = self.state
+        return state.phase.sends and not (state.unsent or state.cut_short or self.ending)
 
 
 @dataclass
@@ -110,7 +110,7 @@ class End:
             half.ending = end
 
     def withdraw(self, half: Half) -> None:
-        half.sent -= half.state.outgoing.unsent
+        half.sent -= half.state.unsent
         self.core.sending.withdraw(half.state)
 
     def take(self, half: Half, max_bytes: int | None, now: float) -> int:
@@ -120,14 +120,14 @@ class End:
         return len(data)
 
     def finish(self, half: Half) -> None:
-        if half.state.outgoing.data is None and not half.state.outgoing.cut_short and self.core.finish(half.state):
+        if not half.state.unsent and not half.state.cut_short and self.core.finish(half.state):
             half.finished = True
 
     def close(self, half: Half) -> None:
-        if half.state.outgoing.data is not None:
+        if half.state.unsent:
             self.withdraw(half)
         half.closed = True
-        half.finished = half.finished or (half.state.phase.sends and not half.state.outgoing.cut_short)
+        half.finished = half.finished or (half.state.phase.sends and not half.state.cut_short)
         self.core.close(half.state)
 
     def reset(self, half: Half, code: int) -> None:
@@ -234,21 +234,18 @@ class Pair:
                 self._check_stream(end, half)
 
     def _check_budget(self, end: End) -> None:
-        grown = sum(half.state.incoming.window.size - WINDOW for half in end.halves.values())
+        grown = sum(half.state.incoming.size - WINDOW for half in end.halves.values())
         assert end.core.budget.left >= 0
         assert end.core.budget.left + grown == end.config.receive_budget
 
     def _check_stream(self, end: End, half: Half) -> None:
         state = half.state
-        assert 0 <= state.outgoing.window <= 0x7FFFFFFF
-        assert state.incoming.window.available >= 0
-        assert WINDOW <= state.incoming.window.size <= end.config.max_window
+        assert 0 <= state.send_window <= 0x7FFFFFFF
+        assert state.incoming.available >= 0
+        assert WINDOW <= state.incoming.size <= end.config.max_window
         assert (state.id in end.core.streams) == (not state.phase.over)
         if state.phase.reads:
-            assert (
-                state.incoming.window.available + state.incoming.buffered + state.incoming.window.owed
-                == state.incoming.window.size
-            )
+            assert state.incoming.available + state.incoming.buffered + state.incoming.owed == state.incoming.size
         far = self.other(end).halves.get(state.id)
         if far is not None:
             assert half.received + state.incoming.buffered <= far.sent
@@ -264,12 +261,12 @@ class Pair:
             return
         if far is None and state.id <= self.other(end).core._table.last_remote:
             return  # refused: its RST is on the way
-        granted = WINDOW if far is None else far.state.incoming.window.available - far.state.incoming.window.unwritten
+        granted = WINDOW if far is None else far.state.incoming.available - far.state.incoming.unwritten
         back = self.other(end).out.increments(state.id)
         framed = payload(
             wire.split(bytes(end.core.sending.outbox.framed)), state.id
         )  # small messages that are not written yet
-        assert state.outgoing.window + framed + end.out.payload(state.id) + back == granted
+        assert state.send_window + framed + end.out.payload(state.id) + back == granted
 
     def wind_up(self) -> None:
         """Deliver everything, finish everything, and see that nothing is left and every place is free again."""
@@ -278,7 +275,7 @@ class Pair:
         for end in self.ends:
             end.accept()
             for half in list(end.halves.values()):
-                if half.state.outgoing.cut_short:
+                if half.state.cut_short:
                     end.close(half)
                 else:
                     end.finish(half)

@@ -169,7 +169,7 @@ def test_close_while_the_peer_waits_for_window_lets_it_learn_of_it() -> None:
     pair.client.submit(near, 100_000)
     pair.write(pair.client, 1 << 20)
     pair.deliver(pair.server, 1 << 20)
-    assert near.state.outgoing.window == 0
+    assert near.state.send_window == 0
     pair.server.close(pair.server.halves[near.state.id])
     pair.check()
     pair.settle()

@@ -98,7 +98,7 @@ async def wait_send(s: Scene) -> None:
 
 
 async def fill_window_and_wait(s: Scene) -> None:
-    if s.near._state.outgoing.window:
+    if s.near._state.send_window:
         with trio.CancelScope(shield=True):
             await s.near.send_all(bytes(WINDOW))
     await s.near.wait_send_all_might_not_block()

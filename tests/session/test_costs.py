@@ -7,7 +7,9 @@ says what bounds it. Time stands still, or goes by the steps that tasks take, so
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -639,6 +641,34 @@ async def test_what_a_read_brings_for_a_stream_is_copied_once(
                 assert part is chunk
                 received += part
             assert received == data
+
+
+# ---- memory ----
+
+
+def objects_of_muxpy() -> list[object]:
+    gc.collect()
+    return [thing for thing in gc.get_objects() if str(type(thing).__module__).startswith("muxpy.")]
+
+
+@bounded()
+async def test_an_idle_stream_is_four_small_objects_at_each_end(mock_clock: Clock) -> None:
+    """Also after it has carried small messages: its face, who waits on it, its state, and its receiving direction.
+    What else a stream may need is made when it does."""
+    count = 20
+    async with quiet() as (client, server):
+        before = {id(thing) for thing in objects_of_muxpy()}
+        pairs = [await stream_pair(client, server) for _ in range(count)]
+        for near, far in pairs:
+            await near.send_all(SMALL)
+            assert await far.receive_some() == SMALL
+            await far.send_all(SMALL)
+            assert await near.receive_some() == SMALL
+        made = [thing for thing in objects_of_muxpy() if id(thing) not in before]
+        assert Counter(type(thing).__name__ for thing in made) == dict.fromkeys(
+            ("Stream", "Waiting", "StreamState", "Incoming"), 2 * count
+        )
+        assert sum(map(sys.getsizeof, made)) <= 450 * 2 * count  # bytes, with those of the collector
 
 
 class Spawned(trio.abc.Instrument):
