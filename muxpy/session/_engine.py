@@ -159,7 +159,9 @@ class Engine:
     def finish(self, state: StreamState, trailers: Fields = ()) -> None:
         """End the direction to the peer (half-close)."""
         if self.core.finish(state, trailers):
-            self.acted()
+            if self.core.sending.has_output:  # it may have gone with the last data
+                self.writer.poke()
+            self.streams_changed()
             if state.phase.over and state.handle is not None:
                 state.handle.ended()
 

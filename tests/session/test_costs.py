@@ -7,7 +7,9 @@ says what bounds it. Time stands still, or goes by the steps that tasks take, so
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -296,17 +298,18 @@ async def test_a_hundred_messages_at_once_are_four_writes(mock_clock: Clock) -> 
     assert costs.client.writes == 4  # 32 + 32 + 32, and the writer task's 4
 
 
+@pytest.mark.parametrize("end", [False, True], ids=["apart", "with_data"])
 @bounded()
-async def test_opening_sending_and_closing_ride_together(mock_clock: Clock) -> None:
+async def test_opening_sending_and_closing_ride_together(end: bool, mock_clock: Clock) -> None:
     """A hundred streams that live for one message: four writes for each pass, and not one for each frame."""
     count = 100
 
     async def answer_all(stream: muxpy.Stream) -> None:
-        await stream.send_all(await read_all(stream))
+        await stream.send_all(await read_all(stream), end=end)
 
     async def one(session: muxpy.Session) -> None:
         async with await session.open_stream() as stream:
-            await stream.send_all(SMALL)
+            await stream.send_all(SMALL, end=end)
             await stream.send_eof()
             assert await read_all(stream) == SMALL
 
@@ -320,12 +323,19 @@ async def test_opening_sending_and_closing_ride_together(mock_clock: Clock) -> N
 
         costs = await costs_of(work, client, server)
         nursery.cancel_scope.cancel()
-    assert costs.client.frames_sent == costs.server.frames_received == 3 * count  # SYN, data, FIN
-    assert costs.server.frames_sent == costs.client.frames_received == 2 * count  # data, FIN
-    for end in (costs.client, costs.server):
-        # Four for the hundred messages, with the SYNs among them; the FINs follow a pass later, or two.
-        assert end.writes <= 8
-        assert end.reads <= 8
+    assert costs.client.frames_sent == costs.server.frames_received
+    assert costs.server.frames_sent == costs.client.frames_received
+    if end:
+        assert costs.client.frames_sent == 2 * count  # SYN, data with FIN
+        assert costs.server.frames_sent == count
+    else:  # a FIN has a frame of its own if its data is written already
+        assert 2 * count <= costs.client.frames_sent <= 3 * count
+        assert count <= costs.server.frames_sent <= 2 * count
+    for counts in (costs.client, costs.server):
+        # Four for the hundred messages, with the SYNs among them, and one more for each read; FINs follow a pass
+        # later, or two.
+        assert counts.writes <= (6 if end else 8), counts
+        assert counts.reads <= (6 if end else 8), counts
 
 
 @bounded()
@@ -339,6 +349,51 @@ async def test_a_stream_that_is_opened_and_used_at_once_begins_with_one_write(mo
 
         costs = await costs_of(work, client, server)
     assert (costs.client.frames_sent, costs.client.writes, costs.server.reads) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["apart", "with_data"])
+@bounded()
+async def test_a_request_and_its_answer_need_no_frame_for_their_ends(end: bool, mock_clock: Clock) -> None:
+    """One stream: SYN and DATA with FIN in one write, answered by one DATA with FIN; without `end`, FINs of their own
+    follow, and each costs a write, a read and a step of the writer task."""
+
+    async def answer_all(stream: muxpy.Stream) -> None:
+        await stream.send_all(await read_all(stream), end=end)
+
+    async with quiet() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_streams, answer_all)
+
+        async def work() -> None:
+            async with await client.open_stream() as stream:
+                await stream.send_all(SMALL, end=end)
+                await stream.send_eof()
+                assert await read_all(stream) == SMALL
+
+        costs = await costs_of(work, client, server)
+        nursery.cancel_scope.cancel()
+    extra = 0 if end else 1
+    assert (costs.client.frames_sent, costs.server.frames_sent) == (2 + extra, 1 + extra)
+    assert (costs.client.writes, costs.server.writes) == (1 + extra, 1 + extra)
+    assert (costs.server.reads, costs.client.reads) == (1 + extra, 1 + extra)
+
+
+@bounded()
+async def test_a_stream_closed_in_the_pass_of_its_last_message_ends_with_that(mock_clock: Clock) -> None:
+    """While a write is awaited, messages wait, and an end is a flag on the last of them."""
+    async with quiet() as (client, server):
+        pairs = [await stream_pair(client, server) for _ in range(2)]
+
+        async def work() -> None:
+            client._engine.writer.cork()
+            for near, _ in pairs:
+                await near.send_all(SMALL)
+                await near.aclose()
+            client._engine.writer.uncork()
+
+        costs = await costs_of(work, client, server)
+        for _, far in pairs:
+            assert await read_all(far) == SMALL
+    assert (costs.client.frames_sent, costs.client.writes) == (2, 1)
 
 
 # ---- bulk ----
@@ -597,6 +652,34 @@ async def test_what_a_read_brings_for_a_stream_is_copied_once(
                 assert part is chunk
                 received += part
             assert received == data
+
+
+# ---- memory ----
+
+
+def objects_of_muxpy() -> list[object]:
+    gc.collect()
+    return [thing for thing in gc.get_objects() if str(type(thing).__module__).startswith("muxpy.")]
+
+
+@bounded()
+async def test_an_idle_stream_is_four_small_objects_at_each_end(mock_clock: Clock) -> None:
+    """Also after it has carried small messages: its face, who waits on it, its state, and its receiving direction.
+    What else a stream may need is made when it does."""
+    count = 20
+    async with quiet() as (client, server):
+        before = {id(thing) for thing in objects_of_muxpy()}
+        pairs = [await stream_pair(client, server) for _ in range(count)]
+        for near, far in pairs:
+            await near.send_all(SMALL)
+            assert await far.receive_some() == SMALL
+            await far.send_all(SMALL)
+            assert await near.receive_some() == SMALL
+        made = [thing for thing in objects_of_muxpy() if id(thing) not in before]
+        assert Counter(type(thing).__name__ for thing in made) == dict.fromkeys(
+            ("Stream", "Waiting", "StreamState", "Incoming"), 2 * count
+        )
+        assert sum(map(sys.getsizeof, made)) <= 450 * 2 * count  # bytes, with those of the collector
 
 
 class Spawned(trio.abc.Instrument):
