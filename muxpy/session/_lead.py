@@ -64,7 +64,6 @@ class Lead:
         "_parked",
         "_patience",
         "_reader",
-        "_reading",
         "_steps",
         "_transport",
         "_wanted",
@@ -79,7 +78,6 @@ class Lead:
         self._wanted: object = None  # what the leader waits for
         self._on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
         self._patience = 0  # its checkpoints that are left
-        self._reading = False  # the reader task reads
         self._parked: trio.lowlevel.Task | None = None  # the reader task
         self._needed = FEWEST
         self._bug: Exception | None = None  # raised in a leader; the reader task ends the session with it
@@ -98,17 +96,10 @@ class Lead:
                 elif reader.rest is not None:
                     await reader.act_on_rest()
                 else:
-                    await self._read()
+                    self._end_leading()
+                    await reader.read()
         finally:
             self._end_leading()
-
-    async def _read(self) -> None:
-        self._end_leading()
-        self._reading = True
-        try:
-            await self._reader.read()
-        finally:
-            self._reading = False
 
     async def _park(self) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -131,7 +122,7 @@ class Lead:
             return False
         if self._on_its_way is not None:
             return True
-        return self._transport.waiting > 0 and self._reader.lone >= self._needed and self._wanted is not wanted
+        return self._transport.waiting and self._reader.lone >= self._needed and self._wanted is not wanted
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C in the midst of a frame's rules would leave the core in pieces
     async def take(self, wanted: object, must_wait: Callable[[], bool]) -> None:
@@ -155,7 +146,7 @@ class Lead:
         finally:
             if self._leader is task:  # otherwise another task has taken the lead
                 self._leader = self._wanted = None
-                if alone:
+                if alone and self._led:  # otherwise nobody would see that it does something else
                     self._on_its_way = task
                     self._patience = PATIENCE
                     self._steps.watch(task, self)
@@ -173,7 +164,7 @@ class Lead:
 
     def interrupt(self, wanted: object = None) -> None:
         """Have the leader look again, if it waits for news of `wanted`, or in any case."""
-        if self._leader is not None and wanted in (None, self._wanted) and self._transport.waiting:
+        if self._leader is not None and wanted in (None, self._wanted):
             self._transport.interrupt()
 
     # ---- a task on its way ----

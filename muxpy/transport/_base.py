@@ -61,8 +61,8 @@ class Transport(trio.abc.AsyncResource):
     """The same limit for the next reads: the reader lowers it while a peer sends only tiny frames."""
     half_closeable = True
     """Whether `send_eof` does anything."""
-    waiting = 0
-    """Tasks that wait in `receive` and may be interrupted; more than one only until an interrupted one has run."""
+    waiting = False
+    """Whether the task that reads waits for bytes, so that another task may take its place by `interrupt`."""
     reads = 0
     """Receive calls to the socket or stream below."""
     writes = 0
@@ -105,7 +105,7 @@ class Transport(trio.abc.AsyncResource):
         Interrupted after `interrupt`, if this transport can be interrupted."""
 
     def interrupt(self) -> None:
-        """End the wait of the task that waits in `receive`, as soon as it runs: that raises Interrupted."""
+        """Have the task that is in `receive` raise Interrupted as soon as it runs, whatever it waits for there."""
 
     @abstractmethod
     def try_send(self, batch: Batch) -> bool:

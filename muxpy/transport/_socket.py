@@ -87,12 +87,16 @@ class SocketTransport(Transport):
         while True:
             # It waits first, since most reads empty the socket. After a read that filled the buffer there is more data,
             # and asking Trio's poller would cost a fifth of the read. Either way the other tasks get their turn.
+            before = self._interrupts
             if self._filled:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._wait()
-            if self.turns is not None:
+            if self.turns is not None and self._interrupts == before:
                 await self.take_turn()
+            # Also if it was woken by bytes, but has not run: another task may read by now, and would wait for those.
+            if self._interrupts != before:
+                raise Interrupted
             if self._fileno() < 0:
                 raise _closed()
             self.reads += 1
@@ -111,22 +115,22 @@ class SocketTransport(Transport):
         if self._fileno() < 0:
             raise _closed()
         before = self._interrupts
-        self.waiting += 1
+        self.waiting = True
         try:
             await self._readiness.wait_readable(self._fd)
         except trio.ClosedResourceError:
             if self._interrupts == before:
                 raise
         finally:
-            self.waiting -= 1
-        # Also if it was woken by bytes, but has not run yet: another task may read by now, and would wait for those.
-        if self._interrupts != before:
-            raise Interrupted
+            if self._interrupts == before:  # otherwise another task may wait by now
+                self.waiting = False
 
     def interrupt(self) -> None:
-        if self._fileno() >= 0:  # otherwise the waiting task is woken already, and the number may be another file's
-            self._interrupts += 1
+        self._interrupts += 1
+        # If it was closed, the waiting task is woken already, and the number may be another file's.
+        if self.waiting and self._fileno() >= 0:
             self._readiness.interrupt(self._fd)
+        self.waiting = False
 
     def try_send(self, batch: Batch) -> bool:
         chunks = batch.chunks

@@ -15,6 +15,7 @@ from muxpy._codes import ErrorCode, ProtocolError
 from muxpy.frame.muxado import HEADER_SIZE, looks_like, looks_like_muxado
 from muxpy.proto import Batch
 
+from ._base import Interrupted
 from ._socket import READ_SIZE, SocketTransport
 
 __all__ = ["RecordCutter", "TlsTransport"]
@@ -148,8 +149,11 @@ class TlsTransport(SocketTransport):
     async def _read_ciphertext(self) -> None:
         """Give OpenSSL as many records as a turn has room for: see RecordCutter."""
         if self._rest:
+            before = self._interrupts
             await trio.lowlevel.checkpoint()
             await self.take_turn()
+            if self._interrupts != before:
+                raise Interrupted
             self._rest = self._rest[self._feed(self._rest) :]
             return
         data = await super().receive()
