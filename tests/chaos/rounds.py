@@ -33,6 +33,7 @@ import trio.testing
 from trio._core import _run as run
 
 import muxpy
+from tests.helpers.inside import assert_read
 from tests.helpers.pairs import client_context, server_context
 from tests.helpers.tasks import LIMIT
 
@@ -153,6 +154,7 @@ class Round:
         try:
             with trio.fail_after(self._times.limit):
                 await self._play()
+            assert_read(*self._sessions.values())
         except trio.TooSlowError:
             self.tally.violations.append(
                 f"hangs; ends {self.tally.ends}; {len(self.tally.hung)} plays go on: {self.tally.hung[:5]}"

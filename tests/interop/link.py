@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import muxpy
+from tests.helpers.inside import assert_read
 from tests.helpers.tasks import LIMIT
 from tests.interop.gopeer import GoPeer, GoPeerError
 
@@ -41,6 +43,8 @@ async def linked(
                 muxpy.open_tcp_session(peer.host, peer.port, config=config, extensions=extensions) as session,
             ):
                 yield session, peer
+                await wait_all_tasks_blocked()
+                assert_read(session)
         else:
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             host, port = listener.socket.getsockname()
@@ -48,6 +52,8 @@ async def linked(
                 transport = await listener.accept()
                 async with muxpy.open_session(transport, client=False, config=config, extensions=extensions) as session:
                     yield session, peer
+                    await wait_all_tasks_blocked()
+                    assert_read(session)
 
 
 async def open_by(opener: Opener, session: muxpy.Session, peer: GoPeer) -> muxpy.Stream:

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from tests.helpers.content import named
-from tests.helpers.inside import may_open
+from tests.helpers.inside import assert_read, may_open
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair
 from tests.helpers.tasks import assert_echo, bounded, cancel_at, echo, moments, read_all
 
@@ -152,7 +152,7 @@ OPERATIONS: dict[str, tuple[Part, Part]] = {
 
 
 @pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
-@pytest.mark.parametrize("kind", ["memory", "wide_pipe"])
+@pytest.mark.parametrize("kind", ["memory", "wide_pipe", "unix"])
 @pytest.mark.parametrize("name", OPERATIONS)
 @bounded(100_000)
 async def test_the_session_stays_usable(name: str, kind: str, any_task: bool, autojump_clock: Clock) -> None:
@@ -170,13 +170,15 @@ async def test_the_session_stays_usable(name: str, kind: str, any_task: bool, au
             for opener, acceptor in ((s.server, s.client), (s.client, s.server)):
                 if may_open(opener):
                     await assert_echo(opener, acceptor)
+            await wait_all_tasks_blocked()
+            assert_read(s.client, s.server)
         if not cancelled:
             assert nth > 1, "an operation is a checkpoint"
             return
 
 
 @pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])
-@pytest.mark.parametrize("kind", ["memory", "pipe", "lockstep"])
+@pytest.mark.parametrize("kind", ["memory", "pipe", "lockstep", "unix"])
 @bounded(10_000)
 async def test_a_cancelled_receive_loses_nothing(kind: str, any_task: bool, autojump_clock: Clock) -> None:
     payload = named("payload", 2000)
@@ -197,6 +199,8 @@ async def test_a_cancelled_receive_loses_nothing(kind: str, any_task: bool, auto
             cancelled = await cancel_at(nth, receive, any_task=any_task)
             await receive()
             assert received == payload, f"cancelled at {nth}"
+            await wait_all_tasks_blocked()
+            assert_read(s.client, s.server)
         if not cancelled:
             return
 

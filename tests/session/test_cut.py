@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from tests.helpers.inside import may_open
+from tests.helpers.inside import assert_read, may_open
 from tests.helpers.links import Channel, Clip, pipe_pair
 from tests.helpers.tasks import bounded
 
@@ -105,6 +105,7 @@ class Conversation:
                 else:
                     asked.set()
             self.ends[side] = await session.wait()
+            assert_read(session)
 
 
 async def converse(to_server: Channel, to_client: Channel) -> Conversation:

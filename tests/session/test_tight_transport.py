@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from tests.helpers.content import named
+from tests.helpers.inside import assert_read
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
 
@@ -36,6 +37,8 @@ async def test_every_operation(autojump_clock: Clock) -> None:
             (await opener.dial()).reset()
             await wait_all_tasks_blocked()
             await assert_echo(opener, acceptor)
+            await wait_all_tasks_blocked()
+            assert_read(client, server)
         server.go_away(debug=b"more than the pipe can hold at once, by far")
         await wait_all_tasks_blocked()
         with pytest.raises(muxpy.SessionGoingAway):
@@ -63,6 +66,8 @@ async def test_large_transfers_both_ways_on_streams_of_both_sides(autojump_clock
                     nursery.start_soon(send, stream)
                     nursery.start_soon(receive, stream)
         assert received == [payload] * 4
+        await wait_all_tasks_blocked()
+        assert_read(client, server)
 
 
 @bounded()
