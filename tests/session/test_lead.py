@@ -19,7 +19,9 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.frame.muxado import encode_data_header
+from muxpy.proto import Batch
 from muxpy.session._lead import FEWEST, MOST, PATIENCE
+from muxpy.session._reader import WORK_A_TURN
 from muxpy.transport import Interrupted, StreamTransport
 from muxpy.transport._readiness import AT_ONCE
 from muxpy.transport._socket import SocketTransport
@@ -347,17 +349,21 @@ async def send_to_others(s: Scene) -> None:
         await s.others[1].send_all(bytes(size))
 
 
-@pytest.mark.parametrize("kind", ["unix", "tls", "filled"])
+@pytest.mark.parametrize("kind", ["unix", "tls", "filled", "group"])
 @pytest.mark.parametrize("how", ENDS)
 @bounded()
 async def test_whatever_ends_its_wait_wakes_the_leader_at_any_moment(how: str, kind: str) -> None:
     """Also while it is between two reads: "filled", a read is as large as it may be, and the next one is tried at
     once."""
+    group = muxpy.SessionGroup()
     for nth in moments():
-        async with scene("unix" if kind == "filled" else kind) as s, trio.open_nursery() as nursery:
+        async with scene("tls" if kind == "tls" else "unix") as s, trio.open_nursery() as nursery:
             transport = s.client._engine.transport
             if kind == "filled":
                 transport.read_size = transport.read_limit = len(encode_data_header(1, 1)) + 1
+            if kind == "group":  # both ends, which take turns then
+                for session in (s.client, s.server):
+                    session.admit(group)
             outcomes = Outcomes()
             nursery.start_soon(outcomes.run, "leader", s.near.receive_some)
             await wait_all_tasks_blocked()
@@ -586,6 +592,24 @@ async def test_a_session_that_ended_while_it_was_led_is_freed() -> None:
         assert left() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+@bounded()
+async def test_a_read_that_is_more_than_one_turn_of_work_is_the_reader_tasks(kind: str) -> None:
+    """Its rest is acted on in further turns; the leader waits for its data as a follower."""
+    async with scene(kind) as s, trio.open_nursery() as nursery:
+        outcomes = Outcomes()
+        nursery.start_soon(outcomes.run, "leader", s.near.receive_some)
+        await wait_all_tasks_blocked()
+        assert leads(s.client)
+        transport = s.server._engine.transport
+        frames = [(s.others[0].id, b"x")] * (4 * WORK_A_TURN) + [(s.near.id, b"last")]
+        written = b"".join(encode_data_header(stream_id, len(body)) + body for stream_id, body in frames)
+        await transport.send(Batch([written], [], len(written)))
+        await wait_all_tasks_blocked()
+        assert outcomes.results == {"leader": b"last"}
+        assert await s.others[0].receive_some() == b"x" * 4 * WORK_A_TURN
 
 
 # ---- when it is worth it ----
