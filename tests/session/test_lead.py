@@ -416,6 +416,31 @@ async def test_who_was_interrupted_and_has_not_run_yet_does_not_count_as_one_tha
         transport.interrupt()
 
 
+@pytest.mark.parametrize("whose", ["first", "second"])
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+@bounded()
+async def test_bytes_that_come_in_the_pass_in_which_the_lead_is_taken_away_are_read(kind: str, whose: str) -> None:
+    """They have woken the one task, and the other begins to wait before it runs, or after, as the coin falls."""
+    for _ in range(10):
+        async with scene(kind) as s, trio.open_nursery() as nursery:
+            outcomes = Outcomes()
+            nursery.start_soon(outcomes.run, "first", s.near.receive_some)
+            await wait_all_tasks_blocked()
+            s.client._engine.reader.lone = MOST  # so that the second takes the lead away
+            streams = {"first": s.far, "second": s.others[1]}
+            written = encode_data_header(streams[whose].id, 1) + b"1"
+            s.server._engine.transport.try_send(Batch([written], [], len(written)))
+            nursery.start_soon(outcomes.run, "second", s.others[0].receive_some)
+            await wait_all_tasks_blocked()
+            assert outcomes.results == {whose: b"1"}
+            assert_read(s.client)
+            del streams[whose]
+            for stream in streams.values():
+                await stream.send_all(b"2")
+            await wait_all_tasks_blocked()
+            assert sorted(outcomes.results) == ["first", "second"]
+
+
 # ---- whoever reads, it ends alike ----
 
 
