@@ -165,6 +165,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 with _as_bytes(data) as view:
                     await self._send(view, end)
             elif data and self._engine.writer.send_small(self._state, data, end=end):
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
@@ -187,6 +188,7 @@ class Stream(trio.abc.HalfCloseableStream):
             if view:
                 writer.send(self._state, view, end=end)
             if not waiting.unsent:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while waiting.unsent:
                 await waiting.as_sender()
@@ -225,6 +227,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._not_sendable()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.finish(self._state)
+        self._engine.lead.comes_back()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @property
@@ -267,10 +270,11 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                await self._waiting.as_receiver()
+                await self._wait_for_news()
                 while self._must_wait():
-                    await self._waiting.as_receiver()
+                    await self._wait_for_news()
             else:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
             state = self._state
             # Not `buffered`: after an internal error, that may count bytes which are lost.
@@ -283,6 +287,13 @@ class Stream(trio.abc.HalfCloseableStream):
             return data
         finally:
             self._receiving = False
+
+    async def _wait_for_news(self) -> None:
+        lead, state = self._engine.lead, self._state
+        if lead.free(state):
+            await lead.take(state, self._must_wait)
+        else:
+            await self._waiting.as_receiver()
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -366,6 +377,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._state.closed:
             cancelled = trio.current_effective_deadline() == -inf
             self._engine.end_stream(self._state, ErrorCode.CANCEL if cancelled else None)
+        self._engine.lead.comes_back()
         await trio.lowlevel.checkpoint()
 
     def reset(self, code: int = ErrorCode.CANCEL) -> None:

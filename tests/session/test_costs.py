@@ -72,6 +72,11 @@ class Costs(trio.abc.Instrument):
         self._clock = clock
         self._before = client.statistics(), server.statistics()
         self._steps: Counter[bool] = Counter()
+        self.passes = 0
+        """Passes of the scheduler: those of both ends together, as one run has both."""
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.passes += 1
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self._steps[task.name.endswith("Background._guard")] += 1
@@ -82,8 +87,10 @@ class Costs(trio.abc.Instrument):
         self.client, self.server = map(_since, self._before, self._sessions)
         self.application = self._steps[False]
         """Wake-ups of the tasks that use the sessions."""
-        self.writers = self._steps[True] - self.client.reads - self.server.reads
-        """Wake-ups of the sessions' own tasks, but for one of a reader for each read."""
+        self.background = self._steps[True]
+        """Wake-ups of the sessions' own tasks."""
+        self.writers = self.background - self.client.reads - self.server.reads
+        """The same, but for one of a reader for each read."""
 
 
 def _since(before: muxpy.SessionStatistics, session: muxpy.Session) -> End:
@@ -191,14 +198,18 @@ async def test_an_echo_costs_one_read_and_one_write_at_each_end(kind: str, mock_
 
 
 @bounded()
-async def test_an_echo_wakes_nobody_but_those_who_read_and_those_who_wait(mock_clock: Clock) -> None:
-    """The task that sends also writes: the writer task is not woken once."""
+async def test_a_lone_echo_wakes_nobody_but_those_who_wait_for_it(mock_clock: Clock) -> None:
+    """The task that sends also writes, and the task that waits also reads: no other task has a part in it."""
     async with answering() as (client, server):
         [stream] = await opened(client, 1)
+        await ask(stream, 10)  # until both ends have seen that there is a lone receiver
         costs = await costs_of(lambda: ask(stream, 200), client, server)
-    assert costs.writers == 0
+    # At each end the first wait reads again by the reader's task, since `costs_of` waited for something else before;
+    # and the reader's tasks read on when all is done.
+    assert costs.background <= 8
+    assert costs.passes <= 200 * 2 + 8
     # The asking task and the answering one, each: after its send, which is a checkpoint, and when there is data.
-    assert costs.application == 200 * 4
+    assert costs.application <= 200 * 4
 
 
 # ---- many streams: messages come together ----

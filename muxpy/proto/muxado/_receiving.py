@@ -235,7 +235,7 @@ class Receiving:
             changes.streams = True
         elif stream.incoming.size != INITIAL_WINDOW:
             self._table.shrink_window(stream)
-        if stream.incoming.arriving is None:
+        if stream.incoming.arriving is None and not stream.closed:  # nobody receives on a closed stream
             changes.readable.append(stream)
             changes.work += WAKE
 
