@@ -309,8 +309,8 @@ def test_forgetting_a_stream_twice_frees_one_place() -> None:
     config = SessionConfig(max_streams=2)
     table = StreamTable(config, Budget(config), client=True)
     first, _ = table.add_remote(2, 0, 0), table.add_remote(4, 0, 0)
-    assert table.places(extension=False).full
+    assert table.places(extension=False).full()
     table.forget(first)
     table.forget(first)
     table.add_remote(6, 0, 0)
-    assert table.places(extension=False).full
+    assert table.places(extension=False).full()

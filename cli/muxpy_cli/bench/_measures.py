@@ -248,8 +248,7 @@ _OPEN: Final = pack({"test": Job.OPEN.value})
 async def _open_once(session: muxpy.Session) -> None:
     async with await session.open_stream(stream_type=Purpose.BENCH) as stream:
         pattern = Pattern(stream.id)
-        await stream.send_all(_OPEN + pattern.next_bytes(SMALL))
-        await stream.send_eof()
+        await stream.send_all(_OPEN + pattern.next_bytes(SMALL), end=True)
         answer, echoed = await receive_message(stream)
         check_answer(answer)
         check = Pattern(stream.id)

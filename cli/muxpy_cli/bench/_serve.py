@@ -55,8 +55,7 @@ async def _receive(stream: muxpy.Stream, request: Request, early: bytes) -> None
         report = await _count(stream, request, early)
     except WrongData as error:
         report = Refused("failed", str(error)).message()
-    await stream.send_all(pack(report))
-    await stream.send_eof()
+    await stream.send_all(pack(report), end=True)
     # Closing now would answer data in flight with a reset, which could overtake the report at the other end.
     with trio.move_on_after(GRACE):
         async for _ in stream:

@@ -140,8 +140,7 @@ async def refuse(stream: muxpy.Stream, refused: Refused, early: bytes = b"", pac
     # What the opener still sends must be read: unread data would be answered with a reset, which overtakes our answer.
     # An opener that has read the answer resets the stream.
     with trio.move_on_after(REFUSAL_TIMEOUT), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await stream.send_all(pack(refused.message()))
-        await stream.send_eof()
+        await stream.send_all(pack(refused.message()), end=True)
         data = early
         while data or (data := await stream.receive_some()):
             if pacer is not None:

@@ -20,6 +20,8 @@ from ._header import (
 def encode_syn(stream_id: int, priority: int = 0, stream_type: int = 0, *, fin: bool = False) -> bytes:
     """STREAM_SYN. A priority or type of 0 is the default and is left out, as the Go peer does."""
     flags = FIN if fin else 0
+    if not (priority or stream_type):
+        return HEADER.pack(0, flags, SYN, stream_id)
     body = b""
     if priority:
         flags |= HAS_PRIORITY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muxpy._codes import ErrorCode
+from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.muxado import MAX_ID, MAX_PRIORITY, MAX_STREAM_TYPE, encode_data_header, encode_syn
 from muxpy.proto._state import Event, Phase
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from muxpy.proto._core import Opening
     from muxpy.proto._limits import TokenBucket
     from muxpy.proto._stream import StreamState
+    from muxpy.proto._window import ReceiveWindow
 
 __all__ = ["Connection"]
 
@@ -47,10 +49,12 @@ class Connection:
         self.counters = common.counters
         self.budget = common.budget
         self.streams = common.table.live
-        # Bound once, so that each read passes through one function less.
+        # Bound once, so that each read and each stream passes through one function less.
         self.receive = self._receiving.receive
         self.receive_eof = self._receiving.receive_eof
         self.fail = self._receiving.fail
+        self.accepted = common.table.accepted
+        self.let_go = common.table.let_go
 
     # ---- what the shell may ask ----
 
@@ -134,20 +138,12 @@ class Connection:
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
 
-    def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
-        self._table.accepted(stream)
-        if not hold:
-            self._table.let_go(stream)
-
-    def let_go(self, stream: StreamState) -> None:
-        self._table.let_go(stream)
-
     def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
-        data = stream.incoming.read(max_bytes)
-        window = stream.incoming
-        window.owed += len(data)
-        if window.owed >= window.due_at or not stream.phase.reads:  # asked here, since every message comes this way
-            self._consumed(stream)
+        incoming = stream.incoming
+        data = incoming.read(max_bytes)
+        incoming.owed += len(data)
+        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # asked here: most reads end here
+            self._consumed(stream, incoming)
         return data
 
     def read_directly(self, stream: StreamState, direct: bool) -> None:
@@ -162,19 +158,14 @@ class Connection:
         incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
         self.counters.data_received += total
         incoming.owed += count
-        self._consumed(stream)
+        self._consumed(stream, incoming)
 
-    def _consumed(self, stream: StreamState) -> None:
-        window = stream.incoming
+    def _consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
         if not stream.phase.reads:
             self._table.shrink_window(stream)
         elif window.owed >= window.due_at:
-            self._give_window(stream)
-
-    def _give_window(self, stream: StreamState) -> None:
-        window = stream.incoming
-        self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
-        self.counters.largest_window = max(self.counters.largest_window, window.size)
+            self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
+            self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
         if not stream.advance(Event.SEND_FIN):
@@ -185,16 +176,19 @@ class Connection:
     def close(self, stream: StreamState) -> None:
         """Data that still comes is answered by RST CANCEL."""
         stream.closed = True
+        if stream.phase.over:
+            if stream.incoming.buffered:
+                stream.incoming.drop()
+                self._table.shrink_window(stream)
+            return
         if stream.cut_short and stream.phase.sends:
             self.reset(stream, ErrorCode.CANCEL)
             return
         had_window = stream.phase.reads
         sends_fin = stream.phase.sends
-        closed = stream.advance(Event.CLOSE)
+        if not stream.advance(Event.CLOSE):
+            return  # the application has closed it before
         dropped = stream.incoming.drop()
-        if not closed:
-            self._table.shrink_window(stream)
-            return
         if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
             self.reset(overdue, ErrorCode.CANCEL)
         self._table.shrink_window(stream)

@@ -10,6 +10,7 @@ from math import inf
 from typing import Final
 
 from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import INITIAL_WINDOW
 from muxpy.frame import Buffer
 from muxpy.frame.muxado import (
     DATA,
@@ -184,7 +185,7 @@ class Receiving:
     def _full(self, extension: bool) -> bool:
         """Whether there is no room for one more stream of the peer."""
         places = self._table.places(extension=extension)
-        return places.in_use > 0 if self.stranger else places.full
+        return places.in_use > 0 if self.stranger else places.full()
 
     def _on_data(
         self,
@@ -199,20 +200,20 @@ class Receiving:
         # until `_settle`, so one copy joins all pieces of a read. The phase decides: a stream that still reads gets the
         # piece; otherwise an empty FIN may be legal, and anything more is answered.
         size = len(body)
-        incoming = stream.incoming
         if stream.phase.reads:
-            window = incoming
-            if size + rest > window.available:  # the whole frame must fit, before any of it is kept
+            incoming = stream.incoming
+            if size + rest > incoming.available:  # the whole frame must fit, before any of it is kept
                 self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
                 return
             if size:
-                window.available -= size
+                incoming.available -= size
                 incoming.buffered += size
                 if incoming.arriving is None:
-                    incoming.arriving = []
+                    incoming.arriving = [body]
                     arrived.append(stream)
                     changes.work += WAKE
-                incoming.arriving.append(body)
+                else:
+                    incoming.arriving.append(body)
             elif not flags & FIN and not rest:
                 self.resets.spend(USELESS)  # it takes time, and no honest peer sends many
         elif stream.phase is Phase.REMOTE_DONE:
@@ -232,7 +233,7 @@ class Receiving:
         if stream.phase.over:
             self._table.forget(stream)
             changes.streams = True
-        else:
+        elif stream.incoming.size != INITIAL_WINDOW:
             self._table.shrink_window(stream)
         if stream.incoming.arriving is None and not stream.closed:  # nobody receives on a closed stream
             changes.readable.append(stream)

@@ -27,7 +27,6 @@ class Places:
         """Places in use."""
         return self.open + self.held
 
-    @property
     def full(self) -> bool:
         """Whether there is no room for one more."""
         return self.open + self.held >= self.most or self.waiting >= self.most_waiting
@@ -94,16 +93,17 @@ class StreamTable:
 
     def note_remote(self, stream_id: int) -> None:
         """The peer opens this id, whether the stream is taken or refused. Raises ProtocolError if it may not."""
+        if stream_id > self._last_remote and stream_id & 1 != self._parity and stream_id >= 2:
+            self._last_remote = stream_id
+            return
         if stream_id < 2 or self.is_local(stream_id):
             both = "; are both sides the " + ("client?" if self._parity else "server?") if stream_id >= 2 else ""
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open{both}")
-        if stream_id <= self._last_remote:
-            raise ProtocolError(
-                ErrorCode.PROTOCOL_ERROR,
-                f"stream id {stream_id} is not above the last one, {self._last_remote}; "
-                "do two sessions write to one connection?",
-            )
-        self._last_remote = stream_id
+        raise ProtocolError(
+            ErrorCode.PROTOCOL_ERROR,
+            f"stream id {stream_id} is not above the last one, {self._last_remote}; "
+            "do two sessions write to one connection?",
+        )
 
     def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""
@@ -154,14 +154,18 @@ class StreamTable:
             places = self._extensions if stream.extension else self._remote
             places.open -= 1
             places.held += stream.held
-        self.shrink_window(stream)
+        if stream.incoming.size != INITIAL_WINDOW:
+            self.shrink_window(stream)
 
-    def accepted(self, stream: StreamState) -> None:
-        """A stream of the peer was accepted: it does not wait in the backlog any more."""
-        self.places(extension=stream.extension).waiting -= 1
+    def accepted(self, stream: StreamState, *, hold: bool = False) -> None:
+        """See Core.accepted."""
+        places = self._extensions if stream.extension else self._remote
+        places.waiting -= 1
+        if not hold:
+            self.let_go(stream)
 
     def let_go(self, stream: StreamState) -> None:
-        """No handler works for the stream any more: if it has ended, its place is free."""
+        """See Core.let_go."""
         if stream.held and stream.phase.over:
             self.places(extension=stream.extension).held -= 1
         stream.held = False
@@ -178,6 +182,5 @@ class StreamTable:
 
     def shrink_window(self, stream: StreamState) -> None:
         """Give back what the stream's window grew by, if no more data can come and none is unread."""
-        incoming = stream.incoming
-        if incoming.size != INITIAL_WINDOW and not stream.phase.reads and not incoming.buffered:
-            incoming.shrink(self._budget)
+        if not stream.phase.reads and not stream.incoming.buffered:
+            stream.incoming.shrink(self._budget)
