@@ -23,10 +23,14 @@ MAX_TLS_ANSWERS: Final = 64 * 1024
 """Bytes of TLS's own answers (for example to key updates) that may wait. If there are more, the peer asks and does not
 read, and the session ends."""
 
-RECORDS_A_TURN: Final = 64
-"""Records that are decrypted before other tasks get their turn. A full read of bulk data has 40, since a write of
-64 KiB is four full records, and a fifth for the headers of its frames. Key updates, the most expensive records, take
-some 30 microseconds each, so a turn is two milliseconds; one-byte records are a tenth of that."""
+RECORDS_A_TURN: Final = 32
+"""Records that are decrypted before other tasks get their turn. Key updates, the most expensive records, take some 30
+microseconds each, so a turn is a millisecond; one-byte records are a tenth of that. OpenSSL itself gives up after 32
+records in a row without payload, and says less about it."""
+
+CIPHERTEXT_READ: Final = 256 * 1024
+"""Bytes in one read. They have 20 records of bulk data, since a write of 64 KiB is four full records, and a fifth for
+the headers of its frames. With more than a turn has room for, each read would take two turns and one more copy."""
 
 MAX_USELESS: Final = 16
 """Records in a row without payload: more would only take time. An honest peer sends two session tickets after the
@@ -84,6 +88,8 @@ class RecordCutter:
 class TlsTransport(SocketTransport):
     """Over a socket with TLS."""
 
+    read_size = CIPHERTEXT_READ
+
     def __init__(
         self,
         stream: trio.SocketStream,
@@ -93,6 +99,7 @@ class TlsTransport(SocketTransport):
         server_side: bool = False,
     ) -> None:
         super().__init__(stream)
+        self.read_limit = CIPHERTEXT_READ
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = self._tls = context.wrap_bio(

@@ -13,7 +13,6 @@ from muxpy._open import _run_session
 from muxpy.frame.muxado import encode_syn
 from muxpy.proto import Batch
 from muxpy.transport import _tls
-from muxpy.transport._socket import READ_SIZE
 from muxpy.transport._tls import MAX_TLS_ANSWERS, TlsTransport
 from tests.helpers.pairs import client_context, server_context, unix_pair
 from tests.helpers.raw_peer import data
@@ -157,10 +156,10 @@ async def test_a_full_read_of_bulk_is_decrypted_in_one_turn() -> None:
     client, server = await tls_pair()
     size = 65536 + 5 * 8
     written = bytearray()
-    for _ in range(READ_SIZE // size):
+    for _ in range(server.read_size // size):
         client._tls.write(bytes(size))
         written += client._outgoing.read()
-    assert READ_SIZE - size < len(written) <= READ_SIZE
+    assert server.read_size - size < len(written) <= server.read_limit == server.read_size
     assert server._feed(memoryview(written)) == len(written)
     await client.aclose()
     await server.aclose()
