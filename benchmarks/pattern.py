@@ -18,8 +18,8 @@ PATTERN: Final = b"".join(sha256(number.to_bytes(8, "big")).digest() for number 
 WRONG: Final = 2**64 - 1
 """What a receiver answers instead of its count if a byte was wrong."""
 
-_REPEATED: Final = PATTERN * 5
-"""The pattern from any offset, as long as one read can be: muxpy returns up to 256 KiB."""
+_REPEATED: Final = PATTERN * 9
+"""The pattern from any offset, as long as one read can be: muxpy returns up to 512 KiB."""
 
 
 class Checker:

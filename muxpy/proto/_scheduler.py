@@ -33,6 +33,11 @@ QUANTUM: Final = 0x3FFF
 """Bytes in a turn at weight 1: one full frame of muxado. So bulk goes in full frames, and a small message waits for at
 most one frame of each other stream of priority 0, and for as many frames of a higher priority as its weight."""
 
+TAIL: Final = 1024
+"""Bytes that go with the turn before them, if they are all that is left of a write: they are paid for in the next turn.
+Writes are often powers of two, and a full frame has one byte less. Without this, 64 KiB would take a turn of their own
+for the last four bytes, and wake their receiver for these."""
+
 WORTHWHILE: Final = 64 * 1024
 """Bytes that are enough for a batch which ends early, so that a stream can come back to the rest of its turn."""
 
@@ -104,7 +109,8 @@ class Scheduler:
                 data = outgoing.data
                 if data is not None:  # otherwise it was withdrawn
                     alone = len(line) == 1 and not (exact and done)
-                    size += self._frame_turn(stream, outgoing, data, chunks, limit - size, 0 if alone else quanta)
+                    turn, tail = (0, TAIL) if alone else (quanta, 0 if exact else TAIL)
+                    size += self._frame_turn(stream, outgoing, data, chunks, limit - size, turn, tail)
                     finished = outgoing.position == len(data)
                     comes_back = outgoing.deficit > 0 and not stream.ends
                     if exact and _ends_here(finished, comes_back, done, size, len(line)):
@@ -123,11 +129,13 @@ class Scheduler:
         chunks: list[Buffer],
         limit: int,
         quanta: int,
+        tail: int,
     ) -> int:
         """Frame data of the stream at the head until its turn, a window, its data or the batch ends. Returns how many
         bytes, headers included.
 
         With 0 `quanta` a turn has no limit: for a stream alone in line, a turn for each frame would double the cost.
+        `tail`: bytes by which the turn may be longer, if they are the last.
         """
         framing = self._framing
         room = limit
@@ -138,7 +146,7 @@ class Scheduler:
         most = framing.max_payload
         start = position = outgoing.position
         last = start + -(-room // most) * most  # rounded up to whole frames
-        end = min(len(data), last, start + stream.send_window)
+        end = min(len(data) if last + tail >= len(data) else last, start + stream.send_window)
         if self.credit < end - start:
             end = start + int(self.credit)
         header = framing.data_header(stream.id, most)

@@ -9,8 +9,9 @@
   millisecond, or the writer task gets its turn: one system call sends the messages of many tasks, and the peer can
   begin with the first ones while the rest is made.
 - **Several large messages, and the socket is full**: the scheduler divides each batch of 128 KiB by weight, in turns of
-  one frame. Where more than 1 GB/s goes out, a turn has four frames, and without weights a batch takes all data that
-  stands in line: the wait is as short, and the senders soon write for themselves again.
+  one frame. Where more than 500 MB/s goes out, a turn has four frames, and without weights a batch takes all data that
+  stands in line: the wait is as short, and the senders soon write for themselves again. Above 2 GB/s a turn has
+  sixteen.
 - **Smaller messages, and nothing was received since the last batch**: these are not answers, but a stream of messages.
   The writer task waits as long as more of them come (Nagle's idea, in passes of the scheduler).
 """
@@ -40,12 +41,13 @@ PATIENCE: Final = 0.001
 """Seconds that a small message may wait for others. If a program computes between its messages, the passes of the
 scheduler are long, and counting passes alone would let messages pile up."""
 
-FAST: Final = 1e-9
-"""Seconds a byte: 1 GB/s. Faster data goes in larger batches and longer turns: the wait for these is as short, it takes
-fewer passes of the scheduler, and the receiver gets four frames of a stream in a row, which wakes its reader once and
-not four times."""
+GIGABIT: Final = 8e-9
+"""Seconds a byte at 1 Gbit/s, where a frame takes an eighth of a millisecond. Faster data goes in larger batches, and
+in turns of as many frames as leave in that time: the wait for them is as short, it takes fewer passes of the scheduler,
+and the receiver gets the frames of a stream in a row, which wakes its reader once and not for each of them."""
 
 LONG_TURN: Final = 4
+LONGEST_TURN: Final = 16
 LARGE_BATCH: Final = 4 * BATCH_SIZE
 
 WEIGHED: Final = 64
@@ -67,6 +69,7 @@ USUAL: Final = Portion(BATCH_SIZE)
 WEIGHED_AND_FAST: Final = Portion(BATCH_SIZE, LONG_TURN)
 # All have the same weight: data that stands in line may go together, so that its senders write for themselves again.
 FAST_AND_EQUAL: Final = Portion(LARGE_BATCH, LONG_TURN, exact=False)
+FASTEST_AND_EQUAL: Final = Portion(LARGE_BATCH, LONGEST_TURN, exact=False)
 
 
 class Pacing:
@@ -98,7 +101,7 @@ class Pacing:
         self._weighing = False  # senders of different priorities take turns
         self.portion = USUAL
         """How much goes into the next batch."""
-        self._pace = 2 * FAST  # seconds a byte, averaged over the last batches
+        self._pace = GIGABIT  # seconds a byte, averaged over the last batches
         self._reads = 0
         self._seen = 0  # reads up to the last batch of the writer task
 
@@ -151,7 +154,9 @@ class Pacing:
         return self._seen == self._reads
 
     def _set_portion(self) -> None:
-        if self._pace >= FAST:
+        if self._pace > GIGABIT / LONG_TURN:
             self.portion = USUAL
+        elif self._weighing:
+            self.portion = WEIGHED_AND_FAST
         else:
-            self.portion = WEIGHED_AND_FAST if self._weighing else FAST_AND_EQUAL
+            self.portion = FAST_AND_EQUAL if self._pace > GIGABIT / LONGEST_TURN else FASTEST_AND_EQUAL

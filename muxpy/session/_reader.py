@@ -1,10 +1,10 @@
 """Reading: wait for the transport and for nothing else, feed the core, and hand on what changed. `_lead` says who does.
 
-It takes turns by work. A read of 256 KiB takes two milliseconds if it is bulk data, and seventy if it is the smallest
-frames; and frames that wake or start tasks cost many times what they cost the reader. So `Core.receive` stops after a
-limit of work and returns the bytes that are left. The reader copies these, since others use the buffer, and goes on in
-its next turn. The next read is then only as large as one turn was; bulk is not affected. Turns count work, and not
-time, so they are the same on every machine, and tests can count them.
+It takes turns by work. A read of 512 KiB takes a few milliseconds if it is bulk data, and over a hundred if it is the
+smallest frames; and frames that wake or start tasks cost many times what they cost the reader. So `Core.receive` stops
+after a limit of work and returns the bytes that are left. The reader copies these, since others use the buffer, and
+goes on in its next turn. The next read is then only as large as one turn was; bulk is not affected. Turns count work,
+and not time, so they are the same on every machine, and tests can count them.
 """
 
 from __future__ import annotations

@@ -62,9 +62,10 @@ class Writer:
         return self.error is None  # after an error it stands in line, and waits to learn how the session ends
 
     def send(self, stream: StreamState, data: memoryview, *, end: bool = False) -> None:
-        """Put `data` in line. If nobody else is in line, write as much as goes without waiting: that much data is worth
-        a system call. With `end`, the direction ends with the last byte."""
-        contended = self._batch is not None or self._sending.scheduler.waiting or self.error is not None
+        """Put `data` in line. If nobody else is in line, or all of the line may go together, write as much as goes
+        without waiting: that much data is worth a system call. With `end`, the direction ends with the last byte."""
+        others = self._sending.scheduler.waiting and self.pacing.portion.exact
+        contended = self._batch is not None or others or self.error is not None
         may_go = self.pacing.large_goes_now(stream.priority)  # asked in any case, since it notes who sends
         self._sending.submit(stream, data, end=end)
         if may_go and not contended:
@@ -144,7 +145,7 @@ class Writer:
         lose the rest of their turns: see `proto._scheduler`."""
         sends = self.pacing.sends
         await trio.lowlevel.checkpoint()
-        if written.done and sends == self.pacing.sends:
+        if written.done and sends == self.pacing.sends and self.pacing.portion.exact:
             # Trio shuffles the tasks of a pass, and this task came first. After one more pass they have run.
             await trio.lowlevel.checkpoint()
 

@@ -25,8 +25,13 @@ MAX_TLS_ANSWERS: Final = 64 * 1024
 read, and the session ends."""
 
 RECORDS_A_TURN: Final = 32
-"""Records that are decrypted before other tasks get their turn. A full read of bulk data has 17. Key updates, the most
-expensive records, take some 30 microseconds each, so a turn is a millisecond; one-byte records are a tenth of that."""
+"""Records that are decrypted before other tasks get their turn. Key updates, the most expensive records, take some 30
+microseconds each, so a turn is a millisecond; one-byte records are a tenth of that. OpenSSL itself gives up after 32
+records in a row without payload, and says less about it."""
+
+CIPHERTEXT_READ: Final = 256 * 1024
+"""Bytes in one read. They have 20 records of bulk data, since a write of 64 KiB is four full records, and a fifth for
+the headers of its frames. With more than a turn has room for, each read would take two turns and one more copy."""
 
 MAX_USELESS: Final = 16
 """Records in a row without payload: more would only take time. An honest peer sends two session tickets after the
@@ -84,6 +89,8 @@ class RecordCutter:
 class TlsTransport(SocketTransport):
     """Over a socket with TLS."""
 
+    read_size = CIPHERTEXT_READ
+
     def __init__(
         self,
         stream: trio.SocketStream,
@@ -93,6 +100,7 @@ class TlsTransport(SocketTransport):
         server_side: bool = False,
     ) -> None:
         super().__init__(stream)
+        self.read_limit = CIPHERTEXT_READ
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = self._tls = context.wrap_bio(
@@ -178,17 +186,20 @@ class TlsTransport(SocketTransport):
         """All records that are complete, up to the size of the buffer; None if there are none."""
         # Plaintext goes into the shared buffer: the ciphertext that was there has been copied to OpenSSL's own buffer.
         size = 0
-        while size < READ_SIZE and self._broken is None:
+        incoming, tls = self._incoming, self._tls
+        # Asked first, since a read that finds nothing costs an exception, and that is more than a small record costs.
+        while size < READ_SIZE and self._broken is None and (incoming.pending or tls.pending() or incoming.eof):
             try:
-                count: int = self._tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
+                count: int = tls.read(READ_SIZE - size, self._buffer[size:])  # type: ignore[assignment]
             except ssl.SSLWantReadError:
                 break
-            except ssl.SSLZeroReturnError:  # close_notify
-                return self._buffer[:size]
+            except ssl.SSLZeroReturnError:
+                count = 0
             except ssl.SSLError as error:
                 self._broken = error
                 break
-            if not count:
+            if not count:  # close_notify
+                incoming.write_eof()  # so that the next call finds the end too
                 return self._buffer[:size]
             size += count
         if size:  # data before an error still counts
@@ -201,8 +212,9 @@ class TlsTransport(SocketTransport):
 
     def try_send(self, batch: Batch) -> bool:
         if batch.chunks:
-            self._tls.write(b"".join(batch.chunks))  # joined, since otherwise each header would be a record of its own
-            batch.chunks.clear()
+            chunks = batch.chunks  # joined, since otherwise each header would be a record of its own
+            self._tls.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            chunks.clear()
         if self._outgoing.pending:
             self._ciphertext.add(self._outgoing.read())
         return super().try_send(self._ciphertext)

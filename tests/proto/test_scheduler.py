@@ -114,6 +114,30 @@ def test_streams_of_equal_priority_take_turns(side: Side) -> None:
     assert [stream_id for stream_id, _ in frames_of(batch)] == [stream.id for stream in streams] * 4
 
 
+@pytest.mark.parametrize("kib", [16, 64, 256])
+def test_the_few_bytes_after_full_frames_go_with_the_turn_before(side: Side, kib: int) -> None:
+    """A power of two is a few bytes more than full frames, and these take no turn of their own."""
+    size, full = kib * 1024, kib // 16
+    first, _ = streams = open_streams(side, 0, 0)
+    for stream in streams:
+        side.core.sending.submit(stream, FULL[:size])
+    batch = side.core.sending.next_batch(2 * size, full, exact=False)
+    assert batch is not None
+    assert batch.done == streams
+    turns = [[(stream.id, 16383)] * full + [(stream.id, full)] for stream in streams]
+    assert frames_of(batch) == turns[0] + turns[1]
+    assert first.outgoing is not None
+    assert first.outgoing.deficit == -full  # paid in the next turn
+
+
+def test_so_do_those_of_a_stream_alone_where_a_batch_ends(side: Side) -> None:
+    [stream] = open_streams(side, 0)
+    side.core.sending.submit(stream, FULL[:BATCH])
+    batch = side.core.sending.next_batch(BATCH)
+    assert batch is not None
+    assert batch.done == [stream]
+
+
 def test_extension_streams_go_first(side: Side) -> None:
     bulk = side.core.open(Opening(HIGHEST))
     heartbeat = side.core.open(Opening(0, EXTENSION))

@@ -60,6 +60,7 @@ class End:
     frames_sent: int
     frames_received: int
     data_received: int
+    data_sent: int
     bytes_sent: int
     updates: int
 
@@ -101,6 +102,7 @@ def _since(before: muxpy.SessionStatistics, session: muxpy.Session) -> End:
         frames_sent=now.frames_sent - before.frames_sent,
         frames_received=now.frames_received - before.frames_received,
         data_received=now.data_received - before.data_received,
+        data_sent=now.data_sent - before.data_sent,
         bytes_sent=now.bytes_sent - before.bytes_sent,
         updates=now.window_updates_sent - before.window_updates_sent,
     )
@@ -457,6 +459,30 @@ async def test_a_window_that_cannot_grow_costs_one_update_for_each_half_of_it(mo
     # the beginning, which the second update follows.
     assert costs.client.writes <= size // (WINDOW // 2)
     assert costs.client.frames_sent <= 3 * size // (WINDOW // 2)
+
+
+@pytest.mark.parametrize(("seconds_a_byte", "wakes_writer"), [(1e-9, False), (1e-8, True)])
+@bounded()
+async def test_on_a_fast_way_a_sender_takes_along_what_stands_in_line(
+    seconds_a_byte: float, wakes_writer: bool, mock_clock: Clock
+) -> None:
+    """While all have one weight: nobody's turn is passed over, and the writer task is not woken."""
+    data = bytes(20_000)
+    async with quiet() as (client, server):
+        (one, far), (two, _) = [await stream_pair(client, server) for _ in range(2)]
+        for _ in range(200):
+            client._engine.writer.pacing.wrote_in(MIB, seconds_a_byte * MIB)
+
+        async def work() -> None:
+            client._engine.core.sending.submit(one._state, memoryview(data))
+            await two.send_all(data)
+            await wait_all_tasks_blocked()
+
+        costs = await costs_of(work, client, server)
+        assert costs.client.data_sent == 2 * len(data)
+        assert costs.client.writes == 1
+        assert (costs.writers > 0) is wakes_writer
+        assert await far.receive_some() == data
 
 
 @bounded()

@@ -90,8 +90,10 @@ def test_a_batch_is_usual_until_the_way_is_fast(setting: Setting) -> None:
 
 
 def test_a_fast_way_has_large_batches_and_long_turns(setting: Setting) -> None:
-    setting.writes_at(QUICK)
+    setting.writes_at(1e-9)
     assert setting.pacing.portion == Portion(4 * BATCH_SIZE, 4, exact=False)
+    setting.writes_at(QUICK)
+    assert setting.pacing.portion == Portion(4 * BATCH_SIZE, 16, exact=False)
     setting.writes_at(SLOW)
     assert setting.pacing.portion == Portion(BATCH_SIZE, 1, exact=True)
 
@@ -102,7 +104,7 @@ def test_with_weights_it_has_long_turns_only(setting: Setting) -> None:
     assert setting.pacing.portion == Portion(BATCH_SIZE, 4, exact=True)
     for _ in range(64):
         setting.pacing.large_goes_now(1)
-    assert setting.pacing.portion == Portion(4 * BATCH_SIZE, 4, exact=False)
+    assert setting.pacing.portion == Portion(4 * BATCH_SIZE, 16, exact=False)
 
 
 def test_small_batches_say_nothing_about_the_pace(setting: Setting) -> None:

@@ -12,6 +12,7 @@ import muxpy
 from muxpy._open import _run_session
 from muxpy.frame.muxado import encode_syn
 from muxpy.proto import Batch
+from muxpy.transport import _tls
 from muxpy.transport._tls import MAX_TLS_ANSWERS, TlsTransport
 from tests.helpers.pairs import client_context, server_context, unix_pair
 from tests.helpers.raw_peer import data
@@ -54,6 +55,9 @@ class Talkative:
         self.most = max(self.most, self._outgoing.pending)
         return count
 
+    def pending(self) -> int:
+        return self._tls.pending()
+
     def write(self, content: bytes) -> int:
         return self._tls.write(content)
 
@@ -94,6 +98,71 @@ async def test_a_peer_that_asks_tls_for_more_than_it_reads_ends_the_session(monk
         assert talkative.most <= MAX_TLS_ANSWERS + 5 * 20_000
         session.kill()
     await client.aclose()
+
+
+class Counting:
+    """A TLS connection, with its reads counted, and those that found nothing."""
+
+    def __init__(self, transport: TlsTransport) -> None:
+        assert transport.tls is not None
+        self._tls: ssl.SSLObject = transport.tls
+        self.reads = self.vain = 0
+
+    def read(self, size: int, buffer: memoryview) -> int:
+        self.reads += 1
+        try:
+            count: int = self._tls.read(size, buffer)  # type: ignore[assignment]
+        except ssl.SSLWantReadError:
+            self.vain += 1
+            raise
+        return count
+
+    def pending(self) -> int:
+        return self._tls.pending()
+
+
+@bounded()
+async def test_openssl_is_asked_once_for_each_record_and_never_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, server = await tls_pair()
+    counting = Counting(server)
+    monkeypatch.setattr(server, "_tls", counting)
+    for number in range(1, 11):
+        await say(client, b"message")
+        assert bytes(await server.receive()) == b"message"
+        assert (counting.reads, counting.vain) == (number, 0)
+    await client.aclose()
+    await server.aclose()
+
+
+@bounded()
+async def test_a_record_that_is_larger_than_the_rest_of_the_buffer_is_read_in_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What OpenSSL has decrypted and not handed over waits for no further bytes."""
+    client, server = await tls_pair()
+    monkeypatch.setattr(_tls, "READ_SIZE", 10)
+    await say(client, b"a message")
+    assert bytes(await server.receive()) == b"a message"
+    await say(client, b"a longer message")
+    assert bytes(await server.receive()) == b"a longer m"
+    assert bytes(await server.receive()) == b"essage"
+    await client.aclose()
+    await server.aclose()
+
+
+@bounded()
+async def test_a_full_read_of_bulk_is_decrypted_in_one_turn() -> None:
+    """Writes of 64 KiB, each with the headers of its five frames."""
+    client, server = await tls_pair()
+    size = 65536 + 5 * 8
+    written = bytearray()
+    for _ in range(server.read_size // size):
+        client._tls.write(bytes(size))
+        written += client._outgoing.read()
+    assert server.read_size - size < len(written) <= server.read_limit == server.read_size
+    assert server._feed(memoryview(written)) == len(written)
+    await client.aclose()
+    await server.aclose()
 
 
 @bounded()
