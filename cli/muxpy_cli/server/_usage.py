@@ -18,6 +18,7 @@ from ..entrances import FLOWS
 from ..net import Policy, lookups_of
 from ..relay import RESET_RATE, Rate, session_streams
 from ..specs import Address, UnixPath
+from ..wire import Openings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,7 @@ class Usage:
         self.streams = 0
         self.forwards = 0
         self.policy = UserPolicy(name, rules)
+        self.openings = Openings()
         self.rate = Rate(limits.rate) if limits.rate is not None else None
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))
