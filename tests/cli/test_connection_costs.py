@@ -10,15 +10,18 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from muxpy_cli._garbage import YOUNG, Garbage
 from muxpy_cli._options import ConnectOptions, ListenOptions, Output
+from muxpy_cli.access import Forbidden, Rules, _patterns, parse_target_rule
 from muxpy_cli.client import Client
 from muxpy_cli.client._local import LocalForward
 from muxpy_cli.server import Server
 from muxpy_cli.server._door import Greeting
+from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address, Direction, Forward, Kind
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Openings, Purpose, pack, pack_endpoint, split_message, unpack_endpoint
@@ -107,6 +110,12 @@ async def test_openings_and_answers_that_are_always_the_same_are_not_parsed() ->
     assert not calls["unpack_endpoint"]
 
 
+async def test_rules_are_not_asked_again_for_the_same_target() -> None:
+    calls = await calls_of()
+    assert not calls["check_target"]
+    assert not calls["socket.getpeername"]
+
+
 async def test_no_text_is_made_that_nobody_reads() -> None:
     calls = await calls_of()
     assert not calls["Address.__str__"]
@@ -141,6 +150,39 @@ def test_an_opening_that_was_overtaken_by_another_keeps_its_meaning() -> None:
     later = openings.parse(b'{"host":"two.example","port":80}')
     assert openings.endpoint(earlier) == Address("one.example", 80)
     assert openings.endpoint(later) == Address("two.example", 80)
+
+
+ASKED = Address("192.0.2.1", 80)
+FOUND = ("192.0.2.1",)
+
+
+def rules(*texts: str) -> Rules:
+    return Rules(targets=tuple(map(parse_target_rule, texts)))
+
+
+def test_new_rules_are_asked_for_the_same_target() -> None:
+    policy = UserPolicy("alice", rules("192.0.2.1:80"))
+    assert policy.addresses(ASKED, FOUND) == policy.addresses(ASKED, FOUND) == ["192.0.2.1"]
+    policy.rules = rules("192.0.2.1:81")
+    with pytest.raises(Forbidden):
+        policy.addresses(ASKED, FOUND)
+
+
+def test_another_port_of_the_same_host_is_asked_for() -> None:
+    policy = UserPolicy("alice", rules("192.0.2.1:80"))
+    policy.addresses(ASKED, FOUND)
+    with pytest.raises(Forbidden):
+        policy.addresses(Address("192.0.2.1", 81), FOUND)
+
+
+def test_what_a_lookup_found_is_asked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine may have got the address meanwhile."""
+    policy, name = UserPolicy("alice", rules("db.example:80")), Address("db.example", 80)
+    monkeypatch.setattr(_patterns, "is_own", lambda _: False)
+    assert policy.addresses(name, ["192.0.2.1"]) == ["192.0.2.1"]
+    monkeypatch.setattr(_patterns, "is_own", lambda _: True)
+    with pytest.raises(Forbidden):
+        policy.addresses(name, ["192.0.2.1"])
 
 
 def test_connections_that_come_and_go_cause_no_collection() -> None:
