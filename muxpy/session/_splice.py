@@ -211,7 +211,8 @@ class Splice:
         else:
             poller.give_back(buffer)
             self._near_ended = True
-            self._read_or_not(False)
+            if not self._far_ended:  # otherwise nothing is watched for any more in a moment
+                self._read_or_not(False)
             self._engine.finish(self._state)
             self._end_if_done()
 

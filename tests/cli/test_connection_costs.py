@@ -131,6 +131,14 @@ async def test_trio_does_not_look_for_tasks_that_wait_for_a_socket_which_no_task
     assert calls["notify_closing"] == 2 * MANY
 
 
+async def test_an_ended_socket_that_nothing_is_left_for_is_only_removed_from_epoll() -> None:
+    calls = await calls_of()
+    assert calls["Poller.add"] == 2 * MANY
+    # The client ends first: the connecting end stops reading it, and waits for the target's end.
+    assert calls["Poller.change"] == MANY
+    assert calls["Poller.remove"] == 2 * MANY
+
+
 # ---- parts ----
 
 
