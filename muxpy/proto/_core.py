@@ -162,7 +162,11 @@ class Core(Protocol):
         """
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
-        """End our direction (half-close); all submitted data must be in a batch. False if it had ended before."""
+        """End our direction (half-close); all submitted data must be in a batch. False if it had ended before.
+
+        No frame is made for it if data was submitted with `end`, or if the stream's last small message still waits to
+        be written: then that one ends the direction, unless there are trailers.
+        """
 
     def close(self, stream: StreamState) -> None:
         """End our direction and read no more. A stream whose last send was cut short is reset instead: after an

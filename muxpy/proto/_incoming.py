@@ -11,13 +11,14 @@ MERGE_BELOW: Final = 4096
 make each of them cost an object of fifty bytes."""
 
 
-class Incoming:
-    """The receiving direction of one stream."""
+class Incoming(ReceiveWindow):
+    """The receiving direction of one stream. It is its window, rather than to have one: an object less for each
+    stream."""
 
-    __slots__ = ("_offset", "arriving", "buffered", "chunks", "direct", "window")
+    __slots__ = ("_offset", "arriving", "buffered", "chunks", "direct")
 
     def __init__(self) -> None:
-        self.window = ReceiveWindow()
+        ReceiveWindow.__init__(self)
         self.arriving: list[memoryview] | None = None  # pieces of the read that is being acted on
         self.chunks: list[bytes] | None = None  # unread, oldest first; None costs an idle stream nothing
         self._offset = 0  # read position in chunks[0]

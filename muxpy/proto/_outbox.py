@@ -23,8 +23,11 @@ class Framing(Protocol):
     def max_payload(self) -> int:
         """The most bytes of data that one frame carries; it may change."""
 
-    def data_header(self, stream_id: int, size: int, /) -> bytes:
-        """The header of a frame of data."""
+    def data_header(self, stream_id: int, size: int, end: bool = False, /) -> bytes:
+        """The header of a frame of data; with `end`, the frame ends the direction (half-close)."""
+
+    def set_end(self, frames: bytearray, start: int, /) -> None:
+        """Let the frame of data that starts there end the direction."""
 
     def reset(self, stream_id: int, code: int, /) -> bytes:
         """The frame that resets a stream."""
@@ -57,6 +60,7 @@ class Outbox:
         "_resetting",
         "_update_size",
         "framed",
+        "last_small",
         "small_frames",
         "updates",
     )
@@ -64,6 +68,7 @@ class Outbox:
     def __init__(self, config: SessionConfig, counters: Counters, framing: Framing) -> None:
         self.framed = bytearray()
         self.small_frames = 0  # how many small messages are in `framed`
+        self.last_small: dict[int, int] = {}  # where there the last small message of each stream starts
         self.updates: list[StreamState] = []  # streams whose window updates wait
         self._framing = framing
         self._update_size = framing.header_size + 4  # in all protocols that there are
@@ -94,6 +99,15 @@ class Outbox:
             self._counted += 1
             self._counted_bytes += len(frame)
 
+    def end_small(self, stream_id: int) -> bool:
+        """Let the last small message of a stream end its direction, so that no frame of its own does. Returns False if
+        none waits to be written."""
+        start = self.last_small.get(stream_id)
+        if start is None:
+            return False
+        self._framing.set_end(self.framed, start)
+        return True
+
     def put_reset(self, stream_id: int, code: int, *, counts: bool) -> None:
         """Queue a reset, unless one for this stream waits already."""
         if stream_id not in self._resetting:
@@ -102,9 +116,9 @@ class Outbox:
 
     def update_window(self, stream: StreamState, increment: int) -> None:
         """Queue a window update, merged with one that waits already."""
-        if not stream.incoming.window.unwritten:
+        if not stream.incoming.unwritten:
             self.updates.append(stream)
-        stream.incoming.window.unwritten += increment
+        stream.incoming.unwritten += increment
 
     def check(self) -> None:
         """Raise ProtocolError if the peer made us queue more earlier than the limits allow: it does not read."""
@@ -126,13 +140,15 @@ class Outbox:
         framed, frames = self.framed, self.small_frames + self._control_frames
         self.framed = bytearray()
         self._control_frames = self._counted = self._counted_bytes = self.small_frames = 0
+        if self.last_small:
+            self.last_small.clear()
         if self._resetting:
             self._resetting.clear()
         return framed, frames
 
     def _frame_updates(self) -> None:
         for stream in self.updates:
-            window = stream.incoming.window
+            window = stream.incoming
             if window.unwritten:  # a reset may have set it to 0
                 self.put(self._framing.window_update(stream.id, window.unwritten), counts=False)
                 window.unwritten = 0

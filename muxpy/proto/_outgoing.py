@@ -1,4 +1,4 @@
-"""The sending direction of one stream: its window, and the data of its one sender.
+"""What stands in line to be sent on one stream, and waits for its window.
 
 A sliver or crumb of window is too little to be worth a frame: sending it is the silly window syndrome.
 """
@@ -16,31 +16,17 @@ LEAST_SLIVER: Final = 512
 
 
 class Outgoing:
-    """The sending direction of one stream."""
+    """The data of a stream's one sender, in line. It is made when data first stands there: streams whose messages are
+    all small and fit need none."""
 
-    __slots__ = (
-        "blocked",
-        "blocked_since",
-        "cut_short",
-        "data",
-        "deficit",
-        "position",
-        "scheduled",
-        "sent",
-        "sliver",
-        "window",
-    )
+    __slots__ = ("blocked", "blocked_since", "data", "deficit", "position", "scheduled", "sliver")
 
-    def __init__(self, window: int) -> None:
-        self.window = window
-        """Bytes that the peer lets us send; below 0 where a protocol lets the peer take window back."""
+    def __init__(self) -> None:
         self.sliver = SLIVER  # less window than this holds back data that does not fit into it
         self.data: memoryview | None = None  # what the one sender wants to send: its own buffer, not a copy
         self.position = 0  # how many bytes of it are framed
-        self.cut_short = False  # a sender gave up: with a FIN, the peer would take the part for the whole
         self.scheduled = False  # the stream stands in the scheduler's line
         self.deficit = 0  # bytes left of the stream's turn there
-        self.sent = 0
         self.blocked = 0.0  # seconds that data waited for window, up to the last time that window came
         self.blocked_since: float | None = None
 
@@ -49,26 +35,29 @@ class Outgoing:
         """Bytes of the sender's data that are not framed yet."""
         return 0 if self.data is None else len(self.data) - self.position
 
-    def held_back(self) -> bool:
+    def held_back(self, window: int) -> bool:
         """Whether the window holds back the data that waits to be sent.
 
         It does so too if it would let only a sliver of the data go: silly window avoidance, Nagle's idea for windows
         (RFC 1122, 4.2.3.4). A peer that reads a little at a time, or means harm, gives window in crumbs; a frame for
         each crumb would cost both sides the most for the fewest bytes.
         """
-        window = self.window
         if window >= self.sliver:
             return False
         return window <= 0 or window < self.unsent
 
-    def expect_crumbs(self) -> None:
+    def expect_crumbs(self, window: int) -> None:
         """No more window came for a long time: the peer's windows are as small as this one."""
-        self.sliver = max(min(self.window, SLIVER), LEAST_SLIVER)
+        self.sliver = max(min(window, SLIVER), LEAST_SLIVER)
 
     def wait_for_window(self, now: float) -> None:
         """There is data to send, and no window for it."""
         if self.blocked_since is None:
             self.blocked_since = now
+
+    def blocked_until(self, now: float) -> float:
+        """Seconds that data has waited for window so far."""
+        return self.blocked if self.blocked_since is None else self.blocked + (now - self.blocked_since)
 
     def window_came(self, now: float) -> float:
         """There is window again, or nobody waits for it any more. Returns for how many seconds somebody did."""

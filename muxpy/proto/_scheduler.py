@@ -62,7 +62,7 @@ class Scheduler:
         weight with it. So a small message also passes bulk data, as long as its stream has used less than its share.
         """
         outgoing = stream.outgoing
-        if outgoing.scheduled or outgoing.data is None or outgoing.window <= 0:
+        if outgoing is None or outgoing.scheduled or outgoing.data is None or stream.send_window <= 0:
             return
         outgoing.scheduled = True
         self.waiting += 1
@@ -75,7 +75,7 @@ class Scheduler:
     def remove(self, stream: StreamState) -> None:
         """Take a stream out of the line, if it is there. Its next turn would do that too, but without credit there are
         no turns, and streams that come and go would pile up."""
-        if stream.outgoing.scheduled:
+        if stream.outgoing is not None and stream.outgoing.scheduled:
             stream.outgoing.scheduled = False
             self.waiting -= 1
             (self._urgent if stream.extension else self._line).remove(stream)
@@ -100,26 +100,36 @@ class Scheduler:
             while line and size < limit and self.credit > 0:
                 stream = line[0]
                 outgoing = stream.outgoing
+                assert outgoing is not None
                 data = outgoing.data
                 if data is not None:  # otherwise it was withdrawn
                     alone = len(line) == 1 and not (exact and done)
-                    size += self._frame_turn(stream, data, chunks, limit - size, 0 if alone else quanta)
+                    size += self._frame_turn(stream, outgoing, data, chunks, limit - size, 0 if alone else quanta)
                     finished = outgoing.position == len(data)
-                    if exact and _ends_here(outgoing, finished, done, size, len(line)):
+                    comes_back = outgoing.deficit > 0 and not stream.ends
+                    if exact and _ends_here(finished, comes_back, done, size, len(line)):
                         limit = size
                     if finished:
                         outgoing.data = None
                         done.append(stream)
-                self._pass_turn(line, outgoing, clock)
+                self._pass_turn(line, stream, outgoing, clock)
         return size
 
-    def _frame_turn(self, stream: StreamState, data: memoryview, chunks: list[Buffer], limit: int, quanta: int) -> int:
+    def _frame_turn(
+        self,
+        stream: StreamState,
+        outgoing: Outgoing,
+        data: memoryview,
+        chunks: list[Buffer],
+        limit: int,
+        quanta: int,
+    ) -> int:
         """Frame data of the stream at the head until its turn, a window, its data or the batch ends. Returns how many
         bytes, headers included.
 
         With 0 `quanta` a turn has no limit: for a stream alone in line, a turn for each frame would double the cost.
         """
-        outgoing, framing = stream.outgoing, self._framing
+        framing = self._framing
         room = limit
         if quanta:
             if outgoing.deficit <= 0:
@@ -128,7 +138,7 @@ class Scheduler:
         most = framing.max_payload
         start = position = outgoing.position
         last = start + -(-room // most) * most  # rounded up to whole frames
-        end = min(len(data), last, start + outgoing.window)
+        end = min(len(data), last, start + stream.send_window)
         if self.credit < end - start:
             end = start + int(self.credit)
         header = framing.data_header(stream.id, most)
@@ -139,18 +149,22 @@ class Scheduler:
         if position < end:
             chunks.append(framing.data_header(stream.id, end - position))
             chunks.append(data[position:end])
+        if stream.ends and end == len(data):
+            chunks[-2] = framing.data_header(stream.id, len(chunks[-1]), True)
         count = max(end - start, 0)  # it is below 0 if the peer has taken window back
         outgoing.position += count
-        outgoing.window -= count
-        outgoing.sent += count
+        stream.send_window -= count
+        stream.sent += count
         self.credit -= count
         if quanta:
             outgoing.deficit -= count
         return count + -(-count // most) * framing.header_size
 
-    def _pass_turn(self, line: deque[StreamState], outgoing: Outgoing, clock: Callable[[], float]) -> None:
+    def _pass_turn(
+        self, line: deque[StreamState], stream: StreamState, outgoing: Outgoing, clock: Callable[[], float]
+    ) -> None:
         """Take the stream at the head out of line, move it to the back, or leave it there for the rest of its turn."""
-        if outgoing.data is None or outgoing.window <= 0:
+        if outgoing.data is None or stream.send_window <= 0:
             line.popleft()
             self.waiting -= 1
             outgoing.scheduled = False
@@ -160,9 +174,9 @@ class Scheduler:
             line.rotate(-1)
 
 
-def _ends_here(outgoing: Outgoing, finished: bool, done: list[StreamState], size: int, in_line: int) -> bool:
+def _ends_here(finished: bool, comes_back: bool, done: list[StreamState], size: int, in_line: int) -> bool:
     """Whether the batch ends here, because a stream may come back to the rest of its turn."""
     if finished:
-        return outgoing.deficit > 0 and size >= WORTHWHILE  # it may come back to the head of the line
+        return comes_back and size >= WORTHWHILE  # to the head of the line
     # The stream is alone only until those in `done` come back: it gets one turn, and not the rest of the batch.
     return in_line == 1 and bool(done)

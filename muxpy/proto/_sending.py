@@ -16,6 +16,7 @@ from muxpy._config import SessionConfig
 from ._batch import Batch
 from ._changes import Counters
 from ._outbox import Framing, Outbox
+from ._outgoing import Outgoing
 from ._scheduler import Scheduler
 from ._stream import StreamState
 
@@ -46,55 +47,70 @@ class Sending:
 
     # ---- what the application sends ----
 
-    def submit(self, stream: StreamState, data: memoryview) -> None:
+    def submit(self, stream: StreamState, data: memoryview, *, end: bool = False) -> None:
         """Put `data` in line to be sent. The caller keeps the buffer unchanged until a written batch lists the stream
-        as done, or until it has called `withdraw` and, for the batch that is being written, `Batch.own`."""
+        as done, or until it has called `withdraw` and, for the batch that is being written, `Batch.own`.
+
+        With `end`, the frame with the last byte also ends the direction (half-close): `Core.finish`, which has to
+        follow when all is sent, then needs no frame of its own.
+        """
         outgoing = stream.outgoing
+        if outgoing is None:
+            outgoing = stream.outgoing = Outgoing()
+        stream.ends = end
         outgoing.data = data
         outgoing.position = 0
-        self._line_up(stream)
+        self._line_up(stream, outgoing)
 
-    def submit_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+    def submit_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
         """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
-        overtake. Returns False if not: then `submit` it."""
+        overtake. Returns False if not: then `submit` it. `end` as for `submit`."""
         size = len(data)
-        outgoing, scheduler, framing = stream.outgoing, self.scheduler, self._framing
-        if outgoing.window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
+        scheduler, framing = self.scheduler, self._framing
+        if stream.send_window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
             return False
-        self.outbox.framed += self._data_header(stream.id, size) + data  # a Ctrl-C must not leave half a frame
-        self.outbox.small_frames += 1
-        outgoing.window -= size
-        outgoing.sent += size
+        outbox, stream_id = self.outbox, stream.id
+        start = len(outbox.framed)
+        outbox.framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
+        outbox.last_small[stream_id] = start
+        outbox.small_frames += 1
+        stream.ends = end
+        stream.send_window -= size
+        stream.sent += size
         scheduler.credit -= size
         self._counters.data_sent += size
         return True
 
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""
-        stream.outgoing.cut_short = True
-        stream.outgoing.data = None
+        stream.cut_short = True
+        stream.ends = False
+        outgoing = stream.outgoing
+        if outgoing is None:
+            return
+        outgoing.data = None
         if self.scheduler.credit <= 0:
             self.scheduler.remove(stream)
-        self._counters.blocked_on_window += stream.outgoing.window_came(self._clock())
+        self._counters.blocked_on_window += outgoing.window_came(self._clock())
 
     # ---- what the peer lets us send ----
 
     def open_window(self, stream: StreamState, increment: int) -> bool:
         """The peer's window for the stream grows, or shrinks. Returns whether it was used up and is now open."""
-        outgoing = stream.outgoing
-        was_shut = outgoing.window <= 0
-        outgoing.window += increment
-        self._line_up(stream)
-        return was_shut and outgoing.window > 0
+        was_shut = stream.send_window <= 0
+        stream.send_window += increment
+        if stream.outgoing is not None:
+            self._line_up(stream, stream.outgoing)
+        return was_shut and stream.send_window > 0
 
-    def _line_up(self, stream: StreamState) -> None:
+    def _line_up(self, stream: StreamState, outgoing: Outgoing) -> None:
         """Put the stream's data in line, or let it wait for window; a crumb of window holds it back for CRUMB_WAIT."""
-        crumbs, outgoing = self._crumbs, stream.outgoing
-        if outgoing.held_back():
+        crumbs = self._crumbs
+        if outgoing.held_back(stream.send_window):
             if not outgoing.scheduled:  # if it is in line already, it sends that crumb, and then waits with no window
                 now = self._clock()
                 outgoing.wait_for_window(now)
-                if outgoing.window > 0:
+                if stream.send_window > 0:
                     crumbs.setdefault(stream, now + CRUMB_WAIT)
                 else:
                     crumbs.pop(stream, None)  # the peer has taken the crumb back
@@ -156,5 +172,6 @@ class Sending:
         now = self._clock()
         for stream in list(takewhile(lambda stream: self._crumbs[stream] <= now, self._crumbs)):
             del self._crumbs[stream]
-            stream.outgoing.expect_crumbs()
+            if stream.outgoing is not None:
+                stream.outgoing.expect_crumbs(stream.send_window)
             self.scheduler.add(stream)

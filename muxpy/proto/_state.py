@@ -26,7 +26,7 @@ __all__ = ["Event", "Phase"]
 
 
 class Event(IntEnum):
-    """What can happen to a stream. Integers, since hashing the member of a plain Enum calls Python code."""
+    """What can happen to a stream: a column of the table."""
 
     SEND_FIN = 0
     RECV_FIN = 1
@@ -60,35 +60,13 @@ class Phase(Enum):
         """Whether the peer has ended its direction in order."""
         self.over = self.name in ("CLOSED", "GONE")
         """Whether the core has forgotten the stream."""
-        self.after: dict[Event, Phase] = {}
-        """The phase after each event that is legal."""
+        self.after: tuple[Phase | None, ...] = ()
+        """The phase after each event; None where the event is not legal."""
 
 
-Phase.OPEN.after.update(
-    {
-        Event.SEND_FIN: Phase.LOCAL_DONE,
-        Event.RECV_FIN: Phase.REMOTE_DONE,
-        Event.CLOSE: Phase.CLOSING,
-        Event.RESET: Phase.GONE,
-    }
-)
-Phase.LOCAL_DONE.after.update(
-    {
-        Event.RECV_FIN: Phase.CLOSED,
-        Event.CLOSE: Phase.CLOSING,
-        Event.RESET: Phase.GONE,
-    }
-)
-Phase.REMOTE_DONE.after.update(
-    {
-        Event.SEND_FIN: Phase.CLOSED,
-        Event.CLOSE: Phase.CLOSED,
-        Event.RESET: Phase.GONE,
-    }
-)
-Phase.CLOSING.after.update(
-    {
-        Event.RECV_FIN: Phase.CLOSED,
-        Event.RESET: Phase.GONE,
-    }
-)
+# The columns are the events, in their order: SEND_FIN, RECV_FIN, CLOSE, RESET.
+Phase.OPEN.after = Phase.LOCAL_DONE, Phase.REMOTE_DONE, Phase.CLOSING, Phase.GONE
+Phase.LOCAL_DONE.after = None, Phase.CLOSED, Phase.CLOSING, Phase.GONE
+Phase.REMOTE_DONE.after = Phase.CLOSED, None, Phase.CLOSED, Phase.GONE
+Phase.CLOSING.after = None, Phase.CLOSED, None, Phase.GONE
+Phase.CLOSED.after = Phase.GONE.after = None, None, None, None

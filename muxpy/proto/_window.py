@@ -10,6 +10,13 @@ from muxpy._config import INITIAL_WINDOW, SessionConfig
 
 __all__ = ["Budget", "ReceiveWindow", "RoundTrip"]
 
+FIRST_UPDATE = INITIAL_WINDOW // 2
+"""Bytes that are worth the first WND_INC: half a window. It is one object for all streams."""
+
+MEASURED = 4096
+"""Bytes that a stream has received when its window begins to be measured: most streams carry less, and must cost
+little."""
+
 RTT_EPOCH = 10.0
 """Seconds that the smallest round trip counts for. Long enough to have seen the link quiet once, short enough to follow
 a change of route."""
@@ -69,6 +76,36 @@ class Budget:
         self.rtt = RoundTrip()
 
 
+class Measurement:
+    """What a window is judged by: see `ReceiveWindow`."""
+
+    __slots__ = ("base", "consumed", "echo_limit", "echo_sent", "known_rate", "known_rtt", "since", "unread_since")
+
+    def __init__(self, size: int, now: float, consumed: int) -> None:
+        self.known_rate = self.known_rtt = 0.0  # of the last measurement that led to no growth
+        self.echo_sent: float | None = None  # when the WND_INC was sent that measures a round trip
+        self.echo_limit = 0  # this many bytes must be exceeded to end that measurement
+        self.unread_since = now
+        self.begin(size, now, consumed)
+
+    def begin(self, size: int, now: float, consumed: int) -> None:
+        """Measure a window of this size from now on. `consumed`: bytes up to the last update."""
+        self.since = now
+        self.base = size
+        self.consumed = consumed
+
+    def doublings(self, rate: float, rtt: float, now: float) -> int:
+        """How often the measured window must double to hold twice what comes in a round trip: 0, 1 or 2 times."""
+        if now - self.unread_since > max(2 * rtt, KEEPS_UP):
+            return 0  # the reader is slow, and not the window too small
+        needed = rate * rtt
+        return (2 * needed >= self.base) + (needed >= self.base)
+
+    def only_queued(self, rate: float, rtt: float) -> bool:
+        """Whether the round trip became longer and the rate stayed the same: a queue has filled on the same route."""
+        return rtt > self.known_rtt and self.known_rate / SAME < rate < self.known_rate * SAME
+
+
 class ReceiveWindow:
     """One stream's receive window.
 
@@ -94,106 +131,73 @@ class ReceiveWindow:
     trip, and it is exactly the round trip if the peer was waiting for the WND_INC.
     """
 
-    __slots__ = (
-        "_base",
-        "_consumed",
-        "_echo_limit",
-        "_echo_sent",
-        "_known_rate",
-        "_known_rtt",
-        "_since",
-        "_unread_since",
-        "available",
-        "due_at",
-        "owed",
-        "received",
-        "size",
-        "unwritten",
-    )
+    __slots__ = ("_measurement", "available", "due_at", "owed", "received", "size", "unwritten")
 
     def __init__(self) -> None:
         self.size = INITIAL_WINDOW
-        self.due_at = INITIAL_WINDOW // 2
+        self.due_at = FIRST_UPDATE
         self.available = INITIAL_WINDOW
         self.owed = 0  # consumed, and not yet given back to the peer
         self.unwritten = 0  # given back, and not yet written: merged into one window update
         self.received = 0
-        # The measurement: when it began, the window's size then, and the bytes consumed up to the last update.
-        self._since: float | None = None
-        self._base = INITIAL_WINDOW
-        self._consumed = 0
-        self._unread_since = 0.0
-        self._known_rate = self._known_rtt = 0.0  # of the last measurement that led to no growth
-        self._echo_sent: float | None = None  # when the WND_INC was sent that measures a round trip
-        self._echo_limit = 0  # `received` must exceed it to end that measurement
+        self._measurement: Measurement | None = None  # until MEASURED bytes have come
 
     def arrived(self, count: int, was_empty: bool, now: float, rtt: RoundTrip) -> None:
         """Note `count` bytes that came in one batch. `was_empty`: nothing was unread before them."""
         self.received += count
+        measurement = self._measurement
+        if measurement is None:
+            if self.received >= MEASURED:
+                self._measurement = Measurement(self.size, now, -self.owed)  # these were consumed before it
+            return
         if was_empty:
-            self._unread_since = now
-        if self._since is None:
-            self._measure_from(now)
-        if self._echo_sent is not None and self.received > self._echo_limit:
-            rtt.sample(now - self._echo_sent, now)
-            self._echo_sent = None
-            if self.size > self._base:
-                self._measure_from(now)
-
-    def _measure_from(self, now: float) -> None:
-        self._since = now
-        self._base = self.size
-        self._consumed = -self.owed  # these bytes were consumed before the measurement
+            measurement.unread_since = now
+        if measurement.echo_sent is not None and self.received > measurement.echo_limit:
+            rtt.sample(now - measurement.echo_sent, now)
+            measurement.echo_sent = None
+            if self.size > measurement.base:
+                measurement.begin(self.size, now, -self.owed)
 
     def increment(self, now: float, budget: Budget) -> int:
         """Bytes of window to give the peer now: those that were consumed, and what the window grows by."""
-        self._consumed += self.owed
         self.due_at = self._update_size()
-        growth = self._growth(now, budget)
+        measurement, growth = self._measurement, 0
+        if measurement is not None:
+            measurement.consumed += self.owed
+            growth = self._growth(measurement, now, budget)
+            if growth or measurement.echo_sent is None:
+                measurement.echo_sent = now
+                measurement.echo_limit = self.received + self.available
         increment = self.owed + growth
         self.owed = 0
-        if growth or self._echo_sent is None:
-            self._echo_sent = now
-            self._echo_limit = self.received + self.available
         self.available += increment
         return increment
 
-    def _growth(self, now: float, budget: Budget) -> int:
+    def _growth(self, measurement: Measurement, now: float, budget: Budget) -> int:
         """Let the window grow by what the measurement since the last growth asks for. Returns by how many bytes."""
         best = budget.rtt.best
-        if best is None or self._since is None or now <= self._since:
+        if best is None or now <= measurement.since:
             return 0
         rtt = max(best, REACTION)
-        elapsed = now - self._since
-        if 0 < self._known_rtt < rtt and elapsed < rtt:
+        elapsed = now - measurement.since
+        if 0 < measurement.known_rtt < rtt and elapsed < rtt:
             return 0  # the route has changed, or a queue has filled: only the rate over a whole round trip can tell
         # Bytes that took less than a round trip count as if they had taken a whole one: the rate is at least that.
         elapsed = max(elapsed, rtt)
-        rate = self._consumed / elapsed
-        if self._only_queued(rate, rtt):
-            rtt = self._known_rtt
-        doublings = self._doublings(rate, rtt, now)
-        growth = self._grow_to(self._base << doublings, budget)
+        rate = measurement.consumed / elapsed
+        if measurement.only_queued(rate, rtt):
+            rtt = measurement.known_rtt
+        base, consumed = measurement.base, measurement.consumed
+        doublings = measurement.doublings(rate, rtt, now)
+        growth = self._grow_to(base << doublings, budget)
         if growth:
             self.due_at = self._update_size()
-            if doublings == 1 and self._consumed < self._base:
-                self.due_at = self._base - self._consumed  # for one update: at that point the window doubles again
-        elif elapsed > rtt and self.size == self._base:
-            self._known_rate, self._known_rtt = rate, rtt
-            self._since = now
-            self._consumed = 0
+            if doublings == 1 and consumed < base:
+                self.due_at = base - consumed  # for one update: at that point the window doubles again
+        elif elapsed > rtt and self.size == base:
+            measurement.known_rate, measurement.known_rtt = rate, rtt
+            measurement.begin(base, now, 0)
         return growth
-
-    def _doublings(self, rate: float, rtt: float, now: float) -> int:
-        """How often the measured window must double to hold twice what comes in a round trip: 0, 1 or 2 times."""
-        if now - self._unread_since > max(2 * rtt, KEEPS_UP):
-            return 0  # the reader is slow, and not the window too small
-        needed = rate * rtt
-        return (2 * needed >= self._base) + (needed >= self._base)
-
-    def _only_queued(self, rate: float, rtt: float) -> bool:
-        """Whether the round trip became longer and the rate stayed the same: a queue has filled on the same route."""
-        return rtt > self._known_rtt and self._known_rate / SAME < rate < self._known_rate * SAME
 
     def _grow_to(self, size: int, budget: Budget) -> int:
         growth = max(min(size - self.size, budget.max_window - self.size, budget.left), 0)
@@ -209,4 +213,4 @@ class ReceiveWindow:
         """No more data can come: give back to the budget what the window grew by."""
         budget.left += self.size - INITIAL_WINDOW
         self.size = INITIAL_WINDOW
-        self.due_at = INITIAL_WINDOW // 2
+        self.due_at = FIRST_UPDATE

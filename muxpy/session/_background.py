@@ -134,6 +134,7 @@ class Background:
             del bug  # whose frames are this one, too: a circle
 
     async def _wake_all(self) -> None:
+        self._engine.lead.interrupt()
         wakings = self._engine.wakings
         wakings.add(self._engine.core.streams.values())
         await wakings.run()
@@ -178,7 +179,7 @@ class Background:
         if limit is not None and not self._engine.core.client:
             await self._read_first_frame(limit)
         if not reader.ended.is_set():
-            await reader.run()
+            await self._engine.lead.run()
 
     async def _read_first_frame(self, limit: float) -> None:
         """End the session if the client sends no whole frame in time; suspensions of this process do not count. Only
@@ -190,8 +191,8 @@ class Background:
         engine, counters = self._engine, self._engine.core.counters
         while not counters.frames_received and not engine.reader.ended.is_set():
             due = trio.current_time() + limit
-            with trio.CancelScope(deadline=due) as engine.first_frame:
-                await engine.reader.run()
+            with trio.CancelScope(deadline=due) as engine.reader.first_frame:
+                await engine.lead.run()
             if not counters.frames_received and not engine.reader.ended.is_set() and not overslept(due):
                 reason = f"no frame was received within {limit:g} s"
                 engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from muxpy.proto import Core, StreamState
 
+    from ._lead import Lead
+
 __all__ = ["Backlog"]
 
 
@@ -26,8 +28,9 @@ class Backlog:
     Otherwise a peer could pile up any number of streams by opening and resetting them.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, lead: Lead) -> None:
         self._core = core
+        self._lead = lead
         self._streams: deque[StreamState] = deque()
         self._takers = trio.lowlevel.ParkingLot()
         self._serve: Callable[[StreamState], None] | None = None
@@ -73,13 +76,20 @@ class Backlog:
             # Only the last of several waiting streams costs a pass through the scheduler.
             await trio.lowlevel.checkpoint_if_cancelled()
         elif self:
+            self._lead.comes_back()
             await trio.lowlevel.checkpoint()
         # There is no checkpoint from the wake-up until the stream is taken: a cancellation there would lose the wake-up
         # for other tasks.
         while (state := self.pop()) is None:
             check()
-            await self.wait()
+            if self._lead.free(self):
+                await self._lead.take(self, self._is_empty)
+            else:
+                await self.wait()
         return state
+
+    def _is_empty(self) -> bool:
+        return not self._streams
 
     async def accept_without_listener(self, check: Callable[[], None]) -> StreamState:
         """`accept` for callers without a listener."""
@@ -123,6 +133,7 @@ class Backlog:
     def wake(self) -> None:
         """Wake the tasks that wait: the session ends, or goes away."""
         self._takers.unpark_all()
+        self._lead.interrupt(self)
 
     def refuse_all(self, code: int = ErrorCode.REFUSED_STREAM) -> None:
         """Reset the streams that wait. With the default code, the peer may retry them elsewhere."""

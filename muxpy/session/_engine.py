@@ -6,7 +6,6 @@ The way in: the reader feeds the core, and `on_changes` wakes the tasks that the
 from __future__ import annotations
 
 import logging
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,6 +15,7 @@ from muxpy._errors import StreamReset
 
 from ._backlog import Backlog
 from ._ending import Cause, Ending, SessionEvent, Stage, broken, failed, lost
+from ._lead import Lead
 from ._opening import Openers
 from ._reader import Reader
 from ._waiting import Wakings
@@ -54,26 +54,22 @@ class Engine:
         self.core = core
         self.clock = clock
         self.reader = Reader(transport, core, self, self.clock, tap)
+        self.lead = Lead(self.reader, transport)
         self.writer = Writer(transport, core.sending, self.clock, tap)
         self.ending = Ending()
-        self.backlog = Backlog(core)
-        self.extension_backlogs = {kind: Backlog(core) for kind in extension_types}
+        self.backlog = Backlog(core, self.lead)
+        self.extension_backlogs = {kind: Backlog(core, self.lead) for kind in extension_types}
         self.wakings = Wakings()
-        self.openers = Openers(core, self.ending, self.writer, config.max_control_frames)
-        self.first_frame: trio.CancelScope | None = None  # the reader's time limit, until the first frame has come
+        self.openers = Openers(core, self.ending, self.writer, self.lead.comes_back, config.max_control_frames)
         self.unused_since: float | None = clock()  # since when no stream is open; kept if there is an `idle_timeout`
 
     # ---- news from the reader ----
 
-    def on_changes(self, changes: Changes) -> None:
-        """Wake the tasks that the received bytes concern. It runs in the reader, so it waits for nothing."""
+    def on_changes(self, changes: Changes) -> int:
+        """Wake the tasks that the received bytes concern. It runs in the task that reads, so it waits for nothing."""
         writer = self.writer
-        if self.first_frame is not None and self.core.counters.frames_received:
-            self.first_frame.deadline = inf
-            self.first_frame = None
-        writer.pacing.received(
-            len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
-        )
+        woken = len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
+        writer.pacing.received(woken)
         for state in changes.opened:
             self._opened(state)
         for state in changes.direct:
@@ -95,6 +91,7 @@ class Engine:
             writer.poke()
         if changes.streams:
             self.streams_changed()
+        return woken
 
     def _opened(self, state: StreamState) -> None:
         backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
@@ -162,7 +159,9 @@ class Engine:
     def finish(self, state: StreamState, trailers: Fields = ()) -> None:
         """End the direction to the peer (half-close)."""
         if self.core.finish(state, trailers):
-            self.acted()
+            if self.core.sending.has_output:  # it may have gone with the last data
+                self.writer.poke()
+            self.streams_changed()
             if state.phase.over and state.handle is not None:
                 state.handle.ended()
 
@@ -182,6 +181,7 @@ class Engine:
             self.core.reset(state, code)
         if state.handle is not None:
             state.handle.ended()
+            self.lead.interrupt(state)
         self.acted()
 
     def check_end(self, state: StreamState) -> None:

@@ -9,6 +9,8 @@ import trio
 from muxpy._errors import SessionClosed, SessionGoingAway
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from muxpy.proto import Core, Opening, StreamState
 
     from ._ending import Ending
@@ -21,17 +23,26 @@ class Openers:
     """The tasks that open streams. A task that has opened one, or gives up, wakes the next task: many may wait for few
     places, and waking all of them for each place would cost more than the streams (a thundering herd)."""
 
-    def __init__(self, core: Core, ending: Ending, writer: Writer, max_control_frames: int) -> None:
+    def __init__(
+        self,
+        core: Core,
+        ending: Ending,
+        writer: Writer,
+        comes_back: Callable[[], None],
+        max_control_frames: int,
+    ) -> None:
         self.waiting = 0  # tasks that wait for the peer to take one more; a plain number, since every stream asks
         self._core = core
         self._ending = ending
         self._writer = writer
+        self._comes_back = comes_back  # see `Lead`
         self._enough_queued = max_control_frames // 2  # more control frames than that hold up openers
         self._parked = trio.lowlevel.ParkingLot()
 
     async def open(self, opening: Opening, *, fin: bool) -> StreamState:
         """See Session.open_stream. The caller must call `Engine.acted` after it."""
         self._core.check_opening(opening)
+        self._comes_back()
         await trio.lowlevel.checkpoint()
         self._check()
         try:

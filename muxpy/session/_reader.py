@@ -1,4 +1,4 @@
-"""The reader: it waits for the transport and for nothing else, feeds the core, and hands on what changed.
+"""Reading: wait for the transport and for nothing else, feed the core, and hand on what changed. `_lead` says who does.
 
 It takes turns by work. A read of 256 KiB takes two milliseconds if it is bulk data, and seventy if it is the smallest
 frames; and frames that wake or start tasks cost many times what they cost the reader. So `Core.receive` stops after a
@@ -9,12 +9,13 @@ time, so they are the same on every machine, and tests can count them.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from muxpy._codes import ProtocolError
-from muxpy.transport import TRANSPORT_ERRORS
+from muxpy.transport import TRANSPORT_ERRORS, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +46,8 @@ LEAST_READ: Final = 4096
 class Dispatch(Protocol):
     """The calls of the reader to the session."""
 
-    def on_changes(self, changes: Changes) -> None:
-        """Bytes were received."""
+    def on_changes(self, changes: Changes) -> int:
+        """Bytes were received. Returns how many streams have something for their tasks."""
 
     def on_transport_output(self) -> None:
         """The transport has something of its own to write."""
@@ -56,46 +57,67 @@ class Dispatch(Protocol):
 
 
 class Reader:
-    """Receives until the transport ends."""
+    """Receives for one task at a time, until the transport ends."""
 
     def __init__(
         self, transport: Transport, core: Core, dispatch: Dispatch, clock: Callable[[], float], tap: Tap | None
     ) -> None:
         self.last_received = clock()
         self.bytes_received = 0
+        self.over = False
+        """Whether the transport has ended: nothing more is read."""
         self.ended = trio.Event()
+        self.rest: Buffer | None = None
+        """Bytes of the last read that are left for further turns. None: the next read may come."""
+        self.lone = 0
+        """How many reads in a row have had something for one task each."""
+        self.first_frame: trio.CancelScope | None = None
+        """The time limit of the reader task, until the first frame has come."""
         self._transport = transport
         self._core = core
         self._dispatch = dispatch
         self._clock = clock
         self._tap = tap
-        self._rest: Buffer = b""  # bytes of the last read that are left for the next turns
 
-    async def run(self) -> None:
-        """Read until the transport ends. It may be cancelled and called again: no byte is lost."""
+    async def read(self) -> bool:
+        """Wait for bytes, and act on as many as one turn has room for; `rest` keeps the others. At the end of the
+        transport, sets `over` and `ended`. Returns False if the wait was interrupted. If cancelled, no byte is lost."""
         transport = self._transport
         try:
-            if self._rest:
-                await self._act_on_rest()
-            while data := await transport.receive():
-                self.last_received = self._clock()
-                size = len(data)
-                self.bytes_received += size
-                rest = self._act_on(data)
-                del data  # a view of a buffer that the next read reuses
-                if rest or transport.read_limit < transport.read_size:
-                    transport.read_limit = self._next_size(size, size - len(rest))
-                    self._rest = bytes(rest)  # a copy: others read into the buffer too
-                    await self._act_on_rest()
-                if transport.tls is not None and transport.has_output:
-                    self._dispatch.on_transport_output()
+            data = await transport.receive()
+            if data:
+                self._on_data(data)
+                return True
+        except Interrupted:
+            return False
         except TRANSPORT_ERRORS as error:
-            self._dispatch.on_eof(error.with_traceback(None))  # its frames would keep this reader alive
+            self._end(error.with_traceback(None))  # its frames would keep this reader alive
         except ProtocolError as error:  # the peer broke a rule of the transport, below the frames
             self._core.fail(error)
             self._act_on(b"")
+            self._note_end()
         else:
-            self._dispatch.on_eof(None)
+            self._end(None)
+        return True
+
+    def _on_data(self, data: Buffer) -> None:
+        transport = self._transport
+        self.last_received = self._clock()
+        size = len(data)
+        self.bytes_received += size
+        rest = self._act_on(data)
+        if rest or transport.read_limit < transport.read_size:
+            transport.read_limit = self._next_size(size, size - len(rest))
+            self.rest = bytes(rest)  # a copy: others read into the buffer too
+        if transport.tls is not None and transport.has_output:
+            self._dispatch.on_transport_output()
+
+    def _end(self, error: BaseException | None) -> None:
+        self._dispatch.on_eof(error)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        self.over = True
         self.ended.set()
 
     def drop_references(self) -> None:
@@ -110,16 +132,22 @@ class Reader:
         rest = changes.rest
         if self._tap is not None:
             self._tap.received(data[: len(data) - len(rest)])
-        self._dispatch.on_changes(changes)
+        if self.first_frame is not None and self._core.counters.frames_received:
+            self.first_frame.deadline = inf
+            self.first_frame = None
+        woken = self._dispatch.on_changes(changes)
+        if woken:
+            self.lone = self.lone + 1 if woken == 1 else 0
         return rest
 
-    async def _act_on_rest(self) -> None:
+    async def act_on_rest(self) -> None:
         """Go on in further turns with a read that was more than one turn has room for."""
         await trio.lowlevel.checkpoint()  # in any case: the writer sends the answers before they count as unread
-        while self._rest:
+        while self.rest:
             await self._transport.take_turn()
-            self._rest = self._act_on(self._rest)
+            self.rest = self._act_on(self.rest)
             await trio.lowlevel.checkpoint()
+        self.rest = None
 
     def _next_size(self, size: int, taken: int) -> int:
         """How many bytes to ask for next: fewer if this read was more than a turn, more again if it was not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextvars import copy_context
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
@@ -171,9 +172,11 @@ class Session:
             raise trio.BusyResourceError("serve_streams is already running on this session")
         handle = self._handle_while_wanted if cancel_handlers else self._handle
         async with trio.open_nursery() as nursery:
+            # A task inherits the context of the one that starts it, and that is whichever task reads at that moment.
+            context = copy_context()
 
             def serve(state: StreamState) -> None:
-                nursery.start_soon(handle, handler, state)
+                context.run(partial(nursery.start_soon, handle, handler, state))
 
             with backlog.serving(serve):
                 while ending.end is None and not self._engine.core.goaway_sent:

@@ -342,7 +342,7 @@ class Splice:
             data, self._early = self._early[:most], self._early[most:]
         else:
             data = self._engine.core.read(self._state, most)
-            if self._state.incoming.window.unwritten:
+            if self._state.incoming.unwritten:
                 self._engine.writer.update_window()
         if self._pacer is not None:
             self._pacer.carried(len(data))

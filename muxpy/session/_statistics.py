@@ -136,15 +136,14 @@ def of_session(engine: Engine, *, heartbeat: bool) -> SessionStatistics:
 def of_stream(state: StreamState, now: float) -> StreamStatistics:
     """Collect the statistics from a stream's state."""
     incoming, outgoing = state.incoming, state.outgoing
-    since = outgoing.blocked_since
     return StreamStatistics(
-        data_received=incoming.window.received,
-        data_sent=outgoing.sent,
+        data_received=incoming.received,
+        data_sent=state.sent,
         unread=incoming.buffered,
-        unsent=outgoing.unsent,
-        send_window=max(outgoing.window, 0),
-        receive_window=incoming.window.available,
-        receive_window_size=incoming.window.size,
-        blocked_on_window=outgoing.blocked + (now - since if since is not None else 0.0),
+        unsent=state.unsent,
+        send_window=max(state.send_window, 0),
+        receive_window=incoming.available,
+        receive_window_size=incoming.size,
+        blocked_on_window=0.0 if outgoing is None else outgoing.blocked_until(now),
         finished=state.phase is Phase.CLOSED,
     )

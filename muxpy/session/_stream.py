@@ -137,10 +137,13 @@ class Stream(trio.abc.HalfCloseableStream):
 
     # ---- sending ----
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
         """Send all of `data`, and return when its last byte has been handed to the transport. While the peer's window
         is used up or the transport is full, it waits (flow control, backpressure). A small message may be copied
         instead, to be written together with other tasks' messages; then it returns earlier.
+
+        With `end`, it ends the direction with the last byte, as `send_eof` after it would, but without a frame of its
+        own.
 
         If cancelled, any part of `data` may have been sent. The stream can then only be closed or reset, and closing
         resets it, so that the peer does not take the part for the whole.
@@ -160,12 +163,15 @@ class Stream(trio.abc.HalfCloseableStream):
                 # The view is released on the way out: as long as it exists, the caller's buffer cannot be resized, and
                 # somebody may keep the traceback.
                 with _as_bytes(data) as view:
-                    await self._send(view)
-            elif data and self._engine.writer.send_small(self._state, data):
+                    await self._send(view, end)
+            elif data and self._engine.writer.send_small(self._state, data, end=end):
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
-                    await self._send(view)
+                    await self._send(view, end)
+            if end:
+                self._engine.finish(self._state)
         except trio.Cancelled:
             # Even if nothing was sent, or all in the last moment: the sender breaks off, so what the peer has may be a
             # part of the whole.
@@ -175,13 +181,14 @@ class Stream(trio.abc.HalfCloseableStream):
         finally:
             self._sending = False
 
-    async def _send(self, view: memoryview) -> None:
+    async def _send(self, view: memoryview, end: bool) -> None:
         writer, waiting = self._engine.writer, self._waiting
         waiting.unsent = bool(view)
         try:
             if view:
-                writer.send(self._state, view)
+                writer.send(self._state, view, end=end)
             if not waiting.unsent:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while waiting.unsent:
                 await waiting.as_sender()
@@ -202,7 +209,7 @@ class Stream(trio.abc.HalfCloseableStream):
             while True:
                 if not self._sendable():
                     raise self._not_sendable()
-                if self._state.outgoing.window > 0:
+                if self._state.send_window > 0:
                     break
                 await self._waiting.as_sender()
         finally:
@@ -220,6 +227,7 @@ class Stream(trio.abc.HalfCloseableStream):
             raise self._not_sendable()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.finish(self._state)
+        self._engine.lead.comes_back()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @property
@@ -230,7 +238,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _sendable(self) -> bool:
         # A stream that was closed or reset does not send either: its phase says so.
         state = self._state
-        return state.phase.sends and not state.outgoing.cut_short and self._engine.ending.end is None
+        return state.phase.sends and not state.cut_short and self._engine.ending.end is None
 
     def _not_sendable(self) -> Exception:
         """The exception that says why nothing can be sent."""
@@ -262,10 +270,11 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                await self._waiting.as_receiver()
+                await self._wait_for_news()
                 while self._must_wait():
-                    await self._waiting.as_receiver()
+                    await self._wait_for_news()
             else:
+                self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
             state = self._state
             # Not `buffered`: after an internal error, that may count bytes which are lost.
@@ -273,11 +282,18 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._engine.check_end(state)
                 return b""
             data = self._engine.core.read(state, max_bytes)
-            if state.incoming.window.unwritten:
+            if state.incoming.unwritten:
                 self._engine.writer.update_window()
             return data
         finally:
             self._receiving = False
+
+    async def _wait_for_news(self) -> None:
+        lead, state = self._engine.lead, self._state
+        if lead.free(state):
+            await lead.take(state, self._must_wait)
+        else:
+            await self._waiting.as_receiver()
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -315,7 +331,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this stream")
         state, waiting, withdraw = self._state, self._waiting, self._engine.core.sending.withdraw
-        if state.outgoing.cut_short and not self._sendable():
+        if state.cut_short and not self._sendable():
             raise self._not_sendable()
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -361,6 +377,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._state.closed:
             cancelled = trio.current_effective_deadline() == -inf
             self._engine.end_stream(self._state, ErrorCode.CANCEL if cancelled else None)
+        self._engine.lead.comes_back()
         await trio.lowlevel.checkpoint()
 
     def reset(self, code: int = ErrorCode.CANCEL) -> None:

@@ -42,16 +42,16 @@ class Writer:
 
     # ---- for those who have something to send ----
 
-    def send_small(self, stream: StreamState, data: bytes | bytearray) -> bool:
+    def send_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
         """Frame a copy of a small message, and have it written soon. Returns False if the message must stand in line:
-        then `send` it.
+        then `send` it. With `end`, the direction ends with it.
 
         Because of the copy, the sender need not be woken when the message is written, which would be a quarter of its
         cost.
         """
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
-        if not self._sending.submit_small(stream, data):
+        if not self._sending.submit_small(stream, data, end=end):
             return False
         pacing = self.pacing
         if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):
@@ -61,12 +61,12 @@ class Writer:
             self.poke()
         return self.error is None  # after an error it stands in line, and waits to learn how the session ends
 
-    def send(self, stream: StreamState, data: memoryview) -> None:
+    def send(self, stream: StreamState, data: memoryview, *, end: bool = False) -> None:
         """Put `data` in line. If nobody else is in line, write as much as goes without waiting: that much data is worth
-        a system call."""
+        a system call. With `end`, the direction ends with the last byte."""
         contended = self._batch is not None or self._sending.scheduler.waiting or self.error is not None
         may_go = self.pacing.large_goes_now(stream.priority)  # asked in any case, since it notes who sends
-        self._sending.submit(stream, data)
+        self._sending.submit(stream, data, end=end)
         if may_go and not contended:
             self._flush()
         else:

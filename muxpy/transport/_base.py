@@ -17,7 +17,16 @@ from muxpy.proto import Batch, too_much_before_login
 
 from ._turns import Turns
 
-__all__ = ["LOGIN_BYTES", "TRANSPORT_ERRORS", "Address", "StreamTransport", "Transport", "addresses_of", "peer_name"]
+__all__ = [
+    "LOGIN_BYTES",
+    "TRANSPORT_ERRORS",
+    "Address",
+    "Interrupted",
+    "StreamTransport",
+    "Transport",
+    "addresses_of",
+    "peer_name",
+]
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 """A socket address in the form of Python's socket module: host and port, with flow and scope for IPv6; the path of a
@@ -34,6 +43,10 @@ LOGIN_BYTES = 16 * 1024
 an authentication message some hundreds."""
 
 
+class Interrupted(Exception):
+    """`Transport.interrupt` has ended the wait of `receive`. No byte is lost."""
+
+
 class Transport(trio.abc.AsyncResource):
     """A full-duplex byte stream, as the session's reader and writer use it. It raises OSError and Trio's exceptions,
     and ProtocolError if the peer sends something that it may not."""
@@ -48,6 +61,8 @@ class Transport(trio.abc.AsyncResource):
     """The same limit for the next reads: the reader lowers it while a peer sends only tiny frames."""
     half_closeable = True
     """Whether `send_eof` does anything."""
+    waiting = 0
+    """Tasks that wait in `receive` and may be interrupted; more than one only until an interrupted one has run."""
     reads = 0
     """Receive calls to the socket or stream below."""
     writes = 0
@@ -86,7 +101,11 @@ class Transport(trio.abc.AsyncResource):
 
     @abstractmethod
     async def receive(self) -> Buffer:
-        """Wait for bytes; b"" at the end. The buffer is valid until the next call of any transport's receive."""
+        """Wait for bytes; b"" at the end. The buffer is valid until the next call of any transport's receive. Raises
+        Interrupted after `interrupt`, if this transport can be interrupted."""
+
+    def interrupt(self) -> None:
+        """End the wait of the task that waits in `receive`, as soon as it runs: that raises Interrupted."""
 
     @abstractmethod
     def try_send(self, batch: Batch) -> bool:

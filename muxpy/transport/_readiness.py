@@ -31,6 +31,7 @@ class Readiness:
         self._direct = 0
         self._epoll: select.epoll | None = None
         self._waiting: dict[int, trio.lowlevel.Task] = {}
+        self._interrupted: set[trio.lowlevel.Task] = set()  # woken by `interrupt`, and not run yet
 
     @classmethod
     def current(cls) -> Readiness:
@@ -43,7 +44,8 @@ class Readiness:
 
     async def wait_readable(self, fd: int) -> None:
         """Wait until `fd` has something to read, its end, or an error. `fd` must stay open meanwhile, or the wait may
-        last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`."""
+        last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`, and
+        trio.ClosedResourceError if `interrupt` ended the wait."""
         if self._direct >= AT_ONCE and has_epoll:
             await self._in_turn(fd)
             return
@@ -53,6 +55,16 @@ class Readiness:
             await trio.lowlevel.wait_readable(fd)
         finally:
             self._direct -= 1
+
+    def interrupt(self, fd: int) -> None:
+        """End the wait for `fd`, if a task waits for it: that raises trio.ClosedResourceError."""
+        task = self._waiting.pop(fd, None)
+        if task is None:
+            trio.lowlevel.notify_closing(fd)
+        elif self._epoll is not None:
+            self._epoll.unregister(fd)
+            self._interrupted.add(task)
+            trio.lowlevel.reschedule(task)
 
     async def _in_turn(self, fd: int) -> None:
         if self._epoll is None:
@@ -73,6 +85,9 @@ class Readiness:
 
         self._waiting[fd] = task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if task in self._interrupted:
+            self._interrupted.remove(task)
+            raise trio.ClosedResourceError
 
     async def _run(self, epoll: select.epoll) -> None:
         try:

@@ -15,10 +15,9 @@ from typing import Final
 
 import trio
 
-from muxpy.frame import Buffer
 from muxpy.proto import Batch
 
-from ._base import Transport, addresses_of, peer_name
+from ._base import Interrupted, Transport, addresses_of, peer_name
 from ._readiness import Readiness
 
 __all__ = ["READ_SIZE", "SocketTransport", "bound_local_queue"]
@@ -75,6 +74,7 @@ class SocketTransport(Transport):
         self._buffer = _shared_buffer()
         self._readiness = Readiness.current()
         self._filled = False  # by the last read
+        self._interrupts = 0
         self.read_limit = READ_SIZE
         self.local_address, self.remote_address = addresses_of(stream)
 
@@ -83,20 +83,14 @@ class SocketTransport(Transport):
             with suppress(OSError):  # the connection is gone already: the first read will say why
                 self._socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(min(1000 * seconds, LONGEST)))
 
-    async def receive(self) -> Buffer:
-        return self._buffer[: await self._read()]
-
-    async def _read(self) -> int:
-        """Read what has arrived into the shared buffer. Returns how many bytes, 0 at the end."""
+    async def receive(self) -> memoryview:
         while True:
             # It waits first, since most reads empty the socket. After a read that filled the buffer there is more data,
             # and asking Trio's poller would cost a fifth of the read. Either way the other tasks get their turn.
             if self._filled:
                 await trio.lowlevel.checkpoint()
             else:
-                if self._fileno() < 0:
-                    raise _closed()
-                await self._readiness.wait_readable(self._fd)
+                await self._wait()
             if self.turns is not None:
                 await self.take_turn()
             if self._fileno() < 0:
@@ -111,7 +105,28 @@ class SocketTransport(Transport):
                 self._filled = count == limit
                 if self.allowance is not None:
                     self.spend(count)
-                return count
+                return self._buffer[:count]
+
+    async def _wait(self) -> None:
+        if self._fileno() < 0:
+            raise _closed()
+        before = self._interrupts
+        self.waiting += 1
+        try:
+            await self._readiness.wait_readable(self._fd)
+        except trio.ClosedResourceError:
+            if self._interrupts == before:
+                raise
+        finally:
+            self.waiting -= 1
+        # Also if it was woken by bytes, but has not run yet: another task may read by now, and would wait for those.
+        if self._interrupts != before:
+            raise Interrupted
+
+    def interrupt(self) -> None:
+        if self._fileno() >= 0:  # otherwise the waiting task is woken already, and the number may be another file's
+            self._interrupts += 1
+            self._readiness.interrupt(self._fd)
 
     def try_send(self, batch: Batch) -> bool:
         chunks = batch.chunks
@@ -129,7 +144,8 @@ class SocketTransport(Transport):
 
     async def send(self, batch: Batch) -> None:
         while not self.try_send(batch):
-            await trio.lowlevel.wait_writable(self._socket)  # try_send has seen that the socket is open
+            with suppress(trio.ClosedResourceError):  # `interrupt` wakes this too; try_send sees if it was closed
+                await trio.lowlevel.wait_writable(self._socket)
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

@@ -12,7 +12,6 @@ from typing import Final
 import trio
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy.frame import Buffer
 from muxpy.frame.muxado import HEADER_SIZE, looks_like, looks_like_muxado
 from muxpy.proto import Batch
 
@@ -133,7 +132,7 @@ class TlsTransport(SocketTransport):
     def has_output(self) -> bool:
         return bool(self._outgoing.pending)
 
-    async def receive(self) -> Buffer:
+    async def receive(self) -> memoryview:
         while True:
             plain = self._decrypt()
             if self._outgoing.pending > MAX_TLS_ANSWERS:
@@ -153,15 +152,14 @@ class TlsTransport(SocketTransport):
             await self.take_turn()
             self._rest = self._rest[self._feed(self._rest) :]
             return
-        count = await self._read()
-        if not count:
+        data = await super().receive()
+        if not data:
             self._incoming.write_eof()
             return
-        data = self._buffer[:count]
         if not self._opening:
             self._opening = bytes(data[:HEADER_SIZE])
         taken = self._feed(data)
-        if taken < count:
+        if taken < len(data):
             self._rest = memoryview(bytes(data[taken:]))  # others will use the buffer
 
     def _feed(self, data: memoryview) -> int:
@@ -172,7 +170,7 @@ class TlsTransport(SocketTransport):
         self._useless += records.started - before
         return taken
 
-    def _decrypt(self) -> Buffer | None:
+    def _decrypt(self) -> memoryview | None:
         """All records that are complete, up to the size of the buffer; None if there are none."""
         # Plaintext goes into the shared buffer: the ciphertext that was there has been copied to OpenSSL's own buffer.
         size = 0

@@ -56,11 +56,7 @@ async def test_window_updates_that_wait_are_merged(kind: str, mock_clock: Clock)
             for _ in range(3):
                 await trio.lowlevel.checkpoint()
         assert (
-            min(
-                state.incoming.window.received
-                for state in scene.session._engine.core.streams.values()
-                if state.id in ids
-            )
+            min(state.incoming.received for state in scene.session._engine.core.streams.values() if state.id in ids)
             == 195_000
         )
         assert scene.session.statistics().control_frames_waiting <= 50

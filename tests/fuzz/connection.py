@@ -145,7 +145,7 @@ class Scene:
         self.core.sample_rtt(RTT)
         for _ in range(ROUND_TRIPS):
             if stream.phase.reads:
-                frames = min(stream.incoming.window.available, WINDOW) // FULL
+                frames = min(stream.incoming.available, WINDOW) // FULL
                 self.receive(self.held + wire.data(stream.id, bytes(FULL)) * frames)
                 self.held = b""
             while self.core.read(stream, None):
@@ -160,7 +160,7 @@ class Scene:
     def sendable(self) -> StreamState | None:
         """A stream, if the shell would let the application send on it."""
         stream = self.stream()
-        idle = stream.outgoing is None and not stream.cut_short
+        idle = not stream.unsent and not stream.cut_short
         return stream if stream.phase.sends and idle and self.core.error is None else None
 
     def open(self) -> None:
@@ -191,7 +191,7 @@ class Scene:
 
     def withdraw(self) -> None:
         stream = self.stream()
-        if stream.outgoing is not None:
+        if stream.unsent:
             self.core.sending.withdraw(stream)
 
     def take(self) -> None:
@@ -205,7 +205,7 @@ class Scene:
 
     def close(self) -> None:
         stream = self.stream()
-        if stream.outgoing is not None:
+        if stream.unsent:
             self.core.sending.withdraw(stream)
         self.core.close(stream)
 
@@ -254,7 +254,6 @@ class Scene:
         assert table.live == {}
         for places in (table.places(extension=False), table.places(extension=True)):
             assert (places.in_use, places.waiting) == (0, 0)
-        assert table.local_above(0) == []
         assert self.core.open_streams == 0
         assert self.core.budget.left == self.side.config.receive_budget
         assert not self.core.sending.has_output

@@ -59,6 +59,8 @@ class Play:
             self.go_away,
             self.submit_small,
             self.bulk,
+            self.submit_last,
+            self.submit_last_small,
         )
 
     def step(self) -> None:
@@ -84,6 +86,14 @@ class Play:
     def submit_small(self, end: End) -> None:
         if half := self.half(end):
             end.submit_small(half, 1 + self.script.byte() ** 2 % 5000)
+
+    def submit_last(self, end: End) -> None:
+        if half := self.half(end):
+            end.submit(half, self.script.pick(SIZES), end=True)
+
+    def submit_last_small(self, end: End) -> None:
+        if half := self.half(end):
+            end.submit_small(half, 1 + self.script.byte() ** 2 % 5000, end=True)
 
     def take(self, end: End) -> None:
         if half := self.half(end):

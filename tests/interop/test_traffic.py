@@ -25,7 +25,8 @@ MIB = 1 << 20
 
 
 async def exchange(stream: muxpy.Stream, peer: GoPeer, size: int) -> None:
-    """Both ends send `size` random bytes and FIN while they read the other's; each hashes both directions."""
+    """Both ends send `size` random bytes and FIN while they read the other's; each hashes both directions. Half of the
+    streams send FIN with the last bytes."""
     sent_by_us, read_by_us = named(stream.id, size), b""
     go_sums: dict[str, str] = {}
 
@@ -33,7 +34,7 @@ async def exchange(stream: muxpy.Stream, peer: GoPeer, size: int) -> None:
         go_sums[command] = (await peer.call(command, stream=stream.id, **fields))["sha256"]
 
     async def send() -> None:
-        await stream.send_all(sent_by_us)
+        await stream.send_all(sent_by_us, end=bool(stream.id & 2))
         await stream.send_eof()
 
     async with trio.open_nursery() as nursery:
@@ -88,7 +89,7 @@ async def test_each_side_serves_the_other(role: Role) -> None:
         async def to_sink(seed: int) -> None:
             data = named(seed, 20_000)
             async with at_once, await session.open_stream() as stream:
-                await stream.send_all(data)
+                await stream.send_all(data, end=bool(seed & 1))
                 await stream.send_eof()
                 assert await read_to_end(stream) == f"{len(data)} {sha256(data)}\n".encode()
 

@@ -24,7 +24,7 @@ def check(side: Side, known: list[StreamState], frames: list[Frame], *, may_go_a
     assert sum(not stream.extension for stream in limited) <= side.config.max_streams
     unread = [stream for stream in known if stream.incoming.buffered]
     assert sum(stream.incoming.buffered for stream in unread) <= WINDOW * len(unread) + side.config.receive_budget
-    grown = sum(stream.incoming.window.size - WINDOW for stream in known)
+    grown = sum(stream.incoming.size - WINDOW for stream in known)
     assert core.budget.left >= 0
     assert core.budget.left + grown == side.config.receive_budget
     for stream in known:
@@ -33,8 +33,8 @@ def check(side: Side, known: list[StreamState], frames: list[Frame], *, may_go_a
 
 def check_stream(side: Side, stream: StreamState) -> None:
     """What holds of each stream."""
-    window = stream.incoming.window
-    assert 0 <= stream.outgoing.window <= 0x7FFFFFFF
+    window = stream.incoming
+    assert 0 <= stream.send_window <= 0x7FFFFFFF
     assert window.available >= 0
     assert WINDOW <= window.size <= side.config.max_window
     assert stream.incoming.buffered == sum(map(len, stream.incoming.chunks or ())) - stream.incoming._offset
@@ -55,9 +55,9 @@ def check_same_outcome(whole: Side, known: dict[int, StreamState], parts: Side, 
     assert list(known) == list(seen)
     for stream_id, stream in known.items():
         other = seen[stream_id]
-        assert (stream.phase, stream.reset_code, stream.outgoing.window) == (
+        assert (stream.phase, stream.reset_code, stream.send_window) == (
             other.phase,
             other.reset_code,
-            other.outgoing.window,
+            other.send_window,
         )
         assert whole.take_all(stream) == parts.take_all(other)

@@ -60,8 +60,14 @@ class Half:
     state: StreamState
     sent: int = 0  # bytes submitted and not withdrawn
     received: int = 0
+    ending: bool = False  # the direction ends with what was submitted last
     finished: bool = False  # by us, in order
     closed: bool = False
+
+    @property
+    def may_submit(self) -> bool:
+        state = self.state
+        return state.phase.sends and not (state.unsent or state.cut_short or self.ending)
 
 
 @dataclass
@@ -85,22 +91,26 @@ class End:
         self.halves[half.state.id] = half
         return half
 
-    def submit(self, half: Half, size: int) -> None:
+    def submit(self, half: Half, size: int, *, end: bool = False) -> None:
         size = min(size, len(COUNTED) - half.sent)
-        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
-            self.core.sending.submit(half.state, memoryview(COUNTED)[half.sent : half.sent + size])
+        if half.may_submit and size:
+            self.core.sending.submit(half.state, memoryview(COUNTED)[half.sent : half.sent + size], end=end)
             half.sent += size
+            half.ending = end
 
-    def submit_small(self, half: Half, size: int) -> None:
+    def submit_small(self, half: Half, size: int, *, end: bool = False) -> None:
         size = min(size, len(COUNTED) - half.sent)
-        if half.state.phase.sends and half.state.outgoing.data is None and not half.state.outgoing.cut_short and size:
+        if half.may_submit and size:
             data = COUNTED[half.sent : half.sent + size]
-            if not self.core.sending.submit_small(half.state, data):
-                self.core.sending.submit(half.state, memoryview(data))
+            if self.core.sending.submit_small(half.state, data, end=end):
+                half.finished = end
+            else:
+                self.core.sending.submit(half.state, memoryview(data), end=end)
             half.sent += size
+            half.ending = end
 
     def withdraw(self, half: Half) -> None:
-        half.sent -= half.state.outgoing.unsent
+        half.sent -= half.state.unsent
         self.core.sending.withdraw(half.state)
 
     def take(self, half: Half, max_bytes: int | None, now: float) -> int:
@@ -110,13 +120,14 @@ class End:
         return len(data)
 
     def finish(self, half: Half) -> None:
-        if half.state.outgoing.data is None and not half.state.outgoing.cut_short and self.core.finish(half.state):
+        if not half.state.unsent and not half.state.cut_short and self.core.finish(half.state):
             half.finished = True
 
     def close(self, half: Half) -> None:
-        self.withdraw(half)
+        if half.state.unsent:
+            self.withdraw(half)
         half.closed = True
-        half.finished = half.finished or (half.state.phase.sends and not half.state.outgoing.cut_short)
+        half.finished = half.finished or (half.state.phase.sends and not half.state.cut_short)
         self.core.close(half.state)
 
     def reset(self, half: Half, code: int) -> None:
@@ -158,6 +169,8 @@ class Pair:
         batch = end.core.sending.next_batch(limit)
         if batch is not None:
             end.out.put(b"".join(batch.chunks))
+            for stream in batch.done:
+                end.halves[stream.id].finished |= end.halves[stream.id].ending
         return batch
 
     def deliver(self, end: End, count: int) -> None:
@@ -221,21 +234,18 @@ class Pair:
                 self._check_stream(end, half)
 
     def _check_budget(self, end: End) -> None:
-        grown = sum(half.state.incoming.window.size - WINDOW for half in end.halves.values())
+        grown = sum(half.state.incoming.size - WINDOW for half in end.halves.values())
         assert end.core.budget.left >= 0
         assert end.core.budget.left + grown == end.config.receive_budget
 
     def _check_stream(self, end: End, half: Half) -> None:
         state = half.state
-        assert 0 <= state.outgoing.window <= 0x7FFFFFFF
-        assert state.incoming.window.available >= 0
-        assert WINDOW <= state.incoming.window.size <= end.config.max_window
+        assert 0 <= state.send_window <= 0x7FFFFFFF
+        assert state.incoming.available >= 0
+        assert WINDOW <= state.incoming.size <= end.config.max_window
         assert (state.id in end.core.streams) == (not state.phase.over)
         if state.phase.reads:
-            assert (
-                state.incoming.window.available + state.incoming.buffered + state.incoming.window.owed
-                == state.incoming.window.size
-            )
+            assert state.incoming.available + state.incoming.buffered + state.incoming.owed == state.incoming.size
         far = self.other(end).halves.get(state.id)
         if far is not None:
             assert half.received + state.incoming.buffered <= far.sent
@@ -251,12 +261,12 @@ class Pair:
             return
         if far is None and state.id <= self.other(end).core._table.last_remote:
             return  # refused: its RST is on the way
-        granted = WINDOW if far is None else far.state.incoming.window.available - far.state.incoming.window.unwritten
+        granted = WINDOW if far is None else far.state.incoming.available - far.state.incoming.unwritten
         back = self.other(end).out.increments(state.id)
         framed = payload(
             wire.split(bytes(end.core.sending.outbox.framed)), state.id
         )  # small messages that are not written yet
-        assert state.outgoing.window + framed + end.out.payload(state.id) + back == granted
+        assert state.send_window + framed + end.out.payload(state.id) + back == granted
 
     def wind_up(self) -> None:
         """Deliver everything, finish everything, and see that nothing is left and every place is free again."""
@@ -265,7 +275,7 @@ class Pair:
         for end in self.ends:
             end.accept()
             for half in list(end.halves.values()):
-                if half.state.outgoing.cut_short:
+                if half.state.cut_short:
                     end.close(half)
                 else:
                     end.finish(half)

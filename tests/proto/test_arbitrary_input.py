@@ -50,14 +50,14 @@ def do(side: Side, what: str, stream: StreamState) -> None:
         case "take":
             side.take(stream, 5)
             side.take_all(stream)
-        case "finish" if stream.outgoing is None:
+        case "finish" if not stream.unsent:
             side.core.finish(stream)
         case "close":
             side.core.sending.withdraw(stream)
             side.core.close(stream)
         case "reset":
             side.core.reset(stream, 7)
-        case "submit" if stream.phase.sends and stream.outgoing is None:
+        case "submit" if stream.phase.sends and not stream.unsent:
             side.submit(stream, bytes(20_000))
 
 

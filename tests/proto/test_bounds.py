@@ -17,14 +17,14 @@ GROWN = 1 << 20
 
 def grow(side: Side, stream: StreamState) -> None:
     """As if the stream's window had grown by a MiB."""
-    stream.incoming.window.size += GROWN
-    stream.incoming.window.available += GROWN
+    stream.incoming.size += GROWN
+    stream.incoming.available += GROWN
     side.core.budget.left -= GROWN
 
 
 def refill(side: Side, stream: StreamState) -> None:
     """The peer uses up the stream's window, in one read."""
-    left = stream.incoming.window.available
+    left = stream.incoming.available
     sizes = [16_000] * (left // 16_000) + [left % 16_000]
     side.receive(*(wire.data(stream.id, bytes(size)) for size in sizes if size))
 

@@ -138,7 +138,7 @@ def test_window_is_given_back_for_what_was_passed_on_alone(side: Side) -> None:
     assert side.take(stream, 1) == bytes(1)
     [update] = side.frames()
     assert (update.kind, update.number) == (WND_INC, HALF)
-    assert stream.incoming.window.available == HALF
+    assert stream.incoming.available == HALF
 
 
 def test_passing_all_on_gives_the_whole_window_back(side: Side) -> None:
@@ -155,7 +155,7 @@ def test_bytes_are_counted_once(side: Side) -> None:
     assert side.core.counters.data_received == 10
     side.core.pass_on(stream, 60)
     assert side.core.counters.data_received == 110
-    assert stream.incoming.window.received == 100
+    assert stream.incoming.received == 100
     side.take_all(stream)
     assert side.core.counters.data_received == 110
 
@@ -163,7 +163,7 @@ def test_bytes_are_counted_once(side: Side) -> None:
 def test_a_stream_that_has_ended_keeps_its_window_until_the_last_byte_is_gone() -> None:
     side = Side(True, SessionConfig(receive_budget=WINDOW))
     stream = direct_stream(side)
-    stream.incoming.window._grow_to(2 * WINDOW, side.core.budget)
+    stream.incoming._grow_to(2 * WINDOW, side.core.budget)
     assert side.core.budget.left == 0
     side.receive(wire.data(stream.id, b"data", fin=True))
     side.core.pass_on(stream, 3)
@@ -175,7 +175,7 @@ def test_a_stream_that_has_ended_keeps_its_window_until_the_last_byte_is_gone() 
 def test_a_stream_that_both_have_ended_is_given_up_when_all_was_passed_on() -> None:
     side = Side(True, SessionConfig(receive_budget=WINDOW))
     stream = direct_stream(side)
-    stream.incoming.window._grow_to(2 * WINDOW, side.core.budget)
+    stream.incoming._grow_to(2 * WINDOW, side.core.budget)
     side.core.finish(stream)
     side.receive(wire.data(stream.id, b"data", fin=True))
     assert stream.phase.over
@@ -210,6 +210,6 @@ def test_bytes_keep_their_order_however_much_is_passed_on(reads: list[tuple[list
         if takes:
             came += side.take_all(stream)
         assert len(came) + stream.incoming.buffered == sent
-        assert stream.incoming.window.available + stream.incoming.window.owed + stream.incoming.buffered == WINDOW
+        assert stream.incoming.available + stream.incoming.owed + stream.incoming.buffered == WINDOW
     assert came + side.take_all(stream) == source[:sent]
     assert side.core.counters.data_received == sent

@@ -1,12 +1,14 @@
 """Batches: control frames first, then data; and what a write that takes only a part leaves."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muxpy.frame import Buffer
-from muxpy.proto import Batch, Opening
+from muxpy.proto import Batch, Opening, Phase
 from tests.frame import wire
 from tests.frame.wire import CANCEL
+from tests.helpers.content import COUNTED
 
 from .side import MANY, Side
 
@@ -105,7 +107,7 @@ def test_a_batch_ends_near_its_limit_and_lists_what_is_done(side: Side) -> None:
         assert batch.size == sizes[-1]
     assert max(sizes) <= 16_000 + 16_383 + 8
     assert sorted(stream.id for stream in done) == [stream.id for stream in streams]
-    assert all(stream.outgoing.data is None for stream in streams)
+    assert all(not stream.unsent for stream in streams)
 
 
 def test_what_a_batch_carries_is_counted(side: Side) -> None:
@@ -117,7 +119,7 @@ def test_what_a_batch_carries_is_counted(side: Side) -> None:
     assert batch is not None
     assert batch.size == len(written(batch))
     assert side.core.counters.frames_sent == len(wire.split(written(batch))) == 6
-    assert side.core.counters.data_sent == stream.outgoing.sent == 40_005
+    assert side.core.counters.data_sent == stream.sent == 40_005
     assert side.core.sending.next_batch(MANY) is None
     assert side.core.counters.frames_sent == 6
 
@@ -130,7 +132,7 @@ def test_a_small_message_keeps_its_place_among_control_frames(side: Side) -> Non
     assert side.core.sending.outbox.small_frames == 2
     side.core.finish(stream)
     assert side.sent() == wire.syn(stream.id) + b"".join(
-        (wire.data(stream.id, b"one"), wire.data(stream.id, b"two"), wire.data(stream.id, fin=True))
+        (wire.data(stream.id, b"one"), wire.data(stream.id, b"two", fin=True))
     )
     assert side.core.sending.outbox.small_frames == 0
 
@@ -149,7 +151,7 @@ def test_a_small_message_needs_window_for_all_of_it(side: Side) -> None:
     side.sent()
     assert not side.core.sending.submit_small(stream, b"xyz")
     assert side.core.sending.submit_small(stream, b"xy")
-    assert stream.outgoing.window == 0
+    assert stream.send_window == 0
 
 
 def test_the_time_that_data_waits_for_window_is_measured(side: Side) -> None:
@@ -166,7 +168,9 @@ def test_the_time_that_data_waits_for_window_is_measured(side: Side) -> None:
     side.core.sending.withdraw(stream)
     side.now = 9.0
     side.receive(wire.wnd_inc(stream.id, 10))
-    assert (stream.outgoing.blocked, idle.outgoing.blocked) == (2.75, 0.0)
+    assert stream.outgoing is not None
+    assert stream.outgoing.blocked == 2.75
+    assert idle.outgoing is None
     assert side.core.counters.blocked_on_window == 2.75
 
 
@@ -179,3 +183,87 @@ def test_fin_does_not_overtake_data(side: Side) -> None:
         wire.Frame(wire.DATA, 0, stream.id, b"all of it"),
         wire.Frame(wire.DATA, wire.FIN, stream.id, b""),
     ]
+
+
+# ---- a direction ends with its last data, without a frame of its own ----
+
+
+@pytest.mark.parametrize("end", ["finish", "close"])
+def test_a_direction_ends_with_the_small_message_that_still_waits(side: Side, end: str) -> None:
+    first, stream, last = side.open(), side.open(), side.open()
+    for each in (first, stream, last):
+        assert side.core.sending.submit_small(each, b"one")
+    assert side.core.sending.submit_small(stream, b"two")
+    getattr(side.core, end)(stream)
+    assert side.core.sending.outbox.control_frames == 0
+    assert side.frames() == [
+        *(wire.Frame(wire.DATA, 0, each.id, b"one") for each in (first, stream, last)),
+        wire.Frame(wire.DATA, wire.FIN, stream.id, b"two"),
+    ]
+    assert side.core.counters.frames_sent == 3 + 4  # with their SYNs
+    assert not stream.phase.sends
+
+
+def test_a_small_message_that_is_written_ends_nothing(side: Side) -> None:
+    stream, other = side.open(), side.open()
+    assert side.core.sending.submit_small(stream, b"one")
+    side.sent()
+    assert side.core.sending.submit_small(other, b"another stream's")
+    side.core.finish(stream)
+    assert side.frames() == [
+        wire.Frame(wire.DATA, 0, other.id, b"another stream's"),
+        wire.Frame(wire.DATA, wire.FIN, stream.id, b""),
+    ]
+
+
+def test_a_small_message_may_be_submitted_as_the_last(side: Side) -> None:
+    stream = side.open()
+    assert side.core.sending.submit_small(stream, b"all of it", end=True)
+    first = side.frames()  # written before the direction is finished
+    assert side.core.finish(stream)
+    assert not side.core.finish(stream)
+    assert first + side.frames() == [wire.Frame(wire.DATA, wire.FIN, stream.id, b"all of it")]
+    assert stream.phase is Phase.LOCAL_DONE
+
+
+@pytest.mark.parametrize("size", [1, 16_383, 16_384, 3 * 16_383, wire.WINDOW, wire.WINDOW + 10])
+@pytest.mark.parametrize("limit", [1, MANY])
+def test_the_frame_with_the_last_byte_ends_the_direction(side: Side, size: int, limit: int) -> None:
+    stream = side.open()
+    data = COUNTED[:size]
+    side.core.sending.submit(stream, memoryview(data), end=True)
+    frames, done = [], False
+    while not done:
+        batch = side.core.sending.next_batch(limit)
+        if batch is None:
+            side.receive(wire.wnd_inc(stream.id, 10))
+            continue
+        frames += wire.split(written(batch))
+        done = bool(batch.done)
+    assert [frame.flags for frame in frames] == [0] * (len(frames) - 1) + [wire.FIN]
+    assert b"".join(frame.body for frame in frames) == data
+    assert stream.phase.sends  # until the shell says that it is written
+    side.core.close(stream)
+    assert side.frames() == []
+    assert not stream.phase.sends
+
+
+def test_an_end_that_was_withdrawn_is_none(side: Side) -> None:
+    stream = side.open()
+    side.core.sending.submit(stream, memoryview(bytes(20_000)), end=True)
+    batch = side.core.sending.next_batch(1)
+    assert batch is not None
+    side.core.sending.withdraw(stream)
+    side.core.close(stream)
+    assert [frame.flags for frame in wire.split(written(batch))] == [0]
+    assert side.frames() == [wire.Frame(wire.RST, 0, stream.id, CANCEL.to_bytes(4, "big"))]
+
+
+def test_a_stream_that_has_ended_leaves_the_rest_of_its_turn(side: Side) -> None:
+    """It does not come back: the batch goes on with other streams."""
+    last, other = side.core.open(Opening(priority=0x7FFFFFFF)), side.open()
+    side.core.sending.submit(last, memoryview(bytes(wire.WINDOW)), end=True)
+    side.submit(other, bytes(1_000))
+    batch = side.core.sending.next_batch(MANY)
+    assert batch is not None
+    assert batch.done == [last, other]

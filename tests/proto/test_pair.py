@@ -48,15 +48,15 @@ class TwoEnds(RuleBasedStateMachine):
         if end.core.can_open and len(end.live()) < 12:
             end.open(priority, fin=fin)
 
-    @rule(client=ends, pick=picks, size=sizes)
-    def submit(self, client: bool, pick: int, size: int) -> None:
+    @rule(client=ends, pick=picks, size=sizes, end=st.sampled_from([False, False, True]))
+    def submit(self, client: bool, pick: int, size: int, end: bool) -> None:
         if half := self.half(client, pick):
-            self.end(client).submit(half, size)
+            self.end(client).submit(half, size, end=end)
 
-    @rule(client=ends, pick=picks, size=st.integers(1, 5000))
-    def submit_small(self, client: bool, pick: int, size: int) -> None:
+    @rule(client=ends, pick=picks, size=st.integers(1, 5000), end=st.sampled_from([False, False, True]))
+    def submit_small(self, client: bool, pick: int, size: int, end: bool) -> None:
         if half := self.half(client, pick):
-            self.end(client).submit_small(half, size)
+            self.end(client).submit_small(half, size, end=end)
 
     @rule(client=ends, pick=picks, max_bytes=st.one_of(st.none(), sizes))
     def take(self, client: bool, pick: int, max_bytes: int | None) -> None:
@@ -169,7 +169,7 @@ def test_close_while_the_peer_waits_for_window_lets_it_learn_of_it() -> None:
     pair.client.submit(near, 100_000)
     pair.write(pair.client, 1 << 20)
     pair.deliver(pair.server, 1 << 20)
-    assert near.state.outgoing.window == 0
+    assert near.state.send_window == 0
     pair.server.close(pair.server.halves[near.state.id])
     pair.check()
     pair.settle()

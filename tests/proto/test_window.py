@@ -200,7 +200,7 @@ def test_the_budget_comes_back_when_the_stream_is_forgotten(client: bool, ending
     side.now = RTT
     while stream.incoming.buffered:
         side.take(stream)
-    assert stream.incoming.window.size == 2 * WINDOW
+    assert stream.incoming.size == 2 * WINDOW
     assert side.core.counters.largest_window == 2 * WINDOW
     start = side.config.receive_budget
     assert side.core.budget.left == start - WINDOW

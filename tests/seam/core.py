@@ -3,7 +3,7 @@
 It differs from muxado where HTTP/2 does. Only the client opens streams, with a head, and no more than the server lets
 it, which at first is none. All streams share a send window (`Scheduler.credit`), which the receiver gives back on
 arrival. Settings may change at any time the number of streams, the size of frames, and all windows together, even to
-below zero. A direction ends with trailers.
+below zero. A direction ends with its last data, or with trailers.
 
 It has the rules that show this, and hardly any that would protect it.
 """
@@ -43,7 +43,7 @@ class SeamStream(StreamState):
 
     def __init__(self, stream_id: int, opening: Opening, *, send_window: int, receive_window: int) -> None:
         super().__init__(stream_id, opening.priority, opening.stream_type, send_window=send_window)
-        self.incoming.window.available += receive_window - INITIAL_WINDOW
+        self.incoming.available += receive_window - INITIAL_WINDOW
         self.head = opening.head
         self.answer: Fields | None = None  # the head of the other side
         self.trailers: Fields | None = None  # of the peer, once it has ended its direction
@@ -152,7 +152,7 @@ class SeamCore:
             changes.direct.append(stream)
         elif stream.phase is not Phase.GONE:
             if count := incoming.settle():
-                incoming.window.arrived(count, incoming.buffered == count, self._clock(), self.budget.rtt)
+                incoming.arrived(count, incoming.buffered == count, self._clock(), self.budget.rtt)
                 self.counters.data_received += count
             changes.readable.append(stream)
 
@@ -174,8 +174,10 @@ class SeamCore:
                 self.sending.scheduler.credit += numbers[0]
             case _ if not 0 < stream_id <= self.last_id:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{kind.name} for stream {stream_id}, never opened")
-            case Kind.DATA:
+            case Kind.DATA | Kind.LAST:
                 self._on_data(stream, body, news, changes)
+                if kind is Kind.LAST and stream is not None and stream.advance(Event.RECV_FIN):
+                    self._forget_if_over(stream, changes)
             case _ if stream is None:
                 pass  # it crossed the end of the stream
             case Kind.WINDOW:
@@ -223,10 +225,10 @@ class SeamCore:
         incoming = stream.incoming
         if not stream.phase.reads:
             self._refuse(stream, ErrorCode.STREAM_CLOSED if stream.phase.peer_done else ErrorCode.CANCEL, changes)
-        elif len(body) > incoming.window.available:
+        elif len(body) > incoming.available:
             self._refuse(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
         else:
-            incoming.window.available -= len(body)
+            incoming.available -= len(body)
             incoming.buffered += len(body)
             incoming.arriving = [*(incoming.arriving or ()), body]
             changes.work += WAKE if stream not in news else 0
@@ -247,7 +249,7 @@ class SeamCore:
     def _on_ack(self, settings: Settings) -> None:
         """What the peer sent before this, it sent as it was allowed before."""
         for stream in self.streams.values():
-            stream.incoming.window.available += settings.window - self._ours.window
+            stream.incoming.available += settings.window - self._ours.window
         self._ours = settings
         self._decoder.max_data = settings.frame
 
@@ -350,12 +352,12 @@ class SeamCore:
         total = incoming.buffered
         incoming.skip_arriving(count)
         incoming.settle()
-        incoming.window.arrived(total, True, self._clock(), self.budget.rtt)
+        incoming.arrived(total, True, self._clock(), self.budget.rtt)
         self.counters.data_received += total
         self._consumed(stream, count)
 
     def _consumed(self, stream: StreamState, count: int) -> None:
-        window = stream.incoming.window
+        window = stream.incoming
         window.owed += count
         if stream.phase.reads and window.owed >= window.due_at:
             self.sending.outbox.update_window(stream, window.increment(self._clock(), self.budget))
@@ -367,19 +369,21 @@ class SeamCore:
         return ends
 
     def _send_end(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.sending.outbox.put(frame(Kind.END, stream.id, rest=packed(trailers)), counts=not self.client)
+        outbox = self.sending.outbox
+        if trailers or not (stream.ends or outbox.end_small(stream.id)):
+            outbox.put(frame(Kind.END, stream.id, rest=packed(trailers)), counts=not self.client)
         self._forget_if_over(stream)
 
     def close(self, stream: StreamState) -> None:
         stream.closed = True
         sends = stream.phase.sends
-        if sends and stream.outgoing.cut_short:
+        if sends and stream.cut_short:
             self._reset(stream, ErrorCode.CANCEL)
             return
         closed, dropped = stream.advance(Event.CLOSE), stream.incoming.drop()
         if stream.phase is Phase.CLOSING and dropped:  # whoever waits for window sends then, and learns by a reset
             self.sending.outbox.update_window(stream, dropped)
-            stream.incoming.window.available += dropped
+            stream.incoming.available += dropped
         if closed and sends:
             self._send_end(stream)
         self._forget_if_over(stream)
@@ -397,6 +401,6 @@ class SeamCore:
 
     def _forget_if_over(self, stream: StreamState, changes: Changes | None = None) -> None:
         if stream.phase.over and self.streams.pop(stream.id, None) is not None:
-            stream.incoming.window.shrink(self.budget)
+            stream.incoming.shrink(self.budget)
             if changes is not None:
                 changes.streams = True

@@ -4,6 +4,7 @@ connection), and then:
     OPEN      priority, stream type, whether the opener ends its direction, and its head
     HEAD      the head of the other side
     DATA      bytes
+    LAST      bytes, and the direction ends
     END       trailers; the direction ends
     RESET     a code
     WINDOW    an increment, of the stream or of the connection
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["FIRST", "HEADER", "Decoder", "Framing", "Kind", "Settings", "fields_in", "frame", "packed", "unpack"]
 
 HEADER: Final = Struct("!IBI")
+KIND_AT: Final = 4
 NOTHING: Final = Struct("")
 
 MAX_CONTROL: Final = 16_384
@@ -45,7 +47,10 @@ class Kind(IntEnum):
     SETTINGS = 7
     ACK = 8
     GOAWAY = 9
+    LAST = 10
 
+
+DATA: Final = (Kind.DATA, Kind.LAST)
 
 LAYOUTS: Final = {
     Kind.OPEN: Struct("!II?"),
@@ -106,8 +111,11 @@ class Framing:
     def __init__(self) -> None:
         self.max_payload = FIRST.frame
 
-    def data_header(self, stream_id: int, size: int, /) -> bytes:
-        return HEADER.pack(size, Kind.DATA, stream_id)
+    def data_header(self, stream_id: int, size: int, end: bool = False, /) -> bytes:
+        return HEADER.pack(size, Kind.LAST if end else Kind.DATA, stream_id)
+
+    def set_end(self, frames: bytearray, start: int, /) -> None:
+        frames[start + KIND_AT] = Kind.LAST
 
     def reset(self, stream_id: int, code: int, /) -> bytes:
         return frame(Kind.RESET, stream_id, code)
@@ -130,7 +138,7 @@ class Decoder:
         self.partial = b""
         while len(rest) >= HEADER.size:
             size, kind, stream_id = HEADER.unpack_from(rest)
-            if not 0 < kind <= len(Kind) or size > (self.max_data if kind == Kind.DATA else MAX_CONTROL):
+            if not 0 < kind <= len(Kind) or size > (self.max_data if kind in DATA else MAX_CONTROL):
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} and {size} bytes")
             if len(rest) < HEADER.size + size:
                 break

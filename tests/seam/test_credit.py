@@ -193,4 +193,4 @@ async def test_who_gives_up_does_not_stay_in_line(how: str, autojump_clock: Mock
             assert client.statistics().streams_waiting_to_send == 1
         give_credit(server, 10_000)
         await wait_all_tasks_blocked()
-        assert state_of(kept).outgoing.sent == 5_000
+        assert state_of(kept).sent == 5_000

@@ -42,8 +42,10 @@ async def trickle_credit(session: muxpy.Session, source: random.Random) -> None:
 
 
 async def send(stream: muxpy.Stream, payload: bytes) -> None:
+    """The direction ends with the last data, or with a frame of its own."""
     for start in range(0, len(payload), 9_000):
-        await stream.send_all(payload[start : start + 9_000])
+        last = start + 9_000 >= len(payload)
+        await stream.send_all(payload[start : start + 9_000], end=last and stream.id % 2 == 0)
     await stream.send_eof()
 
 

@@ -197,7 +197,7 @@ async def test_a_place_that_is_given_up_again_is_the_next_ones() -> None:
     core = SeamCore(muxpy.SessionConfig(), client=True, clock=trio.current_time)
     transport, _ = memory_stream_pair()
     writer = Writer(StreamTransport(transport), core.sending, trio.current_time, None)
-    openers = Openers(core, Ending(), writer, max_control_frames=16)
+    openers = Openers(core, Ending(), writer, lambda: None, max_control_frames=16)
     opened: list[str] = []
     scope = trio.CancelScope()
 

@@ -217,7 +217,7 @@ async def test_a_cancelled_sender_is_not_searched_for_in_the_batch() -> None:
     for state in states:
         writer.withdraw(state)
     assert done.searches == 0
-    assert all(state.outgoing.cut_short for state in states)
+    assert all(state.cut_short for state in states)
 
 
 # ---- what closed streams hold ----
@@ -230,8 +230,8 @@ async def test_closing_an_ended_stream_gives_its_budget_back(how: str, autojump_
         whole = session.statistics().receive_budget_left
         stream = await session.open_stream(fin=True)
         grown = 1 << 20
-        stream._state.incoming.window.size += grown
-        stream._state.incoming.window.available += grown
+        stream._state.incoming.size += grown
+        stream._state.incoming.available += grown
         session._engine.core.budget.left -= grown
         await peer.expect(SYN)
         await peer.send(data(stream.id, bytes(1000), fin=True))

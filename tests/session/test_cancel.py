@@ -98,7 +98,7 @@ async def wait_send(s: Scene) -> None:
 
 
 async def fill_window_and_wait(s: Scene) -> None:
-    if s.near._state.outgoing.window:
+    if s.near._state.send_window:
         with trio.CancelScope(shield=True):
             await s.near.send_all(bytes(WINDOW))
     await s.near.wait_send_all_might_not_block()
@@ -201,11 +201,12 @@ async def test_a_cancelled_receive_loses_nothing(kind: str, any_task: bool, auto
             return
 
 
+@pytest.mark.parametrize("end", [False, True], ids=["more", "end"])
 @pytest.mark.parametrize("reading", ["at once", "late"])
 @pytest.mark.parametrize("kind", ["memory", "wide_pipe", "lockstep"])
 @bounded(10_000)
 async def test_a_cancelled_send_is_whole_or_reset_and_gives_its_buffer_back(
-    kind: str, reading: str, autojump_clock: Clock
+    kind: str, reading: str, end: bool, autojump_clock: Clock
 ) -> None:
     """Another stream sends at the same time: no frame of it is torn, and nothing of the buffer's next use is sent."""
     original = named("original", WINDOW + 3_000)
@@ -236,7 +237,7 @@ async def test_a_cancelled_send_is_whole_or_reset_and_gives_its_buffer_back(
             nursery.start_soon(send_other)
 
             buffer = bytearray(original)
-            cancelled = await cancel_at(nth, partial(s.near.send_all, buffer), any_task=True)
+            cancelled = await cancel_at(nth, partial(s.near.send_all, buffer, end=end), any_task=True)
             buffer[:] = b"\xff" * len(buffer)
             buffer += b"resized"  # BufferError if anyone still holds a view
             buffer.clear()

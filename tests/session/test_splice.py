@@ -226,9 +226,9 @@ async def test_a_socket_that_is_not_read_holds_the_peer_up(way: str) -> None:
         one.nursery.start_soon(send, one.peer, BULK)
         await wait_all_tasks_blocked()
         assert one.peer._waiting.unsent
-        assert one.peer._state.outgoing.window == 0
+        assert one.peer._state.send_window == 0
         state = one.stream._state
-        assert state.incoming.window.size == WINDOW  # what merely piles up does not make it grow
+        assert state.incoming.size == WINDOW  # what merely piles up does not make it grow
         assert state.incoming.buffered <= WINDOW
         assert digest(await read_all(one.outer)) == digest(BULK)
         await one.outer.send_eof()

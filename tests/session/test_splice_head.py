@@ -119,12 +119,12 @@ async def test_head_is_cancelled_when_the_stream_breaks(how: str, state: Callabl
             one.stream.reset()
         else:
             await one.stream.aclose()
-        sent = one.stream._state.outgoing.sent
+        sent = one.stream._state.sent
         await one.outer.send_all(b"for nobody")
         await outcome.expect(muxpy.StreamReset if how == "reset by the peer" else trio.ClosedResourceError)
         await wait_all_tasks_blocked()
         if how != "reset by the peer":  # which takes its time to arrive
-            assert one.stream._state.outgoing.sent == sent
+            assert one.stream._state.sent == sent
 
 
 @bounded()
@@ -152,7 +152,7 @@ async def test_the_session_ends_during_head() -> None:
         await one.server.wait()
         await one.outer.send_all(b"for nobody")
         await wait_all_tasks_blocked()
-        assert one.stream._state.outgoing.sent == 0
+        assert one.stream._state.sent == 0
         go_on.set()
         assert await one.outer.receive_some() == b"last words"
         await outcome.expect(muxpy.SessionClosed)

@@ -8,6 +8,7 @@ from trio.testing import assert_checkpoints, check_half_closeable_stream, wait_a
 
 import muxpy
 from muxpy.frame.muxado import DATA, RST, SYN, encode_rst, encode_syn, encode_wnd_inc
+from tests.helpers.content import named
 from tests.helpers.pairs import KINDS, session_pair, stream_pair
 from tests.helpers.raw_peer import data, raw_session
 from tests.helpers.tasks import bounded, read_all
@@ -216,6 +217,68 @@ async def test_after_send_eof_only_receiving_works() -> None:
         await far.aclose()
         assert await near.receive_some() == b""
         await near.aclose()
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [0, 1, 4096, 4097, 16_383, 3 * WINDOW])
+@bounded()
+async def test_the_last_data_ends_the_direction(
+    size: int, make: type[bytes], autojump_clock: trio.testing.MockClock
+) -> None:
+    payload = named("payload", size)
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        near, far = await stream_pair(client, server)
+
+        async def send(stream: muxpy.Stream) -> None:
+            with assert_checkpoints():
+                await stream.send_all(make(payload), end=True)
+            with pytest.raises(trio.ClosedResourceError, match="send_eof"):
+                await stream.send_all(b"x")
+            with pytest.raises(trio.ClosedResourceError, match="send_eof"):
+                await stream.send_all(b"", end=True)
+            await stream.send_eof()
+
+        nursery.start_soon(send, near)
+        assert await read_all(far) == payload
+        nursery.start_soon(send, far)
+        assert await read_all(near) == payload
+        await wait_all_tasks_blocked()
+        assert near._state.phase.over
+        assert far._state.phase.over
+
+
+@bounded()
+async def test_closing_under_a_sender_of_the_last_data_is_no_clean_end(autojump_clock: trio.testing.MockClock) -> None:
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        near, far = await stream_pair(client, server)
+
+        async def send() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await near.send_all(bytes(2 * WINDOW), end=True)
+
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        await near.aclose()
+        with pytest.raises(muxpy.StreamReset):
+            await read_all(far)
+
+
+@bounded()
+async def test_whoever_waits_for_the_end_learns_of_it_by_the_last_data(autojump_clock: trio.testing.MockClock) -> None:
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        near, far = await stream_pair(client, server)
+        await far.send_eof()
+        over = trio.Event()
+
+        async def wait() -> None:
+            assert await near.wait_ended() is None
+            over.set()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        assert not over.is_set()
+        await near.send_all(b"bye", end=True)
+        await over.wait()
 
 
 @bounded()

@@ -1,7 +1,7 @@
 """The bytes of muxado (docs/protocol.md, "Frames")."""
 
 from ._decoder import Decoder, Piece
-from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc
+from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc, set_fin
 from ._frames import parse_code, parse_goaway, parse_increment, parse_syn
 from ._header import (
     DATA,
@@ -49,4 +49,5 @@ __all__ = [
     "parse_goaway",
     "parse_increment",
     "parse_syn",
+    "set_fin",
 ]

@@ -5,6 +5,7 @@ from ._header import (
     DATA,
     EXACT_LENGTH,
     FIN,
+    FLAGS_AT,
     GOAWAY,
     HAS_PRIORITY,
     HAS_TYPE,
@@ -39,9 +40,14 @@ def encode_wnd_inc(stream_id: int, increment: int) -> bytes:
     return HEADER.pack(4, 0, WND_INC, stream_id) + U32.pack(increment)
 
 
-def encode_data_header(stream_id: int, length: int, *, fin: bool = False) -> bytes:
+def encode_data_header(stream_id: int, length: int, fin: bool = False) -> bytes:
     """The header of a STREAM_DATA frame whose payload of `length` bytes follows."""
     return HEADER.pack(length, FIN if fin else 0, DATA, stream_id)
+
+
+def set_fin(frames: bytearray, start: int) -> None:
+    """Set FIN in the frame that starts there."""
+    frames[start + FLAGS_AT] |= FIN
 
 
 def encode_goaway(last_id: int, code: int, debug: bytes = b"") -> bytes:

@@ -12,6 +12,7 @@ from typing import Final
 
 HEADER: Final = Struct(">HBBI")
 HEADER_SIZE: Final = HEADER.size
+FLAGS_AT: Final = 2
 
 LENGTH_MASK: Final = 0x3FFF
 TYPE_MASK: Final = 0x1F

@@ -11,6 +11,7 @@ from muxpy.frame.muxado import (
     encode_goaway,
     encode_rst,
     encode_wnd_inc,
+    set_fin,
 )
 from muxpy.proto._changes import Counters, RemoteGoAway
 from muxpy.proto._limits import MAX_REASON
@@ -30,6 +31,7 @@ class _Framing:
     header_size: Final = HEADER_SIZE
     max_payload: Final = MAX_PAYLOAD
     data_header = staticmethod(encode_data_header)
+    set_end = staticmethod(set_fin)
     reset = staticmethod(encode_rst)
     window_update = staticmethod(encode_wnd_inc)
 

@@ -144,7 +144,7 @@ class Connection:
 
     def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
         data = stream.incoming.read(max_bytes)
-        window = stream.incoming.window
+        window = stream.incoming
         window.owed += len(data)
         if window.owed >= window.due_at or not stream.phase.reads:  # asked here, since every message comes this way
             self._consumed(stream)
@@ -159,20 +159,20 @@ class Connection:
         if count:
             incoming.skip_arriving(count)
         incoming.settle()
-        incoming.window.arrived(total, True, self._common.clock(), self.budget.rtt)
+        incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
         self.counters.data_received += total
-        incoming.window.owed += count
+        incoming.owed += count
         self._consumed(stream)
 
     def _consumed(self, stream: StreamState) -> None:
-        window = stream.incoming.window
+        window = stream.incoming
         if not stream.phase.reads:
             self._table.shrink_window(stream)
         elif window.owed >= window.due_at:
             self._give_window(stream)
 
     def _give_window(self, stream: StreamState) -> None:
-        window = stream.incoming.window
+        window = stream.incoming
         self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
         self.counters.largest_window = max(self.counters.largest_window, window.size)
 
@@ -185,7 +185,7 @@ class Connection:
     def close(self, stream: StreamState) -> None:
         """Data that still comes is answered by RST CANCEL."""
         stream.closed = True
-        if stream.outgoing.cut_short and stream.phase.sends:
+        if stream.cut_short and stream.phase.sends:
             self.reset(stream, ErrorCode.CANCEL)
             return
         had_window = stream.phase.reads
@@ -202,7 +202,7 @@ class Connection:
             # A peer that has used up its window would wait for ever: DATA after a close is answered by a reset, and it
             # could send none. So a close gives back the window of unread bytes: the peer sends, and learns by our RST.
             self.sending.outbox.update_window(stream, dropped)
-            stream.incoming.window.available += dropped
+            stream.incoming.available += dropped
         if sends_fin:
             self._send_fin(stream)
         elif stream.phase.over:
@@ -219,7 +219,8 @@ class Connection:
     def _send_fin(self, stream: StreamState) -> None:
         # A FIN is a control frame, and goes before other streams' data. It overtakes nothing of its own stream:
         # `send_all` returns when its data is in a batch, and only then may `send_eof` or `aclose` be called.
-        frame = encode_data_header(stream.id, 0, fin=True)
-        self.sending.outbox.put(frame, counts=not self._table.is_local(stream.id))
+        outbox, stream_id = self.sending.outbox, stream.id
+        if not stream.ends and not outbox.end_small(stream_id):
+            outbox.put(encode_data_header(stream_id, 0, True), counts=not self._table.is_local(stream_id))
         if stream.phase.over:
             self._table.forget(stream)

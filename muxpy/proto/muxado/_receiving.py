@@ -16,6 +16,7 @@ from muxpy.frame.muxado import (
     FIN,
     GOAWAY,
     HEADER_SIZE,
+    MAX_ID,
     MAX_WINDOW,
     MIN_EXTENSION_TYPE,
     RST,
@@ -154,7 +155,7 @@ class Receiving:
                 continue
             count = incoming.settle()
             total += count
-            incoming.window.arrived(count, incoming.buffered == count, now, rtt)
+            incoming.arrived(count, incoming.buffered == count, now, rtt)
             changes.readable.append(stream)
         self._common.counters.data_received += total
 
@@ -200,7 +201,7 @@ class Receiving:
         size = len(body)
         incoming = stream.incoming
         if stream.phase.reads:
-            window = incoming.window
+            window = incoming
             if size + rest > window.available:  # the whole frame must fit, before any of it is kept
                 self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
                 return
@@ -233,7 +234,7 @@ class Receiving:
             changes.streams = True
         else:
             self._table.shrink_window(stream)
-        if stream.incoming.arriving is None:
+        if stream.incoming.arriving is None and not stream.closed:  # nobody receives on a closed stream
             changes.readable.append(stream)
             changes.work += WAKE
 
@@ -257,7 +258,7 @@ class Receiving:
     def _on_wnd_inc(self, stream: StreamState, increment: int, changes: Changes) -> None:
         if increment == 0:
             self._reset(stream, ErrorCode.PROTOCOL_ERROR, changes)
-        elif stream.outgoing.window + increment > MAX_WINDOW:
+        elif stream.send_window + increment > MAX_WINDOW:
             self._reset(stream, ErrorCode.FLOW_CONTROL_ERROR, changes)
         else:
             self._common.counters.window_updates_received += 1
@@ -268,12 +269,16 @@ class Receiving:
     def _on_goaway(self, body: memoryview, changes: Changes) -> None:
         common = self._common
         last_id, code, debug = parse_goaway(body)
+        before = MAX_ID
         if common.remote_goaway is not None:
             self.resets.spend(USELESS)  # the Go peer sends two, if it closes after going away; nobody needs many
-            last_id = min(last_id, common.remote_goaway.last_id)  # streams that were given up stay given up
+            before = common.remote_goaway.last_id
+            last_id = min(last_id, before)  # streams that were given up stay given up
         common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         changes.going_away = True
-        for stream in self._table.local_above(last_id):  # the peer has not handled these: they are safe to retry
+        for stream in self._table.local_between(
+            last_id, before
+        ):  # the peer has not handled these: they are safe to retry
             self._give_up(stream, ErrorCode.REFUSED_STREAM, changes)
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:

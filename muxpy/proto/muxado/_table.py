@@ -1,12 +1,10 @@
 """Which streams there are: ids of both sides, the map of living streams, and what is known of those that have ended."""
 
-from itertools import takewhile
-
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import INITIAL_WINDOW, SessionConfig
 from muxpy.frame.muxado import MAX_ID, MIN_EXTENSION_TYPE
 from muxpy.proto._limits import MAX_CLOSING, MAX_EXTENSION_STREAMS, RecentResets
-from muxpy.proto._stream import StreamState
+from muxpy.proto._stream import ExtensionStream, StreamState
 from muxpy.proto._window import Budget
 
 __all__ = ["StreamTable"]
@@ -46,7 +44,6 @@ class StreamTable:
         "_closing",
         "_extensions",
         "_last_remote",
-        "_local",
         "_local_open",
         "_next_id",
         "_parity",
@@ -62,8 +59,7 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 3 if client else 2
         self._last_remote = 0
-        self._local: dict[int, StreamState] = {}  # living streams that were opened here, ids ascending
-        self._local_open = 0  # how many of these are the application's, and not an extension's
+        self._local_open = 0  # living streams that were opened here for the application, and not for an extension
         self._remote = Places(config.max_streams, config.accept_backlog)
         # Extensions have places of their own: the Go peer ends a session whose heartbeat is refused.
         self._extensions = Places(MAX_EXTENSION_STREAMS, MAX_EXTENSION_STREAMS)
@@ -111,8 +107,10 @@ class StreamTable:
 
     def add_remote(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""
-        stream = self._add(stream_id, priority, stream_type)
-        places = self.places(extension=stream.extension)
+        extension = stream_type >= MIN_EXTENSION_TYPE
+        made = ExtensionStream if extension else StreamState
+        stream = self.live[stream_id] = made(stream_id, priority, stream_type, INITIAL_WINDOW)
+        places = self._extensions if extension else self._remote
         places.open += 1
         places.waiting += 1
         stream.held = True
@@ -122,20 +120,20 @@ class StreamTable:
         """Take the next id of our own."""
         stream_id = self._next_id
         self._next_id += 2
-        stream = self._local[stream_id] = self._add(stream_id, priority, stream_type)
-        self._local_open += not stream.extension
-        return stream
-
-    def local_above(self, last_id: int) -> list[StreamState]:
-        """Living streams opened here with an id above `last_id`, the oldest first. The cost grows with their number
-        only."""
-        return list(takewhile(lambda stream: stream.id > last_id, reversed(self._local.values())))[::-1]
-
-    def _add(self, stream_id: int, priority: int, stream_type: int) -> StreamState:
         extension = stream_type >= MIN_EXTENSION_TYPE
-        stream = StreamState(stream_id, priority, stream_type, send_window=INITIAL_WINDOW, extension=extension)
-        self.live[stream_id] = stream
+        made = ExtensionStream if extension else StreamState
+        stream = self.live[stream_id] = made(stream_id, priority, stream_type, INITIAL_WINDOW)
+        self._local_open += not extension
         return stream
+
+    def local_between(self, last_id: int, up_to: int) -> list[StreamState]:
+        """Living streams opened here with ids above `last_id`, and not above `up_to`; the oldest first."""
+        first = last_id + 1 + ((last_id + 1 ^ self._parity) & 1)
+        ids = range(first, min(up_to + 1, self._next_id), 2)
+        # The least work of two, so that all GOAWAYs together cost no more than a look at each id ever used here.
+        if len(ids) < len(self.live):
+            return [self.live[stream_id] for stream_id in ids if stream_id in self.live]
+        return [stream for stream in self.live.values() if stream.id in ids]
 
     def require_known(self, stream_id: int, what: str) -> None:
         """Raises ProtocolError for a frame on a stream that neither side has opened yet."""
@@ -145,13 +143,15 @@ class StreamTable:
 
     def forget(self, stream: StreamState) -> None:
         """The stream has ended: its place is free, unless a handler still works for it."""
-        if self.live.pop(stream.id, None) is None:
+        stream_id = stream.id
+        if self.live.pop(stream_id, None) is None:
             return
-        self._closing.pop(stream.id, None)
-        if self._local.pop(stream.id, None) is not None:
+        if self._closing:
+            self._closing.pop(stream_id, None)
+        if stream_id & 1 == self._parity:
             self._local_open -= not stream.extension
         else:
-            places = self.places(extension=stream.extension)
+            places = self._extensions if stream.extension else self._remote
             places.open -= 1
             places.held += stream.held
         self.shrink_window(stream)
@@ -178,5 +178,6 @@ class StreamTable:
 
     def shrink_window(self, stream: StreamState) -> None:
         """Give back what the stream's window grew by, if no more data can come and none is unread."""
-        if not stream.phase.reads and not stream.incoming.buffered:
-            stream.incoming.window.shrink(self._budget)
+        incoming = stream.incoming
+        if incoming.size != INITIAL_WINDOW and not stream.phase.reads and not incoming.buffered:
+            incoming.shrink(self._budget)

@@ -109,7 +109,8 @@ class MuxpyEnd:
             case "write":
                 await stream.send_all(content(operation.stream, operation.end, operation.start, operation.size))
             case "half_close":
-                await stream.send_eof()
+                sent = content(operation.stream, operation.end, operation.start, operation.size)
+                await stream.send_all(sent, end=True)
             case "close":
                 await stream.aclose()
             case "reset":
@@ -178,7 +179,8 @@ class GoEnd:
                 sent = content(operation.stream, operation.end, operation.start, operation.size)
                 await call("write", stream=stream, data=sent)
             case "half_close":
-                await call("half_close", stream=stream)
+                sent = content(operation.stream, operation.end, operation.start, operation.size)
+                await call("half_close", stream=stream, data=sent)
             case "close":
                 await call("close", stream=stream)
             case "read":

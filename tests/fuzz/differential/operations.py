@@ -205,8 +205,15 @@ class Generator:
     def half_close(self, stream: Stream, end: Name) -> Group:
         if stream.dead or end in stream.finished or end in stream.closed:
             return []
+        far = other(end)
+        size = self.random.choice((0, *SIZES)) if far not in stream.closed else 0
+        if stream.unread[far] + size > MOST_WAITING or stream.written[end] + size > len(COUNTED) // 2:
+            size = 0
+        start = stream.written[end]
         stream.finished.add(end)
-        return [Operation(end, "half_close", stream.number)]
+        stream.unread[far] += size
+        stream.written[end] += size
+        return [Operation(end, "half_close", stream.number, size=size, start=start)]
 
     def read_to_end(self, stream: Stream, end: Name) -> Group:
         if stream.dead or end in stream.closed or other(end) not in stream.finished:

@@ -1,0 +1,252 @@
+"""Who reads from the transport: the session's reader task, or a task that waits for what comes (leader and followers).
+
+The pass of Trio's scheduler from the task that reads to the task that waits for the answer is half of a lone round
+trip. So a task that waits, in `receive_some` or `accept_stream`, may take the lead: it waits for the transport itself,
+feeds the core, wakes others for whom something came, and leaves as soon as it has what it waits for.
+
+                     begins to wait                     has what it waits for, alone
+    the reader task ────────────────► a task that waits ────────────────────────────► nobody: the task is on its way
+      ▲      ▲                          │            ▲                                    │       │
+      │      └──────────────────────────┘            └────────────────────────────────────┘       │
+      │        cancelled; others were woken too                   begins to wait                  │
+      └───────────────────────────────────────────────────────────────────────────────────────────┘
+                                        suspends itself for anything else
+
+- **The lead is never lost.** A task that has its answer mostly sends something and waits again, with nothing between
+  but the checkpoints of our own methods. While that is so, nobody reads. As soon as it suspends itself in any other
+  way, the reader task reads: `_Steps` sees each step of a task. Otherwise a sender that waits for window, a heartbeat
+  or the end of the transport would wait for ever.
+- **Taking the lead from somebody has a price**: their wait is ended, and they run once for nothing. So a task does that
+  only after some reads in a row have woken one task each: then there is a lone receiver, and the task that begins to
+  wait now is most likely the one that was woken last. If it proves wrong, more such reads are needed next time. With
+  many streams, reads wake several tasks, and the reader task reads as if there were no leaders.
+- **A leader waits for the transport and nothing else**, so whatever else may end its wait must interrupt it: a close or
+  reset of its stream by another task, and the end of the session.
+
+`serve_streams` needs no lead: the task that reads starts the handler's task itself, and that is the only pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from muxpy.transport import Transport
+
+    from ._reader import Reader
+
+__all__ = ["Lead"]
+
+PATIENCE: Final = 8
+"""Checkpoints of a task on its way that the lead waits for: a call that closes its stream, opens the next one, sends
+and waits again has four to six."""
+
+FEWEST: Final = 2
+"""Reads in a row which woke one task each, before a task takes the lead from another."""
+
+MOST: Final = 256
+"""The same when that has proved wrong often."""
+
+
+class Lead:
+    """Decides who reads. The reader task calls `run`; a task that must wait asks `free`, and then calls `take`."""
+
+    __slots__ = (
+        "_bug",
+        "_leader",
+        "_led",
+        "_needed",
+        "_on_its_way",
+        "_parked",
+        "_patience",
+        "_reader",
+        "_reading",
+        "_steps",
+        "_transport",
+        "_wanted",
+    )
+
+    def __init__(self, reader: Reader, transport: Transport) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._steps = _Steps.current()
+        self._led = False  # tasks take the lead, and the reader task does not read
+        self._leader: trio.lowlevel.Task | None = None
+        self._wanted: object = None  # what the leader waits for
+        self._on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
+        self._patience = 0  # its checkpoints that are left
+        self._reading = False  # the reader task reads
+        self._parked: trio.lowlevel.Task | None = None  # the reader task
+        self._needed = FEWEST
+        self._bug: Exception | None = None  # raised in a leader; the reader task ends the session with it
+
+    # ---- the reader task ----
+
+    async def run(self) -> None:
+        """Read whenever nobody else does, until the transport ends. It may be cancelled and called again."""
+        reader = self._reader
+        try:
+            while not reader.over:
+                if self._bug is not None:
+                    raise self._bug
+                if self._leader is not None or self._on_its_way is not None:
+                    await self._park()
+                elif reader.rest is not None:
+                    await reader.act_on_rest()
+                else:
+                    await self._read()
+        finally:
+            self._end_leading()
+
+    async def _read(self) -> None:
+        self._end_leading()
+        self._reading = True
+        try:
+            await self._reader.read()
+        finally:
+            self._reading = False
+
+    async def _park(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._parked = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _call_reader(self) -> None:
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    # ---- a task that waits ----
+
+    def free(self, wanted: object) -> bool:
+        """Whether a task that waits for news of `wanted` may take the lead now."""
+        if self._reader.rest is not None:
+            return False
+        if self._on_its_way is not None:
+            return True
+        return self._transport.waiting > 0 and self._reader.lone >= self._needed and self._wanted is not wanted
+
+    @trio.lowlevel.enable_ki_protection  # a Ctrl-C in the midst of a frame's rules would leave the core in pieces
+    async def take(self, wanted: object, must_wait: Callable[[], bool]) -> None:
+        """Take the lead, and read until not `must_wait()`. It may return earlier, and the caller looks again."""
+        reader = self._reader
+        task = trio.lowlevel.current_task()
+        if self._on_its_way is not None:
+            self._forget()
+            self._needed = max(self._needed // 2, FEWEST)
+        else:
+            self._take_away()
+        self._leader, self._wanted = task, wanted
+        alone = False
+        try:
+            while await reader.read() and reader.rest is None and not reader.over:
+                if not must_wait():
+                    alone = reader.lone > 0
+                    break
+        except Exception as bug:
+            self._bug = bug
+        finally:
+            if self._leader is task:  # otherwise another task has taken the lead
+                self._leader = self._wanted = None
+                if alone:
+                    self._on_its_way = task
+                    self._patience = PATIENCE
+                    self._steps.watch(task, self)
+                else:
+                    self._call_reader()
+
+    def _take_away(self) -> None:
+        """Take the lead from the reader task or from another task."""
+        if self._leader is not None:
+            self._proved_wrong()
+        self._transport.interrupt()
+        if not self._led:
+            self._led = True
+            self._steps.begin()
+
+    def interrupt(self, wanted: object = None) -> None:
+        """Have the leader look again, if it waits for news of `wanted`, or in any case."""
+        if self._leader is not None and wanted in (None, self._wanted) and self._transport.waiting:
+            self._transport.interrupt()
+
+    # ---- a task on its way ----
+
+    def comes_back(self) -> None:
+        """To be called immediately before a checkpoint of our own: if this task has left the lead, it comes back."""
+        if self._on_its_way is not None and self._patience and self._on_its_way is trio.lowlevel.current_task():
+            self._patience -= 1
+            self._steps.excused = self._on_its_way
+
+    def _forget(self) -> None:
+        if self._on_its_way is not None:
+            del self._steps.watched[self._on_its_way]
+            self._on_its_way = None
+
+    def give_up(self) -> None:
+        """The task on its way does something else."""
+        self._on_its_way = None
+        self._proved_wrong()
+        self._call_reader()
+
+    def _proved_wrong(self) -> None:
+        self._needed = min(2 * self._needed, MOST)
+        self._reader.lone = 0
+
+    def _end_leading(self) -> None:
+        if self._led:
+            self._led = False
+            self._forget()
+            self._steps.end()
+
+
+class _Steps(trio.abc.Instrument):
+    """Tells a `Lead` when the task on its way suspends itself. It is installed only while some session is led, since
+    Trio then calls it for each step of each task."""
+
+    def __init__(self) -> None:
+        self.watched: dict[trio.lowlevel.Task, Lead] = {}
+        self.excused: trio.lowlevel.Task | None = None  # it ends its step now, and comes back
+        self._leads = 0  # sessions that are led
+
+    @classmethod
+    def current(cls) -> _Steps:
+        """This run's."""
+        try:
+            return _steps.get()
+        except LookupError:
+            _steps.set(steps := cls())
+            return steps
+
+    def begin(self) -> None:
+        """One more session is led."""
+        if not self._leads:
+            trio.lowlevel.add_instrument(self)
+        self._leads += 1
+
+    def end(self) -> None:
+        """A session is not led any more."""
+        self._leads -= 1
+        if not self._leads:
+            trio.lowlevel.remove_instrument(self)
+
+    def watch(self, task: trio.lowlevel.Task, lead: Lead) -> None:
+        """Have `lead` give up at the end of the step in which `task` suspends itself."""
+        before = self.watched.get(task)
+        self.watched[task] = lead
+        if before is not None:  # it has left the lead of another session
+            before.give_up()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task in self.watched and task is not self.excused:
+            self.watched.pop(task).give_up()
+        self.excused = None
+
+
+_steps: trio.lowlevel.RunVar[_Steps] = trio.lowlevel.RunVar("muxpy steps")
