@@ -52,6 +52,8 @@ from typing import TYPE_CHECKING, Any, Final
 from .specs import MAX_PATH, Address, Endpoint, UnixPath, check_host
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import trio
 
 __all__ = [
@@ -61,12 +63,14 @@ __all__ = [
     "OPENING_TIMEOUT",
     "REASONS",
     "Message",
+    "Openings",
     "Purpose",
     "Refused",
     "WireError",
     "check_answer",
     "pack",
     "pack_endpoint",
+    "parse_message",
     "receive_message",
     "split_message",
     "unpack_endpoint",
@@ -140,11 +144,52 @@ def pack(message: Message) -> bytes:
     return len(body).to_bytes(2, "big") + body
 
 
-async def receive_message(stream: trio.abc.ReceiveStream, early: bytes = b"") -> tuple[Message, bytes]:
+def parse_message(body: bytes) -> Message:
+    """The JSON object in a message. Raises WireError."""
+    try:
+        message = json.loads(body.decode())  # it would look for other encodings first
+    except (ValueError, RecursionError):
+        raise WireError("a message that is not JSON") from None
+    if not isinstance(message, dict):
+        raise WireError("a message that is not a JSON object")
+    return message
+
+
+class Openings:
+    """Parses the first messages of one user's streams. Most say again what the last one has said, as all connections to
+    one forward do, so its meaning is kept. Not for several users: who asks would learn by the time that it takes
+    whether another has asked for the same."""
+
+    __slots__ = ("_body", "_endpoint", "_message")
+
+    def __init__(self) -> None:
+        self._body = b""
+        self._message: Message = {}
+        self._endpoint: Endpoint | None = None
+
+    def parse(self, body: bytes) -> Message:
+        """`parse_message`. Nobody may change what it returns."""
+        if body != self._body:
+            self._message, self._endpoint = parse_message(body), None
+            self._body = body
+        return self._message
+
+    def endpoint(self, message: Message) -> Endpoint:
+        """`unpack_endpoint`."""
+        if message is not self._message:  # another one has come meanwhile
+            return unpack_endpoint(message)
+        if self._endpoint is None:
+            self._endpoint = unpack_endpoint(message)
+        return self._endpoint
+
+
+async def receive_message(
+    stream: trio.abc.ReceiveStream, early: bytes = b"", parse: Callable[[bytes], Message] = parse_message
+) -> tuple[Message, bytes]:
     """The message that comes next, and the bytes that came with it but are not part of it. `early` was received
     before."""
     data = early
-    while (split := split_message(data)) is None:
+    while (split := split_message(data, parse)) is None:
         chunk = await stream.receive_some(READ_SIZE)
         if not chunk:
             raise WireError("the stream ended before its first message")
@@ -152,12 +197,12 @@ async def receive_message(stream: trio.abc.ReceiveStream, early: bytes = b"") ->
     return split
 
 
-def split_message(data: bytes) -> tuple[Message, bytes] | None:
+def split_message(data: bytes, parse: Callable[[bytes], Message] = parse_message) -> tuple[Message, bytes] | None:
     """The message that `data` begins with, and what comes behind it; None if it is not whole yet. Raises WireError."""
     size = _message_size(data)
     if size is None or len(data) < size:
         return None
-    return _parse(data[2:size]), data[size:]
+    return parse(data[2:size]), data[size:]
 
 
 def _message_size(data: bytes) -> int | None:
@@ -168,16 +213,6 @@ def _message_size(data: bytes) -> int | None:
     if not 1 <= length <= MAX_MESSAGE:
         raise WireError(f"a message of {length} bytes, where 1 to {MAX_MESSAGE} are allowed")
     return 2 + length
-
-
-def _parse(body: bytes) -> Message:
-    try:
-        message = json.loads(body.decode())  # it would look for other encodings first
-    except (ValueError, RecursionError):
-        raise WireError("a message that is not JSON") from None
-    if not isinstance(message, dict):
-        raise WireError("a message that is not a JSON object")
-    return message
 
 
 def pack_endpoint(endpoint: Endpoint, *, datagrams: bool = False) -> Message:

@@ -161,10 +161,6 @@ class Splice:
         if self._near_ended and self._far_ended:
             self._end(None)
 
-    @property
-    def _alive(self) -> bool:
-        return self._engine.ending.end is None
-
     # ---- from the socket to the stream ----
 
     def _on_ready(self, events: int) -> None:
@@ -181,7 +177,7 @@ class Splice:
 
     @property
     def _may_read(self) -> bool:
-        return self._state.phase.sends and self._alive
+        return self._state.phase.sends and self._engine.ending.end is None
 
     def _read_or_not(self, read: bool) -> None:
         """Whether to watch for something to read."""
@@ -211,7 +207,8 @@ class Splice:
         else:
             poller.give_back(buffer)
             self._near_ended = True
-            self._read_or_not(False)
+            if not self._far_ended:  # otherwise nothing is watched for any more in a moment
+                self._read_or_not(False)
             self._engine.finish(self._state)
             self._end_if_done()
 
@@ -271,10 +268,6 @@ class Splice:
 
     # ---- from the stream to the socket ----
 
-    @property
-    def _broken_off(self) -> bool:
-        return self._state.closed or self._state.reset_code is not None
-
     def _pass_on_directly(self, direct: bool) -> None:
         if self._state.incoming.direct is not direct:
             self._engine.core.read_directly(self._state, direct)
@@ -300,8 +293,10 @@ class Splice:
         """The stream has received something, or has ended."""
         if self._over:
             return
+        state = self._state
+        broken_off = state.closed or state.reset_code is not None
         # If the socket is full, the poller says when to go on.
-        if self._broken_off or (self._early is not None and not self._watch.events & WRITABLE):
+        if broken_off or (self._early is not None and not self._watch.events & WRITABLE):
             self._write_safely()
 
     def _write_safely(self) -> None:
@@ -317,7 +312,7 @@ class Splice:
     def _write(self) -> None:
         """Write all received data, as far as the socket and the pacer take it."""
         state, watch = self._state, self._watch
-        if self._broken_off:
+        if state.closed or state.reset_code is not None:
             self._engine.check_end(state)  # raises
         while self._pending is not None or self._early or state.incoming.buffered:
             if self._pending is None:
@@ -335,7 +330,7 @@ class Splice:
             self._pending = self._pending[count:] if count < len(self._pending) else None
         if watch.events & WRITABLE:
             self._change(watch.events & ~WRITABLE)
-        if state.phase.reads and self._alive:
+        if state.phase.reads and self._engine.ending.end is None:
             self._pass_on_directly(self._pacer is None)
         elif not self._far_ended:
             self._end_far()

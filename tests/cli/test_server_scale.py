@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from muxpy_cli._garbage import Garbage
 from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, Rules, User, parse_bind_rule
 from muxpy_cli.net import bind_streams
@@ -20,7 +21,7 @@ from muxpy_cli.server import Server
 from muxpy_cli.server._binding import Binding
 from muxpy_cli.server._door import Greeting
 from muxpy_cli.server._ending import LAST_WORDS, end_after_last_words, follow_rules, watch_idle
-from muxpy_cli.server._pauses import ENDING, SLICE, Garbage
+from muxpy_cli.server._pauses import ENDING, SLICE
 from muxpy_cli.server._peer import NOT_WELCOME
 from muxpy_cli.server._streams import Streams
 from muxpy_cli.specs import Address

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 import muxpy
+from muxpy_cli._garbage import Garbage
 from muxpy_cli._options import ListenOptions
 from muxpy_cli.access import Limits, User
 from muxpy_cli.relay import refuse
@@ -20,7 +21,6 @@ from muxpy_cli.server import Server
 from muxpy_cli.server._bindings import Bindings
 from muxpy_cli.server._door import Greeting
 from muxpy_cli.server._ending import follow_rules
-from muxpy_cli.server._pauses import Garbage
 from muxpy_cli.specs import Address
 from muxpy_cli.view import Console
 from muxpy_cli.wire import Refused

@@ -12,6 +12,7 @@ import trio
 import muxpy
 
 from .._errors import Failure, cut_text, draining_text
+from .._garbage import Garbage
 from .._identity import program_version
 from ..relay import GRACE, receive_opening, refuse, serve_streams
 from ..specs import Direction, Kind
@@ -58,6 +59,10 @@ class Client:
     async def run(self, started: Callable[[], object]) -> None:
         """Forward until drained; calls `started` when all local forwards are bound. Raises Failure if a forward cannot
         be bound, or there can never be a session."""
+        with Garbage():
+            await self._run(started)
+
+    async def _run(self, started: Callable[[], object]) -> None:
         async with trio.open_nursery() as self._relays:
             async with trio.open_nursery() as self._work:
                 # Local forwards need no session, and may fail, so they come first.

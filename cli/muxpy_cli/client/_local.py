@@ -84,14 +84,15 @@ class LocalForward:
     # ---- TCP and Unix sockets ----
 
     async def _carry(self, near: trio.SocketStream) -> None:
-        peer = peer_of(near)
         self.account.total += 1
+        wanted = self._console.detailed or self.forward.proxy_protocol  # otherwise nobody would hear who it is
+        peer = peer_of(near) if wanted else None
         try:
             await carry(near, self._open, self._opening + self._header(near, peer), self.account.carrying)
         except (Refused, Unanswered, NoSession) as error:
             self.account.failed += 1
             self._complain(error)
-        if self._console.output.verbosity > 0:  # otherwise the text would be made for nothing
+        if self._console.detailed:
             self._console.detail(
                 f"connection from {_named(peer)} to {self.forward.target} has ended", event="connection_closed"
             )

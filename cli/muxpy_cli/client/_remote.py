@@ -210,9 +210,10 @@ class RemoteForward:
             except Refused:
                 self.account.failed += 1
                 raise
-        self._console.detail(
-            f"connection from {self._server} to {target or 'nowhere'} has ended", event="connection_closed"
-        )
+        if self._console.detailed:
+            self._console.detail(
+                f"connection from {self._server} to {target or 'nowhere'} has ended", event="connection_closed"
+            )
 
     def _header(self, message: Message) -> bytes:
         version = self.forward.proxy_protocol

@@ -37,12 +37,11 @@ async def connect_first(
     Each attempt may take until `deadline`, and the next one starts when it has failed, or after ATTEMPT_DELAY. Raises
     the most informative OSError of the attempts. `forwarded`: see `prepare_forwarded`.
     """
-    begin = partial(_begin, port=port, forwarded=forwarded)
     failures: list[OSError] = []
     order = _interleaved(addresses) if len(addresses) > 1 else addresses
     for position, address in enumerate(order, 1):
         try:
-            one, is_ready = begin(address)
+            one, is_ready = _begin(address, port=port, forwarded=forwarded)
             if is_ready:  # as always on loopback; needs no task and no timer
                 return _stream(one)
             if position == len(order):
@@ -50,6 +49,7 @@ async def connect_first(
         except OSError as error:
             failures.append(error)
         else:
+            begin = partial(_begin, port=port, forwarded=forwarded)
             return await _race(one, order[position:], begin, deadline, failures)
     raise _most_telling(failures)
 

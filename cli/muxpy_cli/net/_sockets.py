@@ -64,20 +64,25 @@ def prepare_forwarded(one: socket.socket | trio.socket.SocketType) -> None:
 
 def end_in_order(one: trio.socket.SocketType) -> None:
     """All data was written: closing is an orderly end from now on, after what is still to be sent."""
-    with suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    _linger(one, _NO_LINGER)
 
 
 def close_in_order(one: trio.socket.SocketType) -> None:
-    """Close it after all data was written. There is nothing to wait for."""
+    """Close it after all data was written. There is nothing to wait for, and no task may wait for the socket: Trio,
+    which would have to look for such tasks, is not told."""
     end_in_order(one)
-    one.close()
+    if (number := one.detach()) >= 0:
+        os.close(number)
 
 
 def reset_on_close(one: socket.socket | trio.socket.SocketType) -> None:
     """Make any close a reset: it leaves nothing behind, and the other end gets an error."""
+    _linger(one, _LINGER)
+
+
+def _linger(one: socket.socket | trio.socket.SocketType, how: bytes) -> None:
     with suppress(OSError):  # closed already
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
 
 def close_with_reset(one: socket.socket | trio.socket.SocketType) -> None:

@@ -41,11 +41,12 @@ async def relay(
     """
     try:
         if isinstance(near, trio.SocketStream):
-            _watch(near.socket, far.reset)  # which ends the splice
+            watched = _watched_sockets()
+            watched[near.socket] = far.reset  # which ends the splice, if the peer vanishes
             try:
                 await far.splice(near, early=early, head=head, pacer=pacer)
             finally:
-                _forget(near.socket)
+                del watched[near.socket]
         else:
             await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -106,18 +107,9 @@ LOOKS: Final = 500
 _watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
 
 
-def _watch(one: trio.socket.SocketType, on_vanished: Callable[[], object]) -> None:
-    """Call `on_vanished` if the socket's peer vanishes, until `_forget`. Without a scope and a timer for each, which
-    thousands of short connections would all pay for."""
-    _sockets()[one] = on_vanished
-
-
-def _forget(one: trio.socket.SocketType) -> None:
-    """Stop watching it."""
-    del _sockets()[one]
-
-
-def _sockets() -> dict[trio.socket.SocketType, Callable[[], object]]:
+def _watched_sockets() -> dict[trio.socket.SocketType, Callable[[], object]]:
+    """The sockets that are watched in this run, and what is called if their peers vanish. Without a scope and a timer
+    for each, which thousands of short connections would all pay for."""
     try:
         return _watched.get()
     except LookupError:

@@ -20,6 +20,7 @@ from ..wire import (
     WireError,
     check_answer,
     pack,
+    parse_message,
     receive_message,
     split_message,
 )
@@ -76,7 +77,10 @@ async def carry(
 async def receive_answer(stream: muxpy.Stream) -> bytes:
     """Wait for the answer to a CONNECT or FORWARDED; the bytes that came after it. Raises Refused or Unanswered."""
     try:
-        answer, early = await receive_message(stream)
+        early = bytes(await stream.receive_some())
+        if early.startswith(ACCEPTED):  # nearly always, and nothing in it is to be read
+            return early[len(ACCEPTED) :]
+        answer, early = await receive_message(stream, early)
     except WireError as error:
         raise Unanswered(str(error)) from error
     except muxpy.StreamReset as error:
@@ -148,15 +152,17 @@ async def refuse(stream: muxpy.Stream, refused: Refused, early: bytes = b"", pac
             data = b""
 
 
-async def receive_opening(stream: muxpy.Stream) -> tuple[Message, bytes]:
+async def receive_opening(
+    stream: muxpy.Stream, parse: Callable[[bytes], Message] = parse_message
+) -> tuple[Message, bytes]:
     """The first message of a stream that the peer opened, and the bytes after it. Raises WireError."""
     early = b""
     if stream.statistics().unread:  # usually all of it came with the SYN, which needs no timer
         early = await stream.receive_some()
-        if (split := split_message(early)) is not None:
+        if (split := split_message(early, parse)) is not None:
             return split
     with trio.move_on_after(OPENING_TIMEOUT):
-        return await receive_message(stream, early)
+        return await receive_message(stream, early, parse)
     raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")
 
 

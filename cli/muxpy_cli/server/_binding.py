@@ -125,9 +125,10 @@ class Binding:
         except Exception as error:  # whatever it is, it must not end the session
             self._console.error(f"connection to {self.text}: {unexpected(error)}", bound=self.text)
         else:
-            self._console.detail(
-                f"connection to {self.text} for {peer.name} has ended", bound=self.text, event="connection_closed"
-            )
+            if self._console.detailed:
+                self._console.detail(
+                    f"connection to {self.text} for {peer.name} has ended", bound=self.text, event="connection_closed"
+                )
 
     @contextmanager
     def _carrying(self, peer: Peer, stream: muxpy.Stream) -> Iterator[None]:

@@ -19,10 +19,10 @@ from ._peer import NOT_WELCOME
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .._garbage import Garbage
     from ..view import Console
     from ._binding import Binding
     from ._bindings import Bindings
-    from ._pauses import Garbage
     from ._peer import Peer
 
 __all__ = [

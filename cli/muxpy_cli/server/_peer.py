@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..access import Forbidden, negotiated
+from ..access import Forbidden, known_addresses, negotiated
 from ..entrances import Places
 from ..relay import Account, Rate
-from ..specs import UnixPath
+from ..specs import Address, UnixPath
 from ..view import SessionState
 from ..wire import Refused
 from ._usage import limit_reached
@@ -36,7 +36,9 @@ class Target:
     address: str
 
 
-def _address_of(near: trio.socket.SocketType) -> str:
+def _address_of(endpoint: Endpoint, near: trio.socket.SocketType) -> str:
+    if isinstance(endpoint, Address) and (known := known_addresses(endpoint.host)) is not None and len(known) == 1:
+        return known[0]  # it was asked for, so there is nothing to ask
     try:
         name = near.getpeername()
     except OSError:  # the target has reset it already
@@ -150,7 +152,7 @@ class Peer:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
         since `rules` let it through, while it was being made, and do not allow it any more."""
         self.check_welcome()
-        target = Target(endpoint, _address_of(near))
+        target = Target(endpoint, _address_of(endpoint, near))
         if rules is not self.usage.rules:
             try:
                 self.check_target(target)

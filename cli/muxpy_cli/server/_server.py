@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from .._errors import Failure, cut_text, describe, draining_text
+from .._garbage import Garbage
 from .._identity import program_version
 from ..access import require_listen_protection
 from ..net import bind_streams, guard, resolve
@@ -21,7 +22,7 @@ from ._bindings import Bindings
 from ._door import Door, read_door
 from ._ending import end_after_last_words, follow_rules, watch_idle
 from ._entrance import Entrance
-from ._pauses import ENDING, Garbage, Slices
+from ._pauses import ENDING, Slices
 from ._peers import Peers, Survey
 from ._streams import Streams
 from ._turned_away import Tally

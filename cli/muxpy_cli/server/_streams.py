@@ -39,7 +39,7 @@ class Streams:
     async def handle(self, peer: Peer, stream: muxpy.Stream) -> None:
         """A stream that the client opened."""
         try:
-            message, early = await receive_opening(stream)
+            message, early = await receive_opening(stream, peer.usage.openings.parse)
             if peer.rate is not None:  # what comes behind the message is counted where it is passed on
                 peer.rate.carried(_read_from(stream) - len(early))
             await _check_welcome(peer, stream)
@@ -71,15 +71,15 @@ class Streams:
         )
 
     async def _connect(self, peer: Peer, stream: muxpy.Stream, message: Message, early: bytes) -> None:
-        target = unpack_endpoint(message)
+        target = peer.usage.openings.endpoint(message)
         datagrams = message.get("net") == DATAGRAMS["net"]
         rules = peer.usage.rules
         try:
-            peer.check_room()
+            carrying = peer.carrying(stream)
         except Refused as refused:
             await refuse(stream, refused, early, peer.rate)
             raise
-        with peer.carrying(stream):
+        with carrying:
             try:
                 await reach(
                     stream,
@@ -95,9 +95,10 @@ class Streams:
                 raise
             finally:
                 peer.targets.pop(stream, None)
-        self._console.detail(
-            f"connection of {peer.name} to {target} has ended", peer=peer.address, event="connection_closed"
-        )
+        if self._console.detailed:
+            self._console.detail(
+                f"connection of {peer.name} to {target} has ended", peer=peer.address, event="connection_closed"
+            )
 
     async def _listen(self, peer: Peer, control: muxpy.Stream, message: Message, early: bytes) -> None:
         place = unpack_endpoint(message)

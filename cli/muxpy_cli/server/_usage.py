@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import muxpy
 
@@ -18,6 +18,7 @@ from ..entrances import FLOWS
 from ..net import Policy, lookups_of
 from ..relay import RESET_RATE, Rate, session_streams
 from ..specs import Address, UnixPath
+from ..wire import Openings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,21 @@ MANY: Final = 1_000_000
 """Connections of a user, where there is no limit: more than a machine has descriptors for."""
 
 
+class _Allowed(NamedTuple):
+    """What the rules have allowed of a target's addresses. Asking them is a twentieth of a new connection, and the next
+    one mostly goes where this one went."""
+
+    rules: Rules
+    target: Address
+    addresses: Sequence[str]
+    allowed: Sequence[str]
+
+    def answers(self, rules: Rules, target: Address, addresses: Sequence[str]) -> bool:
+        """Whether it is the answer now, too. Not after a lookup, whose addresses are never the same object: whether
+        one of them is this machine's own may change from one moment to the next."""
+        return self.addresses is addresses and self.rules is rules and self.target == target
+
+
 class UserPolicy(Policy):
     """Asks the rules that hold now: a reload changes them for connections that come afterwards."""
 
@@ -39,12 +55,18 @@ class UserPolicy(Policy):
         super().__init__(lookups_of(name), ourselves=False)
         self._name = name
         self.rules = rules
+        self._last: _Allowed | None = None
 
     def name(self, target: Address) -> None:
         check_target_name(self.rules.targets, target.host, target.port, self._name)
 
     def addresses(self, target: Address, addresses: Sequence[str]) -> Sequence[str]:
-        return check_target(self.rules.targets, target.host, addresses, target.port, self._name)
+        last = self._last
+        if last is not None and last.answers(self.rules, target, addresses):
+            return last.allowed
+        allowed = check_target(self.rules.targets, target.host, addresses, target.port, self._name)
+        self._last = _Allowed(self.rules, target, addresses, allowed)
+        return allowed
 
     def path(self, target: UnixPath) -> None:
         check_target_path(self.rules.targets, target.path, self._name)
@@ -72,6 +94,7 @@ class Usage:
         self.streams = 0
         self.forwards = 0
         self.policy = UserPolicy(name, rules)
+        self.openings = Openings()
         self.rate = Rate(limits.rate) if limits.rate is not None else None
         # However many sessions a user has, they are one party: they share turns of the loop, and the budget of resets.
         self.group = muxpy.SessionGroup(muxpy.SessionConfig(reset_rate=RESET_RATE))

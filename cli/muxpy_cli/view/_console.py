@@ -94,6 +94,11 @@ class Console:
         return tuple(self._events)
 
     @property
+    def detailed(self) -> bool:
+        """Whether `detail` shows anything: ask before a text is made for each connection."""
+        return self.output.verbosity > 0
+
+    @property
     def live(self) -> bool:
         """Whether to show a live display here."""
         terminal = self.rich.is_terminal and not self.rich.is_dumb_terminal
@@ -146,7 +151,7 @@ class Console:
 
     def detail(self, text: str, /, level: str = "info", **fields: object) -> None:
         """Like `event`, with -v only, and not kept for the views."""
-        if self.output.verbosity < 1:
+        if not self.detailed:
             return
         shown, hidden = self._details.admit()
         self._tell_hidden(hidden, level)

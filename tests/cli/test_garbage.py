@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from muxpy_cli.server import _pauses
-from muxpy_cli.server._pauses import FULL, MANY, Garbage
+from muxpy_cli import _garbage
+from muxpy_cli._garbage import FULL, MANY, Garbage
 
 
 class Knot:
@@ -23,7 +23,7 @@ class Knot:
 
 @pytest.fixture(autouse=True)
 def every_pass_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pauses, "INTERVAL", 0)
+    monkeypatch.setattr(_garbage, "INTERVAL", 0)
 
 
 async def passes(garbage: Garbage, count: int) -> None:
@@ -98,7 +98,7 @@ async def test_few_survivors_are_looked_at_again() -> None:
 
 
 async def test_many_survivors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pauses, "FEW", 1_000)
+    monkeypatch.setattr(_garbage, "FEW", 1_000)
     with Garbage() as garbage:
         knots = [Knot() for _ in range(2_000)]
         left = weakref.ref(knots[0])
@@ -113,7 +113,7 @@ async def test_many_survivors_are_left_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_old_objects_that_are_freed_do_not_keep_the_collector_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pauses, "FEW", 1_000)
+    monkeypatch.setattr(_garbage, "FEW", 1_000)
     old = [[number] for number in range(20_000)]
     new: list[list[int]] = []
     with Garbage() as garbage:
