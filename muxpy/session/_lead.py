@@ -125,13 +125,13 @@ class Lead:
         return self._transport.waiting and self._reader.lone >= self._needed and self._wanted is not wanted
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C in the midst of a frame's rules would leave the core in pieces
-    async def take(self, wanted: object, must_wait: Callable[[], bool]) -> None:
-        """Take the lead, and read until not `must_wait()`. It may return earlier, and the caller looks again."""
+    async def take(self, wanted: object, must_wait: Callable[[], bool]) -> bool:
+        """Take the lead, and read until not `must_wait()`. Returns False if it had to leave earlier."""
         reader = self._reader
         task = trio.lowlevel.current_task()
         if self._on_its_way is not None:
             self._forget()
-            self._needed = max(self._needed // 2, FEWEST)
+            self._needed = max(self._needed - 1, FEWEST)
         else:
             self._take_away()
         self._leader, self._wanted = task, wanted
@@ -140,7 +140,7 @@ class Lead:
             while await reader.read() and reader.rest is None and not reader.over:
                 if not must_wait():
                     alone = reader.lone > 0
-                    break
+                    return True
         except Exception as bug:
             self._bug = bug
         finally:
@@ -152,6 +152,7 @@ class Lead:
                     self._steps.watch(task, self)
                 else:
                     self._call_reader()
+        return False
 
     def _take_away(self) -> None:
         """Take the lead from the reader task or from another task."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextvars import copy_context
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
@@ -18,6 +17,7 @@ from muxpy.proto import Opening
 
 from ._closing import close_session, go_away
 from ._ending import Stage
+from ._handlers import Handlers
 from ._listener import SessionListener
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
@@ -172,15 +172,11 @@ class Session:
             raise trio.BusyResourceError("serve_streams is already running on this session")
         handle = self._handle_while_wanted if cancel_handlers else self._handle
         async with trio.open_nursery() as nursery:
-            # A task inherits the context of the one that starts it, and that is whichever task reads at that moment.
-            context = copy_context()
-
-            def serve(state: StreamState) -> None:
-                context.run(partial(nursery.start_soon, handle, handler, state))
-
-            with backlog.serving(serve):
+            handlers = Handlers(nursery, partial(handle, handler))
+            with backlog.serving(handlers.start):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
+            handlers.close()
         if ending.end is not None and ending.end.error is not None:
             raise SessionClosed(ending.end)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -270,9 +269,8 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                await self._wait_for_news()
-                while self._must_wait():
-                    await self._wait_for_news()
+                while not await self._wait_for_news():
+                    pass
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
@@ -288,12 +286,13 @@ class Stream(trio.abc.HalfCloseableStream):
         finally:
             self._receiving = False
 
-    async def _wait_for_news(self) -> None:
+    async def _wait_for_news(self) -> bool:
+        """Wait until something has come. Returns False if it must wait on."""
         lead, state = self._engine.lead, self._state
         if lead.free(state):
-            await lead.take(state, self._must_wait)
-        else:
-            await self._waiting.as_receiver()
+            return await lead.take(state, self._must_wait) or not self._must_wait()
+        await self._waiting.as_receiver()
+        return not self._must_wait()
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -374,9 +373,12 @@ class Stream(trio.abc.HalfCloseableStream):
         If this is called under cancellation, or if the last `send_all` was cut short, the stream is reset with CANCEL
         instead, so that the peer does not take the part that it has for the whole. Raises nothing but trio.Cancelled.
         """
-        if not self._state.closed:
-            cancelled = trio.current_effective_deadline() == -inf
-            self._engine.end_stream(self._state, ErrorCode.CANCEL if cancelled else None)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            self._engine.end_stream(self._state, ErrorCode.CANCEL)
+            raise
+        self._engine.end_stream(self._state, None)
         self._engine.lead.comes_back()
         await trio.lowlevel.checkpoint()
 

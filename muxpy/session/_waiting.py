@@ -130,9 +130,12 @@ class Waiting:
             self._look()
 
     def ended(self) -> None:
-        self.wake_receiver()
-        self.wake_sender()
-        self._look()
+        if self._receiver is not None or self.splice is not None:
+            self.wake_receiver()
+        if self._sender is not None or self.splice is not None:
+            self.wake_sender()
+        if self._watchers:
+            self._look()
 
 
 def waiting_of(state: StreamState) -> Waiting:
