@@ -62,7 +62,7 @@ class Sending:
         outgoing.position = 0
         self._line_up(stream, outgoing)
 
-    def submit_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
+    def submit_small(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> bool:
         """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
         overtake. Returns False if not: then `submit` it. `end` as for `submit`."""
         size = len(data)

@@ -18,8 +18,8 @@ feeds the core, wakes others for whom something came, and leaves as soon as it h
   or the end of the transport would wait for ever.
 - **Taking the lead from somebody has a price**: their wait is ended, and they run once for nothing. So a task does that
   only after some reads in a row have woken one task each: then there is a lone receiver, and the task that begins to
-  wait now is most likely the one that was woken last. If it proves wrong, more such reads are needed next time. With
-  many streams, reads wake several tasks, and the reader task reads as if there were no leaders.
+  wait now is most likely the one that was woken last. If it loses the lead soon, more such reads are needed next time.
+  With many streams, reads wake several tasks, and the reader task reads as if there were no leaders.
 - **A leader waits for the transport and nothing else**, so whatever else may end its wait must interrupt it: a close or
   reset of its stream by another task, and the end of the session.
 
@@ -51,22 +51,26 @@ FEWEST: Final = 2
 MOST: Final = 256
 """The same when that has proved wrong often."""
 
+WORTH_IT: Final = 8
+"""Waits for which the lead must be kept to have been worth its price."""
+
 
 class Lead:
     """Decides who reads. The reader task calls `run`; a task that must wait asks `free`, and then calls `take`."""
 
     __slots__ = (
         "_bug",
+        "_kept",
         "_leader",
         "_led",
         "_needed",
-        "_on_its_way",
         "_parked",
         "_patience",
         "_reader",
         "_steps",
         "_transport",
         "_wanted",
+        "on_its_way",
     )
 
     def __init__(self, reader: Reader, transport: Transport) -> None:
@@ -76,10 +80,11 @@ class Lead:
         self._led = False  # tasks take the lead, and the reader task does not read
         self._leader: trio.lowlevel.Task | None = None
         self._wanted: object = None  # what the leader waits for
-        self._on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
+        self.on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
         self._patience = 0  # its checkpoints that are left
         self._parked: trio.lowlevel.Task | None = None  # the reader task
         self._needed = FEWEST
+        self._kept = 0  # waits for which the lead was kept
         self._bug: Exception | None = None  # raised in a leader; the reader task ends the session with it
 
     # ---- the reader task ----
@@ -91,7 +96,7 @@ class Lead:
             while not reader.over:
                 if self._bug is not None:
                     raise self._bug
-                if self._leader is not None or self._on_its_way is not None:
+                if self._leader is not None or self.on_its_way is not None:
                     await self._park()
                 elif reader.rest is not None:
                     await reader.act_on_rest()
@@ -118,20 +123,19 @@ class Lead:
 
     def free(self, wanted: object) -> bool:
         """Whether a task that waits for news of `wanted` may take the lead now."""
-        if self._reader.rest is not None:
-            return False
-        if self._on_its_way is not None:
-            return True
-        return self._transport.waiting and self._reader.lone >= self._needed and self._wanted is not wanted
+        reader = self._reader
+        if self.on_its_way is not None:
+            return reader.rest is None
+        return reader.lone >= self._needed and self._transport.waiting and self._wanted is not wanted
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C in the midst of a frame's rules would leave the core in pieces
     async def take(self, wanted: object, must_wait: Callable[[], bool]) -> bool:
         """Take the lead, and read until not `must_wait()`. Returns False if it had to leave earlier."""
         reader = self._reader
         task = trio.lowlevel.current_task()
-        if self._on_its_way is not None:
+        if self.on_its_way is not None:
             self._forget()
-            self._needed = max(self._needed - 1, FEWEST)
+            self._kept += 1
         else:
             self._take_away()
         self._leader, self._wanted = task, wanted
@@ -147,7 +151,7 @@ class Lead:
             if self._leader is task:  # otherwise another task has taken the lead
                 self._leader = self._wanted = None
                 if alone and self._led:  # otherwise nobody would see that it does something else
-                    self._on_its_way = task
+                    self.on_its_way = task
                     self._patience = PATIENCE
                     self._steps.watch(task, self)
                 else:
@@ -157,7 +161,7 @@ class Lead:
     def _take_away(self) -> None:
         """Take the lead from the reader task or from another task."""
         if self._leader is not None:
-            self._proved_wrong()
+            self._judge()
         self._transport.interrupt()
         if not self._led:
             self._led = True
@@ -172,23 +176,25 @@ class Lead:
 
     def comes_back(self) -> None:
         """To be called immediately before a checkpoint of our own: if this task has left the lead, it comes back."""
-        if self._on_its_way is not None and self._patience and self._on_its_way is trio.lowlevel.current_task():
+        if self.on_its_way is not None and self._patience and self.on_its_way is trio.lowlevel.current_task():
             self._patience -= 1
-            self._steps.excused = self._on_its_way
+            self._steps.excused = self.on_its_way
 
     def _forget(self) -> None:
-        if self._on_its_way is not None:
-            del self._steps.watched[self._on_its_way]
-            self._on_its_way = None
+        if self.on_its_way is not None:
+            del self._steps.watched[self.on_its_way]
+            self.on_its_way = None
 
     def give_up(self) -> None:
         """The task on its way does something else."""
-        self._on_its_way = None
-        self._proved_wrong()
+        self.on_its_way = None
+        self._judge()
         self._call_reader()
 
-    def _proved_wrong(self) -> None:
-        self._needed = min(2 * self._needed, MOST)
+    def _judge(self) -> None:
+        """The lead is lost: was it right to take it?"""
+        self._needed = FEWEST if self._kept >= WORTH_IT else min(2 * self._needed, MOST)
+        self._kept = 0
         self._reader.lone = 0
 
     def _end_leading(self) -> None:

@@ -163,8 +163,9 @@ class Stream(trio.abc.HalfCloseableStream):
                 # somebody may keep the traceback.
                 with _as_bytes(data) as view:
                     await self._send(view, end)
-            elif data and self._engine.writer.send_small(self._state, data, end=end):
-                self._engine.lead.comes_back()
+            elif data and (engine := self._engine).writer.send_small(self._state, data, end):
+                if engine.lead.on_its_way is not None:
+                    engine.lead.comes_back()
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
@@ -269,8 +270,14 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                while not await self._wait_for_news():
-                    pass
+                lead, state = self._engine.lead, self._state
+                while True:
+                    if not lead.free(state):
+                        await self._waiting.as_receiver()
+                    elif await lead.take(state, self._must_wait):
+                        break
+                    if not self._must_wait():
+                        break
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
@@ -285,14 +292,6 @@ class Stream(trio.abc.HalfCloseableStream):
             return data
         finally:
             self._receiving = False
-
-    async def _wait_for_news(self) -> bool:
-        """Wait until something has come. Returns False if it must wait on."""
-        lead, state = self._engine.lead, self._state
-        if lead.free(state):
-            return await lead.take(state, self._must_wait) or not self._must_wait()
-        await self._waiting.as_receiver()
-        return not self._must_wait()
 
     def _must_wait(self) -> bool:
         state = self._state

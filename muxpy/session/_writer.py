@@ -42,7 +42,7 @@ class Writer:
 
     # ---- for those who have something to send ----
 
-    def send_small(self, stream: StreamState, data: bytes | bytearray, *, end: bool = False) -> bool:
+    def send_small(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> bool:
         """Frame a copy of a small message, and have it written soon. Returns False if the message must stand in line:
         then `send` it. With `end`, the direction ends with it.
 
@@ -51,7 +51,7 @@ class Writer:
         """
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
-        if not self._sending.submit_small(stream, data, end=end):
+        if not self._sending.submit_small(stream, data, end):
             return False
         pacing = self.pacing
         if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):

@@ -86,45 +86,46 @@ class SocketTransport(Transport):
 
     async def receive(self) -> memoryview:
         while True:
+            before = self._interrupts
+            if self._fileno() < 0:
+                raise _closed()
             # It waits first, since most reads empty the socket. After a read that filled the buffer there is more data,
             # and asking Trio's poller would cost a fifth of the read. Either way the other tasks get their turn.
-            before = self._interrupts
             if self._filled:
                 await trio.lowlevel.checkpoint()
             else:
-                await self._wait()
+                self.waiting = True
+                try:
+                    await self._readiness.wait_readable(self._fd)
+                except trio.ClosedResourceError:
+                    if self._interrupts == before:
+                        raise
+                finally:
+                    if self._interrupts == before:  # otherwise another task may wait by now
+                        self.waiting = False
             if self.turns is not None and self._interrupts == before:
                 await self.take_turn()
             # Also if it was woken by bytes, but has not run: another task may read by now, and would wait for those.
             if self._interrupts != before:
                 raise Interrupted
-            if self._fileno() < 0:
-                raise _closed()
-            self.reads += 1
-            limit = self.read_limit if self.allowance is None else self.most
-            try:
-                count = os.readv(self._fd, [self._buffer if limit == READ_SIZE else self._buffer[:limit]])
-            except BlockingIOError:
-                self._filled = False
-            else:
-                self._filled = count == limit
-                if self.allowance is not None:
-                    self.spend(count)
+            if (count := self._read()) is not None:
                 return self._buffer[:count]
 
-    async def _wait(self) -> None:
+    def _read(self) -> int | None:
+        """Read into the buffer. Returns how many bytes, 0 at the end; None if there is nothing to read."""
         if self._fileno() < 0:
             raise _closed()
-        before = self._interrupts
-        self.waiting = True
+        self.reads += 1
+        limit = self.read_limit if self.allowance is None else self.most
         try:
-            await self._readiness.wait_readable(self._fd)
-        except trio.ClosedResourceError:
-            if self._interrupts == before:
-                raise
-        finally:
-            if self._interrupts == before:  # otherwise another task may wait by now
-                self.waiting = False
+            count = os.readv(self._fd, [self._buffer if limit == READ_SIZE else self._buffer[:limit]])
+        except BlockingIOError:
+            self._filled = False
+            return None
+        self._filled = count == limit
+        if self.allowance is not None:
+            self.spend(count)
+        return count
 
     def interrupt(self) -> None:
         self._interrupts += 1
@@ -142,9 +143,10 @@ class SocketTransport(Transport):
                 raise _closed()
             self.writes += 1
             try:
-                batch.advance(os.writev(self._fd, chunks if len(chunks) <= MAX_CHUNKS else chunks[:MAX_CHUNKS]))
+                count = os.writev(self._fd, chunks if len(chunks) <= MAX_CHUNKS else chunks[:MAX_CHUNKS])
             except BlockingIOError:
                 return False
+            batch.advance(count)
         return True
 
     async def send(self, batch: Batch) -> None:

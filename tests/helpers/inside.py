@@ -36,7 +36,7 @@ def assert_read(*sessions: Session) -> None:
     for session in sessions:
         engine = session._engine
         lead, transport = engine.lead, engine.transport
-        assert lead._on_its_way is None, "nobody reads: a task is on its way, and all is quiet"
+        assert lead.on_its_way is None, "nobody reads: a task is on its way, and all is quiet"
         if engine.ending.closed.is_set():
             assert lead._leader is None
             assert not lead._led

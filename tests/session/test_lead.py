@@ -282,7 +282,7 @@ async def test_a_task_is_awaited_for_a_few_checkpoints_of_ours_and_no_more(count
             assert await s.near.receive_some() == b"go"
             for _ in range(count):
                 await s.near.send_all(b"more")
-            assert (lead._on_its_way is not None) == (count == PATIENCE)
+            assert (lead.on_its_way is not None) == (count == PATIENCE)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
@@ -651,7 +651,7 @@ async def test_wrong_guesses_need_more_lone_reads_and_right_ones_fewer() -> None
         async with left(s, ask_back), trio.open_nursery() as nursery:
             nursery.start_soon(echo, s.far)
             await wait_all_tasks_blocked()
-            assert lead._needed == MOST - 19  # each but the first of the waits was a right guess
+            assert lead._needed == FEWEST
             nursery.cancel_scope.cancel()
 
 
