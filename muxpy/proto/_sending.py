@@ -70,9 +70,9 @@ class Sending:
         if stream.send_window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
             return False
         outbox, stream_id = self.outbox, stream.id
-        start = len(outbox.framed)
-        outbox.framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
-        outbox.last_small[stream_id] = start
+        framed = outbox.framed
+        outbox.last_small[stream_id] = len(framed)
+        framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
         outbox.small_frames += 1
         stream.ends = end
         stream.send_window -= size

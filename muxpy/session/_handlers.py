@@ -3,28 +3,56 @@ sixth of all that a short stream costs."""
 
 from __future__ import annotations
 
+import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final
 
 import trio
+
+from muxpy._codes import ErrorCode
+from muxpy._errors import only_lost
+
+from ._watching import watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from muxpy.proto import StreamState
 
+    from ._engine import Engine
+    from ._stream import Stream
+    from ._watching import Cut
+
+    Handler = Callable[[Stream], Awaitable[object]]
+
 __all__ = ["Handlers"]
+
+log = logging.getLogger("muxpy.session")
 
 MOST_IDLE: Final = 64
 """Tasks that are kept for the next streams; each takes two kilobytes."""
 
 
 class Handlers:
-    """Runs `handle` for each stream that is given to `start`, with the context (contextvars) in which this was made."""
+    """Runs `handler` for each stream that is given to `start`, with the context (contextvars) in which this was made.
 
-    def __init__(self, nursery: trio.Nursery, handle: Callable[[StreamState], Awaitable[None]]) -> None:
+    `while_wanted`: cancel the handler when something cuts its stream short.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        engine: Engine,
+        make_stream: Callable[[StreamState], Stream],
+        handler: Handler,
+        *,
+        while_wanted: bool,
+    ) -> None:
         self._nursery = nursery
-        self._handle = handle
+        self._engine = engine
+        self._make_stream = make_stream
+        self._handler = handler
+        self._while_wanted = while_wanted
         # Otherwise a task would inherit the context of the one that starts it: whichever task reads at that moment.
         self._context = copy_context()
         self._idle: list[trio.lowlevel.Task] = []
@@ -52,9 +80,44 @@ class Handlers:
 
     async def _run(self, state: StreamState | None) -> None:
         while state is not None:
-            await self._handle(state)
-            del state  # while it waits, the stream must not be kept
+            stream = self._make_stream(state)
+            try:
+                if self._while_wanted:
+                    await self._handle_while_wanted(stream, state)
+                else:
+                    await self._handler(stream)
+            except Exception as error:
+                if only_lost(error):
+                    log.info("%r: handler ended: %s", stream, error)
+                else:
+                    log.exception("%r: handler failed, the stream is reset", stream)
+                stream.reset(ErrorCode.INTERNAL_ERROR)
+            except BaseException:
+                stream.reset(ErrorCode.CANCEL)
+                raise
+            else:
+                self._engine.end_stream(state, None)
+            finally:
+                self._engine.core.let_go(state)
+            del stream, state  # while the task is idle, nothing of the stream must be kept
             state = await self._next()
+
+    async def _handle_while_wanted(self, stream: Stream, state: StreamState) -> None:
+        """A peer may send, close and leave, and its data is still to be read, so this is only done if asked for. A
+        callback cancels the scope, so that no task waits beside each handler."""
+        scope = trio.CancelScope()
+        cut: Cut = None
+
+        def tell(by: Cut) -> None:
+            nonlocal cut
+            cut = by
+            if by is not None:
+                scope.cancel()
+
+        with scope, watched(self._engine, state, tell):
+            await self._handler(stream)
+        if scope.cancelled_caught:
+            log.info("%r: handler cancelled: %s", stream, cut)
 
     async def _next(self) -> StreamState | None:
         """Wait for the next stream; None if this task is not needed any more."""

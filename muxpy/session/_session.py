@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from operator import index
@@ -12,7 +11,7 @@ import trio
 
 from muxpy._codes import ErrorCode, check_code
 from muxpy._config import check_number
-from muxpy._errors import SessionClosed, SessionEnd, SessionGoingAway, only_lost
+from muxpy._errors import SessionClosed, SessionEnd, SessionGoingAway
 from muxpy.proto import Opening
 
 from ._closing import close_session, go_away
@@ -21,7 +20,6 @@ from ._handlers import Handlers
 from ._listener import SessionListener
 from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
-from ._watching import watched
 
 if TYPE_CHECKING:
     import ssl
@@ -34,11 +32,8 @@ if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._engine import Engine
     from ._group import SessionGroup
-    from ._watching import Cut
 
 __all__ = ["Accept", "Extension", "Session"]
-
-log = logging.getLogger("muxpy.session")
 
 Handler = Callable[[Stream], Awaitable[object]]
 
@@ -170,54 +165,14 @@ class Session:
         backlog, ending = self._engine.backlog, self._engine.ending
         if backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
-        handle = self._handle_while_wanted if cancel_handlers else self._handle
         async with trio.open_nursery() as nursery:
-            handlers = Handlers(nursery, partial(handle, handler))
+            handlers = Handlers(nursery, self._engine, self._stream, handler, while_wanted=cancel_handlers)
             with backlog.serving(handlers.start):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
             handlers.close()
         if ending.end is not None and ending.end.error is not None:
             raise SessionClosed(ending.end)
-
-    async def _handle(self, handler: Handler, state: StreamState) -> None:
-        stream = self._stream(state)
-        try:
-            await handler(stream)
-        except Exception as error:
-            if only_lost(error):
-                log.info("%r: handler ended: %s", stream, error)
-            else:
-                log.exception("%r: handler failed, the stream is reset", stream)
-            stream.reset(ErrorCode.INTERNAL_ERROR)
-        except BaseException:
-            stream.reset(ErrorCode.CANCEL)
-            raise
-        else:
-            self._engine.end_stream(state, None)
-        finally:
-            self._engine.core.let_go(state)
-
-    async def _handle_while_wanted(self, handler: Handler, state: StreamState) -> None:
-        """Run a handler, and cancel it when something cuts its stream short. This is only done if asked for: a peer may
-        send, close and leave, and its data is still to be read. A callback cancels the scope, so that no task waits
-        beside each handler."""
-        scope = trio.CancelScope()
-        cut: Cut = None
-
-        def tell(by: Cut) -> None:
-            nonlocal cut
-            cut = by
-            if by is not None:
-                scope.cancel()
-
-        async def run(stream: Stream) -> None:
-            with scope, watched(self._engine, state, tell):
-                await handler(stream)
-            if scope.cancelled_caught:
-                log.info("%r: handler cancelled: %s", stream, cut)
-
-        await self._handle(run, state)
 
     async def _run_extension(self, extension: Extension, backlog: Backlog) -> None:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""

@@ -270,9 +270,9 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                lead, state = self._engine.lead, self._state
+                lead, reader, state = self._engine.lead, self._engine.reader, self._state
                 while True:
-                    if not lead.free(state):
+                    if not reader.lone or not lead.free(state):
                         await self._waiting.as_receiver()
                     elif await lead.take(state, self._must_wait):
                         break
