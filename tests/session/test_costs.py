@@ -262,7 +262,8 @@ async def test_a_hundred_streams_that_do_not_wait_for_each_other_share_their_wri
         assert end.reads <= peer.writes
         assert end.writes <= count * times / 16
     assert costs.application == 4 * count * times + count + 1
-    assert costs.writers <= 2 * (costs.client.reads + costs.server.reads + 1)
+    # And some when the last streams are alone, and take the lead.
+    assert costs.writers <= 2 * (costs.client.reads + costs.server.reads + 1) + 16
 
 
 @bounded()
