@@ -122,6 +122,13 @@ def test_one_of_anything_is_a_fault(figures: dict[str, object], what: str) -> No
     assert what in fault
 
 
+def test_what_a_lasting_stream_has_made_since_is_no_fault() -> None:
+    first = rest(0)
+    later = rest(100, living={**first["living"], "muxpy.proto._outgoing.Outgoing": 2})
+
+    assert faults("server", [first, later]) == []
+
+
 def test_a_bare_state_kept_for_one_stream_of_a_hundred_shows_in_memory_alone() -> None:
     rests = [rest(done, rss=40_000_000 + done // 100 * 450, blocks=100_000 + done // 100 * 4) for done in STREAMS]
 

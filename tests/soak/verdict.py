@@ -44,6 +44,10 @@ class Limit:
 MOST_SHOWN: Final = 12
 """Differences in one process that are worth a line: what keeps a session keeps thirty types of objects."""
 
+PARTS: Final = ("muxpy.proto._outgoing.Outgoing", "muxpy.proto._window.Measurement")
+"""What a stream makes when it first needs it, and keeps. The streams of heartbeats last, and whether their few bytes
+ever stand in line is chance. Nobody else refers to these parts, and the streams are counted."""
+
 MEMORY: Final[Mapping[str, Limit]] = {
     "rss": Limit("bytes", 3.0, 256 * 1024),
     "blocks": Limit("blocks", 0.02, 3_000),
@@ -116,5 +120,5 @@ def _differences(rests: Sequence[Rest]) -> list[str]:
 
 
 def _counts(rest: Rest) -> dict[str, int]:
-    living: dict[str, int] = rest["living"]
+    living = {name: count for name, count in rest["living"].items() if name not in PARTS}
     return {name: rest[name] for name in EXACT} | living
