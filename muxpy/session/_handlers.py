@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Stream], Awaitable[object]]
 
-__all__ = ["Handlers"]
+__all__ = ["Handler", "Handlers"]
 
 log = logging.getLogger("muxpy.session")
 

@@ -23,7 +23,7 @@ feeds the core, wakes others for whom something came, and leaves as soon as it h
 - **A leader waits for the transport and nothing else**, so whatever else may end its wait must interrupt it: a close or
   reset of its stream by another task, and the end of the session.
 
-`serve_streams` needs no lead: the task that reads starts the handler's task itself, and that is the only pass.
+`serve_streams` needs no lead: the task that reads gives the stream to a handler's task, and that is the only pass.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import trio
+
+from ._parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +84,7 @@ class Lead:
         self._wanted: object = None  # what the leader waits for
         self.on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
         self._patience = 0  # its checkpoints that are left
-        self._parked: trio.lowlevel.Task | None = None  # the reader task
+        self._parked = Parking()  # the reader task, while others read
         self._needed = FEWEST
         self._kept = 0  # waits for which the lead was kept
         self._bug: Exception | None = None  # raised in a leader; the reader task ends the session with it
@@ -97,7 +99,7 @@ class Lead:
                 if self._bug is not None:
                     raise self._bug
                 if self._leader is not None or self.on_its_way is not None:
-                    await self._park()
+                    await self._parked.park()
                 elif reader.rest is not None:
                     await reader.act_on_rest()
                 else:
@@ -105,19 +107,6 @@ class Lead:
                     await reader.read()
         finally:
             self._end_leading()
-
-    async def _park(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._parked = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._parked = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def _call_reader(self) -> None:
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
 
     # ---- a task that waits ----
 
@@ -155,7 +144,7 @@ class Lead:
                     self._patience = PATIENCE
                     self._steps.watch(task, self)
                 else:
-                    self._call_reader()
+                    self._parked.wake()
         return False
 
     def _take_away(self) -> None:
@@ -189,7 +178,7 @@ class Lead:
         """The task on its way does something else."""
         self.on_its_way = None
         self._judge()
-        self._call_reader()
+        self._parked.wake()
 
     def _judge(self) -> None:
         """The lead is lost: was it right to take it?"""

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._engine import Engine
     from ._group import SessionGroup
+    from ._handlers import Handler
 
 __all__ = ["Accept", "Extension", "Session"]
-
-Handler = Callable[[Stream], Awaitable[object]]
 
 Accept = Callable[[], Awaitable[Stream]]
 """Waits for the next stream of the extension's type that the peer opens. Raises SessionClosed when the session ends."""

@@ -14,6 +14,7 @@ from muxpy.proto import Batch
 from muxpy.transport import TRANSPORT_ERRORS
 
 from ._pacing import PATIENCE, SMALL, Pacing
+from ._parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,10 @@ class Writer:
         self._clock = clock
         self._tap = tap
         self._batch: Batch | None = None  # the batch that is being written
-        self._parked: trio.lowlevel.Task | None = None
+        self._parked = Parking()
+        # Something was queued: have the writer task write it, together with anything else from this pass. Bound once,
+        # so that each message passes through one function less.
+        self.poke = self._parked.wake
         self._progress = trio.lowlevel.ParkingLot()  # tasks that wait for batches to be written
 
     # ---- for those who have something to send ----
@@ -99,12 +103,6 @@ class Writer:
                 self._flush()
             except Exception as error:  # a bug: it must end this session, and not the poller
                 self._fail(error)
-
-    def poke(self) -> None:
-        """Something was queued: have the writer task write it, together with anything else from this pass."""
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
 
     # ---- for those who wait ----
 
@@ -176,18 +174,10 @@ class Writer:
         """Sleep until there is something to write, or a crumb of window has held data back for long enough."""
         due = self._sending.crumbs_due
         if due is None:
-            await self._park()
+            await self._parked.park()
         else:
             with trio.move_on_at(due):  # then the data goes into the next batch
-                await self._park()
-
-    async def _park(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._parked = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._parked = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+                await self._parked.park()
 
     # ---- one batch ----
 

@@ -31,7 +31,6 @@ class Readiness:
         self._direct = 0
         self._epoll: select.epoll | None = None
         self._waiting: dict[int, trio.lowlevel.Task] = {}
-        self._interrupted: set[trio.lowlevel.Task] = set()  # woken by `interrupt`, and not run yet
 
     @classmethod
     def current(cls) -> Readiness:
@@ -44,8 +43,7 @@ class Readiness:
 
     async def wait_readable(self, fd: int) -> None:
         """Wait until `fd` has something to read, its end, or an error. `fd` must stay open meanwhile, or the wait may
-        last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`, and
-        trio.ClosedResourceError if `interrupt` ended the wait."""
+        last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`."""
         if self._direct >= AT_ONCE and has_epoll:
             await self._in_turn(fd)
             return
@@ -57,13 +55,13 @@ class Readiness:
             self._direct -= 1
 
     def interrupt(self, fd: int) -> None:
-        """End the wait for `fd`, if a task waits for it: that raises trio.ClosedResourceError."""
+        """End the wait for `fd`, if a task waits for it: that returns, or raises trio.ClosedResourceError. The caller
+        knows that it was interrupted."""
         task = self._waiting.pop(fd, None)
         if task is None:
             trio.lowlevel.notify_closing(fd)
         elif self._epoll is not None:
             self._epoll.unregister(fd)
-            self._interrupted.add(task)
             trio.lowlevel.reschedule(task)
 
     async def _in_turn(self, fd: int) -> None:
@@ -85,9 +83,6 @@ class Readiness:
 
         self._waiting[fd] = task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(abort)
-        if task in self._interrupted:
-            self._interrupted.remove(task)
-            raise trio.ClosedResourceError
 
     async def _run(self, epoll: select.epoll) -> None:
         try:

@@ -27,7 +27,7 @@ def leads(session: Session) -> bool:
 
 def reader_rests(session: Session) -> bool:
     """Whether the reader's task waits until nobody else reads any more."""
-    return session._engine.lead._parked is not None
+    return not session._engine.lead._parked.empty
 
 
 def assert_read(*sessions: Session) -> None:
@@ -41,7 +41,7 @@ def assert_read(*sessions: Session) -> None:
             assert lead._leader is None
             assert not lead._led
         elif not engine.reader.over:
-            assert (lead._parked is None) == (lead._leader is None), "not exactly one task reads"
+            assert lead._parked.empty == (lead._leader is None), "not exactly one task reads"
             assert lead._led == (lead._leader is not None)
             assert lead._leader is None or transport.waiting, "the leader waits for something else"
         assert lead not in lead._steps.watched.values()

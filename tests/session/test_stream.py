@@ -248,22 +248,6 @@ async def test_the_last_data_ends_the_direction(
 
 
 @bounded()
-async def test_closing_under_a_sender_of_the_last_data_is_no_clean_end(autojump_clock: trio.testing.MockClock) -> None:
-    async with session_pair() as (client, server), trio.open_nursery() as nursery:
-        near, far = await stream_pair(client, server)
-
-        async def send() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await near.send_all(bytes(2 * WINDOW), end=True)
-
-        nursery.start_soon(send)
-        await wait_all_tasks_blocked()
-        await near.aclose()
-        with pytest.raises(muxpy.StreamReset):
-            await read_all(far)
-
-
-@bounded()
 async def test_whoever_waits_for_the_end_learns_of_it_by_the_last_data(autojump_clock: trio.testing.MockClock) -> None:
     async with session_pair() as (client, server), trio.open_nursery() as nursery:
         near, far = await stream_pair(client, server)
@@ -301,14 +285,17 @@ async def test_closing_wakes_those_who_wait_on_the_stream(autojump_clock: trio.t
         far.reset()
 
 
+@pytest.mark.parametrize("end", [False, True], ids=["more_to_come", "the_last_data"])
 @bounded()
-async def test_closing_under_a_sender_does_not_look_like_a_clean_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_closing_under_a_sender_does_not_look_like_a_clean_end(
+    end: bool, autojump_clock: trio.testing.MockClock
+) -> None:
     async with session_pair() as (client, server), trio.open_nursery() as nursery:
         near, far = await stream_pair(client, server)
 
         async def send() -> None:
             with pytest.raises(trio.ClosedResourceError):
-                await near.send_all(bytes(2 * WINDOW))
+                await near.send_all(bytes(2 * WINDOW), end=end)
 
         nursery.start_soon(send)
         await wait_all_tasks_blocked()

@@ -277,9 +277,8 @@ class Receiving:
             last_id = min(last_id, before)  # streams that were given up stay given up
         common.remote_goaway = RemoteGoAway(last_id, code, debug[:MAX_REASON])
         changes.going_away = True
-        for stream in self._table.local_between(
-            last_id, before
-        ):  # the peer has not handled these: they are safe to retry
+        for stream in self._table.local_between(last_id, before):
+            # The peer has not handled these: they are safe to retry.
             self._give_up(stream, ErrorCode.REFUSED_STREAM, changes)
 
     def _reset(self, stream: StreamState, code: ErrorCode, changes: Changes) -> None:

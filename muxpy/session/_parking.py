@@ -1,0 +1,37 @@
+"""A place where one task of a session waits until it is needed."""
+
+from __future__ import annotations
+
+import trio
+
+__all__ = ["Parking"]
+
+
+class Parking:
+    """At most one task is parked here; `wake` lets it go on, if there is one."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no task is parked."""
+        return self._task is None
+
+    async def park(self) -> None:
+        """Wait for `wake`."""
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        """Let the parked task go on."""
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
