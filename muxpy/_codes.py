@@ -55,10 +55,11 @@ def printable(text: str) -> str:
 class ProtocolError(Exception):
     """A rule of the protocol was broken, and the whole session must end with GOAWAY.
 
-    `code` is the code for the GOAWAY frame. `reason` is a sentence for a person, sent as the frame's debug text.
+    `code` is the code for the GOAWAY frame, from the list of the protocol in use. `reason` is a sentence for a person,
+    sent as the frame's debug text.
     """
 
-    def __init__(self, code: ErrorCode, reason: str) -> None:
+    def __init__(self, code: IntEnum, reason: str) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
