@@ -1,6 +1,6 @@
 """The bytes of HTTP/2 (RFC 9113) and of its header compression, HPACK (RFC 7541)."""
 
-from ._codes import Http2Code
+from ._codes import Http2Code, named_code
 from ._decoder import Decoder, Piece
 from ._encoder import (
     SETTINGS_ACK,
@@ -101,6 +101,7 @@ __all__ = [
     "encode_rst_stream",
     "encode_settings",
     "encode_window_update",
+    "named_code",
     "parse_goaway",
     "parse_headers",
     "parse_ping",

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-__all__ = ["Http2Code"]
+__all__ = ["Http2Code", "named_code"]
 
 
 class Http2Code(IntEnum):
@@ -36,3 +36,8 @@ class Http2Code(IntEnum):
     """The TLS below does not meet RFC 9113, 9.2."""
     HTTP_1_1_REQUIRED = 0xD
     """The resource is served over HTTP/1.1 only."""
+
+
+def named_code(code: int) -> int:
+    """The code as a member of Http2Code, if it has a name."""
+    return Http2Code(code) if code in Http2Code._value2member_map_ else code

@@ -1,14 +1,14 @@
 """Bytes to frames, wherever reads have cut the bytes."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from muxpy.frame import Buffer
 
 from ._frames import check_padding, wrong_size
 from ._header import DATA, DEFAULT_MAX_FRAME_SIZE, HEADER, HEADER_SIZE, MASK_31, PADDED
 
-Piece = tuple[int, int, int, Buffer, int, int]
+Piece = tuple[int, int, int, Any, int, int]
 """`(type, flags, stream id, body, rest, padding)`.
 
 The payload of a DATA frame comes in as many pieces as there were reads that carried it, each as soon as it is received.
