@@ -13,7 +13,7 @@ from ._running import connect_tcp, engine_name, prepared, run_session, secure, s
 from .ext import Heartbeat, by_stream_type
 from .proto.muxado import Connection
 from .session import Background, Engine, Session
-from .trace import tap_for
+from .trace import MuxadoFrames, tap_for
 from .transport import StreamTransport
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _put_together(
     name = engine_name(transport, client=client)
     clock = trio.lowlevel.current_clock().current_time  # trio.current_time() without looking up the run
     core = Connection(config, client=client, clock=clock, extension_types=wanted)
-    tap = tap_for(name, config.trace, clock)
+    tap = tap_for(name, config.trace, clock, MuxadoFrames)
     engine = Engine(name, transport, core, config, clock, extension_types=wanted, tap=tap)
     background = Background(engine, tap)
     return Session(engine, background, wanted), background

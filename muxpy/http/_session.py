@@ -13,6 +13,8 @@ from muxpy.ext import HeartbeatLost
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto.http2 import Connection
 from muxpy.session import Background, Engine, Session
+from muxpy.trace import tap_for
+from muxpy.trace._http2 import Http2Frames
 
 if TYPE_CHECKING:
     from muxpy._http_config import HttpConfig
@@ -113,8 +115,10 @@ def make_session(
     core = Connection(config, client=client, clock=clock, eager=tls is not None)
     # The streams that the shell gives to the core are those that it has from there: of its own kind.
     seam = cast("Core", core)
-    engine = Engine(engine_name(transport, client=client), transport, seam, config, clock)
-    background = Background(engine, None)
+    name = engine_name(transport, client=client)
+    tap = tap_for(name, config.trace, clock, Http2Frames)
+    engine = Engine(name, transport, seam, config, clock, tap=tap)
+    background = Background(engine, tap)
     if tls is not None and not _is_adequate(tls):
         engine.give_up(ProtocolError(Http2Code.INADEQUATE_SECURITY, "TLS below 1.2, or a cipher suite of its lists"))
     return HttpSession(engine, background, core, config, kind), background
