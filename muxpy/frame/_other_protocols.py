@@ -1,17 +1,16 @@
-"""Which other protocol the first bytes of a connection may be, if they are not muxado: for an error that a person can
-act on."""
+"""Which protocol the first bytes of a connection may be, if they are not of the one that is spoken here: for an error
+that a person can act on."""
 
 from typing import Final
 
-from muxpy.frame import Buffer
+__all__ = ["ENOUGH", "known_beginning"]
 
-from ._header import GOAWAY, HEADER, HEADER_SIZE, RST, SYN
-
-__all__ = ["looks_like", "looks_like_muxado"]
+ENOUGH: Final = 8
+"""Bytes that tell the protocols below from each other: as many as the shortest header of a frame here has, so the bytes
+that make an illegal header are enough."""
 
 _HTTP_METHODS: Final = tuple(b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT".split())
 
-# None is longer than a frame's header, so the bytes that make an illegal header are enough to tell.
 _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x16\x03", "TLS"),  # a handshake record, RFC 8446, 5.1
     (b"\x15\x03", "TLS"),  # an alert
@@ -26,26 +25,14 @@ _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x04\x01", "a SOCKS 4 request"),
     (b"220 ", "a mail or FTP server's greeting"),
     (b"220-", "a mail or FTP server's greeting"),
+    # A SYN of muxado with nothing in it, a priority, a type, or both, as that of a heartbeat has.
+    (b"\x00\x00\x00\x01", "muxado"),
+    (b"\x00\x04\x02\x01", "muxado"),
+    (b"\x00\x04\x04\x01", "muxado"),
+    (b"\x00\x08\x06\x01", "muxado"),
 )
 
 
-def looks_like(data: Buffer) -> str | None:
-    """Which protocol bytes that are not muxado look like; None for none of those above."""
-    start = bytes(data[:HEADER_SIZE])
-    if looks_like_muxado(start):  # the length of a GOAWAY may be the bytes that another protocol begins with
-        return None
-    for beginning, name in _BEGINNINGS:
-        if start.startswith(beginning):
-            return name
-    return None
-
-
-def looks_like_muxado(data: Buffer) -> bool:
-    """Whether a connection begins with a frame that a muxado peer may send first."""
-    if len(data) < HEADER_SIZE:
-        return False
-    header: tuple[int, int, int, int] = HEADER.unpack_from(data)
-    length, _, kind, stream_id = header
-    if kind == GOAWAY:
-        return stream_id == 0
-    return (kind == SYN and length in (0, 4, 8) and stream_id >= 2) or (kind == RST and length == 4)
+def known_beginning(start: bytes) -> str | None:
+    """The protocol whose connections begin like this; None for none of those above."""
+    return next((name for beginning, name in _BEGINNINGS if start.startswith(beginning)), None)
