@@ -67,19 +67,21 @@ class Decoder:
             yield piece
         unpack = HEADER.unpack_from
         most = self._max_frame_size
-        while end - pos >= HEADER_SIZE:
+        last_header = end - HEADER_SIZE
+        while pos <= last_header:
             head, flags, stream_id = unpack(view, pos)
+            kind = head & 0xFF
             length = head >> 8
             if length > most:
-                raise wrong_size(head & 0xFF, length, f"at most {most}")
+                raise wrong_size(kind, length, f"at most {most}")
             stream_id &= MASK_31
             start = pos + HEADER_SIZE
             stop = start + length
-            if head & 0xFF:  # any type but DATA
+            if kind:  # any but DATA
                 if stop > end:
                     break
                 self.position = pos = stop
-                yield head & 0xFF, flags, stream_id, view[start:stop].tobytes(), 0, 0
+                yield kind, flags, stream_id, view[start:stop].tobytes(), 0, 0
             elif flags & PADDED:
                 if start == end and length:
                     break  # the length of the padding is not there yet

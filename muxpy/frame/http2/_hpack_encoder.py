@@ -111,16 +111,14 @@ class HpackEncoder:
             if secrets and field in secrets:
                 block += self._literal(field, secret=True)
                 continue
-            index = static(field)
+            number = dynamic(field)
+            index = static(field) if number is None else FIRST_DYNAMIC + self._count - 1 - number
             if index is None:
-                number = dynamic(field)
-                if number is None:
-                    literal = self._literal(field)
-                    block += literal
-                    if literal[0] >= 0x10:  # the table has changed, or it is a secret
-                        keep = False
-                    continue
-                index = FIRST_DYNAMIC + self._count - 1 - number
+                literal = self._literal(field)
+                block += literal
+                if literal[0] >= 0x10:  # the table has changed, or it is a secret
+                    keep = False
+                continue
             if index < 0x7F:
                 block.append(index | 0x80)
             else:
