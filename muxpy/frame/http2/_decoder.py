@@ -1,14 +1,14 @@
 """Bytes to frames, wherever reads have cut the bytes."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from muxpy.frame import Buffer
 
 from ._frames import check_padding, wrong_size
 from ._header import DATA, DEFAULT_MAX_FRAME_SIZE, HEADER, HEADER_SIZE, MASK_31, PADDED
 
-Piece = tuple[int, int, int, Buffer, int, int]
+Piece = tuple[int, int, int, Any, int, int]
 """`(type, flags, stream id, body, rest, padding)`.
 
 The payload of a DATA frame comes in as many pieces as there were reads that carried it, each as soon as it is received.
@@ -16,7 +16,8 @@ The payload of a DATA frame comes in as many pieces as there were reads that car
 view of the buffer that was fed, without padding; keep a copy, not the view. `padding` is how many bytes came with the
 piece that are no payload, the padding and its length: windows count those too.
 
-Any other frame comes as one piece with its whole body, as bytes. Only its length was looked at.
+Any other frame comes as one piece with its whole body, as bytes. Only its length was looked at. (`Any`, as no type can
+say which of the two a body is.)
 """
 
 _EMPTY: Final = memoryview(b"")

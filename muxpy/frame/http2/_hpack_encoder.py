@@ -96,13 +96,12 @@ class HpackEncoder:
     def encode(self, fields: Fields, sensitive: Collection[int] | None = None) -> bytes:
         """Encode a whole header block. `sensitive`: the places of fields that no intermediary may put into a table, as
         in `Block.sensitive`."""
-        secrets: Collection[Field] = ()
         if sensitive:
-            secrets = {fields[place] for place in sensitive}
-        else:
-            found = self._known.get(fields)
-            if found is not None:
-                return found
+            return self._encode(fields, {fields[place] for place in sensitive})
+        found = self._known.get(fields)
+        return self._encode(fields, ()) if found is None else found
+
+    def _encode(self, fields: Fields, secrets: Collection[Field]) -> bytes:
         keep = not secrets and self._smallest is None
         block = bytearray(self._size_update())
         static = STATIC_FIELDS.get

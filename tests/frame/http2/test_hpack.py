@@ -1,6 +1,7 @@
 """Header compression: its rules, its limits, and what is kept."""
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -196,6 +197,7 @@ def test_a_list_past_a_limit_is_decoded_to_its_end_and_not_kept(decoder: HpackDe
     assert block.size == fits * 42 + 43
     assert decoder.table == [CUSTOM]
     assert decoder.decode(b"\xbe").fields == (CUSTOM,)
+    assert decoder.decode(literal(*CUSTOM, 0x10) * (fits + 1)).sensitive is None
 
 
 def test_references_to_a_large_entry_cost_nothing_each() -> None:
@@ -204,6 +206,17 @@ def test_references_to_a_large_entry_cost_nothing_each() -> None:
     decoder.decode(literal(b"n", bytes(4000), 0x40))
     block = decoder.decode(b"\xbe" * 16_000)
     assert (block.fields, block.too_large, block.size) == ((), True, 16_000 * 4033)
+
+
+@pytest.mark.parametrize("field", [b"\x82", b"\x12\x00"], ids=["reference", "never indexed"])
+def test_what_is_past_the_limit_is_not_held_while_it_is_decoded(field: bytes) -> None:
+    decoder, block = HpackDecoder(), field * 50_000
+    tracemalloc.start()
+    try:
+        assert decoder.decode(block).too_large
+        assert tracemalloc.get_traced_memory()[1] < 300_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_cookie_crumbs_are_counted() -> None:
@@ -269,6 +282,11 @@ def test_a_larger_table_of_our_settings_may_be_used() -> None:
     assert decoder.table_size == 10_033
 
 
+def test_before_its_ack_a_peer_may_not_know_of_a_smaller_table() -> None:
+    decoder = HpackDecoder(max_table_size=0)
+    assert decoder.decode(b"\x3f\xe1\x1f\x82").fields == ((b":method", b"GET"),)
+
+
 def test_a_smaller_table_of_our_settings_must_be_announced() -> None:
     decoder = HpackDecoder()
     decoder.decode(b"\x82")
@@ -292,6 +310,11 @@ def test_the_smallest_size_in_between_must_be_announced() -> None:
     decoder.set_max_table_size(0)
     decoder.set_max_table_size(4096)
     assert refused(b"\x3f\xe1\x1f\x82", decoder).startswith("a header block does not make the table as small")
+
+    decoder = HpackDecoder()
+    decoder.set_max_table_size(0)
+    decoder.set_max_table_size(100)
+    assert refused(b"\x3f\x45\x82", decoder).startswith("a header block does not make the table as small")
 
     decoder = HpackDecoder()
     decoder.decode(literal(*CUSTOM, 0x40))
@@ -440,7 +463,7 @@ def test_the_same_bytes_mean_another_field_when_the_table_has_changed() -> None:
 )
 def test_blocks_that_are_not_kept(data: bytes) -> None:
     decoder = HpackDecoder(max_fields=1000)
-    assert decoder.decode(data) is not twice(decoder, data)
+    assert twice(decoder, data) is not decoder.decode(data)
 
 
 def test_what_a_connection_keeps_is_bounded_and_made_when_it_is_needed() -> None:
