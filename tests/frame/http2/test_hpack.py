@@ -388,6 +388,17 @@ def test_what_is_put_into_the_table(field: Field, pattern: int) -> None:
     assert encoder.table == ([field] if pattern == 0x40 else [])
 
 
+def test_a_name_is_known_as_long_as_one_of_its_entries_is() -> None:
+    encoder = HpackEncoder(max_table_size=100)
+    for field in [(b"a", b"1"), (b"a", b"2"), (b"b", b"1")]:
+        encoder.encode((field,))
+    assert encoder.table == [(b"b", b"1"), (b"a", b"2")]
+    assert encoder.encode(((b"a", b"3"),)) == b"\x7f\x00\x013"
+    assert encoder.table == [(b"a", b"3"), (b"b", b"1")]
+    encoder.encode(((b"c", b"1"), (b"c", b"2")))
+    assert encoder.encode(((b"b", b"2"),)) == b"\x40\x01b\x012"
+
+
 def test_huffman_code_only_where_it_is_shorter() -> None:
     assert HpackEncoder().encode(((b":path", b"/sample/path"),))[1] & 0x80
     assert HpackEncoder().encode(((b":path", b"\xff\xfe"),)) == b"\x04\x02\xff\xfe"
@@ -398,7 +409,9 @@ def test_a_sensitive_field_is_never_a_reference() -> None:
     encoder = HpackEncoder()
     encoder.encode((CUSTOM,))
     assert encoder.encode((CUSTOM,), {0})[0] == 0x1F
-    assert encoder.encode(((b":method", b"GET"),), {0}) == b"\x12\x03GET"
+    for _ in range(3):
+        assert encoder.encode(((b":method", b"GET"),), {0}) == b"\x12\x03GET"
+    assert encoder.encode(((b":method", b"GET"),)) == b"\x82"
 
 
 def test_entries_far_down_the_table() -> None:
@@ -503,6 +516,13 @@ def test_the_encoder_keeps_whole_blocks_while_the_table_stays() -> None:
     encoder.encode((CUSTOM,))
     again = encoder.encode(GET)
     assert again == block[:2] + b"\xbf" + block[3:]
+
+
+def test_the_encoder_keeps_no_long_block() -> None:
+    encoder = HpackEncoder()
+    for _ in range(3):
+        assert encoder.encode(((b":method", b"GET"),) * (MAX_BLOCK + 1)) == b"\x82" * (MAX_BLOCK + 1)
+    assert len(encoder._known) == 0
 
 
 @pytest.mark.parametrize("field", [(b"authorization", b"secret"), (b"cookie", b"a=b")], ids=["token", "cookie"])
