@@ -4,8 +4,8 @@ The code is canonical: in the order of their lengths, and of symbols of one leng
 code is the one before plus one. So the lengths say it all.
 
 Decoding walks one step a byte, not a bit. A state is an inner node of the code's tree, where the bits so far have led;
-its row says for each byte of input in which row to go on, and the symbols that were completed. All 256 rows take 4 MB,
-of which text needs a fraction, so a row is filled when a string first comes to it.
+its row says for each byte of input in which row to go on, and the symbols that were completed. All 256 rows take 6 MB,
+of which ASCII needs a third, so a row is filled when a string first comes to it.
 """
 
 from typing import Final
