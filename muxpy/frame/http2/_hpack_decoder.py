@@ -5,7 +5,7 @@ from typing import Final
 from muxpy._codes import ProtocolError
 
 from ._primitives import compression_error, read_integer, read_string
-from ._repeats import MAX_BLOCK, Repeats
+from ._repeats import MAX_BLOCK, MAX_REFERENCES, Repeats
 from ._static_table import FIRST_DYNAMIC, INITIAL_TABLE_SIZE, OVERHEAD, STATIC_ENTRIES, Field
 
 _NOTHING: Final[Repeats[bytes, "Block"]] = Repeats()
@@ -130,7 +130,7 @@ class HpackDecoder:
             block = Block(tuple(fields), frozenset(sensitive) if sensitive else None, size, False)
         if changed:
             self.forget()
-        elif end <= MAX_BLOCK and not sensitive:
+        elif end <= MAX_BLOCK and len(fields) <= MAX_REFERENCES and not sensitive:
             self._keep(data, block)
         return block
 

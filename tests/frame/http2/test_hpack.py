@@ -13,7 +13,7 @@ from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import Block, Field, Fields, HpackDecoder, HpackEncoder, Http2Code
 from muxpy.frame.http2 import _primitives as primitives
 from muxpy.frame.http2._huffman import huffman_decode, huffman_encode
-from muxpy.frame.http2._repeats import MAX_BLOCK, MAX_BLOCKS
+from muxpy.frame.http2._repeats import MAX_BLOCK, MAX_BLOCKS, MAX_REFERENCES
 from muxpy.frame.http2._static_table import STATIC_FIELDS
 
 if TYPE_CHECKING:
@@ -471,11 +471,11 @@ def test_the_same_bytes_mean_another_field_when_the_table_has_changed() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [literal(*CUSTOM, 0x10), b"\x82" * (MAX_BLOCK + 1), literal(*CUSTOM, 0x40)],
-    ids=["never indexed", "long", "changes the table"],
+    [literal(*CUSTOM, 0x10), literal(b"n", b"v" * MAX_BLOCK), b"\x82" * (MAX_REFERENCES + 1), literal(*CUSTOM, 0x40)],
+    ids=["never indexed", "long", "many fields", "changes the table"],
 )
 def test_blocks_that_are_not_kept(data: bytes) -> None:
-    decoder = HpackDecoder(max_fields=1000)
+    decoder = HpackDecoder()
     assert twice(decoder, data) is not decoder.decode(data)
 
 
@@ -498,6 +498,22 @@ def test_what_a_connection_keeps_is_bounded_and_made_when_it_is_needed() -> None
     encoder.forget()
     assert decoder._known is fresh._known
     assert len(fresh._known) == len(encoder._known) == 0
+
+
+def test_what_a_peer_can_make_a_connection_keep() -> None:
+    decoder = HpackDecoder()
+    tracemalloc.start()
+    try:
+        for number in range(MAX_BLOCKS):
+            path = literal(b"", b"%03d" % number * 146)
+            for _ in range(3):
+                decoder.decode(path + b"\x82" * (MAX_REFERENCES - 1))
+        assert len(decoder._known) == MAX_BLOCKS
+        assert 256 * 1024 < tracemalloc.get_traced_memory()[0] < 512 * 1024
+        decoder.forget()
+        assert tracemalloc.get_traced_memory()[0] < 16 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_of_blocks_that_come_once_nothing_is_kept() -> None:
