@@ -106,7 +106,7 @@ class HpackDecoder:
         while pos < end:
             byte = data[pos]
             pos += 1
-            if byte > 0x80:
+            if byte > 0x80:  # 0x80 itself is no field: `_literal` refuses it, out of the way of all others
                 index = byte & 0x7F
                 if index == 0x7F:
                     index, pos = read_integer(data, pos, 0x7F)
