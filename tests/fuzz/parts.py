@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "Part", "Report", "parts_named"]
 
-MACHINES = ("tests/proto/test_pair.py", "tests/proto/test_arbitrary_input.py", "tests/frame/test_decoder.py")
+MACHINES = (
+    "tests/proto/test_pair.py",
+    "tests/proto/test_arbitrary_input.py",
+    "tests/frame/test_decoder.py",
+    "tests/frame/http2/test_decoder.py",
+    "tests/frame/http2/test_hpack_oracle.py",
+)
 SEEDS = 1 << 32
 
 
