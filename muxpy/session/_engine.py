@@ -194,8 +194,9 @@ class Engine:
             self.ending.check_alive()
 
     def acted(self) -> None:
-        """The application did something: the peer must be told, and it may have ended the last stream."""
-        self.writer.poke()
+        """The application did something: the peer may have to be told, and it may have ended the last stream."""
+        if self.core.sending.needs_writer():  # often it is told already: a stream ends with its last data
+            self.writer.poke()
         self.streams_changed()
 
     # ---- the end ----
