@@ -69,7 +69,7 @@ class StreamState:
         self.id = stream_id
         self.priority = priority
         self.stream_type = stream_type
-        self.handle: Handle | None = None  # the shell's; None as long as nobody has taken the stream
+        self.handle: Handle | None = None  # the shell's; None as long as no task has waited on the stream
         self.held = False  # it keeps its place even when it has ended: see `Core.let_go`
         self.closed = False  # the application has closed or reset it
         self.phase = Phase.OPEN

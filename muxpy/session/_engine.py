@@ -181,7 +181,7 @@ class Engine:
             self.core.reset(state, code)
         if state.handle is not None:
             state.handle.ended()
-            self.lead.interrupt(state)
+        self.lead.interrupt(state)
         self.acted()
 
     def check_end(self, state: StreamState) -> None:
