@@ -55,10 +55,16 @@ class Writer:
         """
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
-        if not self._sending.submit_small(stream, data, end):
+        sending, pacing = self._sending, self.pacing
+        now = pacing.alone and not pacing.corked
+        if now and (batch := sending.small_alone(stream, data, end)) is not None:
+            pacing.alone = False
+            self._begin(batch)
+            self._try(batch)
+            return self.error is None
+        if not sending.submit_small(stream, data, end):
             return False
-        pacing = self.pacing
-        if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):
+        if now or pacing.small_goes_now(sending.outbox.small_frames):
             pacing.alone = False
             self._flush()
         elif not pacing.corked:
@@ -127,7 +133,7 @@ class Writer:
         try:
             while self.error is None:
                 await self._gather()
-                while self.error is None and (batch := self._begin()):
+                while self.error is None and (batch := self._next()):
                     await self._finish(batch)
                     if self._has_output:
                         await self._let_line_up(batch)
@@ -185,27 +191,38 @@ class Writer:
     def _has_output(self) -> bool:
         return self._sending.has_output or self._transport.has_output
 
-    def _begin(self) -> Batch | None:
+    def _next(self) -> Batch | None:
+        """The batch that is being written, or a new one; None if there is nothing to write."""
         if self._batch is None:
-            self._batch = batch = self._sending.next_batch(*self.pacing.portion)
+            batch = self._sending.next_batch(*self.pacing.portion)
             if batch is not None:
-                self.bytes_sent += batch.size
-                if self._tap is not None:
-                    self._tap.sent(batch)
+                self._begin(batch)
             elif self._transport.has_output:
                 self._batch = Batch([], [], 0)
         return self._batch
 
+    def _begin(self, batch: Batch) -> None:
+        self._batch = batch
+        self.bytes_sent += batch.size
+        if self._tap is not None:
+            self._tap.sent(batch)
+
     def _flush(self) -> None:
         """Write as much as goes without waiting; the writer task writes the rest."""
+        batch = self._next()
+        if batch is not None:
+            self._try(batch)
+        if self._sending.needs_writer():
+            self.poke()
+
+    def _try(self, batch: Batch) -> None:
         try:
-            batch = self._begin()
-            if batch is not None and self._transport.try_send(batch):
+            if self._transport.try_send(batch):
                 self._complete(batch)
+            else:
+                self.poke()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
-        if self._batch is not None or self._sending.needs_writer():
-            self.poke()
 
     def _complete(self, batch: Batch) -> None:
         self._batch = None

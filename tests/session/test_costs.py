@@ -261,8 +261,8 @@ async def test_a_hundred_streams_that_do_not_wait_for_each_other_share_their_wri
         assert end.writes <= count * times / ENOUGH + end.reads + 1
         assert end.reads <= peer.writes
         assert end.writes <= count * times / 16
-    assert costs.application == 4 * count * times + count + 1
-    # And some when the last streams are alone, and take the lead.
+    # And some when the last streams are alone, and take the lead: a task that loses it has run once for nothing.
+    assert 0 <= costs.application - (4 * count * times + count + 1) <= 16
     assert costs.writers <= 2 * (costs.client.reads + costs.server.reads + 1) + 16
 
 
