@@ -42,7 +42,7 @@ class Writer:
         # Something was queued: have the writer task write it, together with anything else from this pass. Bound once,
         # so that each message passes through one function less.
         self.poke = self._parked.wake
-        self._progress = trio.lowlevel.ParkingLot()  # tasks that wait for batches to be written
+        self._progress: trio.Event | None = None  # when a batch has been written, if a task waits for that
 
     # ---- for those who have something to send ----
 
@@ -120,11 +120,15 @@ class Writer:
     async def next_written(self) -> None:
         """Wait until one more batch has been written."""
         self.poke()
-        await self._progress.park()
+        if self._progress is None:
+            self._progress = trio.Event()
+        await self._progress.wait()
 
     def wake_waiters(self) -> None:
-        """The session ends: tasks that wait for the writer must look again."""
-        self._progress.unpark_all()
+        """Tasks that wait for the writer must look again: a batch was written, or the session ends."""
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
 
     # ---- the task ----
 
@@ -138,7 +142,7 @@ class Writer:
                     if self._has_output:
                         await self._let_line_up(batch)
                 self.pacing.caught_up()
-                self._progress.unpark_all()
+                self.wake_waiters()
                 if self.error is None:
                     await self._sleep()
         except TRANSPORT_ERRORS as error:
@@ -230,12 +234,12 @@ class Writer:
         for stream in batch.done:
             if stream.handle is not None:
                 stream.handle.sent()
-        if self._progress:
-            self._progress.unpark_all()
+        if self._progress is not None:
+            self.wake_waiters()
 
     def _fail(self, error: BaseException) -> None:
         # The reader finds out why: the peer's last words may still be there to read.
         if self.error is None:
             self.error = error.with_traceback(None)  # its frames would keep this writer alive
-        self._progress.unpark_all()
+        self.wake_waiters()
         self.poke()
