@@ -14,7 +14,7 @@ from ._engine import reset_error
 from ._poller import has_poller
 from ._splice import Splice
 from ._statistics import StreamStatistics, of_stream
-from ._waiting import Waiting
+from ._waiting import waiting_of
 from ._watching import watched
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._group import SessionGroup
     from ._pacer import Pacer
     from ._statistics import SessionStatistics
+    from ._waiting import Waiting
     from ._watching import Cut
 
 __all__ = ["SessionOfStream", "Stream"]
@@ -90,7 +91,7 @@ class Stream(trio.abc.HalfCloseableStream):
     in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state", "_waiting")
+    __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         self._session = session
@@ -98,8 +99,6 @@ class Stream(trio.abc.HalfCloseableStream):
         self._state = state
         self._sending = False
         self._receiving = False
-        # The state refers to the `Waiting`, which refers to no stream: so no stream is left to the cycle collector.
-        state.handle = self._waiting = Waiting()
 
     def __repr__(self) -> str:
         return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self._session!r}>"
@@ -133,6 +132,10 @@ class Stream(trio.abc.HalfCloseableStream):
     def remote_address(self) -> Address:
         """The transport's address at the peer's end; None if it has none."""
         return self._session.remote_address
+
+    @property
+    def _waiting(self) -> Waiting:
+        return waiting_of(self._state)
 
     # ---- sending ----
 
@@ -294,7 +297,7 @@ class Stream(trio.abc.HalfCloseableStream):
         lead, reader, state = self._engine.lead, self._engine.reader, self._state
         while True:
             if not reader.lone or not lead.free(state):
-                await self._waiting.as_receiver()
+                await waiting_of(state).as_receiver()
             elif await lead.take(state, must_wait):
                 break
             if not must_wait():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from muxpy._codes import ErrorCode
 from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.muxado import MAX_ID, MAX_PRIORITY, MAX_STREAM_TYPE, encode_data_header, encode_syn
-from muxpy.proto._state import Event, Phase
+from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
 from ._common import Common
 from ._receiving import Receiving
@@ -130,7 +130,7 @@ class Connection:
         priority, stream_type, _ = opening
         stream = self._table.add_local(priority, stream_type)
         if fin:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
         self.counters.opened += 1
         self.sending.outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         if not self._table.ids_left:
@@ -168,7 +168,7 @@ class Connection:
             self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
-        if not stream.advance(Event.SEND_FIN):
+        if not stream.advance(SEND_FIN):
             return False
         self._send_fin(stream)
         return True
@@ -186,13 +186,13 @@ class Connection:
             return
         had_window = stream.phase.reads
         sends_fin = stream.phase.sends
-        if not stream.advance(Event.CLOSE):
+        if not stream.advance(CLOSE):
             return  # the application has closed it before
         dropped = stream.incoming.drop()
-        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+        if stream.phase is CLOSING and (overdue := self._table.note_closing(stream)) is not None:
             self.reset(overdue, ErrorCode.CANCEL)
         self._table.shrink_window(stream)
-        if stream.phase is Phase.CLOSING and had_window and dropped:
+        if stream.phase is CLOSING and had_window and dropped:
             # A peer that has used up its window would wait for ever: DATA after a close is answered by a reset, and it
             # could send none. So a close gives back the window of unread bytes: the peer sends, and learns by our RST.
             self.sending.outbox.update_window(stream, dropped)
