@@ -49,13 +49,25 @@ class Openers:
             if self.waiting:  # they come first
                 await self._park()
                 self._check()
-            while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
+            while not self._core.may_open or self._flooded:
                 await (self._writer.next_written() if self._core.may_open else self._park())
                 self._check()
         except BaseException:
             self.wake()  # the place that this task was woken for goes to the next one
             raise
         return self._core.open(opening, fin=fin)
+
+    def open_nowait(self, opening: Opening, *, fin: bool) -> StreamState:
+        """See Session.open_stream_nowait. The caller must call `Engine.acted` after it."""
+        self._core.check_opening(opening)
+        self._check()
+        if self.waiting or not self._core.may_open or self._flooded:
+            raise trio.WouldBlock
+        return self._core.open(opening, fin=fin)
+
+    @property
+    def _flooded(self) -> bool:
+        return self._core.sending.outbox.control_frames > self._enough_queued
 
     async def _park(self) -> None:
         self.waiting += 1

@@ -21,6 +21,7 @@ Either side holds up the other, so backpressure passes through:
   each socket, and only if it is more than half full; fewer bytes are copied to a buffer of their size.
 - **Messages of one turn go together**: while the poller handles several sockets, the writer is corked. A lone message
   is not delayed.
+- **A head** that takes the first bytes of the stream is called in the task that reads, so no task wakes for it either.
 - **A pacer** is asked before the socket is read, and before bytes are taken from the stream. So bytes that wait for
   their turn wait in the kernel or in the window, and none are written straight from the read buffer. Errors of the
   socket are watched for all the time.
@@ -40,10 +41,9 @@ from ._pacing import SMALL
 from ._poller import ERROR, READ_SIZE, READABLE, WRITABLE, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from muxpy.proto import StreamState
 
+    from ._copying import Head
     from ._engine import Engine
     from ._pacer import Pacer
     from ._waiting import Waiting
@@ -64,8 +64,8 @@ class Splice:
         "_engine",
         "_error",
         "_far_ended",
+        "_head",
         "_near_ended",
-        "_on_failure",
         "_over",
         "_pacer",
         "_pending",
@@ -81,20 +81,21 @@ class Splice:
         state: StreamState,
         waiting: Waiting,
         socket: trio.socket.SocketType,
+        early: bytes,
+        head: Head | None,
         pacer: Pacer | None,
-        on_failure: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._state = state
         self._waiting = waiting
         self._watch = Watch(socket)
         self._pacer = pacer
-        self._on_failure = on_failure
         self._over = False
         self._task: trio.lowlevel.Task | None = None
         self._error: BaseException | None = None
         # Towards the socket.
-        self._early: bytes | None = None  # goes there first; None while the stream's data does not go there yet
+        self._head = head  # takes what is received until it has all that it needs
+        self._early = early  # goes there first
         self._pending: memoryview | None = None  # taken from the stream, not yet written
         self._far_ended = False  # the stream has nothing more for the socket
         # Towards the stream.
@@ -103,15 +104,12 @@ class Splice:
 
     # ---- the task ----
 
-    def start_sending(self) -> None:
-        """From now on, data from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
-        closed, and trio.BusyResourceError if it is spliced already."""
+    def start(self) -> None:
+        """From now on, data from the socket goes to the stream, and what the stream receives to the head and then to
+        the socket: `on_receivable` looks for what it has received already. Raises trio.ClosedResourceError if the
+        socket is closed, and trio.BusyResourceError if it is spliced already."""
         self._watch.begin(READABLE if self._may_read else 0, self._on_ready)
-
-    def start_receiving(self, early: bytes) -> None:
-        """From now on, data that the stream receives goes to the socket, after `early`."""
-        self._early = early
-        self.on_receivable()
+        self._waiting.splice = self
 
     async def wait(self) -> None:
         """Wait until both directions have ended. If one failed, raises its error."""
@@ -129,7 +127,9 @@ class Splice:
 
     def stop(self) -> None:
         """Leave the stream and the socket alone from now on."""
-        self._end(None)
+        self._waiting.splice = None
+        if not self._over:
+            self._end(None)
         self._error = None  # its frames would keep this splice alive
         if self._waiting.unsent:
             self._waiting.unsent = False
@@ -155,7 +155,6 @@ class Splice:
             broken.__cause__ = error
             error = broken
         self._end(error)
-        self._on_failure()
 
     def _end_if_done(self) -> None:
         if self._near_ended and self._far_ended:
@@ -296,7 +295,7 @@ class Splice:
         state = self._state
         broken_off = state.closed or state.reset_code is not None
         # If the socket is full, the poller says when to go on.
-        if broken_off or (self._early is not None and not self._watch.events & WRITABLE):
+        if broken_off or not self._watch.events & WRITABLE:
             self._write_safely()
 
     def _write_safely(self) -> None:
@@ -314,6 +313,8 @@ class Splice:
         state, watch = self._state, self._watch
         if state.closed or state.reset_code is not None:
             self._engine.check_end(state)  # raises
+        if self._head is not None and not self._pass_head(self._head):
+            return
         while self._pending is not None or self._early or state.incoming.buffered:
             if self._pending is None:
                 most = None if self._pacer is None else self._pacer.allow(self._resume_writing)
@@ -335,17 +336,40 @@ class Splice:
         elif not self._far_ended:
             self._end_far()
 
+    def _pass_head(self, head: Head) -> bool:
+        """Give the head what was received. Returns whether it has all."""
+        state = self._state
+        rest: bytes | None = None
+        while rest is None:
+            data = b""
+            if state.incoming.buffered:
+                data = self._receive(None)
+            elif state.phase.reads and self._engine.ending.end is None:
+                return False
+            else:
+                self._engine.check_end(state)  # raises unless it was an orderly end
+            rest = head(data)
+            if not data:
+                break
+        self._early += rest or b""
+        self._head = None
+        return True
+
     def _next(self, most: int | None) -> bytes:
         """The next bytes for the socket."""
         if self._early:
             most = len(self._early) if most is None else most
             data, self._early = self._early[:most], self._early[most:]
         else:
-            data = self._engine.core.read(self._state, most)
-            if self._state.incoming.unwritten:
-                self._engine.writer.update_window()
+            data = self._receive(most)
         if self._pacer is not None:
             self._pacer.carried(len(data))
+        return data
+
+    def _receive(self, most: int | None) -> bytes:
+        data = self._engine.core.read(self._state, most)
+        if self._state.incoming.unwritten:
+            self._engine.writer.update_window()
         return data
 
     def _end_far(self) -> None:

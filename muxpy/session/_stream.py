@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from muxpy.proto import StreamState
     from muxpy.transport import Address
 
+    from ._copying import Head
     from ._engine import Engine
     from ._group import SessionGroup
     from ._pacer import Pacer
@@ -53,6 +54,7 @@ class SessionOfStream(Protocol):
     @property
     def end(self) -> SessionEnd | None: ...
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream: ...
+    def open_stream_nowait(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream: ...
     async def accept_stream(self) -> Stream: ...
     def __aiter__(self) -> AsyncIterator[Stream]: ...
     async def __anext__(self) -> Stream: ...
@@ -181,6 +183,19 @@ class Stream(trio.abc.HalfCloseableStream):
         finally:
             self._sending = False
 
+    def send_nowait(self, data: bytes | bytearray) -> None:
+        """`send_all` without a checkpoint, for a small message (up to 4 KiB) that can be handed on immediately.
+
+        Raises trio.WouldBlock, and sends nothing, if the message is larger or would have to wait; otherwise the
+        exceptions of `send_all`.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        if not self._sendable():
+            raise self._not_sendable()
+        if data and not self._engine.writer.send_small(self._state, data):
+            raise trio.WouldBlock
+
     async def _send(self, view: memoryview, end: bool) -> None:
         writer, waiting = self._engine.writer, self._waiting
         waiting.unsent = bool(view)
@@ -281,17 +296,31 @@ class Stream(trio.abc.HalfCloseableStream):
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
-            state = self._state
-            # Not `buffered`: after an internal error, that may count bytes which are lost.
-            if not state.incoming.chunks or state.closed:
-                self._engine.check_end(state)
-                return b""
-            data = self._engine.core.read(state, max_bytes)
-            if state.incoming.unwritten:
-                self._engine.writer.update_window()
-            return data
+            return self._received(max_bytes)
         finally:
             self._receiving = False
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes:
+        """`receive_some` without a checkpoint. Raises trio.WouldBlock if nothing has been received; otherwise the
+        exceptions of `receive_some`."""
+        if max_bytes is not None:
+            _check_max_bytes(max_bytes)
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        if self._must_wait():
+            raise trio.WouldBlock
+        return self._received(max_bytes)
+
+    def _received(self, max_bytes: int | None) -> bytes:
+        state = self._state
+        # Not `buffered`: after an internal error, that may count bytes which are lost.
+        if not state.incoming.chunks or state.closed:
+            self._engine.check_end(state)
+            return b""
+        data = self._engine.core.read(state, max_bytes)
+        if state.incoming.unwritten:
+            self._engine.writer.update_window()
+        return data
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -305,7 +334,7 @@ class Stream(trio.abc.HalfCloseableStream):
         socket: trio.SocketStream,
         *,
         early: bytes = b"",
-        head: Callable[[], Awaitable[bytes]] | None = None,
+        head: Head | None = None,
         pacer: Pacer | None = None,
     ) -> None:
         """Join the stream to a socket, as a relay does: bytes that one receives are sent by the other, until both
@@ -316,15 +345,17 @@ class Stream(trio.abc.HalfCloseableStream):
         When one side ends its direction (half-close), that direction is ended at the other side. Neither side is closed
         when this returns. Nobody else may use or close the socket meanwhile: cancel this instead.
 
-        `early`: bytes that are written to the socket first. `head`, if given, is called before anything else is taken
-        from the stream, while bytes from the socket are sent already. It may receive from the stream, and returns the
-        bytes that it received but did not use; they are written after `early`. `pacer`, if given, limits the rate of
-        both directions, which includes `early` and the bytes that `head` returns. While bytes wait for the pacer, their
-        sender is held up as by a full socket; a reset of either side is still passed on.
+        `early`: bytes that are written to the socket first. `head`, if given, takes what the stream receives first,
+        such as an answer that comes ahead of the data, while bytes from the socket are sent already. It is called with
+        each chunk, and with b"" at the end, and returns None until it has all that it needs; then it returns the bytes
+        that it did not use, which are written after `early`. It must not wait, and what it raises ends the splice.
+        `pacer`, if given, limits the rate of both directions, which includes `early` and the bytes that `head` returns.
+        While bytes wait for the pacer, their sender is held up as by a full socket; a reset of either side is still
+        passed on.
 
-        Raises the exceptions of `receive_some` and `send_all`, and trio.BrokenResourceError if the socket fails. After
-        that, or after a cancellation, the stream can only be closed or reset. Closing it resets it, unless the socket
-        had come to its end.
+        Raises what `head` raises, the exceptions of `receive_some` and `send_all`, and trio.BrokenResourceError if the
+        socket fails. After that, or after a cancellation, the stream can only be closed or reset. Closing it resets it,
+        unless the socket had come to its end.
         """
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this stream")
@@ -343,23 +374,16 @@ class Stream(trio.abc.HalfCloseableStream):
                 withdraw(state)
                 raise
             return
-        scope = trio.CancelScope()
-        splice = Splice(self._engine, state, waiting, socket.socket, pacer, scope.cancel)
-        splice.start_sending()
-        waiting.splice = splice
-        self._sending = True
+        splice = Splice(self._engine, state, waiting, socket.socket, early, head, pacer)
+        splice.start()
+        self._sending = self._receiving = True
         try:
-            if head is not None:
-                with scope:
-                    early += await head()
-            self._receiving = True
-            splice.start_receiving(early)
+            splice.on_receivable()
             await splice.wait()
         except BaseException:
             withdraw(state)  # the peer has only a part of the socket's bytes: a FIN would pass for the socket's end
             raise
         finally:
-            waiting.splice = None
             splice.stop()
             self._sending = self._receiving = False
 

@@ -75,7 +75,11 @@ async def forwarded(target: Address, verbosity: int = 0) -> AsyncIterator[LocalF
             async def open_stream(purpose: Purpose) -> muxpy.Stream:
                 return await client.open_stream(stream_type=purpose)
 
-            local = LocalForward(forward, cast("Any", SimpleNamespace(open_stream=open_stream)), console)
+            def open_now(purpose: Purpose) -> muxpy.Stream:
+                return client.open_stream_nowait(stream_type=purpose)
+
+            links = SimpleNamespace(open_stream=open_stream, open_now=open_now)
+            local = LocalForward(forward, cast("Any", links), console)
             await local.bind()
             nursery.start_soon(local.serve, nursery)
             yield local
@@ -102,6 +106,34 @@ async def calls_of(verbosity: int = 0) -> Counter[str]:
         with Calls() as calls:
             await connections(port, MANY)
         return calls
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the tasks that carry connections, by their names."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.of[task.name.rpartition(".")[2]] += 1
+
+    def __enter__(self) -> Counter[str]:
+        trio.lowlevel.add_instrument(self)
+        return self.of
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
+
+
+async def test_a_connection_takes_two_steps_of_a_task_at_each_end() -> None:
+    """One to begin, and one to end."""
+    async with Target(echo) as target, forwarded(Address("127.0.0.1", target.port)) as local:
+        port = int(local.bound.rpartition(":")[2])
+        await connections(port, 1)
+        with Steps() as steps:
+            await connections(port, MANY)
+    assert steps["_handle"] == 2 * MANY
+    assert steps["_run"] == 2 * MANY
 
 
 async def test_openings_and_answers_that_are_always_the_same_are_not_parsed() -> None:

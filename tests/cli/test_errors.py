@@ -31,7 +31,7 @@ def test_a_limit_of_the_system_is_no_mistake_of_the_program(capsys: pytest.Captu
 
 async def test_a_connection_that_there_are_no_descriptors_for_says_so() -> None:
     console = Mock()
-    links = cast("Any", Mock(open_stream=Mock(side_effect=exhausted())))
+    links = cast("Any", Mock(open_now=Mock(side_effect=exhausted())))
     client, near = await tcp_pair()
     with client.socket:
         await LocalForward(parse_local("8080:localhost:80"), links, console)._handle(near)

@@ -96,6 +96,13 @@ class Links:
         live = self.live
         return live[0] if len(live) == 1 else min(live, key=Link.streams, default=None)
 
+    def open_now(self, purpose: Purpose) -> muxpy.Stream | None:
+        """Open a stream on some session; None if that is to be waited for."""
+        link = self._emptiest()
+        with suppress(muxpy.SessionClosed, trio.WouldBlock):
+            return link.open_now(purpose) if link is not None else None
+        return None
+
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
         """Open a stream on some session; waits as long as the options say, then raises NoSession."""
         if len(live := self.live) == 1:

@@ -88,7 +88,8 @@ class LocalForward:
         wanted = self._console.detailed or self.forward.proxy_protocol  # otherwise nobody would hear who it is
         peer = peer_of(near) if wanted else None
         try:
-            await carry(near, self._open, self._opening + self._header(near, peer), self.account.carrying)
+            opening = self._opening + self._header(near, peer)
+            await carry(near, self._open_now, self._open, opening, self.account.carrying)
         except (Refused, Unanswered, NoSession) as error:
             self.account.failed += 1
             self._complain(error)
@@ -96,6 +97,9 @@ class LocalForward:
             self._console.detail(
                 f"connection from {_named(peer)} to {self.forward.target} has ended", event="connection_closed"
             )
+
+    def _open_now(self) -> muxpy.Stream | None:
+        return self._links.open_now(Purpose.CONNECT)
 
     async def _open(self) -> muxpy.Stream:
         return await self._links.open_stream(Purpose.CONNECT)

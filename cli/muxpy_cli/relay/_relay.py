@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+import muxpy
+
 from .._errors import the_cause
 from ..net import close_in_order, close_with_reset, unanswered_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import muxpy
+    from collections.abc import Callable
 
 __all__ = ["abort", "relay"]
 
@@ -26,18 +26,18 @@ async def relay(
     far: muxpy.Stream,
     *,
     early: bytes = b"",
-    head: Callable[[], Awaitable[bytes]] | None = None,
+    head: Callable[[bytes], bytes | None] | None = None,
     pacer: muxpy.Pacer | None = None,
 ) -> bool:
     """Run until both directions have ended, or one has failed; `near` is closed then, and `far` ended. True if both
     directions ended in order.
 
-    `early` is what had already been read from `far`. `head`, if given, runs before anything else is read from `far`,
-    while the other direction already flows, and returns such early bytes too. What `head` raises resets both.
+    `early` is what had already been read from `far`. `head`, if given, takes what is received from `far` first, while
+    the other direction already flows: see `muxpy.Stream.splice`. What `head` raises resets both.
     `pacer` limits the rate of both directions together, where `near` is a socket. The splice asks it before it carries
     anything, so half-closes and resets are the same with a rate and without.
 
-    If one side is reset, so is the other.
+    If one side is reset, so is the other. Raises StreamReset if the other end refused the stream that `head` is for.
     """
     try:
         if isinstance(near, trio.SocketStream):
@@ -49,8 +49,10 @@ async def relay(
                 del watched[near.socket]
         else:
             await _copy_both_ways(near, far, early, head)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         abort(near, far)
+        if head is not None and isinstance(error, muxpy.StreamReset) and error.retryable:
+            raise
         return False
     except BaseException:
         abort(near, far)
@@ -63,10 +65,13 @@ async def relay(
 
 
 async def _copy_both_ways(
-    near: trio.abc.HalfCloseableStream, far: muxpy.Stream, early: bytes, head: Callable[[], Awaitable[bytes]] | None
+    near: trio.abc.HalfCloseableStream, far: muxpy.Stream, early: bytes, head: Callable[[bytes], bytes | None] | None
 ) -> None:
     async def outwards() -> None:
-        await _copy(far, near, early if head is None else early + await head())
+        rest: bytes | None = b""
+        while head is not None and (rest := head(await far.receive_some())) is None:
+            pass
+        await _copy(far, near, early + (rest or b""))
 
     try:
         async with trio.open_nursery() as nursery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,6 +18,7 @@ from ..wire import (
     Refused,
     WireError,
     check_answer,
+    ended_early,
     pack,
     parse_message,
     receive_message,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..net import Policy
     from ..specs import Endpoint
 
-__all__ = ["Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+__all__ = ["Answer", "Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
 
 REFUSAL_TIMEOUT: Final = 2.0
 """Seconds that the opener of a refused stream has to read the reason."""
@@ -48,51 +48,89 @@ class Unanswered(Exception):
 
 async def carry(
     near: trio.SocketStream,
+    open_now: Callable[[], muxpy.Stream | None],
     open_stream: Callable[[], Awaitable[muxpy.Stream]],
     opening: bytes,
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]],
     pacer: muxpy.Pacer | None = None,
 ) -> None:
     """Carry an accepted connection; `opening` is the first message and what goes right behind it. `carrying` counts it.
+    `open_now` opens the stream if that needs no waiting, which is most of the time; otherwise `open_stream` does.
 
     Raises Refused or Unanswered if the other end did not accept it, and what `open_stream` raises. After any error
     `near` is reset, so that its client notices immediately.
     """
     try:
-        far = await open_stream()
+        far = open_now() or await open_stream()
     except BaseException:
         abort(near)
         raise
     try:
         with carrying(far):
-            await far.send_all(opening)
-            await relay(near, far, head=partial(receive_answer, far), pacer=pacer)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await _send(far, opening)
+            await relay(near, far, head=Answer(), pacer=pacer)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         abort(near, far)
+        _check_taken(error)
     except BaseException:  # including Refused by `carrying`
         abort(near, far)
         raise
 
 
+async def _send(stream: muxpy.Stream, message: bytes) -> None:
+    """`send_all`, without a pass of the scheduler if nothing is to be waited for."""
+    try:
+        stream.send_nowait(message)
+    except trio.WouldBlock:
+        await stream.send_all(message)
+
+
+class Answer:
+    """Takes the answer to a CONNECT or FORWARDED from what comes on its stream, as the `head` of a splice."""
+
+    __slots__ = ("_received",)
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def __call__(self, data: bytes) -> bytes | None:
+        """More has come, or b"" if nothing more comes. Returns the bytes behind the answer, once it is whole. Raises
+        Refused or Unanswered."""
+        if not self._received and data.startswith(ACCEPTED):  # nearly always, and nothing in it is to be read
+            return data[len(ACCEPTED) :]
+        try:
+            if not data:
+                raise ended_early()
+            self._received += data
+            split = split_message(self._received)
+        except WireError as error:
+            raise Unanswered(str(error)) from error
+        if split is None:
+            return None
+        answer, early = split
+        check_answer(answer)
+        return early
+
+
 async def receive_answer(stream: muxpy.Stream) -> bytes:
     """Wait for the answer to a CONNECT or FORWARDED; the bytes that came after it. Raises Refused or Unanswered."""
+    answer = Answer()
     try:
-        early = bytes(await stream.receive_some())
-        if early.startswith(ACCEPTED):  # nearly always, and nothing in it is to be read
-            return early[len(ACCEPTED) :]
-        answer, early = await receive_message(stream, early)
-    except WireError as error:
-        raise Unanswered(str(error)) from error
+        while (early := answer(await stream.receive_some())) is None:
+            pass
     except muxpy.StreamReset as error:
-        if error.retryable:  # the other end did nothing with it
-            reason = (
-                "the other end takes no more connections over this session: it is ending, or as many are open as one"
-                " session takes (--max-streams of muxpy listen raises that)"
-            )
-            raise Unanswered(reason) from error
+        _check_taken(error)
         raise
-    check_answer(answer)
     return early
+
+
+def _check_taken(error: Exception) -> None:
+    """Raises Unanswered if the other end did nothing with the stream."""
+    if isinstance(error, muxpy.StreamReset) and error.retryable:
+        raise Unanswered(
+            "the other end takes no more connections over this session: it is ending, or as many are open as one"
+            " session takes (--max-streams of muxpy listen raises that)"
+        ) from error
 
 
 async def reach(
@@ -124,7 +162,7 @@ async def reach(
         await refuse(stream, refused, early, pacer)
         raise
     try:
-        await stream.send_all(ACCEPTED)
+        await _send(stream, ACCEPTED)
     except BaseException:
         abort(near)
         raise
@@ -157,8 +195,8 @@ async def receive_opening(
 ) -> tuple[Message, bytes]:
     """The first message of a stream that the peer opened, and the bytes after it. Raises WireError."""
     early = b""
-    if stream.statistics().unread:  # usually all of it came with the SYN, which needs no timer
-        early = await stream.receive_some()
+    with suppress(trio.WouldBlock):  # usually all of it came with the SYN, which needs no timer
+        early = stream.receive_nowait()
         if (split := split_message(early, parse)) is not None:
             return split
     with trio.move_on_after(OPENING_TIMEOUT):
