@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -17,8 +17,11 @@ from ._pacing import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
     from ._writer import Writer
+
+    Socket: TypeAlias = trio.socket.SocketType | socket
 
 __all__ = ["ERROR", "READABLE", "READ_SIZE", "WRITABLE", "Poller", "Watch", "has_poller"]
 
@@ -127,7 +130,7 @@ class Watch:
 
     __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
 
-    def __init__(self, socket: trio.socket.SocketType) -> None:
+    def __init__(self, socket: Socket) -> None:
         self.poller = Poller.current()
         self.socket = socket
         self.events = 0

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._copying import Head
     from ._engine import Engine
     from ._pacer import Pacer
+    from ._poller import Socket
     from ._waiting import Waiting
 
 __all__ = ["Splice"]
@@ -80,7 +81,7 @@ class Splice:
         engine: Engine,
         state: StreamState,
         waiting: Waiting,
-        socket: trio.socket.SocketType,
+        socket: Socket,
         early: bytes,
         head: Head | None,
         pacer: Pacer | None,

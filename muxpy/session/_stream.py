@@ -20,6 +20,7 @@ from ._watching import watched
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from socket import socket as PlainSocket
 
     from muxpy._config import SessionConfig
     from muxpy._errors import SessionEnd
@@ -331,7 +332,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def splice(
         self,
-        socket: trio.SocketStream,
+        socket: trio.SocketStream | PlainSocket,
         *,
         early: bytes = b"",
         head: Head | None = None,
@@ -339,7 +340,8 @@ class Stream(trio.abc.HalfCloseableStream):
     ) -> None:
         """Join the stream to a socket, as a relay does: bytes that one receives are sent by the other, until both
         directions have ended. This is much faster than copying in two tasks: no task wakes for each chunk, and bytes
-        for the socket are usually not copied. Backpressure passes through: a slow socket slows down the peer, and the
+        for the socket are usually not copied. `socket`: of Trio, or one of Python's socket module, which then does not
+        block any more. Backpressure passes through: a slow socket slows down the peer, and the
         socket is not read while the stream cannot send.
 
         When one side ends its direction (half-close), that direction is ended at the other side. Neither side is closed
@@ -367,14 +369,17 @@ class Stream(trio.abc.HalfCloseableStream):
         except trio.Cancelled:
             withdraw(state)  # nothing was read from the socket: a FIN would pass for the socket's end, as below
             raise
+        if not isinstance(socket, trio.SocketStream):
+            socket.setblocking(False)
         if not has_poller:
             try:
-                await copy_both_ways(self, socket, early, head, pacer, ended=self._ended_sending)
+                await copy_both_ways(self, _as_stream(socket), early, head, pacer, ended=self._ended_sending)
             except BaseException:
                 withdraw(state)
                 raise
             return
-        splice = Splice(self._engine, state, waiting, socket.socket, early, head, pacer)
+        plain = socket.socket if isinstance(socket, trio.SocketStream) else socket
+        splice = Splice(self._engine, state, waiting, plain, early, head, pacer)
         splice.start()
         self._sending = self._receiving = True
         try:
@@ -444,6 +449,12 @@ def _check_max_bytes(max_bytes: int) -> None:
         raise TypeError("max_bytes must be an integer or None")
     if max_bytes < 1:
         raise ValueError("max_bytes must be at least 1")
+
+
+def _as_stream(socket: trio.SocketStream | PlainSocket) -> trio.SocketStream:
+    if isinstance(socket, trio.SocketStream):
+        return socket
+    return trio.SocketStream(trio.socket.from_stdlib_socket(socket))
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:

@@ -163,6 +163,15 @@ async def test_trio_does_not_look_for_tasks_that_wait_for_a_socket_which_no_task
     assert calls["_SocketType.close"] == 2 * MANY
 
 
+async def test_a_socket_that_is_only_spliced_is_none_of_trios() -> None:
+    """Two objects and four system calls at each end. What is accepted inherits its options from where it was bound."""
+    calls = await calls_of()
+    assert calls["SocketStream.__init__"] == 2 * MANY  # of this test
+    listening = 1  # puts the connection's end in order
+    connecting = 8
+    assert calls["socket.setsockopt"] == (listening + connecting + 2 * 2) * MANY
+
+
 async def test_an_ended_socket_that_nothing_is_left_for_is_only_removed_from_epoll() -> None:
     calls = await calls_of()
     assert calls["Poller.add"] == 2 * MANY

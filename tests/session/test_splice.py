@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.helpers.pairs import as_stream
 from tests.helpers.splices import (
     BULK,
     WINDOW,
@@ -144,6 +148,16 @@ async def test_both_had_ended_before_the_splice(way: str) -> None:
         assert await read_all(one.outer) == b"there"
         assert await read_all(one.peer) == b"back"
         await outcome.expect()
+
+
+@bounded()
+async def test_a_socket_of_python_that_blocks(way: str) -> None:
+    async with joint() as one, trio.open_nursery() as nursery:
+        outer, inner = socket.socketpair()
+        with inner:
+            nursery.start_soon(one.stream.splice, inner)
+            await both_ways(replace(one, outer=as_stream(outer)), BULK, BULK[:-1])
+        outer.close()
 
 
 @bounded()

@@ -18,6 +18,8 @@ from ._links import NoSession
 from ._session import refusal_verb
 
 if TYPE_CHECKING:
+    import socket
+
     import muxpy
 
     from ..net import Bound
@@ -72,9 +74,9 @@ class LocalForward:
             if self.forward.kind is Kind.UDP:
                 await Flows(self._bound, self._route, self.account, self._complain).serve(relays)
             else:
-                await self._bound.serve(self._handle, relays)
+                await self._bound.serve(lambda near, _: relays.start_soon(self._handle, near))
 
-    async def _handle(self, near: trio.SocketStream) -> None:
+    async def _handle(self, near: socket.socket) -> None:
         try:
             await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
         except Exception as error:  # no error may end the other connections
@@ -83,7 +85,7 @@ class LocalForward:
 
     # ---- TCP and Unix sockets ----
 
-    async def _carry(self, near: trio.SocketStream) -> None:
+    async def _carry(self, near: socket.socket) -> None:
         self.account.total += 1
         wanted = self._console.detailed or self.forward.proxy_protocol  # otherwise nobody would hear who it is
         peer = peer_of(near) if wanted else None
@@ -104,19 +106,20 @@ class LocalForward:
     async def _open(self) -> muxpy.Stream:
         return await self._links.open_stream(Purpose.CONNECT)
 
-    def _header(self, near: trio.SocketStream, peer: tuple[str, int] | None) -> bytes:
+    def _header(self, near: socket.socket, peer: tuple[str, int] | None) -> bytes:
         version = self.forward.proxy_protocol
         if not version:
             return b""
-        here = near.socket.getsockname()
+        here = near.getsockname()
         local = (str(here[0]), int(here[1])) if isinstance(here, tuple) else None
         return proxy_header(version, peer, local)
 
     # ---- SOCKS and HTTP ----
 
-    async def _negotiate(self, near: trio.SocketStream) -> None:
+    async def _negotiate(self, connection: socket.socket) -> None:
         handshake = handshake_for(self.forward.kind)
-        peer = peer_of(near)
+        peer = peer_of(connection)
+        near = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         try:
             target = await greet(near, handshake)
             await self._carry_to(target, near, handshake)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,6 +15,8 @@ from ..net import close_in_order, close_with_reset, unanswered_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..net import Socket
+
 __all__ = ["abort", "relay"]
 
 
@@ -22,7 +25,7 @@ RELAY_BUFFER: Final = 64 * 1024
 
 
 async def relay(
-    near: trio.abc.HalfCloseableStream,
+    near: trio.abc.HalfCloseableStream | socket.socket,
     far: muxpy.Stream,
     *,
     early: bytes = b"",
@@ -40,13 +43,13 @@ async def relay(
     If one side is reset, so is the other. Raises StreamReset if the other end refused the stream that `head` is for.
     """
     try:
-        if isinstance(near, trio.SocketStream):
-            watched = _watched_sockets()
-            watched[near.socket] = far.reset  # which ends the splice, if the peer vanishes
+        if isinstance(near, socket.socket | trio.SocketStream):
+            watched, one = _watched_sockets(), _socket_of(near)
+            watched[one] = far.reset  # which ends the splice, if the peer vanishes
             try:
                 await far.splice(near, early=early, head=head, pacer=pacer)
             finally:
-                del watched[near.socket]
+                del watched[one]
         else:
             await _copy_both_ways(near, far, early, head)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -57,11 +60,15 @@ async def relay(
     except BaseException:
         abort(near, far)
         raise
-    if isinstance(near, trio.SocketStream):
-        close_in_order(near.socket)
+    if isinstance(near, socket.socket | trio.SocketStream):
+        close_in_order(_socket_of(near))
     else:
         await near.aclose()
     return True
+
+
+def _socket_of(near: trio.SocketStream | socket.socket) -> Socket:
+    return near.socket if isinstance(near, trio.SocketStream) else near
 
 
 async def _copy_both_ways(
@@ -89,10 +96,10 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
     await sink.send_eof()
 
 
-def abort(near: trio.abc.AsyncResource, far: muxpy.Stream | None = None) -> None:
+def abort(near: trio.abc.AsyncResource | socket.socket, far: muxpy.Stream | None = None) -> None:
     """Reset both immediately: their other ends get an error."""
-    if isinstance(near, trio.SocketStream):
-        close_with_reset(near.socket)
+    if isinstance(near, socket.socket | trio.SocketStream):
+        close_with_reset(_socket_of(near))
     if far is not None:
         far.reset()
 
@@ -109,22 +116,22 @@ LOOK_EVERY: Final = 15.0
 LOOKS: Final = 500
 """Sockets checked before other tasks run: about a millisecond."""
 
-_watched: trio.lowlevel.RunVar[dict[trio.socket.SocketType, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
+_watched: trio.lowlevel.RunVar[dict[Socket, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
 
 
-def _watched_sockets() -> dict[trio.socket.SocketType, Callable[[], object]]:
+def _watched_sockets() -> dict[Socket, Callable[[], object]]:
     """The sockets that are watched in this run, and what is called if their peers vanish. Without a scope and a timer
     for each, which thousands of short connections would all pay for."""
     try:
         return _watched.get()
     except LookupError:
-        sockets: dict[trio.socket.SocketType, Callable[[], object]] = {}
+        sockets: dict[Socket, Callable[[], object]] = {}
         _watched.set(sockets)
         trio.lowlevel.spawn_system_task(_look, sockets, name="muxpy vanished peers")
         return sockets
 
 
-async def _look(sockets: dict[trio.socket.SocketType, Callable[[], object]]) -> None:
+async def _look(sockets: dict[Socket, Callable[[], object]]) -> None:
     while True:
         await trio.sleep(LOOK_EVERY)
         for number, (one, on_vanished) in enumerate(list(sockets.items()), start=1):

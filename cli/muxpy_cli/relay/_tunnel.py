@@ -9,7 +9,7 @@ import trio
 
 import muxpy
 
-from ..net import connect_datagrams, connect_stream
+from ..net import connect_datagrams, connect_socket
 from ..specs import Address
 from ..wire import (
     ANSWER_TIMEOUT,
@@ -28,10 +28,11 @@ from ._datagrams import relay_datagrams
 from ._relay import abort, relay
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from ..net import Policy
+    from ..net import Policy, Socket
     from ..specs import Endpoint
 
 __all__ = ["Answer", "Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
@@ -47,7 +48,7 @@ class Unanswered(Exception):
 
 
 async def carry(
-    near: trio.SocketStream,
+    near: trio.SocketStream | socket.socket,
     open_now: Callable[[], muxpy.Stream | None],
     open_stream: Callable[[], Awaitable[muxpy.Stream]],
     opening: bytes,
@@ -142,7 +143,7 @@ async def reach(
     header: bytes = b"",
     datagrams: bool = False,
     pacer: muxpy.Pacer | None = None,
-    reached: Callable[[trio.socket.SocketType], None] | None = None,
+    reached: Callable[[Socket], None] | None = None,
 ) -> None:
     """Connect a stream that the other end opened to its target; raises Refused after the other end was told.
 
@@ -155,7 +156,7 @@ async def reach(
                 await stream.send_all(ACCEPTED)
                 await relay_datagrams(stream, socket.receive, socket.send, early, pacer=pacer)
             return
-        near = await connect_stream(target, policy)
+        near = await connect_socket(target, policy)
         if reached is not None:
             _tell_reached(near, reached)
     except Refused as refused:
@@ -169,9 +170,9 @@ async def reach(
     await relay(near, stream, early=header + early, pacer=pacer)
 
 
-def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.SocketType], None]) -> None:
+def _tell_reached(near: socket.socket, reached: Callable[[Socket], None]) -> None:
     try:
-        reached(near.socket)
+        reached(near)
     except Refused:  # the rules have changed meanwhile
         abort(near)
         raise
