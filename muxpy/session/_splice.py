@@ -4,7 +4,7 @@ A relay of two tasks wakes a task for each chunk in each direction: that costs a
 call to wait for the socket, and a copy. For many small messages this was most of the cost of a forwarded connection.
 Here the session's reader writes the stream's data to the socket, from the buffer that it was read into. The poller
 reads and frames the socket's data, for many sockets in one turn. The task that called `Stream.splice` sleeps until both
-directions have ended or one has failed.
+directions have ended or one has failed; `Stream.start_splice` has none.
 
     session's reader -> Core.receive -> Changes.direct -> on_arrived -> writev             to the socket
        views of the read buffer, not copied                  what it does not take is kept as for any stream
@@ -41,6 +41,8 @@ from ._pacing import SMALL
 from ._poller import ERROR, READ_SIZE, READABLE, WRITABLE, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from muxpy.proto import StreamState
 
     from ._copying import Head
@@ -63,17 +65,17 @@ class Splice:
         "_buffer",
         "_early",
         "_engine",
-        "_error",
         "_far_ended",
         "_head",
         "_near_ended",
+        "_on_end",
         "_over",
         "_pacer",
         "_pending",
         "_state",
-        "_task",
         "_waiting",
         "_watch",
+        "error",
     )
 
     def __init__(
@@ -85,6 +87,7 @@ class Splice:
         early: bytes,
         head: Head | None,
         pacer: Pacer | None,
+        on_end: Callable[[Splice], None] | None = None,
     ) -> None:
         self._engine = engine
         self._state = state
@@ -92,8 +95,8 @@ class Splice:
         self._watch = Watch(socket)
         self._pacer = pacer
         self._over = False
-        self._task: trio.lowlevel.Task | None = None
-        self._error: BaseException | None = None
+        self._on_end = on_end
+        self.error: BaseException | None = None  # why it ended, if not in order
         # Towards the socket.
         self._head = head  # takes what is received until it has all that it needs
         self._early = early  # goes there first
@@ -103,7 +106,7 @@ class Splice:
         self._buffer: memoryview | None = None  # the poller's buffer, while its bytes stand in line
         self._near_ended = not state.phase.sends  # the socket has nothing more for the stream
 
-    # ---- the task ----
+    # ---- beginning and end ----
 
     def start(self) -> None:
         """From now on, data from the socket goes to the stream, and what the stream receives to the head and then to
@@ -115,15 +118,16 @@ class Splice:
     async def wait(self) -> None:
         """Wait until both directions have ended. If one failed, raises its error."""
         if not self._over:
-            self._task = trio.lowlevel.current_task()
+            task = trio.lowlevel.current_task()
+            self._on_end = lambda _: trio.lowlevel.reschedule(task)
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: a cancellation now would deny that
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
+        self._on_end = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def stop(self) -> None:
@@ -131,7 +135,7 @@ class Splice:
         self._waiting.splice = None
         if not self._over:
             self._end(None)
-        self._error = None  # its frames would keep this splice alive
+        self.error = None  # its frames would keep this splice alive
         if self._waiting.unsent:
             self._waiting.unsent = False
             self._engine.writer.withdraw(self._state)
@@ -140,15 +144,15 @@ class Splice:
         if self._over:
             return
         self._over = True
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
-        self._error = error
+        self.error = error
         self._pass_on_directly(False)
         self._watch.end()
         if self._pacer is not None:
             self._pacer.withdraw(self._resume_reading)
             self._pacer.withdraw(self._resume_writing)
+        on_end, self._on_end = self._on_end, None  # it may refer to this splice: a cycle
+        if on_end is not None:
+            on_end(self)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -359,11 +360,8 @@ class Stream(trio.abc.HalfCloseableStream):
         socket fails. After that, or after a cancellation, the stream can only be closed or reset. Closing it resets it,
         unless the socket had come to its end.
         """
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this stream")
-        state, waiting, withdraw = self._state, self._waiting, self._engine.core.sending.withdraw
-        if state.cut_short and not self._sendable():
-            raise self._not_sendable()
+        self._check_spliceable()
+        state, withdraw = self._state, self._engine.core.sending.withdraw
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
@@ -378,10 +376,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 withdraw(state)
                 raise
             return
-        plain = socket.socket if isinstance(socket, trio.SocketStream) else socket
-        splice = Splice(self._engine, state, waiting, plain, early, head, pacer)
-        splice.start()
-        self._sending = self._receiving = True
+        splice = self._start_splice(socket, early, head, pacer, None)
         try:
             splice.on_receivable()
             await splice.wait()
@@ -391,6 +386,60 @@ class Stream(trio.abc.HalfCloseableStream):
         finally:
             splice.stop()
             self._sending = self._receiving = False
+
+    def start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        *,
+        early: bytes = b"",
+        head: Head | None = None,
+        pacer: Pacer | None = None,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        """`splice` without a task that waits for the end, for forwarders of very many connections. `on_end` is called
+        once, with the exception that `splice` would raise, or with None. By then the splice has let go of the stream
+        and the socket. `reset` ends the splice early, with trio.ClosedResourceError.
+
+        `on_end` is called in the midst of other work, perhaps before this returns: it must neither wait nor raise, and
+        leaves streams and sockets alone. It may only note the end, for a task that does the rest.
+
+        Raises trio.BusyResourceError, trio.ClosedResourceError and trio.BrokenResourceError like `splice`, and
+        NotImplementedError on systems without epoll.
+        """
+        if not has_poller:
+            raise NotImplementedError("this system has no epoll: use Stream.splice")
+        self._check_spliceable()
+        if not isinstance(socket, trio.SocketStream):
+            socket.setblocking(False)
+        self._start_splice(socket, early, head, pacer, partial(self._end_splice, on_end)).on_receivable()
+
+    def _end_splice(self, on_end: Callable[[BaseException | None], None], splice: Splice) -> None:
+        error = splice.error
+        splice.stop()
+        self._sending = self._receiving = False
+        if error is not None:
+            self._engine.core.sending.withdraw(self._state)  # as in `splice`
+        on_end(error)
+
+    def _check_spliceable(self) -> None:
+        if self._sending or self._receiving:
+            raise trio.BusyResourceError("another task is using this stream")
+        if self._state.cut_short and not self._sendable():
+            raise self._not_sendable()
+
+    def _start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        early: bytes,
+        head: Head | None,
+        pacer: Pacer | None,
+        on_end: Callable[[Splice], None] | None,
+    ) -> Splice:
+        plain = socket.socket if isinstance(socket, trio.SocketStream) else socket
+        splice = Splice(self._engine, self._state, self._waiting, plain, early, head, pacer, on_end)
+        splice.start()
+        self._sending = self._receiving = True
+        return splice
 
     # ---- ending ----
 

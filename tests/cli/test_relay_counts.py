@@ -106,9 +106,7 @@ async def test_what_comes_behind_the_answer_counts() -> None:
         async with outer, session_pair("unix") as (client, server), trio.open_nursery() as nursery:
             nursery.start_soon(server.serve_streams, answer)
             opening = OPENING + b"a header"
-            nursery.start_soon(
-                carry, inner, client.open_stream_nowait, client.open_stream, opening, account.carrying, counter
-            )
+            nursery.start_soon(carry, inner, client.open_stream, opening, account.carrying, counter)
             await outer.send_all(b"from the client")
             await outer.send_eof()
             assert await receive_all(outer) == bytes(900)

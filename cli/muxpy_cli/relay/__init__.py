@@ -1,5 +1,6 @@
 """Carrying connections between sockets and streams of a session."""
 
+from ._carriage import Carriage
 from ._datagrams import MAX_DATAGRAM, Exchange, relay_datagrams
 from ._rate import Rate
 from ._relay import abort, relay
@@ -12,6 +13,7 @@ __all__ = [
     "RESET_RATE",
     "Account",
     "Answer",
+    "Carriage",
     "Exchange",
     "Rate",
     "Unanswered",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..net import Socket
 
-__all__ = ["abort", "relay"]
+__all__ = ["abort", "relay", "watched_sockets"]
 
 
 RELAY_BUFFER: Final = 64 * 1024
@@ -44,7 +44,7 @@ async def relay(
     """
     try:
         if isinstance(near, socket.socket | trio.SocketStream):
-            watched, one = _watched_sockets(), _socket_of(near)
+            watched, one = watched_sockets(), _socket_of(near)
             watched[one] = far.reset  # which ends the splice, if the peer vanishes
             try:
                 await far.splice(near, early=early, head=head, pacer=pacer)
@@ -119,7 +119,7 @@ LOOKS: Final = 500
 _watched: trio.lowlevel.RunVar[dict[Socket, Callable[[], object]]] = trio.lowlevel.RunVar("watched")
 
 
-def _watched_sockets() -> dict[Socket, Callable[[], object]]:
+def watched_sockets() -> dict[Socket, Callable[[], object]]:
     """The sockets that are watched in this run, and what is called if their peers vanish. Without a scope and a timer
     for each, which thousands of short connections would all pay for."""
     try:

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from ..net import Policy, Socket
     from ..specs import Endpoint
 
-__all__ = ["Answer", "Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+__all__ = [
+    "Answer",
+    "Unanswered",
+    "ask_peer",
+    "carry",
+    "check_taken",
+    "reach",
+    "receive_answer",
+    "receive_opening",
+    "refuse",
+]
 
 REFUSAL_TIMEOUT: Final = 2.0
 """Seconds that the opener of a refused stream has to read the reason."""
@@ -49,20 +59,18 @@ class Unanswered(Exception):
 
 async def carry(
     near: trio.SocketStream | socket.socket,
-    open_now: Callable[[], muxpy.Stream | None],
     open_stream: Callable[[], Awaitable[muxpy.Stream]],
     opening: bytes,
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]],
     pacer: muxpy.Pacer | None = None,
 ) -> None:
     """Carry an accepted connection; `opening` is the first message and what goes right behind it. `carrying` counts it.
-    `open_now` opens the stream if that needs no waiting, which is most of the time; otherwise `open_stream` does.
 
     Raises Refused or Unanswered if the other end did not accept it, and what `open_stream` raises. After any error
     `near` is reset, so that its client notices immediately.
     """
     try:
-        far = open_now() or await open_stream()
+        far = await open_stream()
     except BaseException:
         abort(near)
         raise
@@ -72,7 +80,7 @@ async def carry(
             await relay(near, far, head=Answer(), pacer=pacer)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         abort(near, far)
-        _check_taken(error)
+        check_taken(error)
     except BaseException:  # including Refused by `carrying`
         abort(near, far)
         raise
@@ -120,12 +128,12 @@ async def receive_answer(stream: muxpy.Stream) -> bytes:
         while (early := answer(await stream.receive_some())) is None:
             pass
     except muxpy.StreamReset as error:
-        _check_taken(error)
+        check_taken(error)
         raise
     return early
 
 
-def _check_taken(error: Exception) -> None:
+def check_taken(error: BaseException | None) -> None:
     """Raises Unanswered if the other end did nothing with the stream."""
     if isinstance(error, muxpy.StreamReset) and error.retryable:
         raise Unanswered(

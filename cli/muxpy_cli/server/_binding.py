@@ -119,9 +119,7 @@ class Binding:
         opening = self._opening(peer_of(near), here)
         self.account.total += 1
         try:
-            await carry(
-                near, partial(_open_now, peer), partial(_open, peer), opening, partial(self._carrying, peer), peer.rate
-            )
+            await carry(near, partial(_open, peer), opening, partial(self._carrying, peer), peer.rate)
         except (Refused, Unanswered, trio.BrokenResourceError) as error:
             self.account.failed += 1
             self._complain(error)
@@ -187,28 +185,15 @@ class Binding:
         )
 
 
-def _open_now(peer: Peer) -> muxpy.Stream | None:
-    try:
-        stream = peer.session.open_stream_nowait(stream_type=Purpose.FORWARDED)
-    except trio.WouldBlock:
-        return None
-    except BaseException:
-        peer.has_opened()
-        raise
-    return _opened(peer, stream)
-
-
 async def _open(peer: Peer) -> muxpy.Stream:
+    session = peer.session
     try:
-        stream = await peer.session.open_stream(stream_type=Purpose.FORWARDED)
-    except BaseException:
+        try:
+            stream = session.open_stream_nowait(stream_type=Purpose.FORWARDED)
+        except trio.WouldBlock:
+            stream = await session.open_stream(stream_type=Purpose.FORWARDED)
+        if used_up(stream):  # the client connects anew; what is open has the time that draining gives
+            peer.nursery.start_soon(session.aclose)
+        return stream
+    finally:
         peer.has_opened()
-        raise
-    return _opened(peer, stream)
-
-
-def _opened(peer: Peer, stream: muxpy.Stream) -> muxpy.Stream:
-    peer.has_opened()
-    if used_up(stream):  # the client connects anew; what is open has the time that draining gives
-        peer.nursery.start_soon(peer.session.aclose)
-    return stream
