@@ -8,7 +8,6 @@ ready, one after the other. Their data for one session goes out in one write.
 from __future__ import annotations
 
 import select
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -85,8 +84,10 @@ class Poller:
         """Stop watching. To be called before `fd` is closed: after that, its number may belong to another file."""
         if self._watchers.get(fd) == watcher:
             del self._watchers[fd]
-            with suppress(OSError, ValueError):  # the descriptor was closed, or the run is over
+            try:
                 self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                return  # the descriptor was closed, or the run is over
 
     def cork(self, writer: Writer) -> None:
         """While several sockets are handled, gather what they send on one session (as TCP_CORK does)."""

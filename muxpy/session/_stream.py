@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from socket import socket as PlainSocket
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -21,7 +22,6 @@ from ._watching import watched
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from socket import socket as PlainSocket
 
     from muxpy._config import SessionConfig
     from muxpy._errors import SessionEnd
@@ -367,8 +367,6 @@ class Stream(trio.abc.HalfCloseableStream):
         except trio.Cancelled:
             withdraw(state)  # nothing was read from the socket: a FIN would pass for the socket's end, as below
             raise
-        if not isinstance(socket, trio.SocketStream):
-            socket.setblocking(False)
         if not has_poller:
             try:
                 await copy_both_ways(self, _as_stream(socket), early, head, pacer, ended=self._ended_sending)
@@ -409,8 +407,6 @@ class Stream(trio.abc.HalfCloseableStream):
         if not has_poller:
             raise NotImplementedError("this system has no epoll: use Stream.splice")
         self._check_spliceable()
-        if not isinstance(socket, trio.SocketStream):
-            socket.setblocking(False)
         self._start_splice(socket, early, head, pacer, partial(self._end_splice, on_end)).on_receivable()
 
     def _end_splice(self, on_end: Callable[[BaseException | None], None], splice: Splice) -> None:
@@ -435,8 +431,10 @@ class Stream(trio.abc.HalfCloseableStream):
         pacer: Pacer | None,
         on_end: Callable[[Splice], None] | None,
     ) -> Splice:
-        plain = socket.socket if isinstance(socket, trio.SocketStream) else socket
-        splice = Splice(self._engine, self._state, self._waiting, plain, early, head, pacer, on_end)
+        if isinstance(socket, PlainSocket):
+            socket.setblocking(False)
+        one = socket if isinstance(socket, PlainSocket) else socket.socket
+        splice = Splice(self._engine, self._state, self._waiting, one, early, head, pacer, on_end)
         splice.start()
         self._sending = self._receiving = True
         return splice
@@ -501,9 +499,9 @@ def _check_max_bytes(max_bytes: int) -> None:
 
 
 def _as_stream(socket: trio.SocketStream | PlainSocket) -> trio.SocketStream:
-    if isinstance(socket, trio.SocketStream):
-        return socket
-    return trio.SocketStream(trio.socket.from_stdlib_socket(socket))
+    if isinstance(socket, PlainSocket):
+        return trio.SocketStream(trio.socket.from_stdlib_socket(socket))
+    return socket
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:

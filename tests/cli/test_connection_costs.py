@@ -173,6 +173,15 @@ async def test_a_socket_that_is_only_spliced_is_none_of_trios() -> None:
     assert calls["socket.setsockopt"] == (listening + connecting + 2 * 2) * MANY
 
 
+async def test_a_connection_does_not_pay_for_short_words() -> None:
+    """Neither for `suppress` nor for asking whether something is of a class of Trio, which are abstract."""
+    calls = await calls_of()
+    # All of them of this test, and of its target.
+    assert calls["suppress.__init__"] == 7 * MANY
+    assert calls["ABCMeta.__instancecheck__"] == 5 * MANY
+    assert not calls["_check_not_ourselves.<locals>.<genexpr>"]
+
+
 async def test_an_ended_socket_that_nothing_is_left_for_is_only_removed_from_epoll() -> None:
     calls = await calls_of()
     assert calls["Poller.add"] == 2 * MANY

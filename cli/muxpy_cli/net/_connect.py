@@ -90,8 +90,11 @@ async def _look_up(target: Address, policy: Policy, deadline: float) -> Sequence
 
 
 def _check_not_ourselves(target: Address, addresses: Sequence[str], policy: Policy) -> None:
-    if not policy.ourselves and any(is_guarded(address, target.port) for address in addresses):
-        raise Forbidden(f"{target} is a port of muxpy itself, which no rule allows")
+    if policy.ourselves:
+        return
+    for address in addresses:
+        if is_guarded(address, target.port):
+            raise Forbidden(f"{target} is a port of muxpy itself, which no rule allows")
 
 
 def _check_path(target: UnixPath, policy: Policy) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -61,7 +61,7 @@ def prepare_forwarded(one: Socket) -> None:
     From now on closing it is a reset, also when the kernel closes it because this process is killed: a cut must never
     look like the end of the data. `end_in_order` reverts that. Unix sockets have no resets.
     """
-    with suppress(OSError):  # the connection may have gone already, or is no TCP
+    try:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -69,6 +69,8 @@ def prepare_forwarded(one: Socket) -> None:
             one.setsockopt(level, number, value)
         if _NOTSENT_LOWAT is not None:
             one.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
+    except OSError:
+        return  # the connection has gone already, or is no TCP
 
 
 def end_in_order(one: Socket) -> None:
@@ -90,8 +92,10 @@ def reset_on_close(one: Socket) -> None:
 
 
 def _linger(one: Socket, how: bytes) -> None:
-    with suppress(OSError):  # closed already
+    try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+    except OSError:
+        return  # closed already
 
 
 def close_with_reset(one: Socket) -> None:

@@ -85,8 +85,9 @@ class Carriage:
 
     def note_end(self, one: _Carried) -> None:
         """The splice of a connection has ended."""
+        if not self._ended:
+            self._news.unpark()
         self._ended.append(one)
-        self._news.unpark()
 
     def close(self) -> None:
         """No more begin."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["abort", "relay", "watched_sockets"]
 
 
+_SOCKETS: Final = (socket.socket, trio.SocketStream)
+"""In this order: whether something is a class of Trio, which are abstract, takes long to find out."""
+
 RELAY_BUFFER: Final = 64 * 1024
 """Bytes that each direction copies in one step, and the most that waits here when the receiving side is slow."""
 
@@ -43,7 +46,7 @@ async def relay(
     If one side is reset, so is the other. Raises StreamReset if the other end refused the stream that `head` is for.
     """
     try:
-        if isinstance(near, socket.socket | trio.SocketStream):
+        if isinstance(near, _SOCKETS):
             watched, one = watched_sockets(), _socket_of(near)
             watched[one] = far.reset  # which ends the splice, if the peer vanishes
             try:
@@ -60,7 +63,7 @@ async def relay(
     except BaseException:
         abort(near, far)
         raise
-    if isinstance(near, socket.socket | trio.SocketStream):
+    if isinstance(near, _SOCKETS):
         close_in_order(_socket_of(near))
     else:
         await near.aclose()
@@ -68,7 +71,7 @@ async def relay(
 
 
 def _socket_of(near: trio.SocketStream | socket.socket) -> Socket:
-    return near.socket if isinstance(near, trio.SocketStream) else near
+    return near if isinstance(near, socket.socket) else near.socket
 
 
 async def _copy_both_ways(
@@ -98,7 +101,7 @@ async def _copy(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStre
 
 def abort(near: trio.abc.AsyncResource | socket.socket, far: muxpy.Stream | None = None) -> None:
     """Reset both immediately: their other ends get an error."""
-    if isinstance(near, socket.socket | trio.SocketStream):
+    if isinstance(near, _SOCKETS):
         close_with_reset(_socket_of(near))
     if far is not None:
         far.reset()

@@ -203,11 +203,12 @@ async def receive_opening(
     stream: muxpy.Stream, parse: Callable[[bytes], Message] = parse_message
 ) -> tuple[Message, bytes]:
     """The first message of a stream that the peer opened, and the bytes after it. Raises WireError."""
-    early = b""
-    with suppress(trio.WouldBlock):  # usually all of it came with the SYN, which needs no timer
-        early = stream.receive_nowait()
-        if (split := split_message(early, parse)) is not None:
-            return split
+    try:
+        early = stream.receive_nowait()  # usually all of it came with the SYN, and needs no timer
+    except trio.WouldBlock:
+        early = b""
+    if (split := split_message(early, parse)) is not None:
+        return split
     with trio.move_on_after(OPENING_TIMEOUT):
         return await receive_message(stream, early, parse)
     raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")
