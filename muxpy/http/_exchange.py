@@ -17,7 +17,8 @@ from ._headers import Headers, as_fields, trailer_fields
 from ._request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from socket import socket as PlainSocket
 
     from muxpy.proto import Fields, StreamState
     from muxpy.proto.http2 import Connection
@@ -166,10 +167,10 @@ class Exchange(Stream):
 
     async def splice(
         self,
-        socket: trio.SocketStream,
+        socket: trio.SocketStream | PlainSocket,
         *,
         early: bytes = b"",
-        head: Callable[[], Awaitable[bytes]] | None = None,
+        head: Callable[[bytes], bytes | None] | None = None,
         pacer: Pacer | None = None,
     ) -> None:
         """See Stream.splice. Raises also RuntimeError before `start`. If the socket of a tunnel breaks, the client is
