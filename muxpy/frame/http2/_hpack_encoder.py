@@ -17,6 +17,7 @@ from ._static_table import (
     UNINDEXED,
     Entry,
     Field,
+    NeverIndexed,
 )
 
 Fields = tuple[Field, ...]
@@ -95,7 +96,7 @@ class HpackEncoder:
 
     def encode(self, fields: Fields, sensitive: Collection[int] | None = None) -> bytes:
         """Encode a whole header block. `sensitive`: the places of fields that no intermediary may put into a table, as
-        in `Block.sensitive`."""
+        in `Block.sensitive`; a value may say that too (`NeverIndexed`)."""
         if sensitive:
             return self._encode(fields, {fields[place] for place in sensitive})
         found = self._known.get(fields)
@@ -140,7 +141,7 @@ class HpackEncoder:
         name, value = field
         size = len(name) + len(value) + OVERHEAD
         mask, pattern, string = 0x0F, 0x00, self._string
-        if secret or name in SECRET or (name == b"cookie" and len(value) < SHORT_COOKIE):
+        if secret or type(value) is NeverIndexed or name in SECRET or (name == b"cookie" and len(value) < SHORT_COOKIE):
             pattern, string = 0x10, self._secret_string
         elif name not in self._unindexed and size <= self._max_size * 3 // 4:
             mask, pattern = 0x3F, 0x40

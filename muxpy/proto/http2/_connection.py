@@ -229,7 +229,7 @@ class Connection:
         this returns. Ask `takes_push` first."""
         pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
         pushed.advance(Event.RECV_FIN)
-        self._table.add_local(pushed)
+        self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)
         frames = encode_push_promise(stream.id, pushed.id, block, DEFAULT_MAX_FRAME_SIZE)
