@@ -254,7 +254,7 @@ class Exchange(Message):
     def _continue(self) -> None:
         state = self._state_
         if not self._asked and not state.answered and state.phase.reads and not state.incoming.buffered:
-            self._core.send_interim(state, _CONTINUE)
+            self._core.send_interim(state, _CONTINUE, counts=True)
             self._engine_.acted()
         self._asked = True
 

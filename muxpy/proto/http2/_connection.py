@@ -220,9 +220,9 @@ class Connection:
             if stream.phase.over:
                 self._table.forget(stream)
 
-    def send_interim(self, stream: HttpStream, fields: Fields) -> None:
-        """Send the head of an interim response (1xx), before the final one."""
-        self._common.put_head(stream.id, fields, end=False)
+    def send_interim(self, stream: HttpStream, fields: Fields, *, counts: bool = False) -> None:
+        """Send the head of an interim response (1xx), before the final one. `counts` as for `Outbox.put`."""
+        self._common.put_head(stream.id, fields, end=False, counts=counts)
 
     def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that

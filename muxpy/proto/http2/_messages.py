@@ -183,7 +183,7 @@ class Messages:
     def _answer_431(self, stream_id: int, end: bool) -> None:
         """The head of a request is too large: say so in the terms of HTTP, and read no more of it."""
         self._news.provoked.spend()
-        self._common.put_head(stream_id, TOO_LARGE, end=True)
+        self._common.put_head(stream_id, TOO_LARGE, end=True, counts=True)
         if not end:
             self._common.refuse(stream_id, Http2Code.NO_ERROR)
 
