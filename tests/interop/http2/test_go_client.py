@@ -92,5 +92,5 @@ async def test_a_graceful_end_in_the_midst_of_traffic(tls: Tls | None) -> None:
 
 async def test_tunnels(tls: Tls | None) -> None:
     async with serving(tls) as site, echoing() as port:
-        await go_asks("tunnel", site.url, tls, 20, TARGET=f"{HOST}:{port}")
+        await go_asks("tunnel", site.url, tls, 20, target=f"{HOST}:{port}")
         assert [request.method for request in site.asked] == ["CONNECT"] * 20

@@ -133,7 +133,7 @@ func hash(w http.ResponseWriter, r *http.Request) {
 	digest := sha256.New()
 	size, err := io.Copy(digest, r.Body)
 	if err != nil {
-		panic(err)
+		panic(http.ErrAbortHandler) // which is not logged
 	}
 	fmt.Fprintf(w, "%d %s", size, hex.EncodeToString(digest.Sum(nil)))
 	for name, values := range r.Trailer {
