@@ -111,9 +111,9 @@ def repeat(name: str, seconds: float, log: Path, command: Callable[[int], list[s
 
 def run_differential(seconds: float) -> Report:
     """Random operations with the Go peer and with muxpy in its place."""
-    from tests.interop.gopeer import why_missing
+    from tests.interop.gopeer import PROGRAM
 
-    missing = why_missing()
+    missing = PROGRAM.why_missing()
     if missing is not None:
         return not_run("differential", missing)
     log = WORK / "differential.txt"

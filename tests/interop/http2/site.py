@@ -12,14 +12,14 @@ import trio
 
 from muxpy import http
 from tests.helpers.content import named
-from tests.helpers.tasks import LIMIT
+from tests.helpers.tasks import LIMIT, echo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from .tls import Tls
 
-__all__ = ["HOST", "Site", "serving", "sha256"]
+__all__ = ["HOST", "Site", "echoing", "serving", "sha256"]
 
 HOST: Final = "127.0.0.1"
 
@@ -37,10 +37,9 @@ class Site:
         self.stop = trio.Event()
         self.asked: list[http.Request] = []
         """All requests, in the order in which they came."""
+        self._news = trio.lowlevel.ParkingLot()
         self.sessions: set[int] = set()
         """One for each connection."""
-        self.hanging: dict[str, trio.Event] = {}
-        """What /hang has begun, by its query."""
         self.cut: dict[str, object] = {}
         """How what /hang has begun was cut short, by its query."""
         self.all_cut = trio.Event()
@@ -50,9 +49,15 @@ class Site:
     def url(self) -> str:
         return f"{self.scheme}://{HOST}:{self.port}"
 
+    async def asked_for(self, count: int) -> None:
+        """Wait for so many requests."""
+        while len(self.asked) < count:
+            await self._news.park()
+
     async def answer(self, exchange: http.Exchange) -> None:
         request = exchange.request
         self.asked.append(request)
+        self._news.unpark_all()
         self.sessions.add(id(exchange.session))
         if request.method == "CONNECT" and not request.protocol:
             await _tunnel(exchange)
@@ -113,7 +118,6 @@ class Site:
         """Begin an answer and never end it."""
         await exchange.start(200)
         await exchange.send_all(b"begun\n")
-        self.hanging.setdefault(query["name"], trio.Event()).set()
         self.cut[query["name"]] = await exchange.wait_ended()
         if len(self.cut) == int(query.get("of", 1)):
             self.all_cut.set()
@@ -126,6 +130,11 @@ class Site:
             await exchange.send_all(data[begin : begin + 1000])
             await trio.sleep(0.001)
         await exchange.send_eof()
+
+    async def _chat(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        """What extended CONNECT leads to."""
+        await exchange.start(200)
+        await echo(exchange)
 
     async def _unary(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """gRPC without gRPC: the message of the request, which is length-prefixed, as the answer."""
@@ -160,6 +169,15 @@ async def _tunnel(exchange: http.Exchange) -> None:
     async with socket:
         await exchange.start(200)
         await exchange.splice(socket)
+
+
+@asynccontextmanager
+async def echoing() -> AsyncIterator[int]:
+    """The port of a plain TCP server that sends everything back."""
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, echo, 0, host=HOST))
+        yield listener.socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

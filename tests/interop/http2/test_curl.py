@@ -75,7 +75,8 @@ async def test_a_client_that_expects_100_and_does_not_wait(tls: Tls | None, tmp_
         assert done.out == f"{len(data)} {sha256(data)}\n"
 
 
-# Without TLS, curl 7.88 fails by itself where it sends a second request on a connection (with nghttpd too).
+# Without TLS, curl 7.88 fails where it sends a second request on a connection, or is told to send no more of its body;
+# with nghttpd and with Go's server too.
 
 
 async def test_an_answer_that_does_not_read_the_body(certificate: Tls, tmp_path: Path) -> None:
