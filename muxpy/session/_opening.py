@@ -75,6 +75,8 @@ class Openers:
 
     def _check(self) -> None:
         core, ending = self._core, self._ending
+        if core.can_open and ending.end is None and not ending.draining:
+            return
         if ending.end is not None:
             raise SessionClosed(ending.end, retryable=True)  # on another session: nothing was sent
         if core.remote_goaway is not None:
@@ -83,5 +85,4 @@ class Openers:
             raise SessionGoingAway("the session has used up its stream ids")
         if not core.can_open:
             raise RuntimeError("in this protocol only the other side opens streams")
-        if ending.draining:
-            raise SessionGoingAway("this session is being closed")
+        raise SessionGoingAway("this session is being closed")
