@@ -77,7 +77,6 @@ class SocketTransport(Transport):
         self._filled = False  # by the last read
         self._interrupts = 0
         self.read_limit = READ_SIZE
-        self.allowance = self.turns = None  # as in the class, but each read asks, and finds its own attributes sooner
         self.local_address, self.remote_address = addresses_of(stream)
 
     def set_user_timeout(self, seconds: float) -> None:
