@@ -49,6 +49,7 @@ class Connection:
         self.counters = common.counters
         self.budget = common.budget
         self.streams = common.table.live
+        self.used_up = False
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = self._receiving.receive
         self.receive_eof = self._receiving.receive_eof
@@ -76,15 +77,12 @@ class Connection:
 
     @property
     def can_open(self) -> bool:
-        return self.error is None and self.remote_goaway is None and self._table.ids_left
+        common = self._common
+        return common.error is None and common.remote_goaway is None and self._table.ids_left
 
     @property
     def may_open(self) -> bool:
         return True  # a muxado peer announces no limit: it refuses streams instead
-
-    @property
-    def used_up(self) -> bool:
-        return not self._table.ids_left
 
     def is_local(self, stream_id: int) -> bool:
         return self._table.is_local(stream_id)
@@ -134,6 +132,7 @@ class Connection:
         self.counters.opened += 1
         self.sending.outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         if not self._table.ids_left:
+            self.used_up = True
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
