@@ -131,6 +131,11 @@ class Site:
             await trio.sleep(0.001)
         await exchange.send_eof()
 
+    async def _chat(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        """What extended CONNECT leads to."""
+        await exchange.start(200)
+        await echo(exchange)
+
     async def _unary(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """gRPC without gRPC: the message of the request, which is length-prefixed, as the answer."""
         body = b"".join([chunk async for chunk in exchange])
