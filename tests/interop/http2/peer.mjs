@@ -198,10 +198,11 @@ const pages = {
 };
 
 function serve(cert, key) {
-  const settings = { enableConnectProtocol: true };
+  // Beyond its memory of 10 MB a session refuses streams.
+  const options = { settings: { enableConnectProtocol: true }, maxSessionMemory: 100 };
   const server = cert
-    ? http2.createSecureServer({ cert: readFileSync(cert), key: readFileSync(key), settings })
-    : http2.createServer({ settings });
+    ? http2.createSecureServer({ cert: readFileSync(cert), key: readFileSync(key), ...options })
+    : http2.createServer(options);
   server.on("stream", (stream, headers) => {
     const { pathname, searchParams } = new URL(headers[":path"], "http://any");
     stream.on("error", () => {}); // of streams that were reset
