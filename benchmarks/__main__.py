@@ -14,7 +14,7 @@ import trio
 from rich.console import Console
 
 from .machine import describe
-from .measures import GO, GROUPS, MEASURES
+from .measures import GO, GO_HTTP, GROUPS, MEASURES
 from .outcome import Outcome, as_json
 from .progress import Progress
 from .report import summary
@@ -119,7 +119,7 @@ async def _cancel_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatu
 
 async def _programs(measures: Sequence[Measure], console: Console) -> Programs:
     """Build what has to be built."""
-    if not any(entry.contender in GO for measure in measures for entry in measure.entries):
+    if not any(entry.contender in (*GO, GO_HTTP) for measure in measures for entry in measure.entries):
         return Programs()
     from .gopeers import build
 

@@ -1,4 +1,5 @@
-"""Put the figures of a run into docs/performance.md: `python -m benchmarks.document build/bench`.
+"""Put the figures of a run into docs/performance.md: `python -m benchmarks.document build/bench`, or build/bench/part
+for those of whole groups; the others keep the figures that they have.
 
 No figure there is typed by hand. The page has a marked place for each group of measures; this fills them from
 results.json, and keeps that file and the plots beside the page, so that a test can see that they belong together.
@@ -14,7 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .measures import MEASURES
+from .measures import GROUPS, MEASURES
 from .outcome import Outcome
 from .plots import PLOTS
 from .report import rows
@@ -41,16 +42,34 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m benchmarks.document FOLDER, one with the results.json of a whole run", file=sys.stderr)
         return 2
     results = json.loads(source.read_text())
-    if absent := {measure.name for measure in MEASURES} - {part["name"] for part in results["measures"]}:
+    groups = {part["group"] for part in results["measures"]}
+    expected = {measure.name for measure in MEASURES if measure.group in groups}
+    if absent := expected - {part["name"] for part in results["measures"]}:
         print(f"not a whole run, {len(absent)} measures are missing: {', '.join(sorted(absent))}", file=sys.stderr)
         return 2
+    kept = FOLDER / "results.json"
+    if groups != set(GROUPS):
+        results = joined(json.loads(kept.read_text()), results)
     FOLDER.mkdir(exist_ok=True)
     if not source.parent.samefile(FOLDER):
-        for name in ("results.json", *(f"{plot}.svg" for plot in PLOTS)):
-            shutil.copy(source.parent / name, FOLDER)
+        for plot, (group, _, _) in PLOTS.items():
+            if group in groups:
+                shutil.copy(source.parent / f"{plot}.svg", FOLDER)
+    kept.write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(filled(PAGE.read_text(), results))
     print(f"{PAGE} is up to date")
     return 0
+
+
+def joined(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """The results of a whole run, with those of later runs of some groups in place of its own."""
+    later = {measure["name"]: measure for measure in part["measures"]}
+    old = {measure["name"]: measure for measure in whole["measures"]}
+    measures = [later.get(each.name) or old.get(each.name) for each in MEASURES]
+    dates = {key: date for key, date in whole["machine"].items() if key.startswith("date")}
+    dates |= {f"date of {group}": part["machine"]["date"] for group in {each["group"] for each in part["measures"]}}
+    known = {**dates, **{key: value for key, value in part["machine"].items() if not key.startswith("date")}}
+    return {"machine": known, "options": whole["options"], "measures": [each for each in measures if each is not None]}
 
 
 def filled(page: str, results: dict[str, Any]) -> str:

@@ -31,6 +31,11 @@ def describe() -> dict[str, str | int | None]:
         "iperf3": _first_line("iperf3", "--version"),
         "wrk": _first_line("wrk", "-v", status=1),
         "nginx": _first_line("nginx", "-v"),
+        "nghttp2": _first_line("nghttpd", "--version"),
+        **{
+            name: _package(name)
+            for name in ("granian", "h2corn", "hypercorn", "uvicorn", "zttp", "httpx", "h2", "hpack")
+        },
     }
 
 

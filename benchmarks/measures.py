@@ -10,9 +10,10 @@ from .model import Entry, Figure, Job, Measure, Round, Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GO", "GROUPS", "LINK_RTTS", "MEASURES", "OPEN_STREAMS"]
+__all__ = ["GO", "GO_HTTP", "GROUPS", "LINK_RTTS", "MEASURES", "OPEN_STREAMS"]
 
 GO: Final = ("go-muxado", "go-yamux", "go-smux")
+GO_HTTP: Final = "go-http2"
 OTHERS: Final = ("tcp", *GO, "ssh", "asyncssh")
 
 RATE: Final = (Figure("rate", "rate", "/s"),)
@@ -232,9 +233,94 @@ def faster_than_asyncssh() -> tuple[Target, ...]:
     return at_least(1, "asyncssh"), at_least(1, "asyncssh", entry="muxpy-tls")
 
 
+def http() -> Iterator[Measure]:
+    yield from http_requests()
+    yield from http_bulk()
+    yield from http_parts()
+
+
+def http_requests() -> Iterator[Measure]:
+    """Requests for each second of the server's processor time, which stands the noise of a shared machine better than
+    the clock does."""
+    figures = (
+        Figure("rate", "for a second of processor time", "/s"),
+        *(Figure("clock", "by the clock", "/s"), Figure("p50", "median", "s"), Figure("p99", "p99", "s")),
+    )
+    one = (*beside_python(20, 40), at_least(2, "go"), at_least(1, "granian"))
+    ten = (*beside_python(15, 15), at_least(0.9, "granian"), at_least(0.9, "h2corn"), at_least(1.3, "go"))
+    for connections, streams, targets in ((1, 100, one), (10, 10, ten), (1, 1, ())):
+        job = {"workload": "h2load", "connections": connections, "streams": streams, "path": "/", "seconds": 1}
+        name = f"GET, {connections} x {streams}"
+        # uvicorn breaks off a connection after some thousand requests, if many go on at the same time.
+        without = "uvicorn" if streams == 100 else None
+        yield Measure("http", f"HTTP/2 server: {name}", of_servers(job, without), figures, targets)
+    job = {"workload": "h2load", "connections": 1, "streams": 100, "path": "/", "upload": 4096, "seconds": 1}
+    post = (*beside_python(12, 12), at_least(1, "granian"), at_least(1, "h2corn"), at_least(0.9, "go"))
+    yield Measure("http", "HTTP/2 server: POST 4 KiB, 1 x 100", of_servers(job, "uvicorn"), figures, post)
+
+
+def http_bulk() -> Iterator[Measure]:
+    figures = (Figure("rate", "for a second of processor time", "B/s"), Figure("clock", "by the clock", "B/s"))
+    targets = (*beside_python(6, 6), at_least(1, "granian"), at_least(0.7, "go"))
+    for streams in (1, 8):
+        size = 8 * 2**20
+        job = {"connections": 1, "streams": streams, "path": "/bulk", "size": size, "seconds": 1}
+        entries = of_servers({"workload": "h2load", **job})
+        yield Measure("http", f"HTTP/2 server: 8 MiB bodies, {plural(streams)}", entries, figures, targets)
+    size = 16 * 2**20
+    job = {"connections": 1, "streams": 1, "path": "/", "upload": size, "size": size, "seconds": 1}
+    upload = (*beside_python(5, 5), at_least(3, "granian"), at_least(0.8, "go"), at_least(0.8, "h2corn"))
+    yield Measure("http", "HTTP/2 server: upload of 16 MiB", of_servers({"workload": "h2load", **job}), figures, upload)
+
+
+def http_parts() -> Iterator[Measure]:
+    job = {"workload": "requests", "at_once": 100, "path": "/", "seconds": 1}
+    takers = tuple(Entry(name, f"nghttpd-{name}", {**job, "of": name}) for name in ("muxpy", "httpx"))
+    figures = (Figure("rate", "for a second of processor time", "/s"), Figure("clock", "by the clock", "/s"))
+    yield Measure("http", "HTTP/2 client: 100 GETs together", takers, figures, (at_least(15, "httpx"),))
+    job = {"workload": "exchange", "seconds": 0.5}
+    takers = alone(job, "h2")
+    limits = (
+        Target("muxpy", "exchange", 8e-6, at_most=True),
+        Target("muxpy", "exchange", 1 / 20, ("h2",), at_most=True),
+    )
+    figure = Figure("exchange", "one exchange", "us")
+    yield Measure("http", "HTTP/2: the rules of a server alone", takers, (figure,), limits)
+    job = {"workload": "hpack", "seconds": 1}
+    heads = (("same", "a head that comes again"), ("new", "one with a new path"))
+    times = [Figure(f"{way}_{head}", f"{way} {what}", "us") for head, what in heads for way in ("encode", "decode")]
+    yield Measure("http", "HPACK alone, a browser's request", alone(job, "hpack"), times)
+
+
+HTTP_SERVERS: Final = {
+    "muxpy": "muxpy-http",
+    "nghttpd": "nghttpd",
+    "go": GO_HTTP,
+    **{name: name for name in ("granian", "h2corn", "uvicorn", "hypercorn", "hypercorn-trio")},
+}
+"""The servers, by the name that they have in the tables."""
+
+
+def of_servers(job: Job, without: str | None = None) -> tuple[Entry, ...]:
+    """The same job for all servers, but for one that cannot do it."""
+    return tuple(Entry(name, contender, job) for name, contender in HTTP_SERVERS.items() if name != without)
+
+
+def alone(job: Job, reference: str) -> tuple[Entry, ...]:
+    """The same job for a part of muxpy and for what it is compared with, in a process of its own without a network."""
+    return Entry("muxpy", "alone", {**job, "of": "muxpy"}), Entry(
+        reference, f"alone-{reference}", {**job, "of": reference}
+    )
+
+
+def beside_python(asyncio: float, trio: float) -> tuple[Target, ...]:
+    """Beside hypercorn, the reference in Python, with each of its workers."""
+    return at_least(asyncio, "hypercorn"), at_least(trio, "hypercorn-trio")
+
+
 MEASURES: Final = tuple(
     measure
-    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates, tunnel)
+    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates, tunnel, http)
     for measure in group()
 )
 GROUPS: Final = tuple(dict.fromkeys(measure.group for measure in MEASURES))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .contenders import CONTENDERS
+from .measures import GO_HTTP
 from .model import Entry, Job, Measure, Round, Sample
 from .outcome import Outcome
 from .processes import RunError, run, serving
@@ -47,6 +48,8 @@ class Programs:
         """The command that starts one end."""
         if contender in CONTENDERS:
             return [sys.executable, "-m", "benchmarks.peer", verb, contender, *arguments]
+        if contender == GO_HTTP and verb == "run":  # it only serves
+            return self.command("tcp", verb, *arguments)
         return [str(self.go[contender]), verb, contender.removeprefix("go-"), *arguments]
 
 

@@ -9,6 +9,7 @@ __all__ = ["show"]
 _UNITS: Final[dict[str, tuple[float, str]]] = {
     "/s": (1, "/s"),
     "s": (1e3, "ms"),
+    "us": (1e6, "µs"),
     "B": (1, "B"),
     "share": (100, "%"),
     "round trips": (1, "round trips"),

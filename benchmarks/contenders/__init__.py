@@ -7,6 +7,7 @@ from typing import Final
 from ._base import HOST, Client, Contender
 from ._forwarding import Forwarding, NoTunnel
 from .asynchronous_ssh import AsyncSsh
+from .http import ALONE, CLIENTS, HTTP_SERVERS
 from .mux import Muxpy, MuxpyAccept, MuxpyBeside, MuxpyHeld, MuxpyTls
 from .openssh import OpenSsh
 from .plain import Tcp
@@ -14,7 +15,7 @@ from .program import Program, ProgramTls
 from .targets import TARGETS
 from .tls import TrioSsl
 
-__all__ = ["CONTENDERS", "FORWARDERS", "HOST", "TARGETS", "Client", "Contender"]
+__all__ = ["CONTENDERS", "FORWARDERS", "HOST", "HTTP", "TARGETS", "Client", "Contender"]
 
 FORWARDERS: Final[dict[str, type[Forwarding]]] = {
     "program": Program,
@@ -23,6 +24,9 @@ FORWARDERS: Final[dict[str, type[Forwarding]]] = {
     "ssh": OpenSsh,
     "asyncssh": AsyncSsh,
 }
+
+HTTP: Final[dict[str, Contender]] = {**HTTP_SERVERS, **CLIENTS, **ALONE}
+"""What the measures of HTTP/2 need; its servers do not do what those of the other contenders do with a stream."""
 
 CONTENDERS: Final[dict[str, Contender]] = {
     "muxpy": Muxpy(),
@@ -38,5 +42,6 @@ CONTENDERS: Final[dict[str, Contender]] = {
         for name, forwarder in FORWARDERS.items()
         for target, serving in TARGETS.items()
     },
+    **HTTP,
 }
 """The forwarders by their name, for plain TCP behind them, and by their name and that of another target."""

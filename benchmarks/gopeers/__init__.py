@@ -1,4 +1,5 @@
-"""The benchmark workloads over three Go multiplexers: muxado, hashicorp's yamux and xtaci's smux.
+"""The benchmark workloads over three Go multiplexers, muxado, hashicorp's yamux and xtaci's smux, and Go's server of
+HTTP/2, a program of its own in `http2`.
 
 `build` makes one program for each; main.go says how they are called and what they send, jobs.go what a job is, and
 each mux's file how it is set and why. The packages are taken from a Go workspace, where Debian's packages put them, so
@@ -25,6 +26,7 @@ class _Mux:
     tag: str  # the build tag, and what the program is told to serve or run
     package: str  # the folder that must be in the workspace
     debian: str  # the Debian package that brings it
+    folder: str = "."  # where its program is
 
 
 _MUXES = {
@@ -33,11 +35,12 @@ _MUXES = {
     ),
     "go-yamux": _Mux("yamux", "github.com/hashicorp/yamux", "golang-github-hashicorp-yamux-dev"),
     "go-smux": _Mux("smux", "github.com/xtaci/smux", "golang-github-xtaci-smux-dev"),
+    "go-http2": _Mux("http2", "golang.org/x/net/http2", "golang-golang-x-net-dev", "http2"),
 }
 
 
 def build(folder: Path) -> dict[str, Path | str]:
-    """Build "go-muxado", "go-yamux" and "go-smux" into `folder`, each under its name.
+    """Build "go-muxado", "go-yamux", "go-smux" and "go-http2" into `folder`, each under its name.
 
     The value of each is the program's path, or a sentence that says why it is missing. Go's cache is in `folder` too,
     unless GOCACHE names a place: a second build into the same folder takes almost no time.
@@ -77,7 +80,7 @@ def _build_one(name: str, mux: _Mux, folder: Path) -> Path | str:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / name
         command = [go, "build", "-tags", mux.tag, "-o", str(made), "."]
-        done = subprocess.run(command, cwd=SOURCES, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=SOURCES / mux.folder, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
             return f"go build failed: {lines[-1]}"

@@ -25,9 +25,11 @@ INK: Final = "#333333"
 MUXPY: Final = "#0072b2"
 _PLAIN: Final = "#8a8a8a"
 _SSH: Final = "#cc79a7"
+_MIXED: Final = "#009e73"  # Python on a core in another language
 _COLOURS: Final = {
-    **dict.fromkeys(("tcp", "trio-ssl", "none"), _PLAIN),
-    **dict.fromkeys(("ssh", "asyncssh"), _SSH),
+    **dict.fromkeys(("tcp", "trio-ssl", "none", "nghttpd"), _PLAIN),
+    **dict.fromkeys(("ssh", "asyncssh", "hypercorn", "hypercorn-trio"), _SSH),
+    **dict.fromkeys(("granian", "h2corn", "uvicorn"), _MIXED),
     "go": "#e69f00",
 }
 

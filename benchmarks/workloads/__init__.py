@@ -8,6 +8,8 @@ from ._base import Figures, Job, Workload
 from .bulk import bulk, updates
 from .connections import connections
 from .echo import echo, open_close
+from .http import h2load, requests
+from .http_core import exchange, hpack
 from .latency import latency
 from .memory import memory, unread
 from .programs import iperf3, wrk
@@ -19,11 +21,15 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "bulk": bulk,
     "connections": connections,
     "echo": echo,
+    "exchange": exchange,
+    "h2load": h2load,
+    "hpack": hpack,
     "iperf3": iperf3,
     "latency": latency,
     "memory": memory,
     "open": open_close,
     "priority": priority,
+    "requests": requests,
     "timeline": timeline,
     "unread": unread,
     "updates": updates,

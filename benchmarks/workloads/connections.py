@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ._base import Figures, Job, echo_once, message
+from ._family import family, resident
 
 if TYPE_CHECKING:
     from benchmarks.contenders import Client
@@ -28,18 +27,4 @@ async def connections(client: Client, job: Job) -> Figures:
             stream = await stack.enter_async_context(await client.open())
             await echo_once(stream, message(job["size"]), request=b"e")
         await trio.sleep(SETTLED)
-        return {end: sum(map(_resident, _family(job[end]))) for end in ("near", "far")}
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all its children: sshd has one for each client."""
-    children = [
-        int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
-    ]
-    return [pid, *(member for child in children for member in _family(child))]
-
-
-def _resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+        return {end: sum(map(resident, family(job[end]))) for end in ("near", "far")}

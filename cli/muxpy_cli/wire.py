@@ -68,6 +68,7 @@ __all__ = [
     "Refused",
     "WireError",
     "check_answer",
+    "ended_early",
     "pack",
     "pack_endpoint",
     "parse_message",
@@ -192,9 +193,14 @@ async def receive_message(
     while (split := split_message(data, parse)) is None:
         chunk = await stream.receive_some(READ_SIZE)
         if not chunk:
-            raise WireError("the stream ended before its first message")
+            raise ended_early()
         data = data + chunk if data else bytes(chunk)
     return split
+
+
+def ended_early() -> WireError:
+    """The error of a stream that has ended before its first message was whole."""
+    return WireError("the stream ended before its first message")
 
 
 def split_message(data: bytes, parse: Callable[[bytes], Message] = parse_message) -> tuple[Message, bytes] | None:

@@ -2,6 +2,7 @@
 
 from muxpy._http_config import HttpConfig as Config
 from muxpy.frame.http2 import Http2Code as ErrorCode
+from muxpy.frame.http2 import NeverIndexed
 
 from ._client import Client, TunnelRefused, connect
 from ._exchange import Exchange
@@ -18,6 +19,7 @@ __all__ = [
     "Exchange",
     "Headers",
     "HttpSession",
+    "NeverIndexed",
     "Request",
     "Response",
     "TunnelRefused",

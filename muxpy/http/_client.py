@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import trio
@@ -16,9 +17,10 @@ from muxpy._running import connect_tcp, prepared, run_session, secure
 from muxpy.proto import Opening
 from muxpy.transport import StreamTransport
 
-from ._headers import as_fields, as_pairs
+from ._headers import as_bytes, as_fields, as_pairs
+from ._request import PORTS
 from ._response import Response
-from ._session import HttpSession, look_after, make_session, prepare_tls
+from ._session import HttpSession, looking_after, make_session, prepare_tls
 
 if TYPE_CHECKING:
     import ssl
@@ -35,15 +37,22 @@ __all__ = ["Client", "TunnelRefused", "connect"]
 
 log = logging.getLogger("muxpy.http")
 
-PORTS = {"http": 80, "https": 443}
+
+BODIES: Final = ("POST", "PUT", "PATCH")
+"""Methods whose requests say also that their body is empty (RFC 9110, 8.6)."""
+
+MOST_OF_REFUSAL: Final = 64 * 1024
+"""Bytes of a refusal's body that are kept."""
 
 
 class TunnelRefused(OSError):
-    """A proxy has not opened the tunnel. `response` is its answer, whose body may still be read."""
+    """The server has not opened the tunnel. `response` is its answer, with status and headers, and `body` the first
+    64 KiB of what it said more."""
 
-    def __init__(self, response: Response) -> None:
-        super().__init__(f"the proxy has answered {response.status} to CONNECT")
+    def __init__(self, response: Response, body: bytes) -> None:
+        super().__init__(f"the server has answered {response.status} to CONNECT")
         self.response = response
+        self.body = body
 
 
 class Client:
@@ -70,19 +79,23 @@ class Client:
         """Send a request, and wait for the head of the response. It waits too while the server takes no more requests
         at the same time.
 
-        `path` has the query. `body`: bytes, or an asynchronous iterable of bytes; it is sent in the background where it
-        does not go at once, and broken off if the response ends first. `informed` is called with each interim response.
+        `path` has the query. `body`: bytes, whose `content-length` is added, or an asynchronous iterable of bytes. It
+        is sent in the background, also after this has returned, and broken off if the response ends first. If it raises
+        an exception, the request is reset, and whoever waits for the response gets trio.BrokenResourceError, whose
+        cause is that exception. `informed` is called with status and fields of each interim response.
 
         Raises ValueError for what cannot be sent; StreamReset, which is `retryable` where the server cannot have acted
         on the request; SessionGoingAway and SessionClosed if the connection takes no more requests, or has ended.
         """
-        known = len(body) if isinstance(body, (bytes, bytearray)) else None
-        if isinstance(body, memoryview):
-            known = body.nbytes
-        added = [("content-length", str(known))] if known else []
-        response = await self.open(method, path, [*as_pairs(headers), *added], authority=authority, end=known == 0)
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            size = memoryview(body).nbytes
+            headers = _with_length(method, headers, size)
+            response = await self.open(method, path, headers, authority=authority, end=not size)
+        else:
+            size = None
+            response = await self.open(method, path, headers, authority=authority)
         try:
-            if known != 0:
+            if size != 0:
                 self._nursery.start_soon(_send, response, body)
             return await response.started(informed)
         except BaseException:
@@ -105,10 +118,10 @@ class Client:
         Raises the exceptions of `request`.
         """
         pseudo = (
-            (b":method", method.encode("latin-1")),
+            (b":method", as_bytes(method)),
             (b":scheme", self.scheme.encode()),
-            (b":authority", (authority or self.authority).encode("latin-1")),
-            (b":path", path.encode("latin-1")),
+            (b":authority", as_bytes(authority or self.authority)),
+            (b":path", as_bytes(path)),
         )
         return await self._open((*pseudo, *as_fields(headers)), end=end)
 
@@ -119,7 +132,7 @@ class Client:
 
         Raises TunnelRefused if the answer is no, and the exceptions of `request`.
         """
-        head = ((b":method", b"CONNECT"), (b":authority", target.encode("latin-1")), *as_fields(headers))
+        head = ((b":method", b"CONNECT"), (b":authority", as_bytes(target)), *as_fields(headers))
         async with await self._open(head) as stream:
             yield await _agreed(stream)
 
@@ -138,10 +151,10 @@ class Client:
                 raise NotImplementedError("the server does not take extended CONNECT")
         pseudo = (
             (b":method", b"CONNECT"),
-            (b":protocol", protocol.encode("latin-1")),
+            (b":protocol", as_bytes(protocol)),
             (b":scheme", self.scheme.encode()),
-            (b":authority", (authority or self.authority).encode("latin-1")),
-            (b":path", path.encode("latin-1")),
+            (b":authority", as_bytes(authority or self.authority)),
+            (b":path", as_bytes(path)),
         )
         async with await self._open((*pseudo, *as_fields(headers))) as stream:
             yield await _agreed(stream)
@@ -156,8 +169,22 @@ class Client:
 async def _agreed(stream: Response) -> Response:
     await stream.started()
     if not 200 <= stream.status < 300:
-        raise TunnelRefused(stream)
+        raise TunnelRefused(stream, await _beginning(stream))
     return stream
+
+
+async def _beginning(stream: Response) -> bytes:
+    """As much of the body as is worth reading."""
+    body = b""
+    try:
+        await stream.send_eof()
+        async for chunk in stream:
+            body += chunk
+            if len(body) >= MOST_OF_REFUSAL:
+                break
+    except trio.BrokenResourceError as error:
+        log.debug("%r: the rest of the refusal did not come: %s", stream, error)
+    return body[:MOST_OF_REFUSAL]
 
 
 async def _send(response: Response, body: Body) -> None:
@@ -165,15 +192,34 @@ async def _send(response: Response, body: Body) -> None:
     try:
         if isinstance(body, (bytes, bytearray, memoryview)):
             await response.send_all(body, end=True)
-            return
-        async for chunk in body:
-            await response.send_all(chunk)
-        await response.finish()
-    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        log.debug("%r: the rest of the request was not sent: %s", response, error)
-    except Exception:
-        log.exception("%r: the request's body failed, the request is reset", response)
-        response.reset(ErrorCode.INTERNAL_ERROR)
+        elif isinstance(body, AsyncGenerator):  # nobody else has it, to close it when the response ends first
+            async with aclosing(body):
+                await _send_chunks(response, body)
+        else:
+            await _send_chunks(response, body)
+    except Exception as error:
+        if response.sends:
+            log.exception("%r: the request's body failed, the request is reset", response)
+            response.fail(error)
+        else:
+            log.debug("%r: the rest of the request was not sent: %s", response, error)
+
+
+async def _send_chunks(response: Response, body: AsyncIterable[bytes]) -> None:
+    async for chunk in body:
+        await response.send_all(chunk)
+    await response.finish()
+
+
+def _with_length(method: str, headers: HeadersLike, size: int) -> HeadersLike:
+    """The fields with a `content-length`, where it says something. Raises ValueError for one that is wrong."""
+    pairs = as_pairs(headers)
+    given = {int(value) for name, value in pairs if name == b"content-length" and value.isdigit()}
+    if given - {size}:
+        raise ValueError(f"the body has {size} bytes; its content-length is {given.pop()}")
+    if given or not (size or method in BODIES):
+        return headers
+    return [*pairs, (b"content-length", b"%d" % size)]
 
 
 @asynccontextmanager
@@ -199,12 +245,10 @@ async def connect(
     context = _context(scheme, ssl_context)
     transport = await _transport(host, port, context, config, stream)
     make = partial(make_session, client=True, config=config, kind=Response)
-    async with run_session(transport, config, make) as session, trio.open_nursery() as nursery:
-        nursery.start_soon(look_after, {session})
+    async with run_session(transport, config, make) as session, looking_after({session}) as nursery:
         try:
             yield Client(session, nursery, scheme, authority)
         finally:
-            nursery.cancel_scope.cancel()
             for state in list(session.engine.unfinished()):
                 session.engine.end_stream(state, ErrorCode.CANCEL)
 

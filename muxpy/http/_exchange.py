@@ -10,25 +10,25 @@ import trio
 
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto import Opening
-from muxpy.proto.http2 import HttpStream
 from muxpy.session import Stream
 
-from ._headers import Headers, as_fields, trailer_fields
+from ._headers import Headers, as_bytes, as_fields, trailer_fields
+from ._message import Message
 from ._request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from socket import socket as PlainSocket
 
     from muxpy.proto import Fields, StreamState
-    from muxpy.proto.http2 import Connection
     from muxpy.session import Engine, Pacer, SessionOfStream
 
     from ._headers import HeadersLike
 
 __all__ = ["Exchange"]
 
-MOST_QUEUED: Final = 64 * 1024
-"""Bytes of frames that wait to be written, above which a head waits until some are: there is no window for heads."""
+OF_BODIES: Final = {"content-length", "content-encoding", "expect", "te", "trailer", "host"}
+"""What a request that is pushed cannot have: it has no body (RFC 9113, 8.4.1). Go's server has the same list."""
 
 _BODILESS: Final = (204, 304)
 _CONTINUE: Final = ((b":status", b"100"),)
@@ -40,24 +40,22 @@ _heads: dict[tuple[int, Fields, int | None, bytes], Fields] = {}
 _second, _written_date = 0, b""
 
 
-class Exchange(Stream):
+class Exchange(Message):
     """A request and its response. As a `muxpy.Stream` it reads the request's body and sends that of the response.
 
     Answer by `respond`, or by `start`, then `send_all` or `splice`, and `send_eof` or `finish`. To CONNECT, which asks
-    for a tunnel, answer by `start(200)`: then it is a stream of bytes in both directions.
+    for a tunnel, answer by `start(200)`: then it is a stream of bytes in both directions. `trailers` are those of the
+    request.
     """
 
-    __slots__ = ("_asked", "_core", "_dated", "_engine_", "_request", "_state_")
+    __slots__ = ("_asked", "_bodiless", "_dated", "_request")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         super().__init__(session, engine, state)
-        assert isinstance(state, HttpStream)
-        self._state_ = state
-        self._engine_ = engine
-        self._core: Connection = engine.core  # type: ignore[assignment] # sessions of HTTP have no other
-        self._request = Request(state.request)
+        self._request = Request(self._state_.request)
         self._dated = getattr(engine.config, "send_date", True)
         self._asked = False  # for the body, by 100
+        self._bodiless = False  # the response has ended with its head
 
     def __repr__(self) -> str:
         return f"<muxpy.http.Exchange {self.id} {self._request.method} of {self.session!r}>"
@@ -68,12 +66,6 @@ class Exchange(Stream):
         return self._request
 
     @property
-    def trailers(self) -> Headers | None:
-        """The fields after the request's body; None if there are none, or the body has not ended yet."""
-        trailers = self._state_.trailers
-        return None if trailers is None else Headers.of(trailers)
-
-    @property
     def answerable(self) -> bool:
         """Whether a response can still be begun: none has, and the client has not given up."""
         return not self._state_.answered and self._sendable()
@@ -81,29 +73,51 @@ class Exchange(Stream):
     # ---- the response ----
 
     async def respond(
-        self, status: int = 200, headers: HeadersLike = (), body: bytes = b"", *, trailers: HeadersLike = ()
+        self,
+        status: int = 200,
+        headers: HeadersLike = (),
+        body: bytes | bytearray | memoryview = b"",
+        *,
+        trailers: HeadersLike = (),
     ) -> None:
         """Send a whole response, in as few writes as possible. `content-length` is added, unless it is there or there
         are trailers. The response to HEAD, and those with 204 and 304, are sent without the body.
 
-        Raises ValueError for a status or fields that cannot be sent; and the exceptions of `Stream.send_all`.
+        Raises ValueError for a status or fields that cannot be sent, such as a `content-length` that is not the body's,
+        RuntimeError if a head was sent before; and the exceptions of `Stream.send_all`.
         """
-        bodiless = status in _BODILESS or self._state_.request.method == b"HEAD"
-        told = not trailers and status != 204 and (body or status != 304)
-        fields = _head_of(status, headers, len(body) if told else None, date=self._dated)
-        ends = not trailers and (bodiless or not body)
-        await self._send_head(fields, None if bodiless else len(body), end=ends)
-        if ends:
-            await self._sent_head()
-            return
-        if body and not bodiless:
-            await Stream.send_all(self, body, end=not trailers)
         if trailers:
-            await self.finish(trailers)
+            await self._respond_with_trailers(status, headers, body, trailers)
+            return
+        if type(body) is not bytes:
+            body = _as_bytes(body)
+        state = self._state_
+        size = len(body)
+        if status in _BODILESS or state.request.method == b"HEAD":
+            # What is not known of the body that GET would get is not said.
+            told = size if size and status != 204 else None
+            await self._send_head(_head_of(status, headers, told, date=self._dated), None, end=True)
+        else:
+            told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
+            await self._send_head(_head_of(status, headers, told, date=self._dated), size, end=not size)
+            if size:
+                await Stream.send_all(self, body, end=True)
+                return
+        await self._sent_head()
+
+    async def _respond_with_trailers(
+        self, status: int, headers: HeadersLike, body: bytes | bytearray | memoryview, trailers: HeadersLike
+    ) -> None:
+        body, fields = _as_bytes(body), trailer_fields(trailers)  # first: a head that is sent cannot be taken back
+        await self.start(status, headers)
+        if body:
+            await self.send_all(body)
+        await self.finish(Headers.of(fields))
 
     async def start(self, status: int = 200, headers: HeadersLike = ()) -> None:
         """Send the head of a response whose body follows. With a `content-length`, that many bytes must follow. It is
-        written together with what is sent next, if that comes soon.
+        written together with what is sent next, if that comes soon. The response to HEAD ends with it, as do those with
+        204 and 304: of the body for HEAD, nothing is sent.
 
         Raises ValueError for a status or fields that cannot be sent, RuntimeError if the head was sent before; and the
         exceptions of `Stream.send_all`.
@@ -112,6 +126,7 @@ class Exchange(Stream):
         fields = _head_of(status, headers, None, date=self._dated)
         length = None if bodiless else announced_length(fields)
         await self._send_head(fields, length, end=bodiless)
+        self._bodiless = bodiless
         await self._sent_head()
 
     async def inform(self, status: int, headers: HeadersLike = ()) -> None:
@@ -131,32 +146,33 @@ class Exchange(Stream):
     async def finish(self, trailers: HeadersLike = ()) -> None:
         """End the response, with trailers if there are any.
 
-        Raises ValueError for fields that cannot be sent, RuntimeError before the head; and the exceptions of
-        `Stream.send_eof`.
+        Raises ValueError for fields that cannot be sent, and for a body with fewer bytes than its `content-length`;
+        RuntimeError before the head; and the exceptions of `Stream.send_eof`.
         """
         self._check_started()
-        fields = trailer_fields(trailers)
-        if not fields:
-            await Stream.send_eof(self)
-            return
-        await self._room_for_head()
-        await self._end(fields)
+        await Message.finish(self, trailers)
 
     # ---- the stream ----
 
     async def send_all(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
-        """See Stream.send_all. Raises also ValueError for more than `content-length` has announced, and RuntimeError
-        before `start`."""
+        """See Stream.send_all. In response to HEAD, nothing is sent.
+
+        Raises also ValueError, and sends nothing, if the body would have more bytes than its `content-length`, or end
+        with fewer, or if the status is 204 or 304; and RuntimeError before `start`.
+        """
         self._check_started()
-        state = self._state_
-        if state.announced is not None and state.sent + state.unsent + memoryview(data).nbytes > state.announced:
-            raise ValueError(f"the response has more bytes than its content-length, {state.announced}")
-        await Stream.send_all(self, data, end=end)
+        if not self._bodiless:
+            await Message.send_all(self, data, end=end)
+            return
+        if len(data) and self._state_.request.method != b"HEAD":
+            raise ValueError("a response with this status has no body")
+        await trio.lowlevel.checkpoint()
 
     async def send_eof(self) -> None:
-        """See Stream.send_eof. Raises also RuntimeError before `start`."""
+        """See Stream.send_eof. Raises also ValueError for a body with fewer bytes than its `content-length`, and
+        RuntimeError before `start`."""
         self._check_started()
-        await Stream.send_eof(self)
+        await Message.send_eof(self)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See Stream.receive_some. A client that waits for it is told to send the body (100, Continue)."""
@@ -166,10 +182,10 @@ class Exchange(Stream):
 
     async def splice(
         self,
-        socket: trio.SocketStream,
+        socket: trio.SocketStream | PlainSocket,
         *,
         early: bytes = b"",
-        head: Callable[[], Awaitable[bytes]] | None = None,
+        head: Callable[[bytes], bytes | None] | None = None,
         pacer: Pacer | None = None,
     ) -> None:
         """See Stream.splice. Raises also RuntimeError before `start`. If the socket of a tunnel breaks, the client is
@@ -199,13 +215,16 @@ class Exchange(Stream):
             raise RuntimeError("this exchange was pushed itself: only what a client has asked for can bring more")
         request = state.request
         pseudo = (b":method", method.encode()), (b":scheme", request.scheme), (b":authority", request.authority)
-        fields = (*pseudo, (b":path", path.encode("latin-1")), *as_fields(headers))
+        fields = (*pseudo, (b":path", as_bytes(path)), *as_fields(headers))
+        core.check_opening(Opening(head=fields))
+        if wrong := {name.decode() for name, _ in fields} & OF_BODIES:
+            raise ValueError(f"a request that is pushed has no body, and no {', '.join(sorted(wrong))}")
         await self._room_for_head()
         if not core.takes_push:
             return False
-        core.check_opening(Opening(head=fields))
         self._engine_.backlog.add(core.push(state, fields))
         self._engine_.acted()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return True
 
     # ---- heads ----
@@ -218,17 +237,10 @@ class Exchange(Stream):
         if self._state_.answered:
             raise RuntimeError("the final head of the response was sent already")
 
-    async def _room_for_head(self) -> None:
-        """Wait until the peer has read so much that a head may be queued: heads have no window."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while self._sendable() and len(self._core.sending.outbox.framed) > MOST_QUEUED:
-            await self._engine_.writer.next_written()
-        if not self._sendable():
-            raise self._not_sendable()
-
     async def _send_head(self, fields: Fields, length: int | None, *, end: bool) -> None:
         self._check_unanswered()
         await self._room_for_head()
+        self._check_unanswered()  # by another task meanwhile
         self._core.send_head(self._state_, fields, end=end, length=length)
 
     async def _sent_head(self) -> None:
@@ -242,7 +254,7 @@ class Exchange(Stream):
     def _continue(self) -> None:
         state = self._state_
         if not self._asked and not state.answered and state.phase.reads and not state.incoming.buffered:
-            self._core.send_interim(state, _CONTINUE)
+            self._core.send_interim(state, _CONTINUE, counts=True)
             self._engine_.acted()
         self._asked = True
 
@@ -267,11 +279,20 @@ def _make_head(status: int, fields: Fields, length: int | None, date: bytes) -> 
         raise ValueError(f"the status of a response lies between 200 and 599, not {status!r}")
     names = {name for name, _ in fields}
     added: list[tuple[bytes, bytes]] = [(b":status", b"%d" % status)]
-    if length is not None and b"content-length" not in names:
-        added.append((b"content-length", b"%d" % length))
+    if length is not None:
+        if b"content-length" not in names:
+            added.append((b"content-length", b"%d" % length))
+        elif (announced := announced_length(fields)) != length:
+            raise ValueError(f"the body has {length} bytes; its content-length is {announced}")
     if date and b"date" not in names:
         added.append((b"date", date))
     return (*added, *fields)
+
+
+def _as_bytes(body: bytes | bytearray | memoryview) -> bytes:
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a body is bytes, not {type(body).__name__}: encode text first")
+    return bytes(body)
 
 
 def announced_length(fields: Fields) -> int | None:

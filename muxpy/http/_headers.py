@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
+from muxpy.frame.http2 import NeverIndexed
 from muxpy.proto.http2 import Malformed, check_fields, check_trailers
 
 if TYPE_CHECKING:
     from muxpy.proto import Fields
 
-__all__ = ["Headers", "HeadersLike", "as_fields", "trailer_fields"]
+__all__ = ["Headers", "HeadersLike", "as_bytes", "as_fields", "as_pairs", "trailer_fields"]
 
 Text = str | bytes
-HeadersLike = Mapping[str, str] | Mapping[bytes, bytes] | Mapping[Text, Text] | Iterable[tuple[Text, Text]]
+HeadersLike = (
+    Mapping[str, str] | Mapping[str, bytes] | Mapping[bytes, bytes] | Mapping[Text, Text] | Iterable[tuple[Text, Text]]
+)
 """What is taken for fields: a mapping, or pairs of names and values. Text is sent as Latin-1."""
 
 MOST_KEPT: Final = 256
@@ -26,20 +29,31 @@ class Headers(Mapping[str, str]):
 
     As a mapping it ignores case, and joins the values of a repeated name by ", " (RFC 9110, 5.3), or by "; " for
     `cookie` (RFC 9113, 8.2.3). Use `get_all` for names such as `set-cookie`, whose values must not be joined.
+
+    A proxy passes on these headers, or a part of `fields`: then values that their sender has marked as NeverIndexed
+    stay so.
     """
 
-    __slots__ = ("raw",)
+    __slots__ = ("fields",)
 
     def __init__(self, fields: HeadersLike = ()) -> None:
-        self.raw: Fields = as_pairs(fields)
-        """The names, in lower case, and the values, as they are on the wire."""
+        self.fields: Fields = as_pairs(fields)
+        """As `raw`, but values that are not to be indexed on the way are NeverIndexed, which never equals plain bytes.
+        """
 
     @classmethod
     def of(cls, fields: Fields) -> Headers:
         """Headers of fields that are in order."""
         self = cls.__new__(cls)
-        self.raw = fields
+        self.fields = fields
         return self
+
+    @property
+    def raw(self) -> Fields:
+        """The names, in lower case, and the values, as they are on the wire."""
+        return tuple(
+            (name, bytes(value)) if type(value) is NeverIndexed else (name, value) for name, value in self.fields
+        )
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -50,48 +64,63 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """The values of a name, in their order; none if it is not there."""
         wanted = name.lower().encode("latin-1", "replace")
-        return [value.decode("latin-1") for key, value in self.raw if key == wanted]
+        return [value.decode("latin-1") for key, value in self.fields if key == wanted]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.decode("latin-1") for name, _ in self.raw))
+        return iter(dict.fromkeys(name.decode("latin-1") for name, _ in self.fields))
 
     def __len__(self) -> int:
-        return len({name for name, _ in self.raw})
+        return len({name for name, _ in self.fields})
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.get_all(name))
 
     def __eq__(self, other: object) -> bool:
-        return self.raw == other.raw if isinstance(other, Headers) else NotImplemented
+        if isinstance(other, Headers):
+            return self.raw == other.raw
+        return dict(self) == other if isinstance(other, Mapping) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.raw)
 
     def __repr__(self) -> str:
-        return f"Headers({[(name.decode('latin-1'), value.decode('latin-1')) for name, value in self.raw]!r})"
+        return f"Headers({[(name.decode('latin-1'), value.decode('latin-1')) for name, value in self.fields]!r})"
 
 
 def as_pairs(fields: HeadersLike) -> Fields:
-    """Names in lower case and values, as bytes. Raises TypeError for anything else than text or bytes."""
+    """Names in lower case and values, as bytes. Raises TypeError for anything else than text or bytes, and ValueError
+    for text that is not Latin-1."""
     if isinstance(fields, Headers):
-        return fields.raw
+        return fields.fields
     pairs = fields.items() if isinstance(fields, Mapping) else fields
-    return tuple((_bytes(name).lower(), _bytes(value)) for name, value in pairs)
+    return tuple(_pair(*pair) if len(pair) == 2 else _no_pair(pair) for pair in pairs)
 
 
-def _bytes(text: Text) -> bytes:
-    if isinstance(text, str):
-        return text.encode("latin-1")
+def _pair(name: Text, value: Text) -> tuple[bytes, bytes]:
+    return as_bytes(name).lower(), as_bytes(value)
+
+
+def _no_pair(pair: object) -> NoReturn:
+    raise ValueError(f"a field is a pair of a name and a value, not {pair!r}")
+
+
+def as_bytes(text: Text) -> bytes:
+    """Text as it is sent."""
     if isinstance(text, bytes):
         return text
+    if isinstance(text, str):
+        try:
+            return text.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"this cannot be sent: {text!r} is not Latin-1; encode it first, as you mean it") from None
     raise TypeError(f"a field has a name and a value that are str or bytes, not {text!r}")
 
 
 def as_fields(fields: HeadersLike) -> Fields:
     """The fields of a head to be sent. Raises ValueError for those that RFC 9113 forbids."""
     if isinstance(fields, Headers):
-        return _checked(fields.raw)
-    key = tuple(fields.items() if isinstance(fields, Mapping) else fields)
+        return _checked(fields.fields)
+    key = tuple(fields.items() if isinstance(fields, Mapping) else map(tuple, fields))
     if not key:
         return ()
     found = _known.get(key)

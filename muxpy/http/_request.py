@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ._headers import Headers
 
 if TYPE_CHECKING:
     from muxpy.proto.http2 import RequestHead
 
-__all__ = ["Request"]
+__all__ = ["PORTS", "Request"]
+
+PORTS: Final = {"http": 80, "https": 443}
+"""The port that an authority without one means, by scheme."""
 
 
 class Request:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
-from muxpy.proto.http2 import HttpStream
+from muxpy.frame.http2 import Http2Code
 from muxpy.session import Stream
 
-from ._headers import Headers, trailer_fields
+from ._headers import Headers
+from ._message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,29 +20,24 @@ if TYPE_CHECKING:
     from muxpy.proto.http2 import ResponseHead
     from muxpy.session import Engine, SessionOfStream
 
-    from ._headers import HeadersLike
-
 __all__ = ["Informed", "Response"]
 
 Informed = "Callable[[int, Headers], object]"
 """What is called with the status and fields of each interim response (1xx)."""
 
 
-class Response(Stream):
+class Response(Message):
     """The response to a request. As a `muxpy.Stream` it reads the response's body, and sends what is left of the
     request's: see `Client.open`. Leaving its block, or `aclose`, gives up what was not read.
 
     `async for chunk in response`, or `await response.read()`, reads the body; `trailers` are there after that.
     """
 
-    __slots__ = ("_engine_", "_informed", "_state_")
+    __slots__ = ("_failure",)
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         super().__init__(session, engine, state)
-        assert isinstance(state, HttpStream)
-        self._state_ = state
-        self._engine_ = engine
-        self._informed: Callable[[int, Headers], object] | None = None
+        self._failure: Exception | None = None  # of the request's body
 
     def __repr__(self) -> str:
         request, answer = self._state_.request, self._state_.answer
@@ -63,12 +60,6 @@ class Response(Stream):
         return self._head.content_length
 
     @property
-    def trailers(self) -> Headers | None:
-        """The fields after the body; None if there are none, or the body has not ended yet."""
-        trailers = self._state_.trailers
-        return None if trailers is None else Headers.of(trailers)
-
-    @property
     def _head(self) -> ResponseHead:
         answer = self._state_.answer
         if answer is None:
@@ -85,18 +76,35 @@ class Response(Stream):
             raise trio.BusyResourceError("another task is receiving on this stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            while True:
-                self._inform(informed)
-                if not self._is_headless():
-                    break
+            if self._is_headless():
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await trio.lowlevel.checkpoint()
+            self._inform(informed)
+            while self._is_headless():
                 await self._wait_while(self._is_silent)
+                self._inform(informed)
         finally:
             self._receiving = False
         if self._state_.answer is None:
-            self._engine_.check_end(self._state_)
-            raise trio.ClosedResourceError("the response has ended before its head")
+            self._check_end()
         return self
+
+    @property
+    def sends(self) -> bool:
+        """Whether more of the request can be sent."""
+        return self._sendable()
+
+    def fail(self, error: Exception) -> None:
+        """The request's body cannot go on: whoever waits for the response learns why."""
+        self._failure = error.with_traceback(None)  # its frames would keep this stream alive
+        self.reset(Http2Code.INTERNAL_ERROR)
+
+    def _check_end(self) -> None:
+        """Nothing is left to receive: raise the error that says why, unless the server has ended its direction."""
+        if self._failure is not None:
+            raise trio.BrokenResourceError("the request's body failed") from self._failure
+        self._engine_.check_end(self._state_)
 
     def _is_headless(self) -> bool:
         state = self._state_
@@ -115,22 +123,22 @@ class Response(Stream):
         """See Stream.receive_some: the response's body."""
         if self._state_.answer is None:
             await self.started()
-        return await Stream.receive_some(self, max_bytes)
+        try:
+            return await Stream.receive_some(self, max_bytes)
+        except trio.ClosedResourceError:
+            self._check_end()
+            raise
 
     async def read(self, most: int | None = None) -> bytes:
         """The rest of the body, whole. Raises ValueError, and gives it up, if it has more than `most` bytes; and the
         exceptions of `Stream.receive_some`."""
         chunks: list[bytes | bytearray] = []
         size = 0
+        limit = inf if most is None else most
         async for chunk in self:
             chunks.append(chunk)
             size += len(chunk)
-            if most is not None and size > most:
+            if size > limit:
                 self.reset()
                 raise ValueError(f"the body has more than {most} bytes")
         return b"".join(chunks)
-
-    async def finish(self, trailers: HeadersLike = ()) -> None:
-        """End the request's body, with trailers if there are any. Raises ValueError for fields that cannot be sent; and
-        the exceptions of `Stream.send_eof`."""
-        await self._end(trailer_fields(trailers))

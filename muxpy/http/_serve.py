@@ -13,13 +13,16 @@ from muxpy._running import prepared, run_session, secure, serve_connections
 from muxpy.transport import StreamTransport
 
 from ._exchange import Exchange
-from ._session import HttpSession, look_after, make_session, prepare_tls, retire
+from ._request import PORTS
+from ._session import HttpSession, looking_after, make_session, prepare_tls, retire
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Collection
 
     from muxpy.session import Stream
+
+    from ._request import Request
 
     Handler = Callable[[Exchange], Awaitable[object]]
 
@@ -48,19 +51,20 @@ async def serve(
     as with trio.serve_tcp.
 
     A handler that raises is logged; its client gets 500, or a reset if the response had begun. So does one that returns
-    without a response. One that returns before it has read all of a request has its client told to send no more of it.
+    without a response, or with fewer bytes of it than announced. One that returns before it has read all of a request
+    has its client told to send no more of it.
     With `cancel_handlers`, a handler is cancelled when its client resets the stream or is gone: see
     `Session.serve_streams`.
 
-    `authorities`: the hosts, with a port if it is not the default one, that requests may be for; others are answered by
-    421 (Misdirected Request). None: any.
+    `authorities`: the hosts, with a port if it is not the scheme's own, that requests may be for; others are answered
+    by 421 (Misdirected Request). Targets of CONNECT are left to the handler. None: any.
 
     Setting `stop` begins a graceful shutdown, in which no request is lost: each client is told to open no more streams
     (GOAWAY) and what it had begun is handled; see `serve_tcp_sessions`.
     """
     config = config or HttpConfig()
     prepare_tls(ssl_context)
-    answer = partial(_answer, handler, None if authorities is None else frozenset(authorities))
+    answer = partial(_answer, handler, _as_set(authorities))
     sessions: set[HttpSession] = set()
 
     async def serve_session(session: HttpSession) -> None:
@@ -70,8 +74,7 @@ async def serve(
         finally:
             sessions.discard(session)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(look_after, sessions)
+    async with looking_after(sessions):
         await serve_connections(
             serve_session,
             port,
@@ -83,7 +86,6 @@ async def serve(
             stop=stop,
             task_status=task_status,
         )
-        nursery.cancel_scope.cancel()
 
 
 async def serve_stream(
@@ -108,23 +110,19 @@ async def serve_stream(
     else:
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     make = partial(make_session, client=False, config=config, kind=Exchange)
-    answer = partial(_answer, handler, None if authorities is None else frozenset(authorities))
-    async with trio.open_nursery() as nursery, run_session(transport, config, make) as session:
-        nursery.start_soon(look_after, {session})
+    answer = partial(_answer, handler, _as_set(authorities))
+    async with run_session(transport, config, make) as session, looking_after({session}):
         await session.serve_streams(answer, cancel_handlers=cancel_handlers)
-        nursery.cancel_scope.cancel()
 
 
 async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:
     """Run the handler, and see to it that there is a response."""
     assert isinstance(stream, Exchange)
-    if authorities is not None and stream.request.authority not in authorities and stream.request.path:
+    if authorities is not None and stream.request.path and _authority(stream.request) not in authorities:
         await stream.respond(421)
         return
     try:
         await handler(stream)
-    except trio.BrokenResourceError:
-        raise
     except Exception:
         if not stream.answerable:
             raise
@@ -134,3 +132,14 @@ async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: 
     if stream.answerable:
         log.error("%r: the handler has returned without a response, the answer is 500", stream)
         await stream.respond(500)
+    elif stream.lacking:
+        log.error("%r: the handler has returned %d bytes too early, the stream is reset", stream, stream.lacking)
+
+
+def _authority(request: Request) -> str:
+    """As `authorities` have it: in lower case (RFC 3986, 3.2.2), and without the scheme's own port."""
+    return request.authority.lower().removesuffix(f":{PORTS.get(request.scheme, '')}")
+
+
+def _as_set(authorities: Collection[str] | None) -> frozenset[str] | None:
+    return None if authorities is None else frozenset(map(str.lower, authorities))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
@@ -17,12 +18,14 @@ from muxpy.trace import tap_for
 from muxpy.trace._http2 import Http2Frames
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from muxpy._http_config import HttpConfig
     from muxpy.proto import Core
     from muxpy.session import Stream
     from muxpy.transport import Transport
 
-__all__ = ["HttpSession", "look_after", "make_session", "prepare_tls", "retire"]
+__all__ = ["HttpSession", "looking_after", "make_session", "prepare_tls", "retire"]
 
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at what takes too long: far less than any of the limits."""
@@ -141,9 +144,27 @@ def _is_adequate(tls: ssl.SSLObject) -> bool:
     return tls.version() == "TLSv1.2" and sealed and name.startswith(("ECDHE", "DHE"))
 
 
-async def look_after(sessions: set[HttpSession]) -> None:
-    """Look after all of these, until cancelled: one task for all, since a timer for each would wake as often as there
-    are connections."""
+@asynccontextmanager
+async def looking_after(sessions: set[HttpSession]) -> AsyncIterator[trio.Nursery]:
+    """Look after all of these while the block runs. It may start more tasks, which are cancelled at its end. What is
+    raised in it leaves it as it is, and not in an ExceptionGroup."""
+    failure = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_look_after, sessions)
+        try:
+            yield nursery
+        except BaseException as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # whose frames are this one, too: a circle
+
+
+async def _look_after(sessions: set[HttpSession]) -> None:
+    """One task for all, since a timer for each would wake as often as there are connections."""
     while True:
         await trio.sleep(LOOK_EVERY)
         for number, session in enumerate(list(sessions)):

@@ -32,7 +32,7 @@ class Incoming(ReceiveWindow):
         self.arriving = None
         if not arriving:
             return 0
-        chunk = bytes(arriving[0]) if len(arriving) == 1 else b"".join(arriving)
+        chunk = arriving[0].tobytes() if len(arriving) == 1 else b"".join(arriving)
         chunks = self.chunks
         if chunks is None:
             self.chunks = [chunk]

@@ -65,21 +65,43 @@ class Sending:
     def submit_small(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> bool:
         """Frame a copy of `data` for the next batch, if there is window for it and no data in line that it would
         overtake. Returns False if not: then `submit` it. `end` as for `submit`."""
-        size = len(data)
-        scheduler, framing = self.scheduler, self._framing
-        if stream.send_window < size or scheduler.waiting or size > framing.max_payload or size > scheduler.credit:
+        frame = self._frame_small(stream, data, end)
+        if frame is None:
             return False
-        outbox, stream_id = self.outbox, stream.id
-        framed = outbox.framed
-        outbox.last_small[stream_id] = len(framed)
-        framed += self._data_header(stream_id, size, end) + data  # a Ctrl-C must not leave half a frame
+        outbox = self.outbox
+        outbox.last_small[stream.id] = len(outbox.framed)
+        outbox.framed += frame
         outbox.small_frames += 1
+        return True
+
+    def small_alone(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> Batch | None:
+        """`submit_small` and `next_batch` in one, for a message beside which nothing waits to be written: it need not
+        pass through the outbox. Returns None if something waits, or if the message must stand in line."""
+        outbox = self.outbox
+        if outbox.framed or outbox.updates:
+            return None
+        frame = self._frame_small(stream, data, end)
+        if frame is None:
+            return None
+        self._counters.frames_sent += 1
+        return Batch([frame], [], len(frame))
+
+    def _frame_small(self, stream: StreamState, data: bytes | bytearray, end: bool) -> bytes | None:
+        size = len(data)
+        scheduler = self.scheduler
+        if (
+            stream.send_window < size
+            or scheduler.waiting
+            or size > self._framing.max_payload
+            or size > scheduler.credit
+        ):
+            return None
         stream.ends = end
         stream.send_window -= size
         stream.sent += size
         scheduler.credit -= size
         self._counters.data_sent += size
-        return True
+        return self._data_header(stream.id, size, end) + data
 
     def withdraw(self, stream: StreamState) -> None:
         """The sender gave up: data that is not framed yet will not be sent, so what the peer gets may be a part."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from muxpy._codes import ErrorCode
 
 from ._incoming import Incoming
-from ._state import Event, Phase
+from ._state import CLOSING, OPEN, RESET, Event, Phase
 
 if TYPE_CHECKING:
     from ._outgoing import Outgoing
@@ -69,10 +69,10 @@ class StreamState:
         self.id = stream_id
         self.priority = priority
         self.stream_type = stream_type
-        self.handle: Handle | None = None  # the shell's; None as long as nobody has taken the stream
+        self.handle: Handle | None = None  # the shell's; None as long as no task has waited on the stream
         self.held = False  # it keeps its place even when it has ended: see `Core.let_go`
         self.closed = False  # the application has closed or reset it
-        self.phase = Phase.OPEN
+        self.phase: Phase = OPEN
         self._reset: tuple[int, bool] | None = None  # the code, and whether the peer sent it
         self.incoming = Incoming()
         self.send_window = send_window
@@ -93,11 +93,11 @@ class StreamState:
     @property
     def wanted(self) -> bool:
         """Whether the application still uses the stream: it is not over, and the application has not closed it."""
-        return not self.phase.over and self.phase is not Phase.CLOSING
+        return not self.phase.over and self.phase is not CLOSING
 
     def reset(self, code: int, *, by_peer: bool) -> None:
         """End both directions. Unread data is lost, as the protocol says."""
-        self.advance(Event.RESET)
+        self.advance(RESET)
         self._reset = code, by_peer
         if self.outgoing is not None:
             self.outgoing.data = None

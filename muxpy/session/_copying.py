@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
 from muxpy._errors import without_cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ._pacer import Pacer
 
-__all__ = ["copy_both_ways"]
+__all__ = ["Head", "copy_both_ways"]
+
+Head: TypeAlias = Callable[[bytes], bytes | None]
+"""Takes what a stream receives first: see `Stream.splice`."""
 
 COPY_SIZE: Final = 64 * 1024
 """The most bytes that are copied in one step."""
@@ -23,7 +25,7 @@ async def copy_both_ways(
     stream: trio.abc.HalfCloseableStream,
     socket: trio.SocketStream,
     early: bytes,
-    head: Callable[[], Awaitable[bytes]] | None,
+    head: Head | None,
     pacer: Pacer | None,
     *,
     ended: bool,
@@ -31,7 +33,7 @@ async def copy_both_ways(
     """Join a stream to a socket: see `Stream.splice`. `ended`: the stream's direction to the peer has ended already."""
 
     async def outwards() -> None:
-        await _copy(stream, socket, pacer, early if head is None else early + await head())
+        await _copy(stream, socket, pacer, early if head is None else early + await _pass_head(stream, head))
 
     try:
         async with trio.open_nursery() as nursery:
@@ -44,6 +46,12 @@ async def copy_both_ways(
             cause = cause.exceptions[0]
         error = group if cause is None else cause
         raise error from error.__cause__
+
+
+async def _pass_head(stream: trio.abc.ReceiveStream, head: Head) -> bytes:
+    while (rest := head(data := bytes(await stream.receive_some()))) is None and data:
+        pass
+    return rest or b""
 
 
 async def _copy(

@@ -6,7 +6,7 @@ The way in: the reader feeds the core, and `on_changes` wakes the tasks that the
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "reset_error"]
 
 log = logging.getLogger("muxpy.session")
+
+DRAINING: Final = Stage.DRAINING
+"""Found once, since each stream asks for it several times."""
 
 
 class Engine:
@@ -131,7 +134,7 @@ class Engine:
             self.openers.wake()
         if self.config.idle_timeout is not None:
             self._note_use()
-        if self.ending.stage is Stage.DRAINING:
+        if self.ending.stage is DRAINING:
             self.ending.stream_ends.unpark_all()
         elif self.core.used_up and self.ending.end is None:
             self._end_when_used_up()
@@ -181,7 +184,7 @@ class Engine:
             self.core.reset(state, code)
         if state.handle is not None:
             state.handle.ended()
-            self.lead.interrupt(state)
+        self.lead.interrupt(state)
         self.acted()
 
     def check_end(self, state: StreamState) -> None:
@@ -195,8 +198,9 @@ class Engine:
         self.ending.check_alive()
 
     def acted(self) -> None:
-        """The application did something: the peer must be told, and it may have ended the last stream."""
-        self.writer.poke()
+        """The application did something: the peer may have to be told, and it may have ended the last stream."""
+        if self.core.sending.needs_writer():  # often it is told already: a stream ends with its last data
+            self.writer.poke()
         self.streams_changed()
 
     # ---- the end ----

@@ -165,14 +165,17 @@ class Lead:
 
     def comes_back(self) -> None:
         """To be called immediately before a checkpoint of our own: if this task has left the lead, it comes back."""
-        if self.on_its_way is not None and self._patience and self.on_its_way is trio.lowlevel.current_task():
-            self._patience -= 1
-            self._steps.excused = self.on_its_way
+        self._steps.excused = self.on_its_way  # which this task need not be: then it means nothing
 
     def _forget(self) -> None:
         if self.on_its_way is not None:
             del self._steps.watched[self.on_its_way]
             self.on_its_way = None
+
+    def waits_on(self) -> bool:
+        """The task on its way was at a checkpoint of our own. Returns whether the lead waits for it once more."""
+        self._patience -= 1
+        return self._patience >= 0
 
     def give_up(self) -> None:
         """The task on its way does something else."""
@@ -231,8 +234,10 @@ class _Steps(trio.abc.Instrument):
             before.give_up()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task in self.watched and task is not self.excused:
-            self.watched.pop(task).give_up()
+        lead = self.watched.get(task)
+        if lead is not None and not (task is self.excused and lead.waits_on()):
+            del self.watched[task]
+            lead.give_up()
         self.excused = None
 
 

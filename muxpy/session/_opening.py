@@ -49,13 +49,25 @@ class Openers:
             if self.waiting:  # they come first
                 await self._park()
                 self._check()
-            while not self._core.may_open or self._core.sending.outbox.control_frames > self._enough_queued:
+            while not self._core.may_open or self._flooded:
                 await (self._writer.next_written() if self._core.may_open else self._park())
                 self._check()
         except BaseException:
             self.wake()  # the place that this task was woken for goes to the next one
             raise
         return self._core.open(opening, fin=fin)
+
+    def open_nowait(self, opening: Opening, *, fin: bool) -> StreamState:
+        """See Session.open_stream_nowait. The caller must call `Engine.acted` after it."""
+        self._core.check_opening(opening)
+        self._check()
+        if self.waiting or not self._core.may_open or self._flooded:
+            raise trio.WouldBlock
+        return self._core.open(opening, fin=fin)
+
+    @property
+    def _flooded(self) -> bool:
+        return self._core.sending.outbox.control_frames > self._enough_queued
 
     async def _park(self) -> None:
         self.waiting += 1
@@ -75,6 +87,8 @@ class Openers:
 
     def _check(self) -> None:
         core, ending = self._core, self._ending
+        if core.can_open and ending.end is None and not ending.draining:
+            return
         if ending.end is not None:
             raise SessionClosed(ending.end, retryable=True)  # on another session: nothing was sent
         if core.remote_goaway is not None:
@@ -83,5 +97,4 @@ class Openers:
             raise SessionGoingAway("the session has used up its stream ids")
         if not core.can_open:
             raise RuntimeError("in this protocol only the other side opens streams")
-        if ending.draining:
-            raise SessionGoingAway("this session is being closed")
+        raise SessionGoingAway("this session is being closed")

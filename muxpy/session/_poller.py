@@ -8,8 +8,7 @@ ready, one after the other. Their data for one session goes out in one write.
 from __future__ import annotations
 
 import select
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -17,8 +16,11 @@ from ._pacing import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
     from ._writer import Writer
+
+    Socket: TypeAlias = trio.socket.SocketType | socket
 
 __all__ = ["ERROR", "READABLE", "READ_SIZE", "WRITABLE", "Poller", "Watch", "has_poller"]
 
@@ -82,8 +84,10 @@ class Poller:
         """Stop watching. To be called before `fd` is closed: after that, its number may belong to another file."""
         if self._watchers.get(fd) == watcher:
             del self._watchers[fd]
-            with suppress(OSError, ValueError):  # the descriptor was closed, or the run is over
+            try:
                 self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                return  # the descriptor was closed, or the run is over
 
     def cork(self, writer: Writer) -> None:
         """While several sockets are handled, gather what they send on one session (as TCP_CORK does)."""
@@ -127,7 +131,7 @@ class Watch:
 
     __slots__ = ("_fd", "_fileno", "_on_ready", "_registered", "events", "poller", "socket")
 
-    def __init__(self, socket: trio.socket.SocketType) -> None:
+    def __init__(self, socket: Socket) -> None:
         self.poller = Poller.current()
         self.socket = socket
         self.events = 0

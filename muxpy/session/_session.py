@@ -129,6 +129,15 @@ class Session:
         engine.acted()
         return stream
 
+    def open_stream_nowait(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
+        """`open_stream` without a checkpoint. Raises trio.WouldBlock if it would have to wait; otherwise the same
+        exceptions."""
+        engine = self._engine
+        opening = Opening(_integer("priority", priority), _integer("stream_type", stream_type))
+        stream = self._stream(engine.openers.open_nowait(opening, fin=fin))
+        engine.acted()
+        return stream
+
     def _stream(self, state: StreamState) -> Stream:
         return self._kind(self, self._engine, state)
 

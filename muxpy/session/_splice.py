@@ -4,7 +4,7 @@ A relay of two tasks wakes a task for each chunk in each direction: that costs a
 call to wait for the socket, and a copy. For many small messages this was most of the cost of a forwarded connection.
 Here the session's reader writes the stream's data to the socket, from the buffer that it was read into. The poller
 reads and frames the socket's data, for many sockets in one turn. The task that called `Stream.splice` sleeps until both
-directions have ended or one has failed.
+directions have ended or one has failed; `Stream.start_splice` has none.
 
     session's reader -> Core.receive -> Changes.direct -> on_arrived -> writev             to the socket
        views of the read buffer, not copied                  what it does not take is kept as for any stream
@@ -21,6 +21,7 @@ Either side holds up the other, so backpressure passes through:
   each socket, and only if it is more than half full; fewer bytes are copied to a buffer of their size.
 - **Messages of one turn go together**: while the poller handles several sockets, the writer is corked. A lone message
   is not delayed.
+- **A head** that takes the first bytes of the stream is called in the task that reads, so no task wakes for it either.
 - **A pacer** is asked before the socket is read, and before bytes are taken from the stream. So bytes that wait for
   their turn wait in the kernel or in the window, and none are written straight from the read buffer. Errors of the
   socket are watched for all the time.
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
 
     from muxpy.proto import StreamState
 
+    from ._copying import Head
     from ._engine import Engine
     from ._pacer import Pacer
+    from ._poller import Socket
     from ._waiting import Waiting
 
 __all__ = ["Splice"]
@@ -62,17 +65,17 @@ class Splice:
         "_buffer",
         "_early",
         "_engine",
-        "_error",
         "_far_ended",
+        "_head",
         "_near_ended",
-        "_on_failure",
+        "_on_end",
         "_over",
         "_pacer",
         "_pending",
         "_state",
-        "_task",
         "_waiting",
         "_watch",
+        "error",
     )
 
     def __init__(
@@ -80,57 +83,59 @@ class Splice:
         engine: Engine,
         state: StreamState,
         waiting: Waiting,
-        socket: trio.socket.SocketType,
+        socket: Socket,
+        early: bytes,
+        head: Head | None,
         pacer: Pacer | None,
-        on_failure: Callable[[], None],
+        on_end: Callable[[Splice], None] | None = None,
     ) -> None:
         self._engine = engine
         self._state = state
         self._waiting = waiting
         self._watch = Watch(socket)
         self._pacer = pacer
-        self._on_failure = on_failure
         self._over = False
-        self._task: trio.lowlevel.Task | None = None
-        self._error: BaseException | None = None
+        self._on_end = on_end
+        self.error: BaseException | None = None  # why it ended, if not in order
         # Towards the socket.
-        self._early: bytes | None = None  # goes there first; None while the stream's data does not go there yet
+        self._head = head  # takes what is received until it has all that it needs
+        self._early = early  # goes there first
         self._pending: memoryview | None = None  # taken from the stream, not yet written
         self._far_ended = False  # the stream has nothing more for the socket
         # Towards the stream.
         self._buffer: memoryview | None = None  # the poller's buffer, while its bytes stand in line
         self._near_ended = not state.phase.sends  # the socket has nothing more for the stream
 
-    # ---- the task ----
+    # ---- beginning and end ----
 
-    def start_sending(self) -> None:
-        """From now on, data from the socket goes to the stream. Raises trio.ClosedResourceError if the socket is
-        closed, and trio.BusyResourceError if it is spliced already."""
+    def start(self) -> None:
+        """From now on, data from the socket goes to the stream, and what the stream receives to the head and then to
+        the socket: `on_receivable` looks for what it has received already. Raises trio.ClosedResourceError if the
+        socket is closed, and trio.BusyResourceError if it is spliced already."""
         self._watch.begin(READABLE if self._may_read else 0, self._on_ready)
-
-    def start_receiving(self, early: bytes) -> None:
-        """From now on, data that the stream receives goes to the socket, after `early`."""
-        self._early = early
-        self.on_receivable()
+        self._waiting.splice = self
 
     async def wait(self) -> None:
         """Wait until both directions have ended. If one failed, raises its error."""
         if not self._over:
-            self._task = trio.lowlevel.current_task()
+            task = trio.lowlevel.current_task()
+            self._on_end = lambda _: trio.lowlevel.reschedule(task)
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()  # it is done: a cancellation now would deny that
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
+        self._on_end = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def stop(self) -> None:
         """Leave the stream and the socket alone from now on."""
-        self._end(None)
-        self._error = None  # its frames would keep this splice alive
+        self._waiting.splice = None
+        if not self._over:
+            self._end(None)
+        self.error = None  # its frames would keep this splice alive
         if self._waiting.unsent:
             self._waiting.unsent = False
             self._engine.writer.withdraw(self._state)
@@ -139,15 +144,15 @@ class Splice:
         if self._over:
             return
         self._over = True
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None
-        self._error = error
+        self.error = error
         self._pass_on_directly(False)
         self._watch.end()
         if self._pacer is not None:
             self._pacer.withdraw(self._resume_reading)
             self._pacer.withdraw(self._resume_writing)
+        on_end, self._on_end = self._on_end, None  # it may refer to this splice: a cycle
+        if on_end is not None:
+            on_end(self)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, OSError):
@@ -155,7 +160,6 @@ class Splice:
             broken.__cause__ = error
             error = broken
         self._end(error)
-        self._on_failure()
 
     def _end_if_done(self) -> None:
         if self._near_ended and self._far_ended:
@@ -296,7 +300,7 @@ class Splice:
         state = self._state
         broken_off = state.closed or state.reset_code is not None
         # If the socket is full, the poller says when to go on.
-        if broken_off or (self._early is not None and not self._watch.events & WRITABLE):
+        if broken_off or not self._watch.events & WRITABLE:
             self._write_safely()
 
     def _write_safely(self) -> None:
@@ -314,6 +318,8 @@ class Splice:
         state, watch = self._state, self._watch
         if state.closed or state.reset_code is not None:
             self._engine.check_end(state)  # raises
+        if self._head is not None and not self._pass_head(self._head):
+            return
         while self._pending is not None or self._early or state.incoming.buffered:
             if self._pending is None:
                 most = None if self._pacer is None else self._pacer.allow(self._resume_writing)
@@ -335,17 +341,40 @@ class Splice:
         elif not self._far_ended:
             self._end_far()
 
+    def _pass_head(self, head: Head) -> bool:
+        """Give the head what was received. Returns whether it has all."""
+        state = self._state
+        rest: bytes | None = None
+        while rest is None:
+            data = b""
+            if state.incoming.buffered:
+                data = self._receive(None)
+            elif state.phase.reads and self._engine.ending.end is None:
+                return False
+            else:
+                self._engine.check_end(state)  # raises unless it was an orderly end
+            rest = head(data)
+            if not data:
+                break
+        self._early += rest or b""
+        self._head = None
+        return True
+
     def _next(self, most: int | None) -> bytes:
         """The next bytes for the socket."""
         if self._early:
             most = len(self._early) if most is None else most
             data, self._early = self._early[:most], self._early[most:]
         else:
-            data = self._engine.core.read(self._state, most)
-            if self._state.incoming.unwritten:
-                self._engine.writer.update_window()
+            data = self._receive(most)
         if self._pacer is not None:
             self._pacer.carried(len(data))
+        return data
+
+    def _receive(self, most: int | None) -> bytes:
+        data = self._engine.core.read(self._state, most)
+        if self._state.incoming.unwritten:
+            self._engine.writer.update_window()
         return data
 
     def _end_far(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from socket import socket as PlainSocket
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -14,7 +16,7 @@ from ._engine import reset_error
 from ._poller import has_poller
 from ._splice import Splice
 from ._statistics import StreamStatistics, of_stream
-from ._waiting import Waiting
+from ._waiting import waiting_of
 from ._watching import watched
 
 if TYPE_CHECKING:
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from muxpy.proto import Fields, StreamState
     from muxpy.transport import Address
 
+    from ._copying import Head
     from ._engine import Engine
     from ._group import SessionGroup
     from ._pacer import Pacer
     from ._statistics import SessionStatistics
+    from ._waiting import Waiting
     from ._watching import Cut
 
 __all__ = ["SessionOfStream", "Stream"]
@@ -53,6 +57,7 @@ class SessionOfStream(Protocol):
     @property
     def end(self) -> SessionEnd | None: ...
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream: ...
+    def open_stream_nowait(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream: ...
     async def accept_stream(self) -> Stream: ...
     def __aiter__(self) -> AsyncIterator[Stream]: ...
     async def __anext__(self) -> Stream: ...
@@ -90,7 +95,7 @@ class Stream(trio.abc.HalfCloseableStream):
     in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state", "_waiting")
+    __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         self._session = session
@@ -98,8 +103,6 @@ class Stream(trio.abc.HalfCloseableStream):
         self._state = state
         self._sending = False
         self._receiving = False
-        # The state refers to the `Waiting`, which refers to no stream: so no stream is left to the cycle collector.
-        state.handle = self._waiting = Waiting()
 
     def __repr__(self) -> str:
         return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self._session!r}>"
@@ -133,6 +136,10 @@ class Stream(trio.abc.HalfCloseableStream):
     def remote_address(self) -> Address:
         """The transport's address at the peer's end; None if it has none."""
         return self._session.remote_address
+
+    @property
+    def _waiting(self) -> Waiting:
+        return waiting_of(self._state)
 
     # ---- sending ----
 
@@ -180,6 +187,19 @@ class Stream(trio.abc.HalfCloseableStream):
             raise
         finally:
             self._sending = False
+
+    def send_nowait(self, data: bytes | bytearray) -> None:
+        """`send_all` without a checkpoint, for a small message (up to 4 KiB) that can be handed on immediately.
+
+        Raises trio.WouldBlock, and sends nothing, if the message is larger or would have to wait; otherwise the
+        exceptions of `send_all`.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        if not self._sendable():
+            raise self._not_sendable()
+        if data and not self._engine.writer.send_small(self._state, data):
+            raise trio.WouldBlock
 
     async def _send(self, view: memoryview, end: bool) -> None:
         writer, waiting = self._engine.writer, self._waiting
@@ -277,15 +297,7 @@ class Stream(trio.abc.HalfCloseableStream):
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
-            state = self._state
-            # Not `buffered`: after an internal error, that may count bytes which are lost.
-            if not state.incoming.chunks or state.closed:
-                self._engine.check_end(state)
-                return b""
-            data = self._engine.core.read(state, max_bytes)
-            if state.incoming.unwritten:
-                self._engine.writer.update_window()
-            return data
+            return self._received(max_bytes)
         finally:
             self._receiving = False
 
@@ -294,11 +306,33 @@ class Stream(trio.abc.HalfCloseableStream):
         lead, reader, state = self._engine.lead, self._engine.reader, self._state
         while True:
             if not reader.lone or not lead.free(state):
-                await self._waiting.as_receiver()
+                await waiting_of(state).as_receiver()
             elif await lead.take(state, must_wait):
                 break
             if not must_wait():
                 break
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes:
+        """`receive_some` without a checkpoint. Raises trio.WouldBlock if nothing has been received; otherwise the
+        exceptions of `receive_some`."""
+        if max_bytes is not None:
+            _check_max_bytes(max_bytes)
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+        if self._must_wait():
+            raise trio.WouldBlock
+        return self._received(max_bytes)
+
+    def _received(self, max_bytes: int | None) -> bytes:
+        state = self._state
+        # Not `buffered`: after an internal error, that may count bytes which are lost.
+        if not state.incoming.chunks or state.closed:
+            self._engine.check_end(state)
+            return b""
+        data = self._engine.core.read(state, max_bytes)
+        if state.incoming.unwritten:
+            self._engine.writer.update_window()
+        return data
 
     def _must_wait(self) -> bool:
         state = self._state
@@ -309,35 +343,35 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def splice(
         self,
-        socket: trio.SocketStream,
+        socket: trio.SocketStream | PlainSocket,
         *,
         early: bytes = b"",
-        head: Callable[[], Awaitable[bytes]] | None = None,
+        head: Head | None = None,
         pacer: Pacer | None = None,
     ) -> None:
         """Join the stream to a socket, as a relay does: bytes that one receives are sent by the other, until both
         directions have ended. This is much faster than copying in two tasks: no task wakes for each chunk, and bytes
-        for the socket are usually not copied. Backpressure passes through: a slow socket slows down the peer, and the
+        for the socket are usually not copied. `socket`: of Trio, or one of Python's socket module, which then does not
+        block any more. Backpressure passes through: a slow socket slows down the peer, and the
         socket is not read while the stream cannot send.
 
         When one side ends its direction (half-close), that direction is ended at the other side. Neither side is closed
         when this returns. Nobody else may use or close the socket meanwhile: cancel this instead.
 
-        `early`: bytes that are written to the socket first. `head`, if given, is called before anything else is taken
-        from the stream, while bytes from the socket are sent already. It may receive from the stream, and returns the
-        bytes that it received but did not use; they are written after `early`. `pacer`, if given, limits the rate of
-        both directions, which includes `early` and the bytes that `head` returns. While bytes wait for the pacer, their
-        sender is held up as by a full socket; a reset of either side is still passed on.
+        `early`: bytes that are written to the socket first. `head`, if given, takes what the stream receives first,
+        such as an answer that comes ahead of the data, while bytes from the socket are sent already. It is called with
+        each chunk, and with b"" at the end, and returns None until it has all that it needs; then it returns the bytes
+        that it did not use, which are written after `early`. It must not wait, and what it raises ends the splice.
+        `pacer`, if given, limits the rate of both directions, which includes `early` and the bytes that `head` returns.
+        While bytes wait for the pacer, their sender is held up as by a full socket; a reset of either side is still
+        passed on.
 
-        Raises the exceptions of `receive_some` and `send_all`, and trio.BrokenResourceError if the socket fails. After
-        that, or after a cancellation, the stream can only be closed or reset. Closing it resets it, unless the socket
-        had come to its end.
+        Raises what `head` raises, the exceptions of `receive_some` and `send_all`, and trio.BrokenResourceError if the
+        socket fails. After that, or after a cancellation, the stream can only be closed or reset. Closing it resets it,
+        unless the socket had come to its end.
         """
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this stream")
-        state, waiting, withdraw = self._state, self._waiting, self._engine.core.sending.withdraw
-        if state.cut_short and not self._sendable():
-            raise self._not_sendable()
+        self._check_spliceable()
+        state, withdraw = self._state, self._engine.core.sending.withdraw
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
@@ -345,30 +379,75 @@ class Stream(trio.abc.HalfCloseableStream):
             raise
         if not has_poller:
             try:
-                await copy_both_ways(self, socket, early, head, pacer, ended=self._ended_sending)
+                await copy_both_ways(self, _as_stream(socket), early, head, pacer, ended=self._ended_sending)
             except BaseException:
                 withdraw(state)
                 raise
             return
-        scope = trio.CancelScope()
-        splice = Splice(self._engine, state, waiting, socket.socket, pacer, scope.cancel)
-        splice.start_sending()
-        waiting.splice = splice
-        self._sending = True
+        splice = self._start_splice(socket, early, head, pacer, None)
         try:
-            if head is not None:
-                with scope:
-                    early += await head()
-            self._receiving = True
-            splice.start_receiving(early)
+            splice.on_receivable()
             await splice.wait()
         except BaseException:
             withdraw(state)  # the peer has only a part of the socket's bytes: a FIN would pass for the socket's end
             raise
         finally:
-            waiting.splice = None
             splice.stop()
             self._sending = self._receiving = False
+
+    def start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        *,
+        early: bytes = b"",
+        head: Head | None = None,
+        pacer: Pacer | None = None,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        """`splice` without a task that waits for the end, for forwarders of very many connections. `on_end` is called
+        once, with the exception that `splice` would raise, or with None. By then the splice has let go of the stream
+        and the socket. `reset` ends the splice early, with trio.ClosedResourceError.
+
+        `on_end` is called in the midst of other work, perhaps before this returns: it must neither wait nor raise, and
+        leaves streams and sockets alone. It may only note the end, for a task that does the rest.
+
+        Raises trio.BusyResourceError, trio.ClosedResourceError and trio.BrokenResourceError like `splice`, and
+        NotImplementedError on systems without epoll.
+        """
+        if not has_poller:
+            raise NotImplementedError("this system has no epoll: use Stream.splice")
+        self._check_spliceable()
+        self._start_splice(socket, early, head, pacer, partial(self._end_splice, on_end)).on_receivable()
+
+    def _end_splice(self, on_end: Callable[[BaseException | None], None], splice: Splice) -> None:
+        error = splice.error
+        splice.stop()
+        self._sending = self._receiving = False
+        if error is not None:
+            self._engine.core.sending.withdraw(self._state)  # as in `splice`
+        on_end(error)
+
+    def _check_spliceable(self) -> None:
+        if self._sending or self._receiving:
+            raise trio.BusyResourceError("another task is using this stream")
+        if self._state.cut_short and not self._sendable():
+            raise self._not_sendable()
+
+    def _start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        early: bytes,
+        head: Head | None,
+        pacer: Pacer | None,
+        on_end: Callable[[Splice], None] | None,
+    ) -> Splice:
+        if isinstance(socket, PlainSocket):
+            socket.setblocking(False)
+        one = socket if isinstance(socket, PlainSocket) else socket.socket
+        splice = Splice(self._engine, self._state, self._waiting, one, early, head, pacer, on_end)
+        splice.start()
+        self._sending = self._receiving = True
+        return splice
 
     # ---- ending ----
 
@@ -427,6 +506,12 @@ def _check_max_bytes(max_bytes: int) -> None:
         raise TypeError("max_bytes must be an integer or None")
     if max_bytes < 1:
         raise ValueError("max_bytes must be at least 1")
+
+
+def _as_stream(socket: trio.SocketStream | PlainSocket) -> trio.SocketStream:
+    if isinstance(socket, PlainSocket):
+        return trio.SocketStream(trio.socket.from_stdlib_socket(socket))
+    return socket
 
 
 def _as_bytes(data: bytes | bytearray | memoryview) -> memoryview:

@@ -33,8 +33,9 @@ class Spliced(Protocol):
 
 class Waiting:
     """The handle of one stream (`proto.Handle`): at most one task waits in each direction. Each has a field and not a
-    trio.Event, since idle streams must cost little. It does not refer to the stream: with references both ways, each
-    stream would be left to the cycle collector."""
+    trio.Event, since idle streams must cost little; for the same reason `waiting_of` makes this when a task first
+    waits. It does not refer to the stream: with references both ways, each stream would be left to the cycle
+    collector."""
 
     __slots__ = ("_receiver", "_sender", "_watchers", "splice", "unsent")
 
@@ -49,23 +50,21 @@ class Waiting:
 
     async def as_sender(self) -> None:
         """Wait until the submitted data is sent, the window is open, or the stream is over."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._sender = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self._sender = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._sender_gives_up)
+
+    def _sender_gives_up(self, _: object) -> trio.lowlevel.Abort:
+        self._sender = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def as_receiver(self) -> None:
         """Wait until something was received, or the stream is over."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._receiver = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self._receiver = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._receiver_gives_up)
+
+    def _receiver_gives_up(self, _: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def wake_receiver(self) -> None:
         """There is something to receive."""
@@ -139,9 +138,12 @@ class Waiting:
 
 
 def waiting_of(state: StreamState) -> Waiting:
-    """The waiting tasks of a stream that has been accepted or opened here."""
-    assert isinstance(state.handle, Waiting)
-    return state.handle
+    """Who waits on a stream that has been accepted or opened here."""
+    waiting = state.handle
+    if waiting is None:
+        waiting = state.handle = Waiting()
+    assert isinstance(waiting, Waiting)
+    return waiting
 
 
 class Wakings:

@@ -42,7 +42,7 @@ class Writer:
         # Something was queued: have the writer task write it, together with anything else from this pass. Bound once,
         # so that each message passes through one function less.
         self.poke = self._parked.wake
-        self._progress = trio.lowlevel.ParkingLot()  # tasks that wait for batches to be written
+        self._progress: trio.Event | None = None  # when a batch has been written, if a task waits for that
 
     # ---- for those who have something to send ----
 
@@ -55,10 +55,16 @@ class Writer:
         """
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
-        if not self._sending.submit_small(stream, data, end):
+        sending, pacing = self._sending, self.pacing
+        now = pacing.alone and not pacing.corked
+        if now and (batch := sending.small_alone(stream, data, end)) is not None:
+            pacing.alone = False
+            self._begin(batch)
+            self._try(batch)
+            return self.error is None
+        if not sending.submit_small(stream, data, end):
             return False
-        pacing = self.pacing
-        if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):
+        if now or pacing.small_goes_now(sending.outbox.small_frames):
             pacing.alone = False
             self._flush()
         elif not pacing.corked:
@@ -114,11 +120,15 @@ class Writer:
     async def next_written(self) -> None:
         """Wait until one more batch has been written."""
         self.poke()
-        await self._progress.park()
+        if self._progress is None:
+            self._progress = trio.Event()
+        await self._progress.wait()
 
     def wake_waiters(self) -> None:
-        """The session ends: tasks that wait for the writer must look again."""
-        self._progress.unpark_all()
+        """Tasks that wait for the writer must look again: a batch was written, or the session ends."""
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
 
     # ---- the task ----
 
@@ -127,12 +137,12 @@ class Writer:
         try:
             while self.error is None:
                 await self._gather()
-                while self.error is None and (batch := self._begin()):
+                while self.error is None and (batch := self._next()):
                     await self._finish(batch)
                     if self._has_output:
                         await self._let_line_up(batch)
                 self.pacing.caught_up()
-                self._progress.unpark_all()
+                self.wake_waiters()
                 if self.error is None:
                     await self._sleep()
         except TRANSPORT_ERRORS as error:
@@ -185,27 +195,38 @@ class Writer:
     def _has_output(self) -> bool:
         return self._sending.has_output or self._transport.has_output
 
-    def _begin(self) -> Batch | None:
+    def _next(self) -> Batch | None:
+        """The batch that is being written, or a new one; None if there is nothing to write."""
         if self._batch is None:
-            self._batch = batch = self._sending.next_batch(*self.pacing.portion)
+            batch = self._sending.next_batch(*self.pacing.portion)
             if batch is not None:
-                self.bytes_sent += batch.size
-                if self._tap is not None:
-                    self._tap.sent(batch)
+                self._begin(batch)
             elif self._transport.has_output:
                 self._batch = Batch([], [], 0)
         return self._batch
 
+    def _begin(self, batch: Batch) -> None:
+        self._batch = batch
+        self.bytes_sent += batch.size
+        if self._tap is not None:
+            self._tap.sent(batch)
+
     def _flush(self) -> None:
         """Write as much as goes without waiting; the writer task writes the rest."""
+        batch = self._next()
+        if batch is not None:
+            self._try(batch)
+        if self._sending.needs_writer():
+            self.poke()
+
+    def _try(self, batch: Batch) -> None:
         try:
-            batch = self._begin()
-            if batch is not None and self._transport.try_send(batch):
+            if self._transport.try_send(batch):
                 self._complete(batch)
+            else:
+                self.poke()
         except TRANSPORT_ERRORS as error:
             self._fail(error)
-        if self._batch is not None or self._sending.needs_writer():
-            self.poke()
 
     def _complete(self, batch: Batch) -> None:
         self._batch = None
@@ -213,12 +234,12 @@ class Writer:
         for stream in batch.done:
             if stream.handle is not None:
                 stream.handle.sent()
-        if self._progress:
-            self._progress.unpark_all()
+        if self._progress is not None:
+            self.wake_waiters()
 
     def _fail(self, error: BaseException) -> None:
         # The reader finds out why: the peer's last words may still be there to read.
         if self.error is None:
             self.error = error.with_traceback(None)  # its frames would keep this writer alive
-        self._progress.unpark_all()
+        self.wake_waiters()
         self.poke()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.document import FOLDER, PAGE, filled, load, main
+from benchmarks.document import FOLDER, PAGE, filled, joined, load, main
 from benchmarks.measures import GROUPS
 
 
@@ -43,6 +43,21 @@ def test_a_part_of_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([str(tmp_path)]) == 2
     assert "not a whole run, 1 measures are missing: bulk, 64 KiB writes, 1 stream" in capsys.readouterr().err
     assert PAGE.read_text() == before
+
+
+def test_a_later_run_of_a_group_takes_the_place_of_its_figures() -> None:
+    whole = json.loads((FOLDER / "results.json").read_text())
+    machine = {**whole["machine"], "date": "later"}
+    part = {"machine": machine, "options": {}, "measures": [dict(each) for each in whole["measures"]]}
+    part["measures"] = [{**each, "samples": {}} for each in part["measures"] if each["group"] == "http"]
+
+    results = joined(whole, part)
+
+    assert [each["name"] for each in results["measures"]] == [each["name"] for each in whole["measures"]]
+    assert {each["group"] for each in results["measures"] if not each["samples"]} == {"http"}
+    assert results["machine"]["date"] == whole["machine"]["date"]
+    assert results["machine"]["date of http"] == "later"
+    assert results["options"] == whole["options"]
 
 
 def test_a_changed_sample_changes_the_page() -> None:

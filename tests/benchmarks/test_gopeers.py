@@ -202,6 +202,7 @@ def test_without_a_package_build_names_it(tmp_path: Path, monkeypatch: pytest.Mo
         "go-muxado": "the Debian package golang-github-inconshreveable-muxado-dev is not installed",
         "go-yamux": "the Debian package golang-github-hashicorp-yamux-dev is not installed",
         "go-smux": "the Debian package golang-github-xtaci-smux-dev is not installed",
+        "go-http2": "the Debian package golang-golang-x-net-dev is not installed",
     }
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.contenders import CONTENDERS, TARGETS
-from benchmarks.measures import GO, GROUPS, MEASURES
+from benchmarks.contenders import CONTENDERS, HTTP, TARGETS
+from benchmarks.measures import GO, GO_HTTP, GROUPS, MEASURES
 from benchmarks.model import Entry, Figure, Measure
 from benchmarks.peer import causes
 from benchmarks.processes import RunError, run, serving
@@ -28,7 +28,9 @@ ECHO: Job = {"workload": "echo", "streams": 3, "size": 100, "idle": 2, **MOMENT}
 OPEN: Job = {"workload": "open", "at_once": 5, "size": 100, **MOMENT}
 OPTIONS = Options(rounds=1, seconds=1)
 
-SERVING_STREAMS = [name for name in CONTENDERS if name != "muxpy-held" and not name.endswith(tuple(TARGETS))]
+SERVING_STREAMS = [
+    name for name in CONTENDERS if name not in ("muxpy-held", *HTTP) and not name.endswith(tuple(TARGETS))
+]
 
 
 @pytest.mark.parametrize("contender", SERVING_STREAMS)
@@ -133,7 +135,7 @@ def test_the_measures_are_consistent() -> None:
     for each in MEASURES:
         names = {entry.name for entry in each.entries}
         keys = {figure.key for figure in each.figures}
-        assert {entry.contender for entry in each.entries} <= {*CONTENDERS, *GO}
+        assert {entry.contender for entry in each.entries} <= {*CONTENDERS, *GO, GO_HTTP}
         assert {entry.job["workload"] for entry in each.entries} <= set(WORKLOADS)
         for target in each.targets:
             assert {target.entry, *target.beside} <= names

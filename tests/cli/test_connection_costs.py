@@ -75,7 +75,11 @@ async def forwarded(target: Address, verbosity: int = 0) -> AsyncIterator[LocalF
             async def open_stream(purpose: Purpose) -> muxpy.Stream:
                 return await client.open_stream(stream_type=purpose)
 
-            local = LocalForward(forward, cast("Any", SimpleNamespace(open_stream=open_stream)), console)
+            def open_now(purpose: Purpose) -> muxpy.Stream:
+                return client.open_stream_nowait(stream_type=purpose)
+
+            links = SimpleNamespace(open_stream=open_stream, open_now=open_now)
+            local = LocalForward(forward, cast("Any", links), console)
             await local.bind()
             nursery.start_soon(local.serve, nursery)
             yield local
@@ -104,6 +108,35 @@ async def calls_of(verbosity: int = 0) -> Counter[str]:
         return calls
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the tasks that carry connections, by their names."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.of[task.name.rpartition(".")[2]] += 1
+
+    def __enter__(self) -> Counter[str]:
+        trio.lowlevel.add_instrument(self)
+        return self.of
+
+    def __exit__(self, *_: object) -> None:
+        trio.lowlevel.remove_instrument(self)
+
+
+async def test_a_connection_takes_few_steps_of_tasks() -> None:
+    """Two of its own where it goes to its target. Where it comes from, one task sees to all that have ended."""
+    async with Target(echo) as target, forwarded(Address("127.0.0.1", target.port)) as local:
+        port = int(local.bound.rpartition(":")[2])
+        await connections(port, 1)
+        with Steps() as steps:
+            await connections(port, MANY)
+    assert steps["_handle"] == 0
+    assert steps["run"] == MANY
+    assert steps["_run"] == 2 * MANY
+
+
 async def test_openings_and_answers_that_are_always_the_same_are_not_parsed() -> None:
     calls = await calls_of()
     assert not calls["loads"]
@@ -129,6 +162,24 @@ async def test_trio_does_not_look_for_tasks_that_wait_for_a_socket_which_no_task
     calls = await calls_of()
     # The client of this test, and its target, which each close one socket by Trio's means.
     assert calls["_SocketType.close"] == 2 * MANY
+
+
+async def test_a_socket_that_is_only_spliced_is_none_of_trios() -> None:
+    """Two objects and four system calls at each end. What is accepted inherits its options from where it was bound."""
+    calls = await calls_of()
+    assert calls["SocketStream.__init__"] == 2 * MANY  # of this test
+    listening = 1  # puts the connection's end in order
+    connecting = 8
+    assert calls["socket.setsockopt"] == (listening + connecting + 2 * 2) * MANY
+
+
+async def test_a_connection_does_not_pay_for_short_words() -> None:
+    """Neither for `suppress` nor for asking whether something is of a class of Trio, which are abstract."""
+    calls = await calls_of()
+    # All of them of this test, and of its target.
+    assert calls["suppress.__init__"] == 7 * MANY
+    assert calls["ABCMeta.__instancecheck__"] == 5 * MANY
+    assert not calls["_check_not_ourselves.<locals>.<genexpr>"]
 
 
 async def test_an_ended_socket_that_nothing_is_left_for_is_only_removed_from_epoll() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -12,7 +13,6 @@ from muxpy_cli._errors import describe, unexpected
 from muxpy_cli._lifetime import report
 from muxpy_cli.client._local import LocalForward
 from muxpy_cli.specs import parse_local
-from tests.helpers.pairs import tcp_pair
 
 TOO_MANY = "too many open files (ulimit -n, or LimitNOFILE= of a unit, allows more)"
 
@@ -29,12 +29,12 @@ def test_a_limit_of_the_system_is_no_mistake_of_the_program(capsys: pytest.Captu
     assert capsys.readouterr().err == f"muxpy: {TOO_MANY}\n"
 
 
-async def test_a_connection_that_there_are_no_descriptors_for_says_so() -> None:
+def test_a_connection_that_there_are_no_descriptors_for_says_so() -> None:
     console = Mock()
-    links = cast("Any", Mock(open_stream=Mock(side_effect=exhausted())))
-    client, near = await tcp_pair()
-    with client.socket:
-        await LocalForward(parse_local("8080:localhost:80"), links, console)._handle(near)
+    links = cast("Any", Mock(open_now=Mock(side_effect=exhausted())))
+    client, near = socket.socketpair()
+    with client:
+        LocalForward(parse_local("8080:localhost:80"), links, console)._take(near, cast("Any", None))
     console.error.assert_called_once_with(f"connection to 127.0.0.1:8080: {TOO_MANY}")
 
 

@@ -49,9 +49,8 @@ def dead(host: str, port: int = 0) -> Iterator[int]:
 async def connected(addresses: list[str], port: int, limit: float = LIMIT) -> tuple[str, float]:
     """Which address took it, and after how many seconds."""
     begun = trio.current_time()
-    stream = await connect_first(addresses, port, begun + limit)
-    async with stream:
-        return stream.socket.getpeername()[0], trio.current_time() - begun
+    with await connect_first(addresses, port, begun + limit) as one:
+        return one.getpeername()[0], trio.current_time() - begun
 
 
 async def test_a_dead_address_costs_a_quarter_of_a_second(autojump_clock: trio.testing.MockClock) -> None:
@@ -154,7 +153,7 @@ async def test_two_that_succeed_in_the_same_turn(
         async with trio.open_nursery() as nursery:
 
             async def connect() -> None:
-                (await connect_first(["127.0.0.1", "127.0.0.1"], port, inf)).socket.close()
+                (await connect_first(["127.0.0.1", "127.0.0.1"], port, inf)).close()
 
             nursery.start_soon(connect)
             await trio.sleep(1)

@@ -20,6 +20,8 @@ from .program import free_port, tunnel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from muxpy_cli.net import Socket
+
 
 class Fixed(Policy):
     """Leads every target to these addresses."""
@@ -121,7 +123,7 @@ async def test_a_target_that_comes_later_is_found_at_any_address(free: int) -> N
 
 
 async def test_an_address_that_the_rules_no_longer_allow_is_left_out(free: int) -> None:
-    def reached(one: trio.socket.SocketType) -> None:
+    def reached(one: Socket) -> None:
         if one.getpeername()[0] == "127.0.0.2":
             raise Refused("forbidden", "since a reload")
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from muxpy_cli.access import Rules, parse_target_rule
-from muxpy_cli.net import _policy, allow_all, connect_stream, guard
+from muxpy_cli.net import _policy, allow_all, connect_socket, guard
 from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Purpose, Refused
@@ -28,10 +28,10 @@ EVERYTHING = UserPolicy("", Rules(targets=(parse_target_rule("*:*"), parse_targe
 
 async def is_refused(target: Address | UnixPath) -> bool:
     """Whether a user with all rights is refused what this end itself may reach."""
-    async with await connect_stream(target, allow_all):
+    with await connect_socket(target, allow_all):
         pass
     try:
-        async with await connect_stream(target, EVERYTHING):
+        with await connect_socket(target, EVERYTHING):
             return False
     except Refused as refused:
         return refused.error == "forbidden" and "of muxpy itself, which no rule allows" in str(refused)

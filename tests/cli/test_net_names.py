@@ -16,7 +16,7 @@ from muxpy_cli._errors import Failure
 from muxpy_cli._options import ConnectOptions
 from muxpy_cli.access import Rules, is_own, parse_bind_rule, parse_target_rule
 from muxpy_cli.client._session import Credentials, log_in
-from muxpy_cli.net import _resolve, all_but_ourselves, allow_all, connect_datagrams, connect_stream, lookups_of, resolve
+from muxpy_cli.net import _resolve, all_but_ourselves, allow_all, connect_datagrams, connect_socket, lookups_of, resolve
 from muxpy_cli.server._usage import UserPolicy
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Refused
@@ -70,7 +70,7 @@ def user(*rules: str, binds: tuple[str, ...] = (), name: str = "alice") -> UserP
 async def refusal(host: str, port: int, policy: Policy) -> Refused:
     """Why a target is refused, by TCP as by UDP."""
     reasons = []
-    for connect in (connect_stream, connect_datagrams):
+    for connect in (connect_socket, connect_datagrams):
         with pytest.raises(Refused) as caught:
             await connect(Address(host, port), policy)
         reasons.append(caught.value)
@@ -118,9 +118,9 @@ async def test_slow_names_of_one_user_leave_the_others_alone(monkeypatch: pytest
         async with Server(echo) as target, trio.open_nursery() as nursery:
             with dns(monkeypatch, name="127.0.0.1") as names:
                 for number in range(2 * _resolve.THREADS):
-                    nursery.start_soon(connect_stream, Address(f"slow{number}", 80), slow)
+                    nursery.start_soon(connect_socket, Address(f"slow{number}", 80), slow)
                 await trio.testing.wait_all_tasks_blocked()
-                async with await connect_stream(Address("name", target.port), quick):
+                with await connect_socket(Address("name", target.port), quick):
                     pass
                 assert len(names.asked) <= _resolve.SHARE + 1
                 nursery.cancel_scope.cancel()
@@ -133,7 +133,7 @@ async def test_a_party_that_connects_again_has_the_same_share(monkeypatch: pytes
             policy = user("*:*", name="comes again")
             async with trio.open_nursery() as nursery:
                 for number in range(_resolve.SHARE):
-                    nursery.start_soon(connect_stream, Address(f"slow{number}", 80), policy)
+                    nursery.start_soon(connect_socket, Address(f"slow{number}", 80), policy)
                 while len(names.asked) < _resolve.SHARE:  # noqa: ASYNC110 - threads ask
                     await trio.sleep(0.01)
                 await trio.testing.wait_all_tasks_blocked()
@@ -154,7 +154,7 @@ async def test_targets_do_not_keep_this_ends_own_lookups_waiting(
     with trio.fail_after(LIMIT), dns(monkeypatch, server="192.0.2.7"):
         async with trio.open_nursery() as nursery:
             for number in range(2 * _resolve.THREADS):
-                nursery.start_soon(connect_stream, Address(f"slow{number}", 80), policy)
+                nursery.start_soon(connect_socket, Address(f"slow{number}", 80), policy)
             await trio.testing.wait_all_tasks_blocked()
             assert await resolve("server") == ("192.0.2.7",)
             nursery.cancel_scope.cancel()

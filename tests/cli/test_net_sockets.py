@@ -19,6 +19,7 @@ from muxpy_cli.net import _accept, allow_all, bind_streams, connect_datagrams
 from muxpy_cli.net._accept import Shortage
 from muxpy_cli.specs import Address, UnixPath
 from muxpy_cli.wire import Refused
+from tests.helpers.pairs import as_stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,22 +29,17 @@ if TYPE_CHECKING:
 LOOPBACK = Address("127.0.0.1", 0)
 
 
-async def close(stream: trio.SocketStream) -> None:
-    """Take a connection, and no more."""
-    stream.socket.close()
-
-
-async def serve(bound: Bound, scope: trio.CancelScope, nursery: trio.Nursery) -> None:
-    """As the forwards of both ends do."""
+async def serve(bound: Bound, scope: trio.CancelScope) -> None:
+    """As the forwards of both ends do; take connections, and no more."""
     with scope:
-        await bound.serve(close, nursery)
+        await bound.serve(lambda connection, _: connection.close())
 
 
 async def test_closing_while_a_connection_comes() -> None:
     for _ in range(20):  # which of the two tasks is first in their turn is up to Trio
         bound, scope = await bind_streams(LOOPBACK), trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, bound, scope, nursery)
+            nursery.start_soon(serve, bound, scope)
             await trio.testing.wait_all_tasks_blocked()
             with socket.create_connection(("127.0.0.1", bound.port)):
                 await trio.lowlevel.checkpoint()
@@ -54,7 +50,7 @@ async def test_closing_while_a_connection_comes() -> None:
 async def test_closing_before_it_serves() -> None:
     bound, scope = await bind_streams(LOOPBACK), trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve, bound, scope, nursery)
+        nursery.start_soon(serve, bound, scope)
         scope.cancel()
         bound.close()
 
@@ -69,7 +65,7 @@ async def test_connections_that_wait_to_be_taken_when_it_finishes_are_taken() ->
 
     async def take() -> None:
         with scope:
-            await bound.serve(answer, nursery)
+            await bound.serve(lambda connection, _: nursery.start_soon(answer, as_stream(connection)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
@@ -105,7 +101,7 @@ async def test_a_path_that_was_bound_again_immediately_stays(tmp_path: Path, mon
     path = UnixPath(str(tmp_path / "socket"))
     bound, scope = await bind_streams(path), trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve, bound, scope, nursery)
+        nursery.start_soon(serve, bound, scope)
         await trio.testing.wait_all_tasks_blocked()
         scope.cancel()
         bound.close()
@@ -168,7 +164,7 @@ async def test_connections_that_cannot_be_taken_are_told_once_a_minute_for_all_p
             listener.error = error
             bound.sockets[0] = listener
             waiting.enter_context(socket.create_connection(("127.0.0.1", bound.port)))
-            nursery.start_soon(serve, bound, trio.CancelScope(), nursery)
+            nursery.start_soon(serve, bound, trio.CancelScope())
         await trio.sleep(90)
         nursery.cancel_scope.cancel()
     waiting.close()

@@ -43,11 +43,15 @@ def test_it_takes_less_than_three_minutes() -> None:
 
 async def test_what_a_forwarded_socket_is_given() -> None:
     for one in await tcp_pair():
+        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 1)
         prepare_forwarded(one.socket)
         assert one.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         given = [one.socket.getsockopt(socket.IPPROTO_TCP, option) for option in options]
         assert given == [_sockets.IDLE, _sockets.INTERVAL, _sockets.PROBES]
+        assert one.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert one.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 16 * 1024
         one.socket.close()
         prepare_forwarded(one.socket)  # of one that has gone: nothing happens
         assert unanswered_for(one.socket) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -107,7 +106,7 @@ async def test_what_comes_behind_the_answer_counts() -> None:
         async with outer, session_pair("unix") as (client, server), trio.open_nursery() as nursery:
             nursery.start_soon(server.serve_streams, answer)
             opening = OPENING + b"a header"
-            nursery.start_soon(carry, inner, partial(client.open_stream), opening, account.carrying, counter)
+            nursery.start_soon(carry, inner, client.open_stream, opening, account.carrying, counter)
             await outer.send_all(b"from the client")
             await outer.send_eof()
             assert await receive_all(outer) == bytes(900)

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import muxpy
-from muxpy_cli.net import Lookups, Policy, _connect, _resolve, connect_stream
+from muxpy_cli.net import Lookups, Policy, _connect, _resolve, connect_socket
 from muxpy_cli.specs import Address
 from muxpy_cli.wire import Purpose, Refused, pack, receive_message
 from tests.helpers.tasks import LIMIT
@@ -464,7 +464,7 @@ async def test_looking_a_name_up_counts_for_the_time_limit(monkeypatch: pytest.M
     try:
         for _ in range(4):  # the last two wait for a free thread, and no longer than the others
             with trio.fail_after(LIMIT), pytest.raises(Refused) as caught:
-                await connect_stream(Address("slow.example", 80), policy)
+                await connect_socket(Address("slow.example", 80), policy)
             assert caught.value.error == "timeout"
         assert policy.lookups._share.borrowed_tokens == 2
     finally:

@@ -25,6 +25,7 @@ NOT_HERE: Final = {
     "$ python3 -m venv .venv && . .venv/bin/activate": "tests/distribution installs, without a network",
     "$ make demo": "make test is what runs this",
     "make bench": "takes ten minutes; tests/benchmarks has short runs",
+    "$ muxpy get https://example.org": "asks a server on the Internet; tests/cli/test_get.py has one here",
     "client$ ssh -o ProxyCommand": "wants an account to log in to; tests/cli/real/test_ssh.py makes one",
     "python3 -m venv /opt/muxpy": "wants root; tests/cli/test_systemd.py runs the units",
     "/opt/muxpy/bin/muxpy check": "wants root; tests/cli/test_systemd.py runs the units",

@@ -23,6 +23,14 @@ __all__ = ["load", "seeds", "unpack"]
 
 FOLDER = Path(__file__).parent / "corpus"
 VECTORS = Path(__file__).parent.parent / "data" / "muxado_v1_frames.json"
+HEADER_BLOCKS = (
+    "400a637573746f6d2d6b65790d637573746f6d2d686561646572",
+    "040c2f73616d706c652f70617468",
+    "100870617373776f726406736563726574",
+    "828684418cf1e3c2e5f23a6ba0ab90f4ff",
+    "203fe11f82",
+)
+"""Of RFC 7541, appendix C, and one with changes of the table's size."""
 LONGEST = 1024
 """Bytes. A frame with a full payload tells a fuzzer no more than one with a few."""
 
@@ -40,10 +48,14 @@ def save(name: str, inputs: Iterable[bytes]) -> None:
 
 
 def seeds(name: str) -> list[bytes]:
-    """Where fuzzing began: the frames as the Go package writes them, for the target that takes frames as they are."""
+    """Where fuzzing began: frames and header blocks as others write them, for targets that take them as they are."""
+    if name == "http2_hpack":
+        return [bytes([len(block)]) + block for block in map(bytes.fromhex, HEADER_BLOCKS)]
+    if name != "decoder":
+        return []
     frames = [bytes.fromhex(vector["hex"]) for vector in json.loads(VECTORS.read_text())]
     frames = [frame for frame in frames if len(frame) < LONGEST]
-    return [b"\0" + frame for frame in [*frames, b"".join(frames)[:LONGEST]]] if name == "decoder" else []
+    return [b"\0" + frame for frame in [*frames, b"".join(frames)[:LONGEST]]]
 
 
 def unpack(inputs: Iterable[bytes], folder: Path) -> None:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "Part", "Report", "parts_named"]
 
-MACHINES = ("tests/proto/test_pair.py", "tests/proto/test_arbitrary_input.py", "tests/frame/test_decoder.py")
+MACHINES = (
+    "tests/proto/test_pair.py",
+    "tests/proto/test_arbitrary_input.py",
+    "tests/frame/test_decoder.py",
+    "tests/frame/http2/test_decoder.py",
+    "tests/frame/http2/test_hpack_oracle.py",
+)
 SEEDS = 1 << 32
 
 
@@ -105,9 +111,9 @@ def repeat(name: str, seconds: float, log: Path, command: Callable[[int], list[s
 
 def run_differential(seconds: float) -> Report:
     """Random operations with the Go peer and with muxpy in its place."""
-    from tests.interop.gopeer import why_missing
+    from tests.interop.gopeer import PROGRAM
 
-    missing = why_missing()
+    missing = PROGRAM.why_missing()
     if missing is not None:
         return not_run("differential", missing)
     log = WORK / "differential.txt"

@@ -21,7 +21,14 @@ class Target:
         return run
 
 
-TARGETS = (Target("decoder", 512), Target("connection", 512), Target("cuts", 256), Target("pair", 384))
+TARGETS = (
+    Target("decoder", 512),
+    Target("connection", 512),
+    Target("cuts", 256),
+    Target("pair", 384),
+    Target("http2_frames", 512),
+    Target("http2_hpack", 512),
+)
 """What is fuzzed."""
 
 CANARY = Target("canary", 16)

@@ -70,10 +70,12 @@ async def tcp_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
 
 def unix_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     one, two = socket.socketpair()
-    return (
-        trio.SocketStream(trio.socket.from_stdlib_socket(one)),
-        trio.SocketStream(trio.socket.from_stdlib_socket(two)),
-    )
+    return as_stream(one), as_stream(two)
+
+
+def as_stream(one: socket.socket) -> trio.SocketStream:
+    """Python's socket as a stream of Trio."""
+    return trio.SocketStream(trio.socket.from_stdlib_socket(one))
 
 
 async def transport_pair(kind: str) -> tuple[trio.abc.Stream, trio.abc.Stream]:

@@ -114,7 +114,7 @@ class Joint:
         self,
         *,
         early: bytes = b"",
-        head: Callable[[], Awaitable[bytes]] | None = None,
+        head: Callable[[bytes], bytes | None] | None = None,
         pacer: muxpy.Pacer | None = None,
     ) -> Outcome:
         """Splice in a task of its own."""

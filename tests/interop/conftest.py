@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.interop.gopeer import build, require_gopeer
+from tests.interop.gopeer import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def go_program() -> Path:
     """The Go peer, built. Where it cannot be, the test is skipped, or fails if live peers are required."""
-    require_gopeer()
-    return build()
+    PROGRAM.require()
+    return PROGRAM.build()
 
 
 @pytest.fixture(params=["client", "server"], ids=["muxpy_client", "muxpy_server"])

@@ -15,28 +15,28 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
-import hashlib
 import itertools
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import trio
 
 from tests.helpers.tasks import LIMIT
+from tests.interop.goprogram import GoBuildError, GoProgram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-SOURCES = Path(__file__).parent / "gopeer"
-MUXADO = Path("src/github.com/inconshreveable/muxado")
+PROGRAM = GoProgram(
+    name="gopeer",
+    sources=Path(__file__).parent / "gopeer",
+    package="github.com/inconshreveable/muxado",
+    part="proto/ext",
+    debian="golang-github-inconshreveable-muxado-dev",
+)
 _BYTES_FIELDS = ("data", "debug")  # base64 in JSON, bytes in Python
 
 
@@ -49,91 +49,12 @@ class GoPeerError(Exception):
         self.reply = reply or {}
 
 
-def _go_path() -> Path | None:
-    """Return the Go workspace that holds the reference package, if there is one."""
-    named = [Path(entry) for entry in os.environ.get("GOPATH", "").split(os.pathsep) if entry]
-    for workspace in (*named, Path.home() / "go", Path("/usr/share/gocode")):
-        if (workspace / MUXADO / "proto" / "ext").is_dir():
-            return workspace
-    return None
-
-
 def go_package() -> Path:
-    """The folder of the reference package. Raises GoPeerError if it is not installed."""
-    workspace = _go_path()
+    """The folder of the reference package. Raises GoBuildError if it is not installed."""
+    workspace = PROGRAM.workspace()
     if workspace is None:
-        raise GoPeerError(why_missing() or "the Go package is not there")
-    return workspace / MUXADO
-
-
-def why_missing() -> str | None:
-    """Say what must be installed before the Go peer can be built; None if nothing is missing."""
-    missing = [
-        package
-        for package, found in (
-            ("golang-go", shutil.which("go")),
-            ("golang-github-inconshreveable-muxado-dev", _go_path()),
-        )
-        if found is None
-    ]
-    return f"the live Go peer cannot be built: apt install {' '.join(missing)}" if missing else None
-
-
-def require_gopeer() -> None:
-    """Skip the test if the Go peer cannot be built; fail it instead where MUXPY_REQUIRE_LIVE_PEERS is 1."""
-    reason = why_missing()
-    if reason is None:
-        return
-    if os.environ.get("MUXPY_REQUIRE_LIVE_PEERS") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-@functools.cache
-def build() -> Path:
-    """Return the path of the program, built first if these very sources have not been built on this machine.
-
-    Raises GoPeerError if something is missing or the build fails.
-    """
-    go, workspace = shutil.which("go"), _go_path()
-    if go is None or workspace is None:
-        raise GoPeerError(why_missing() or "the live Go peer cannot be built")
-
-    folder = Path(tempfile.gettempdir()) / f"muxpy-gopeer-{os.getuid()}-{_digest(go, workspace)}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise GoPeerError(f"{folder} belongs to somebody else: remove it")
-    program = folder / "gopeer"
-    if program.exists():
-        return program
-
-    # Two test runs may build at once: each makes a file of its own, and a rename puts it in place whole.
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / "gopeer"
-        env = {
-            **os.environ,
-            "GO111MODULE": "off",
-            "GOPATH": str(workspace),
-            "GOFLAGS": "",
-            "CGO_ENABLED": "0",  # no C compiler is needed
-            "GOCACHE": os.environ.get("GOCACHE") or f"{scratch}/cache",
-        }
-        command = [go, "build", "-o", str(made), "."]
-        done = subprocess.run(command, cwd=SOURCES, env=env, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise GoPeerError(f"go build failed:\n{done.stderr}")
-        made.replace(program)
-    return program
-
-
-def _digest(go: str, workspace: Path) -> str:
-    version = subprocess.run([go, "version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(version)
-    for root in (SOURCES, workspace / MUXADO):
-        for source in sorted(root.rglob("*.go")):
-            digest.update(f"{source.relative_to(root)}\n".encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
+        raise GoBuildError(PROGRAM.why_missing() or "the Go package is not there")
+    return workspace / "src" / PROGRAM.package
 
 
 class GoPeer:
@@ -206,7 +127,7 @@ class GoPeer:
     @classmethod
     @asynccontextmanager
     async def _run(cls, *args: str) -> AsyncGenerator[GoPeer, None]:
-        program = await trio.to_thread.run_sync(build)
+        program = await trio.to_thread.run_sync(PROGRAM.build)
         process = await trio.lowlevel.open_process(
             [program, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -12,7 +12,7 @@ import trio
 from muxpy.frame.muxado import DATA, MAX_STREAM_TYPE, MIN_EXTENSION_TYPE, RST, WND_INC, encode_syn
 from tests.helpers.raw_peer import RawPeer, data
 from tests.helpers.tasks import bounded
-from tests.interop.gopeer import GoPeer, go_package, require_gopeer
+from tests.interop.gopeer import PROGRAM, GoPeer, go_package
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 
@@ -24,7 +24,7 @@ def test_there_are_as_many_extension_types_as_it_says() -> None:
 
 @pytest.mark.live_peer
 def test_each_function_of_go_has_a_line() -> None:
-    require_gopeer()
+    PROGRAM.require()
     table = PAGE.partition("## From Go's API to this one")[2]
     names = set(re.findall(r"`([^`]+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)))
     words = {word for name in names for word in re.findall(r"\w+", name)}

@@ -102,7 +102,11 @@ class End:
         size = min(size, len(COUNTED) - half.sent)
         if half.may_submit and size:
             data = COUNTED[half.sent : half.sent + size]
-            if self.core.sending.submit_small(half.state, data, end=end):
+            sending = self.core.sending
+            if size % 2 and (alone := sending.small_alone(half.state, data, end)) is not None:  # some of those that may
+                self.out.put(b"".join(alone.chunks))
+                half.finished = end
+            elif sending.submit_small(half.state, data, end=end):
                 half.finished = end
             else:
                 self.core.sending.submit(half.state, memoryview(data), end=end)

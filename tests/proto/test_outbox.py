@@ -267,3 +267,48 @@ def test_a_stream_that_has_ended_leaves_the_rest_of_its_turn(side: Side) -> None
     batch = side.core.sending.next_batch(MANY)
     assert batch is not None
     assert batch.done == [last, other]
+
+
+# ---- a small message beside which nothing waits ----
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_a_lone_small_message_is_what_it_would_be_among_others(end: bool) -> None:
+    sides = [Side(client=True) for _ in range(2)]
+    streams = [side.open() for side in sides]
+    batch = sides[0].core.sending.small_alone(streams[0], b"alone", end)
+    assert batch is not None
+    assert (batch.size, batch.done) == (wire.HEADER.size + 5, [])
+    assert sides[1].core.sending.submit_small(streams[1], b"alone", end)
+    assert written(batch) == sides[1].sent()
+    assert sides[0].core.counters == sides[1].core.counters
+    for side, stream in zip(sides, streams, strict=True):
+        assert (stream.send_window, stream.sent, stream.ends) == (wire.WINDOW - 5, 5, end)
+        side.core.finish(stream)
+        assert len(side.frames()) == (not end)
+
+
+def test_a_small_message_overtakes_nothing_that_waits(side: Side) -> None:
+    stream, other, full = [side.open() for _ in range(3)]
+    theirs = side.accept()
+    sending = side.core.sending
+
+    def none_goes(data: bytes = b"small") -> bool:
+        window = stream.send_window
+        went = sending.small_alone(stream, data, True) is not None
+        return not (went or stream.sent or stream.ends) and stream.send_window == window
+
+    assert none_goes(bytes(16_384))
+    assert sending.submit_small(other, b"before it")
+    assert none_goes()
+    side.sent()
+    for _ in range(4):
+        side.receive(wire.data(theirs.id, bytes(wire.WINDOW // 8)))
+    assert len(side.take_all(theirs)) == wire.WINDOW // 2
+    assert none_goes()  # a window update waits
+    side.sent()
+    side.submit(full, bytes(2 * wire.WINDOW))
+    assert none_goes()  # data stands in line
+    side.sent()  # all that `full` has window for
+    stream.send_window = 4
+    assert none_goes()

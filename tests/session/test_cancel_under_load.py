@@ -257,10 +257,7 @@ async def splice_paced(s: Scene) -> None:
 
 
 async def splice_head(s: Scene) -> None:
-    async def head() -> bytes:
-        return await s.near.receive_some(10) + await s.near.receive_some(10)
-
-    await s.near.splice(s.inner, head=head)
+    await s.near.splice(s.inner, head=lambda data: data[10:])
 
 
 OPERATIONS: dict[str, tuple[Part, Part, set[str]]] = {

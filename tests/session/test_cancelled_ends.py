@@ -234,6 +234,7 @@ async def test_a_listening_side_that_is_cancelled_is_noticed(secure: bool) -> No
             return
 
 
+@pytest.mark.parametrize("way", ["poller", "copying"], indirect=True)
 @bounded()
 async def test_a_splice_that_is_cancelled_before_it_begins_is_no_clean_end(way: str) -> None:
     async with session_pair() as (client, server):

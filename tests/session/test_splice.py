@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.helpers.pairs import as_stream
 from tests.helpers.splices import (
     BULK,
     WINDOW,
@@ -147,6 +151,16 @@ async def test_both_had_ended_before_the_splice(way: str) -> None:
 
 
 @bounded()
+async def test_a_socket_of_python_that_blocks(way: str) -> None:
+    async with joint() as one, trio.open_nursery() as nursery:
+        outer, inner = socket.socketpair()
+        with inner:
+            nursery.start_soon(one.stream.splice, inner)
+            await both_ways(replace(one, outer=as_stream(outer)), BULK, BULK[:-1])
+        outer.close()
+
+
+@bounded()
 async def test_a_stream_that_is_over_already_takes_no_waiting() -> None:
     """Done by the time that it would wait: a cancellation that comes then does not take that back."""
     async with joint() as one:
@@ -155,9 +169,9 @@ async def test_a_stream_that_is_over_already_takes_no_waiting() -> None:
         await wait_all_tasks_blocked()
         with trio.CancelScope() as scope:
 
-            async def head() -> bytes:
+            def head(data: bytes) -> bytes:
                 scope.cancel()
-                return b""
+                return data
 
             await one.stream.splice(one.inner, head=head)
         assert not scope.cancelled_caught

@@ -194,6 +194,7 @@ async def test_a_session_that_is_over_still_gives_what_it_had() -> None:
 # ---- cancellation ----
 
 
+@pytest.mark.parametrize("way", ["poller", "copying"], indirect=True)
 @pytest.mark.parametrize("state", STATES)
 @bounded()
 async def test_a_splice_is_cancelled(state: Callable[[Joint], Awaitable[None]], way: str) -> None:

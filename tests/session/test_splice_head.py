@@ -40,33 +40,42 @@ if TYPE_CHECKING:
 # ---- head ----
 
 
+class Head:
+    """Takes the first `size` bytes, and returns what else it was given."""
+
+    def __init__(self, size: int) -> None:
+        self.given: list[bytes] = []
+        self._size = size
+
+    def __call__(self, data: bytes) -> bytes | None:
+        self.given.append(data)
+        received = b"".join(self.given)
+        return received[self._size :] if len(received) >= self._size else None
+
+
 @bounded()
 async def test_head_takes_from_the_stream_first_while_the_socket_is_read_already(way: str) -> None:
     async with joint() as one:
-
-        async def head() -> bytes:
-            received = b""
-            while len(received) < 4:
-                received += await one.stream.receive_some()
-            return received[4:]
-
+        head = Head(4)
         outcome = one.start(head=head, early=b"early ")
         await one.outer.send_all(b"before the head")
         assert await one.peer.receive_some() == b"before the head"
-        await one.peer.send_all(b"HEAD")
-        await wait_all_tasks_blocked()
+        for part in (b"HE", b"AD"):
+            await one.peer.send_all(part)
+            await wait_all_tasks_blocked()
         await one.peer.send_all(b"body")
         await one.peer.send_eof()
         assert await read_all(one.outer) == b"early body"
         await one.outer.send_eof()
         await outcome.expect()
+        assert head.given == [b"HE", b"AD"]
 
 
 @bounded()
 async def test_head_returns_what_it_took_too_much(way: str) -> None:
     async with joint() as one:
         await one.peer.send_all(b"HEADbody ")
-        outcome = one.start(head=lambda: _after(one.stream, 4))
+        outcome = one.start(head=Head(4))
         await wait_all_tasks_blocked()
         await send(one.peer, b"and more")
         assert await read_all(one.outer) == b"body and more"
@@ -74,20 +83,35 @@ async def test_head_returns_what_it_took_too_much(way: str) -> None:
         await outcome.expect()
 
 
-async def _after(stream: muxpy.Stream, count: int) -> bytes:
-    return (await stream.receive_some())[count:]
+@bounded()
+async def test_head_is_told_of_the_end_once(way: str) -> None:
+    """What it returns then goes to the socket; None is nothing."""
+    for last, expected in ((b"for you", b"for you"), (None, b"")):
+        async with joint() as one:
+            given: list[bytes] = []
+
+            def head(data: bytes, given: list[bytes] = given, last: bytes | None = last) -> bytes | None:
+                given.append(data)
+                return None if data else last
+
+            outcome = one.start(head=head)
+            await send(one.peer, b"HE")
+            assert await read_all(one.outer) == expected
+            await one.outer.send_eof()
+            await outcome.expect()
+            assert given == [b"HE", b""]
 
 
 @bounded()
 async def test_head_raises(way: str) -> None:
     async with joint() as one:
 
-        async def head() -> bytes:
-            await wait_all_tasks_blocked()
+        def head(data: bytes) -> bytes:
             raise ValueError("not a head")
 
         outcome = one.start(head=head)
         await one.outer.send_all(b"part")
+        await one.peer.send_all(b"HEAD")
         await outcome.expect(ValueError)
         await one.stream.aclose()
         with pytest.raises(muxpy.StreamReset):
@@ -96,9 +120,9 @@ async def test_head_raises(way: str) -> None:
 
 
 @bounded()
-async def test_head_is_cancelled_when_the_socket_breaks(way: str) -> None:
+async def test_the_socket_breaks_before_the_head_has_come(way: str) -> None:
     async with joint(near="tcp") as one:
-        outcome = one.start(head=trio.sleep_forever)
+        outcome = one.start(head=Head(4))
         await wait_all_tasks_blocked()
         reset(one.outer)
         await outcome.expect(trio.BrokenResourceError)
@@ -107,10 +131,11 @@ async def test_head_is_cancelled_when_the_socket_breaks(way: str) -> None:
 @pytest.mark.parametrize("state", [idle, waiting_for_window])
 @pytest.mark.parametrize("how", ["reset by the peer", "reset", "closed"])
 @bounded()
-async def test_head_is_cancelled_when_the_stream_breaks(how: str, state: Callable[[Joint], Awaitable[None]]) -> None:
-    """And nothing more of the socket is sent on it."""
+async def test_the_stream_breaks_before_the_head_has_come(how: str, state: Callable[[Joint], Awaitable[None]]) -> None:
+    """Nothing more of the socket is sent on it, and the head is not told of an end."""
     async with joint() as one:
-        outcome = one.start(head=trio.sleep_forever)
+        head = Head(4)
+        outcome = one.start(head=head)
         await state(one)
         await wait_all_tasks_blocked()
         if how == "reset by the peer":
@@ -123,37 +148,36 @@ async def test_head_is_cancelled_when_the_stream_breaks(how: str, state: Callabl
         await one.outer.send_all(b"for nobody")
         await outcome.expect(muxpy.StreamReset if how == "reset by the peer" else trio.ClosedResourceError)
         await wait_all_tasks_blocked()
+        assert not head.given
         if how != "reset by the peer":  # which takes its time to arrive
             assert one.stream._state.sent == sent
 
 
 @bounded()
-async def test_head_that_receives_is_told_that_the_stream_breaks() -> None:
+async def test_the_session_ends_before_the_head_has_come() -> None:
+    """Nothing more is read from the socket, and the head is not told of an end."""
     async with joint() as one:
-        outcome = one.start(head=lambda: _after(one.stream, 0))
-        await wait_all_tasks_blocked()
-        one.peer.reset()
-        await outcome.expect(muxpy.StreamReset)
-
-
-@bounded()
-async def test_the_session_ends_during_head() -> None:
-    """Nothing more is read from the socket; head is told when it asks for more, or what it has is written."""
-    async with joint() as one:
-        go_on = trio.Event()
-
-        async def head() -> bytes:
-            await go_on.wait()
-            return b"last words"
-
+        head = Head(4)
         outcome = one.start(head=head)
+        await one.peer.send_all(b"HE")
         await wait_all_tasks_blocked()
         one.client.kill()
         await one.server.wait()
         await one.outer.send_all(b"for nobody")
-        await wait_all_tasks_blocked()
+        await outcome.expect(muxpy.SessionClosed)
         assert one.stream._state.sent == 0
-        go_on.set()
+        assert head.given == [b"HE"]
+
+
+@bounded()
+async def test_the_session_ends_with_the_head() -> None:
+    """What had come is written."""
+    async with joint() as one:
+        await one.peer.send_all(b"HEADlast words")
+        await wait_all_tasks_blocked()
+        one.client.kill()
+        await one.server.wait()
+        outcome = one.start(head=Head(4))
         assert await one.outer.receive_some() == b"last words"
         await outcome.expect(muxpy.SessionClosed)
 

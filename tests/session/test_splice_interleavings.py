@@ -94,13 +94,13 @@ async def carry(one: Joint, plan: Plan) -> None:
     there = sum(step for step in plan.there.sends if step > 0)
     back = sum(step for step in plan.back.sends if step > 0)
     head_size = min(plan.head, there)
+    taken = b""
 
-    async def head() -> bytes:
+    def head(data: bytes) -> bytes | None:
         """Take so much of the stream and a little more, and have it written."""
-        taken = b""
-        while len(taken) < head_size:
-            taken += await one.stream.receive_some(head_size + 7 - len(taken))
-        return taken
+        nonlocal taken
+        taken += data
+        return taken if len(taken) >= head_size else None
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send, one.peer, plan.there, plan.early)

@@ -61,10 +61,7 @@ async def test_every_byte_is_counted_and_no_turn_is_exceeded() -> None:
         async def receive(name: str, source: trio.abc.ReceiveStream) -> None:
             received[name] = await read_all(source)
 
-        async def head() -> bytes:
-            return BULK[2500:6000]
-
-        outcome = one.start(pacer=turns, early=BULK[:2500], head=head)
+        outcome = one.start(pacer=turns, early=BULK[:2500], head=lambda data: BULK[2500:6000] + data)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, one.peer, there)
             nursery.start_soon(send, one.outer, back)

@@ -14,7 +14,7 @@ from .plan import HEADER, Act, Pace, Piece, Plan
 if TYPE_CHECKING:
     import muxpy
 
-__all__ = ["Cut", "End", "Mismatch", "Tally", "read_plan"]
+__all__ = ["Cut", "End", "Mismatch", "PlanReader", "Tally", "read_plan"]
 
 SLOW_READ: Final = 4_096
 """Bytes that a slow reader takes at a time."""
@@ -149,13 +149,28 @@ class End:
 
 async def read_plan(stream: muxpy.Stream) -> tuple[Plan, bytes] | None:
     """The plan, and what came after it. None if the stream ended before: its opener was cancelled."""
-    data = b""
-    while len(data) < HEADER or len(data) < HEADER + int.from_bytes(data[:HEADER], "big"):
-        part = await stream.receive_some()
+    reading = PlanReader()
+    while (rest := reading(part := await stream.receive_some())) is None:
         if not part:
-            if data:
-                raise Mismatch("half a plan came, and passed for the whole")
             return None
-        data += part
-    length = int.from_bytes(data[:HEADER], "big")
-    return Plan.decode(data[HEADER : HEADER + length]), data[HEADER + length :]
+    assert reading.plan is not None
+    return reading.plan, rest
+
+
+class PlanReader:
+    """Takes the plan from what comes on a stream: it is the `head` of a splice, too."""
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self._data = b""
+
+    def __call__(self, part: bytes) -> bytes | None:
+        """What came after the plan; None if it is not whole yet, or if the stream ended before."""
+        if not part and self._data:
+            raise Mismatch("half a plan came, and passed for the whole")
+        self._data += part
+        end = HEADER + int.from_bytes(self._data[:HEADER], "big")
+        if len(self._data) < max(HEADER + 1, end):
+            return None
+        self.plan = Plan.decode(self._data[HEADER:end])
+        return self._data[end:]

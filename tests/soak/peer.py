@@ -12,7 +12,7 @@ import trio
 
 import muxpy
 
-from .carry import Cut, End, Mismatch, read_plan
+from .carry import Cut, End, Mismatch, PlanReader, read_plan
 from .plan import Act, Kind, Plan, draw
 
 if TYPE_CHECKING:
@@ -145,13 +145,16 @@ class Peer:
         near, far = _sockets()
         known = trio.Event()
 
-        async def head() -> bytes:
-            found = await read_plan(stream)
-            if found is None:
+        reading = PlanReader()
+
+        def head(part: bytes) -> bytes | None:
+            rest = reading(part)
+            if not part:
                 raise Cut
-            plans.append(found[0])
-            known.set()
-            return found[1]
+            if reading.plan is not None:
+                plans.append(reading.plan)
+                known.set()
+            return rest
 
         scope = trio.CancelScope()
         with scope:

@@ -94,17 +94,25 @@ class Link:
         """How many streams it has, or is opening."""
         return self._opening + (self.session.statistics().streams_open if self.session is not None else 0)
 
+    def open_now(self, purpose: Purpose) -> muxpy.Stream:
+        """Open a stream on its session, which it must have. Raises SessionClosed like `open_stream`, and
+        trio.WouldBlock."""
+        assert self.session is not None
+        return self._opened(self.session.open_stream_nowait(stream_type=purpose))
+
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
         """Open a stream on its session, which it must have. If it raises SessionClosed, it is not live any more."""
         session = self.session
         assert session is not None
         self._opening += 1
         try:
-            stream = await session.open_stream(stream_type=purpose)
-            self.used_up = self.used_up or used_up(stream)
-            return stream
+            return self._opened(await session.open_stream(stream_type=purpose))
         finally:
             self._opening -= 1
+
+    def _opened(self, stream: muxpy.Stream) -> muxpy.Stream:
+        self.used_up = self.used_up or used_up(stream)
+        return stream
 
     def describe(self, peer: str) -> list[SessionState]:
         """For the views."""

@@ -93,8 +93,17 @@ class Links:
         return link.session
 
     def _emptiest(self) -> Link | None:
-        live = self.live
-        return live[0] if len(live) == 1 else min(live, key=Link.streams, default=None)
+        if len(self.links) == 1:
+            return self.links[0] if self.links[0].live else None
+        return min(self.live, key=Link.streams, default=None)
+
+    def open_now(self, purpose: Purpose) -> muxpy.Stream | None:
+        """Open a stream on some session; None if that is to be waited for."""
+        link = self._emptiest()
+        try:
+            return link.open_now(purpose) if link is not None else None
+        except (muxpy.SessionClosed, trio.WouldBlock):
+            return None
 
     async def open_stream(self, purpose: Purpose) -> muxpy.Stream:
         """Open a stream on some session; waits as long as the options say, then raises NoSession."""

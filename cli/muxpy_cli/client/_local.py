@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -10,7 +11,7 @@ from .._errors import counted, unexpected
 from ..entrances import Flows, NotServed, Route, greet, handshake_for
 from ..net import bind_datagrams, bind_streams, end_in_order, peer_of
 from ..protocols import proxy_header
-from ..relay import Account, Unanswered, abort, carry, receive_answer, relay
+from ..relay import Account, Carriage, Unanswered, abort, carry, receive_answer, relay
 from ..specs import Address, Kind, format_address
 from ..view import ForwardState
 from ..wire import Purpose, Refused, pack, pack_endpoint
@@ -18,6 +19,9 @@ from ._links import NoSession
 from ._session import refusal_verb
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
     import muxpy
 
     from ..net import Bound
@@ -35,6 +39,7 @@ class LocalForward:
     def __init__(self, forward: Forward, links: Links, console: Console) -> None:
         self.forward = forward
         self.account = Account()
+        self._carriage = Carriage(self.account)
         self._links = links
         self._console = console
         self._bound: Bound | None = None
@@ -72,47 +77,83 @@ class LocalForward:
             if self.forward.kind is Kind.UDP:
                 await Flows(self._bound, self._route, self.account, self._complain).serve(relays)
             else:
-                await self._bound.serve(self._handle, relays)
+                relays.start_soon(self._carriage.run)
+                try:
+                    await self._bound.serve(lambda near, _: self._take(near, relays))
+                finally:
+                    self._carriage.close()
 
-    async def _handle(self, near: trio.SocketStream) -> None:
+    def _take(self, near: socket.socket, relays: trio.Nursery) -> None:
+        """A connection has come."""
         try:
-            await (self._carry(near) if self.forward.target is not None else self._negotiate(near))
+            if self.forward.target is not None:
+                self._begin(near, relays)
+            else:
+                relays.start_soon(self._handle, self._negotiate, near)
+        except Exception as error:
+            self._fail(near, error)
+
+    async def _handle(self, handler: Callable[[socket.socket], Awaitable[None]], near: socket.socket) -> None:
+        try:
+            await handler(near)
         except Exception as error:  # no error may end the other connections
-            abort(near)
-            self._console.error(f"connection to {self.bound}: {unexpected(error)}")
+            self._fail(near, error)
+
+    def _fail(self, near: socket.socket, error: Exception) -> None:
+        abort(near)
+        self._tell_unexpected(error)
 
     # ---- TCP and Unix sockets ----
 
-    async def _carry(self, near: trio.SocketStream) -> None:
+    def _begin(self, near: socket.socket, relays: trio.Nursery) -> None:
+        """Carry it: without a task of its own, unless it has to wait for its stream."""
         self.account.total += 1
         wanted = self._console.detailed or self.forward.proxy_protocol  # otherwise nobody would hear who it is
         peer = peer_of(near) if wanted else None
+        opening = self._opening + self._header(near, peer)
+        ended = partial(self._ended, peer)
+        far = self._links.open_now(Purpose.CONNECT)
+        if far is None or not self._carriage.begin(near, far, opening, ended):
+            relays.start_soon(self._handle, partial(self._carry, far, opening, ended), near)
+
+    async def _carry(
+        self, far: muxpy.Stream | None, opening: bytes, ended: Callable[[Exception | None], None], near: socket.socket
+    ) -> None:
+        error: Exception | None = None
         try:
-            await carry(near, self._open, self._opening + self._header(near, peer), self.account.carrying)
-        except (Refused, Unanswered, NoSession) as error:
+            await carry(near, partial(self._open, far), opening, self.account.carrying)
+        except (Refused, Unanswered, NoSession) as refused:
+            error = refused
+        ended(error)
+
+    def _ended(self, peer: tuple[str, int] | None, error: Exception | None) -> None:
+        if isinstance(error, Refused | Unanswered | NoSession):
             self.account.failed += 1
             self._complain(error)
+        elif error is not None:
+            self._tell_unexpected(error)
         if self._console.detailed:
             self._console.detail(
                 f"connection from {_named(peer)} to {self.forward.target} has ended", event="connection_closed"
             )
 
-    async def _open(self) -> muxpy.Stream:
-        return await self._links.open_stream(Purpose.CONNECT)
+    async def _open(self, opened: muxpy.Stream | None = None) -> muxpy.Stream:
+        return opened or await self._links.open_stream(Purpose.CONNECT)
 
-    def _header(self, near: trio.SocketStream, peer: tuple[str, int] | None) -> bytes:
+    def _header(self, near: socket.socket, peer: tuple[str, int] | None) -> bytes:
         version = self.forward.proxy_protocol
         if not version:
             return b""
-        here = near.socket.getsockname()
+        here = near.getsockname()
         local = (str(here[0]), int(here[1])) if isinstance(here, tuple) else None
         return proxy_header(version, peer, local)
 
     # ---- SOCKS and HTTP ----
 
-    async def _negotiate(self, near: trio.SocketStream) -> None:
+    async def _negotiate(self, connection: socket.socket) -> None:
         handshake = handshake_for(self.forward.kind)
-        peer = peer_of(near)
+        peer = peer_of(connection)
+        near = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         try:
             target = await greet(near, handshake)
             await self._carry_to(target, near, handshake)
@@ -164,6 +205,9 @@ class LocalForward:
             raise Unanswered(str(error)) from error
 
     # ---- telling ----
+
+    def _tell_unexpected(self, error: Exception) -> None:
+        self._console.error(f"connection to {self.bound}: {unexpected(error)}")
 
     def _complain(self, error: BaseException, times: int = 1, target: Address | None = None) -> None:
         """Report a failed connection; `target` is what the client of a proxy asked for."""

@@ -9,7 +9,7 @@ import trio
 
 from .._errors import NOT_ALLOWED, Failure, describe, the_cause
 from ..entrances import NotServed, greet, handshake_for
-from ..net import all_but_ourselves, allow_all, connect_stream
+from ..net import all_but_ourselves, allow_all, connect_socket
 from ..protocols import proxy_header
 from ..relay import Account, abort, reach, relay
 from ..specs import Address, Kind
@@ -233,7 +233,7 @@ class RemoteForward:
                 self._console.complain(f"{self.forward.kind} client at {self._server}: {error}")
             return None
         try:
-            near = await connect_stream(target, all_but_ourselves)
+            near = await connect_socket(target, all_but_ourselves)
         except Refused as refused:
             await stream.send_all(handshake.answer(refused.error))
             raise

@@ -157,7 +157,8 @@ async def _reach(options: ConnectOptions, deadline: float, attempt: Attempt) -> 
     addresses = await resolve(options.address.host)
     require_connect_protection(options.address, addresses, tls=options.tls is not None, insecure=options.insecure)
     attempt.step(f"still trying to connect to {options.address}: nothing has answered at {', '.join(addresses)}")
-    return await connect_first(addresses, options.address.port, deadline)
+    connection = await connect_first(addresses, options.address.port, deadline)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
 
 def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:

@@ -9,14 +9,13 @@ import os
 import socket
 import stat
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._errors import NOT_ALLOWED, Failure, describe
 from .._standard import is_readable, is_writable
-from ..relay import Unanswered, receive_answer, relay
+from ..relay import Answer, Unanswered, relay
 from ..wire import Purpose, Refused, pack, pack_endpoint
 from ._session import log_in, refusal_verb
 
@@ -115,7 +114,7 @@ async def _carry(near: _Stdio, session: muxpy.Session, target: Address) -> None:
     try:
         far = await session.open_stream(stream_type=Purpose.CONNECT)
         await far.send_all(pack(pack_endpoint(target)))
-        whole = await relay(near, far, head=partial(receive_answer, far))
+        whole = await relay(near, far, head=Answer())
         await far.aclose()
     except Refused as refused:
         code = NOT_ALLOWED if refused.error == "forbidden" else 1

@@ -6,6 +6,7 @@ from ._completion import completion_command
 from ._connect import connect_command
 from ._credentials import keygen_command, token_group
 from ._demo import demo_command
+from ._get import get_command
 from ._listen import listen_command
 from ._status import status_command
 from ._trace import trace_command
@@ -22,6 +23,7 @@ COMMANDS = (
     status_command,
     trace_command,
     bench_command,
+    get_command,
     completion_command,
     demo_command,
 )

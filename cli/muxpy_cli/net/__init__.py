@@ -3,10 +3,11 @@
 from ._accept import Bound, peer_of
 from ._attempts import connect_first
 from ._bind import bind_datagrams, bind_streams
-from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_stream
+from ._connect import CONNECT_TIMEOUT, connect_datagrams, connect_socket
 from ._policy import Policy, all_but_ourselves, allow_all, guard
 from ._resolve import Lookups, lookups_of, resolve
 from ._sockets import (
+    Socket,
     close_in_order,
     close_with_reset,
     end_in_order,
@@ -25,6 +26,7 @@ __all__ = [
     "Lookups",
     "Policy",
     "Sender",
+    "Socket",
     "UdpSocket",
     "all_but_ourselves",
     "allow_all",
@@ -34,7 +36,7 @@ __all__ = [
     "close_with_reset",
     "connect_datagrams",
     "connect_first",
-    "connect_stream",
+    "connect_socket",
     "end_in_order",
     "guard",
     "inode",

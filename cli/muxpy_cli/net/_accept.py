@@ -20,7 +20,7 @@ from ._sockets import inode
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
 
 __all__ = ["BACKLOG", "Bound", "Shortage", "peer_of"]
@@ -147,17 +147,9 @@ class Bound:
                 _accept_waiting(one, self._taken)
         self.close()
 
-    async def serve(self, handler: Callable[[trio.SocketStream], Awaitable[object]], nursery: trio.Nursery) -> None:
-        """Start `handler` in `nursery` for each connection, until cancelled; the sockets are closed then."""
-        await self.serve_with(lambda stream: nursery.start_soon(handler, stream))
-
-    async def serve_with(self, start: Callable[[trio.SocketStream], None]) -> None:
-        """The same with a function that only starts to handle a connection."""
-        await self.take_all(lambda connection, _: start(_stream(connection)))
-
-    async def take_all(self, taken: OnConnection) -> None:
-        """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. For
-        callers that decide what a connection may cost before it has a task."""
+    async def serve(self, taken: OnConnection) -> None:
+        """Call `taken(connection, address)` for each connection, until cancelled; the sockets are closed then. It only
+        begins to handle the connection, and decides what that may cost."""
         self._taken = taken
         try:
             async with trio.open_nursery() as accepting:
@@ -194,18 +186,10 @@ def _accept_waiting(listener: socket.socket, taken: OnConnection) -> None:
             taken(connection, address)
 
 
-def _stream(connection: socket.socket) -> trio.SocketStream:
-    return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-
-
-def peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
+def peer_of(connection: socket.socket) -> tuple[str, int] | None:
     """The peer's address; None for a Unix socket, and for a peer that has gone."""
-    return _pair(stream.socket.getpeername)
-
-
-def _pair(ask: Callable[[], object]) -> tuple[str, int] | None:
     try:
-        address = ask()
+        address = connection.getpeername()
     except OSError:
         return None
     return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None

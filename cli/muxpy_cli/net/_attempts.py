@@ -31,7 +31,7 @@ _NO_WAY: Final = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, No
 
 async def connect_first(
     addresses: Sequence[str], port: int, deadline: float, *, forwarded: bool = False
-) -> trio.SocketStream:
+) -> socket.socket:
     """Connect to one of the numeric addresses of a host, given in order of preference.
 
     Each attempt may take until `deadline`, and the next one starts when it has failed, or after ATTEMPT_DELAY. Raises
@@ -43,9 +43,9 @@ async def connect_first(
         try:
             one, is_ready = _begin(address, port=port, forwarded=forwarded)
             if is_ready:  # as always on loopback; needs no task and no timer
-                return _stream(one)
+                return one
             if position == len(order):
-                return _stream(await _finish(one, deadline))
+                return await _finish(one, deadline)
         except OSError as error:
             failures.append(error)
         else:
@@ -74,7 +74,7 @@ def _most_telling(failures: list[OSError]) -> OSError:
 
 async def _race(
     first: socket.socket, others: Sequence[str], begin: Begin, deadline: float, failures: list[OSError]
-) -> trio.SocketStream:
+) -> socket.socket:
     """Continue with a connection that was started, and start others beside it."""
     connected: list[socket.socket] = []
 
@@ -104,7 +104,7 @@ async def _race(
     _close(connected[1:])  # two may succeed in the same pass of the loop
     if not connected:
         raise _most_telling(failures)
-    return _stream(connected[0])
+    return connected[0]
 
 
 async def _connect(begin: Begin, address: str, deadline: float) -> socket.socket:
@@ -146,10 +146,6 @@ async def _finish(one: socket.socket, deadline: float) -> socket.socket:
         one.close()
         raise
     return one
-
-
-def _stream(one: socket.socket) -> trio.SocketStream:
-    return trio.SocketStream(trio.socket.from_stdlib_socket(one))
 
 
 def _close(sockets: Sequence[socket.socket]) -> None:

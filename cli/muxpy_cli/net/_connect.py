@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from ..specs import Address, Endpoint
     from ._policy import Policy
+    from ._sockets import Socket
 
-__all__ = ["CONNECT_TIMEOUT", "connect_datagrams", "connect_stream"]
+__all__ = ["CONNECT_TIMEOUT", "connect_datagrams", "connect_socket"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to reach a target: to look up its name and try all of its addresses."""
@@ -36,7 +37,7 @@ _REASONS: Final[dict[type[OSError], str]] = {
 }
 
 
-async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
+async def connect_socket(target: Endpoint, policy: Policy) -> socket.socket:
     """Connect to the first address of `target` that accepts; raises Refused.
 
     The rules are checked for the addresses, not the name: what a name means is decided by its DNS operator.
@@ -56,7 +57,7 @@ async def connect_stream(target: Endpoint, policy: Policy) -> trio.SocketStream:
 
 
 async def connect_datagrams(
-    target: Address, policy: Policy, reached: Callable[[trio.socket.SocketType], None] | None = None
+    target: Address, policy: Policy, reached: Callable[[Socket], None] | None = None
 ) -> Datagrams:
     """A UDP socket that talks only to `target`; raises Refused. `reached` is called with a connected socket for each
     address that it talks to, and may raise Refused."""
@@ -89,8 +90,11 @@ async def _look_up(target: Address, policy: Policy, deadline: float) -> Sequence
 
 
 def _check_not_ourselves(target: Address, addresses: Sequence[str], policy: Policy) -> None:
-    if not policy.ourselves and any(is_guarded(address, target.port) for address in addresses):
-        raise Forbidden(f"{target} is a port of muxpy itself, which no rule allows")
+    if policy.ourselves:
+        return
+    for address in addresses:
+        if is_guarded(address, target.port):
+            raise Forbidden(f"{target} is a port of muxpy itself, which no rule allows")
 
 
 def _check_path(target: UnixPath, policy: Policy) -> None:
@@ -104,8 +108,9 @@ def _failed(target: Endpoint, error: OSError) -> Refused:
     return Refused(reason, f"{target}: {describe(error)}")
 
 
-async def _connect_path(path: str, deadline: float) -> trio.SocketStream:
-    one = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+async def _connect_path(path: str, deadline: float) -> socket.socket:
+    plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one = trio.socket.from_stdlib_socket(plain)
     try:
         with trio.CancelScope(deadline=deadline) as limit:
             await one.connect(path)
@@ -114,4 +119,4 @@ async def _connect_path(path: str, deadline: float) -> trio.SocketStream:
     except BaseException:
         one.close()
         raise
-    return trio.SocketStream(one)
+    return plain

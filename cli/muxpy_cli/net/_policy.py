@@ -6,15 +6,12 @@ everything that comes through the tunnel comes from loopback.
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
-
-import trio
 
 from ..access import UNSPECIFIED, is_own, parse_ip
 from ._resolve import Lookups
-from ._sockets import inode
+from ._sockets import Socket, inode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,14 +54,12 @@ all_but_ourselves: Final = Policy(_lookups, ourselves=False)
 
 # ---- what this process listens on for itself ----
 
-_Socket: TypeAlias = socket.socket | trio.socket.SocketType
-
 # By port, since every connection is checked.
-_ports: Final[dict[int, WeakKeyDictionary[_Socket, Ip | None]]] = {}
-_files: Final = WeakKeyDictionary[_Socket, tuple[int, int]]()
+_ports: Final[dict[int, WeakKeyDictionary[Socket, Ip | None]]] = {}
+_files: Final = WeakKeyDictionary[Socket, tuple[int, int]]()
 
 
-def guard(listening: _Socket, path: str | None = None) -> None:
+def guard(listening: Socket, path: str | None = None) -> None:
     """Let no target lead to a listening socket, as long as it is open; `path` is the path of a Unix socket that is not
     where it was bound."""
     name = listening.getsockname()

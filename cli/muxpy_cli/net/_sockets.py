@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import trio
-
 __all__ = [
+    "Socket",
     "close_in_order",
     "close_with_reset",
     "end_in_order",
@@ -24,6 +25,9 @@ __all__ = [
     "reset_on_close",
     "unanswered_for",
 ]
+
+Socket: TypeAlias = socket.socket | trio.socket.SocketType
+"""Python's, or Trio's around it."""
 
 IDLE: Final = 60
 """Seconds of silence after which TCP keepalive probes the peer."""
@@ -44,30 +48,37 @@ _KEEPALIVE: Final = [
     for name, value in (("TCP_KEEPIDLE", IDLE), ("TCP_KEEPINTVL", INTERVAL), ("TCP_KEEPCNT", PROBES))
     if (number := getattr(socket, name, None)) is not None
 ]
+_UNSENT: Final = 16 * 1024
+"""Bytes that the kernel takes before it has sent them, as Trio's sockets have it: more would wait where nobody sees
+that they wait (backpressure)."""
+_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
-def prepare_forwarded(one: socket.socket | trio.socket.SocketType) -> None:
+def prepare_forwarded(one: Socket) -> None:
     """Prepare the socket of a connection that will be forwarded, before it carries anything; or a listening one, whose
-    connections inherit the options.
+    connections inherit the options. Small writes do not wait for more (Nagle).
 
     From now on closing it is a reset, also when the kernel closes it because this process is killed: a cut must never
     look like the end of the data. `end_in_order` reverts that. Unix sockets have no resets.
     """
-    if one.family == socket.AF_UNIX:
-        return
-    with suppress(OSError):  # the connection may have gone already
+    try:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for level, number, value in _KEEPALIVE:
             one.setsockopt(level, number, value)
+        if _NOTSENT_LOWAT is not None:
+            one.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
+    except OSError:
+        return  # the connection has gone already, or is no TCP
 
 
-def end_in_order(one: trio.socket.SocketType) -> None:
+def end_in_order(one: Socket) -> None:
     """All data was written: closing is an orderly end from now on, after what is still to be sent."""
     _linger(one, _NO_LINGER)
 
 
-def close_in_order(one: trio.socket.SocketType) -> None:
+def close_in_order(one: Socket) -> None:
     """Close it after all data was written. There is nothing to wait for, and no task may wait for the socket: Trio,
     which would have to look for such tasks, is not told."""
     end_in_order(one)
@@ -75,23 +86,25 @@ def close_in_order(one: trio.socket.SocketType) -> None:
         os.close(number)
 
 
-def reset_on_close(one: socket.socket | trio.socket.SocketType) -> None:
+def reset_on_close(one: Socket) -> None:
     """Make any close a reset: it leaves nothing behind, and the other end gets an error."""
     _linger(one, _LINGER)
 
 
-def _linger(one: socket.socket | trio.socket.SocketType, how: bytes) -> None:
-    with suppress(OSError):  # closed already
+def _linger(one: Socket, how: bytes) -> None:
+    try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+    except OSError:
+        return  # closed already
 
 
-def close_with_reset(one: socket.socket | trio.socket.SocketType) -> None:
+def close_with_reset(one: Socket) -> None:
     """Close it so that the other end gets an error."""
     reset_on_close(one)
     one.close()
 
 
-def unanswered_for(one: trio.socket.SocketType) -> float:
+def unanswered_for(one: Socket) -> float:
     """Seconds since the peer last acknowledged anything, while it owes an acknowledgement; 0.0 if it owes none.
 
     Keepalive sends no probes while data is in flight, and TCP itself gives up after a quarter of an hour. Its option

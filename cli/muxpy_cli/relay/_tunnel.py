@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 import muxpy
 
-from ..net import connect_datagrams, connect_stream
+from ..net import connect_datagrams, connect_socket
 from ..specs import Address
 from ..wire import (
     ANSWER_TIMEOUT,
@@ -19,6 +18,7 @@ from ..wire import (
     Refused,
     WireError,
     check_answer,
+    ended_early,
     pack,
     parse_message,
     receive_message,
@@ -28,13 +28,24 @@ from ._datagrams import relay_datagrams
 from ._relay import abort, relay
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from ..net import Policy
+    from ..net import Policy, Socket
     from ..specs import Endpoint
 
-__all__ = ["Unanswered", "ask_peer", "carry", "reach", "receive_answer", "receive_opening", "refuse"]
+__all__ = [
+    "Answer",
+    "Unanswered",
+    "ask_peer",
+    "carry",
+    "check_taken",
+    "reach",
+    "receive_answer",
+    "receive_opening",
+    "refuse",
+]
 
 REFUSAL_TIMEOUT: Final = 2.0
 """Seconds that the opener of a refused stream has to read the reason."""
@@ -47,7 +58,7 @@ class Unanswered(Exception):
 
 
 async def carry(
-    near: trio.SocketStream,
+    near: trio.SocketStream | socket.socket,
     open_stream: Callable[[], Awaitable[muxpy.Stream]],
     opening: bytes,
     carrying: Callable[[muxpy.Stream], AbstractContextManager[object]],
@@ -65,34 +76,70 @@ async def carry(
         raise
     try:
         with carrying(far):
-            await far.send_all(opening)
-            await relay(near, far, head=partial(receive_answer, far), pacer=pacer)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await _send(far, opening)
+            await relay(near, far, head=Answer(), pacer=pacer)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         abort(near, far)
+        check_taken(error)
     except BaseException:  # including Refused by `carrying`
         abort(near, far)
         raise
 
 
+async def _send(stream: muxpy.Stream, message: bytes) -> None:
+    """`send_all`, without a pass of the scheduler if nothing is to be waited for."""
+    try:
+        stream.send_nowait(message)
+    except trio.WouldBlock:
+        await stream.send_all(message)
+
+
+class Answer:
+    """Takes the answer to a CONNECT or FORWARDED from what comes on its stream, as the `head` of a splice."""
+
+    __slots__ = ("_received",)
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def __call__(self, data: bytes) -> bytes | None:
+        """More has come, or b"" if nothing more comes. Returns the bytes behind the answer, once it is whole. Raises
+        Refused or Unanswered."""
+        if not self._received and data.startswith(ACCEPTED):  # nearly always, and nothing in it is to be read
+            return data[len(ACCEPTED) :]
+        try:
+            if not data:
+                raise ended_early()
+            self._received += data
+            split = split_message(self._received)
+        except WireError as error:
+            raise Unanswered(str(error)) from error
+        if split is None:
+            return None
+        answer, early = split
+        check_answer(answer)
+        return early
+
+
 async def receive_answer(stream: muxpy.Stream) -> bytes:
     """Wait for the answer to a CONNECT or FORWARDED; the bytes that came after it. Raises Refused or Unanswered."""
+    answer = Answer()
     try:
-        early = bytes(await stream.receive_some())
-        if early.startswith(ACCEPTED):  # nearly always, and nothing in it is to be read
-            return early[len(ACCEPTED) :]
-        answer, early = await receive_message(stream, early)
-    except WireError as error:
-        raise Unanswered(str(error)) from error
+        while (early := answer(await stream.receive_some())) is None:
+            pass
     except muxpy.StreamReset as error:
-        if error.retryable:  # the other end did nothing with it
-            reason = (
-                "the other end takes no more connections over this session: it is ending, or as many are open as one"
-                " session takes (--max-streams of muxpy listen raises that)"
-            )
-            raise Unanswered(reason) from error
+        check_taken(error)
         raise
-    check_answer(answer)
     return early
+
+
+def check_taken(error: BaseException | None) -> None:
+    """Raises Unanswered if the other end did nothing with the stream."""
+    if isinstance(error, muxpy.StreamReset) and error.retryable:
+        raise Unanswered(
+            "the other end takes no more connections over this session: it is ending, or as many are open as one"
+            " session takes (--max-streams of muxpy listen raises that)"
+        ) from error
 
 
 async def reach(
@@ -104,7 +151,7 @@ async def reach(
     header: bytes = b"",
     datagrams: bool = False,
     pacer: muxpy.Pacer | None = None,
-    reached: Callable[[trio.socket.SocketType], None] | None = None,
+    reached: Callable[[Socket], None] | None = None,
 ) -> None:
     """Connect a stream that the other end opened to its target; raises Refused after the other end was told.
 
@@ -117,23 +164,23 @@ async def reach(
                 await stream.send_all(ACCEPTED)
                 await relay_datagrams(stream, socket.receive, socket.send, early, pacer=pacer)
             return
-        near = await connect_stream(target, policy)
+        near = await connect_socket(target, policy)
         if reached is not None:
             _tell_reached(near, reached)
     except Refused as refused:
         await refuse(stream, refused, early, pacer)
         raise
     try:
-        await stream.send_all(ACCEPTED)
+        await _send(stream, ACCEPTED)
     except BaseException:
         abort(near)
         raise
     await relay(near, stream, early=header + early, pacer=pacer)
 
 
-def _tell_reached(near: trio.SocketStream, reached: Callable[[trio.socket.SocketType], None]) -> None:
+def _tell_reached(near: socket.socket, reached: Callable[[Socket], None]) -> None:
     try:
-        reached(near.socket)
+        reached(near)
     except Refused:  # the rules have changed meanwhile
         abort(near)
         raise
@@ -156,11 +203,12 @@ async def receive_opening(
     stream: muxpy.Stream, parse: Callable[[bytes], Message] = parse_message
 ) -> tuple[Message, bytes]:
     """The first message of a stream that the peer opened, and the bytes after it. Raises WireError."""
-    early = b""
-    if stream.statistics().unread:  # usually all of it came with the SYN, which needs no timer
-        early = await stream.receive_some()
-        if (split := split_message(early, parse)) is not None:
-            return split
+    try:
+        early = stream.receive_nowait()  # usually all of it came with the SYN, and needs no timer
+    except trio.WouldBlock:
+        early = b""
+    if (split := split_message(early, parse)) is not None:
+        return split
     with trio.move_on_after(OPENING_TIMEOUT):
         return await receive_message(stream, early, parse)
     raise WireError(f"no message within {OPENING_TIMEOUT:g} seconds")

@@ -22,6 +22,7 @@ from ..view import ForwardState
 from ..wire import Purpose, Refused, pack
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     import muxpy
@@ -88,14 +89,14 @@ class Binding:
             if self.datagrams:
                 await Flows(self.bound, self._route, self.account, self._complain).serve(nursery)
             else:
-                await self.bound.serve_with(self._carry)
+                await self.bound.serve(lambda near, _: self._carry(near))
 
     def close(self) -> None:
         """Take no more connections than those that have come already."""
         self._scope.cancel()
         self.bound.finish()
 
-    def _carry(self, near: trio.SocketStream) -> None:
+    def _carry(self, near: socket.socket) -> None:
         """Over some session of the client, and no longer than that session lasts."""
         peer = self._choose()
         if peer.revoked:
@@ -113,8 +114,8 @@ class Binding:
         peer.opening += 1  # before it is open: a burst of connections must not all go where there is nothing yet
         return peer
 
-    async def _carry_for(self, peer: Peer, near: trio.SocketStream) -> None:
-        here = near.socket.getsockname()
+    async def _carry_for(self, peer: Peer, near: socket.socket) -> None:
+        here = near.getsockname()
         opening = self._opening(peer_of(near), here)
         self.account.total += 1
         try:
@@ -185,10 +186,14 @@ class Binding:
 
 
 async def _open(peer: Peer) -> muxpy.Stream:
+    session = peer.session
     try:
-        stream = await peer.session.open_stream(stream_type=Purpose.FORWARDED)
+        try:
+            stream = session.open_stream_nowait(stream_type=Purpose.FORWARDED)
+        except trio.WouldBlock:
+            stream = await session.open_stream(stream_type=Purpose.FORWARDED)
         if used_up(stream):  # the client connects anew; what is open has the time that draining gives
-            peer.nursery.start_soon(peer.session.aclose)
+            peer.nursery.start_soon(session.aclose)
         return stream
     finally:
         peer.has_opened()

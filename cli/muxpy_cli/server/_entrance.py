@@ -83,7 +83,7 @@ class Entrance:
                 tasks.start_soon(self._usher, nursery)
                 if self._epoll is not None:
                     tasks.start_soon(self._listen, self._epoll)
-                await bound.take_all(self._arrive)
+                await bound.serve(self._arrive)
         finally:
             for arrival in self._waiting:
                 self._close(arrival)

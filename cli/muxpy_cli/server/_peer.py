@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import muxpy
 
     from ..access import Rules, User
+    from ..net import Socket
     from ..specs import Endpoint
     from ._usage import Usage
 
@@ -36,7 +37,7 @@ class Target:
     address: str
 
 
-def _address_of(endpoint: Endpoint, near: trio.socket.SocketType) -> str:
+def _address_of(endpoint: Endpoint, near: Socket) -> str:
     if isinstance(endpoint, Address) and (known := known_addresses(endpoint.host)) is not None and len(known) == 1:
         return known[0]  # it was asked for, so there is nothing to ask
     try:
@@ -148,7 +149,7 @@ class Peer:
         self.check_room()
         return PeerCarrying(self, stream)
 
-    def note_target(self, rules: Rules, stream: muxpy.Stream, endpoint: Endpoint, near: trio.socket.SocketType) -> None:
+    def note_target(self, rules: Rules, stream: muxpy.Stream, endpoint: Endpoint, near: Socket) -> None:
         """Remember which address a connection goes to, for when the rules change. Raises Refused if they have changed
         since `rules` let it through, while it was being made, and do not allow it any more."""
         self.check_welcome()

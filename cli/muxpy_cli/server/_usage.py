@@ -45,7 +45,8 @@ class _Allowed(NamedTuple):
     def answers(self, rules: Rules, target: Address, addresses: Sequence[str]) -> bool:
         """Whether it is the answer now, too. Not after a lookup, whose addresses are never the same object: whether
         one of them is this machine's own may change from one moment to the next."""
-        return self.addresses is addresses and self.rules is rules and self.target == target
+        same = self.target is target or self.target == target
+        return self.addresses is addresses and self.rules is rules and same
 
 
 class UserPolicy(Policy):

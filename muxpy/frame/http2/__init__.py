@@ -55,7 +55,7 @@ from ._header import (
 )
 from ._hpack_decoder import Block, HpackDecoder
 from ._hpack_encoder import Fields, HpackEncoder
-from ._static_table import INITIAL_TABLE_SIZE, Field
+from ._static_table import INITIAL_TABLE_SIZE, Field, NeverIndexed
 
 __all__ = [
     "ACK",
@@ -89,6 +89,7 @@ __all__ = [
     "HpackDecoder",
     "HpackEncoder",
     "Http2Code",
+    "NeverIndexed",
     "Piece",
     "Priority",
     "Setting",

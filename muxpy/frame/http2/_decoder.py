@@ -16,7 +16,8 @@ The payload of a DATA frame comes in as many pieces as there were reads that car
 view of the buffer that was fed, without padding; keep a copy, not the view. `padding` is how many bytes came with the
 piece that are no payload, the padding and its length: windows count those too.
 
-Any other frame comes as one piece with its whole body, as bytes. Only its length was looked at.
+Any other frame comes as one piece with its whole body, as bytes. Only its length was looked at. (`Any`, as no type can
+say which of the two a body is.)
 """
 
 _EMPTY: Final = memoryview(b"")
@@ -30,7 +31,7 @@ class Decoder:
     is kept.
     """
 
-    __slots__ = ("_flags", "_max_frame_size", "_padding_left", "_partial", "_rest", "_stream_id", "position")
+    __slots__ = ("_flags", "_max_frame_size", "_padding", "_partial", "_rest", "_stream_id", "position")
 
     def __init__(self, max_frame_size: int = DEFAULT_MAX_FRAME_SIZE) -> None:
         self.position = 0
@@ -38,7 +39,7 @@ class Decoder:
         self._max_frame_size = max_frame_size
         self._partial = bytearray()  # the start of a header, or of a frame that is not DATA, that a read cut off
         self._rest = 0  # bytes of the current DATA frame that are still to come
-        self._padding_left = 0  # so many of them, at the end, are padding
+        self._padding = 0  # bytes of padding that end it
         self._flags = 0
         self._stream_id = 0
 
@@ -67,19 +68,21 @@ class Decoder:
             yield piece
         unpack = HEADER.unpack_from
         most = self._max_frame_size
-        while end - pos >= HEADER_SIZE:
+        last_header = end - HEADER_SIZE
+        while pos <= last_header:
             head, flags, stream_id = unpack(view, pos)
+            kind = head & 0xFF
             length = head >> 8
             if length > most:
-                raise wrong_size(head & 0xFF, length, f"at most {most}")
+                raise wrong_size(kind, length, f"at most {most}")
             stream_id &= MASK_31
             start = pos + HEADER_SIZE
             stop = start + length
-            if head & 0xFF:  # any type but DATA
+            if kind:  # any but DATA
                 if stop > end:
                     break
                 self.position = pos = stop
-                yield head & 0xFF, flags, stream_id, view[start:stop].tobytes(), 0, 0
+                yield kind, flags, stream_id, view[start:stop].tobytes(), 0, 0
             elif flags & PADDED:
                 if start == end and length:
                     break  # the length of the padding is not there yet
@@ -103,15 +106,14 @@ class Decoder:
         self._flags = flags
         self._stream_id = stream_id
         self._rest = rest
-        self._padding_left = padding
+        self._padding = padding
 
     def _payload(self, view: memoryview, pos: int, extra: int) -> Piece:
         """As much of the current DATA frame as there is. `extra`: bytes before it that count as padding."""
         stop = min(pos + self._rest, len(view))
-        payload_end = min(pos + self._rest - self._padding_left, stop)
+        payload_end = min(pos + self._rest - self._padding, stop)
         body = view[pos:payload_end] if payload_end > pos else _EMPTY
         self._rest -= stop - pos
-        self._padding_left = min(self._padding_left, self._rest)
         self.position = stop
         return DATA, self._flags, self._stream_id, body, self._rest, extra + stop - pos - len(body)
 

@@ -5,7 +5,7 @@ from typing import Final
 from muxpy._codes import ProtocolError
 
 from ._primitives import compression_error, read_integer, read_string
-from ._repeats import MAX_BLOCK, Repeats
+from ._repeats import MAX_BLOCK, MAX_REFERENCES, Repeats
 from ._static_table import FIRST_DYNAMIC, INITIAL_TABLE_SIZE, OVERHEAD, STATIC_ENTRIES, Field
 
 _NOTHING: Final[Repeats[bytes, "Block"]] = Repeats()
@@ -18,6 +18,8 @@ class Block:
     `fields`: names and values in their order; empty if `too_large`. `sensitive`: the places of those that no
     intermediary may put into a table (RFC 7541, 6.2.3), None if there are none. `size`: bytes, with 32 for each field
     (RFC 9113, 6.5.2). `too_large`: past one of the decoder's limits.
+
+    The same bytes may come as a head and as trailers: what is kept in `checked` must say what it was checked as.
     """
 
     __slots__ = ("checked", "fields", "sensitive", "size", "too_large")
@@ -90,8 +92,9 @@ class HpackDecoder:
     def decode(self, data: bytes) -> Block:
         """Decode a whole header block. Raises ProtocolError with COMPRESSION_ERROR; nothing can be decoded after it."""
         found = self._known.get(data)
-        if found is not None:
-            return found
+        return self._decode(data) if found is None else found
+
+    def _decode(self, data: bytes) -> Block:
         pos = self._update_size(data)
         end = len(data)
         entries = self._entries
@@ -103,7 +106,7 @@ class HpackDecoder:
         while pos < end:
             byte = data[pos]
             pos += 1
-            if byte > 0x80:
+            if byte > 0x80:  # 0x80 itself is no field: `_literal` refuses it, out of the way of all others
                 index = byte & 0x7F
                 if index == 0x7F:
                     index, pos = read_integer(data, pos, 0x7F)
@@ -116,16 +119,18 @@ class HpackDecoder:
                 if byte & 0x40:
                     changed = True
                     self._insert(field, cost)
-                elif byte & 0x10:
+                elif byte & 0x10 and size <= most:
                     sensitive.append(len(fields))
             size += cost
             if size <= most:
                 fields.append(field)
-        too_large = size > most or len(fields) > self._max_fields
-        block = Block(() if too_large else tuple(fields), frozenset(sensitive) if sensitive else None, size, too_large)
+        if size > most or len(fields) > self._max_fields:
+            block = Block((), None, size, True)
+        else:
+            block = Block(tuple(fields), frozenset(sensitive) if sensitive else None, size, False)
         if changed:
             self.forget()
-        elif end <= MAX_BLOCK and not sensitive:
+        elif end <= MAX_BLOCK and len(fields) <= MAX_REFERENCES and not sensitive:
             self._keep(data, block)
         return block
 

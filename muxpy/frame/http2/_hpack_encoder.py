@@ -17,6 +17,7 @@ from ._static_table import (
     UNINDEXED,
     Entry,
     Field,
+    NeverIndexed,
 )
 
 Fields = tuple[Field, ...]
@@ -95,61 +96,52 @@ class HpackEncoder:
 
     def encode(self, fields: Fields, sensitive: Collection[int] | None = None) -> bytes:
         """Encode a whole header block. `sensitive`: the places of fields that no intermediary may put into a table, as
-        in `Block.sensitive`."""
-        secrets: Collection[Field] = ()
+        in `Block.sensitive`; a value may say that too (`NeverIndexed`)."""
         if sensitive:
-            secrets = {fields[place] for place in sensitive}
-        else:
-            found = self._known.get(fields)
-            if found is not None:
-                return found
-        keep = not secrets and self._smallest is None
-        block = bytearray(self._size_update())
+            return self._encode(fields, {fields[place] for place in sensitive})
+        found = self._known.get(fields)
+        return self._encode(fields, ()) if found is None else found
+
+    def _encode(self, fields: Fields, secrets: Collection[Field]) -> bytes:
+        keep = True
+        block = bytearray()
         static = STATIC_FIELDS.get
         dynamic = self._numbers.get
         for field in fields:
-            if secrets and field in secrets:
-                block += self._literal(field, secret=True)
-                continue
-            index = static(field)
-            if index is None:
-                number = dynamic(field)
-                if number is None:
-                    literal = self._literal(field)
-                    block += literal
-                    if literal[0] >= 0x10:  # the table has changed, or it is a secret
-                        keep = False
-                    continue
-                index = FIRST_DYNAMIC + self._count - 1 - number
-            if index < 0x7F:
+            number = dynamic(field)
+            index = static(field) if number is None else FIRST_DYNAMIC + self._count - 1 - number
+            if index is None or field in secrets:
+                literal = self._literal(field, field in secrets)
+                block += literal
+                if literal[0] >= 0x10:  # the table has changed, or it is a secret
+                    keep = False
+            elif index < 0x7F:
                 block.append(index | 0x80)
             else:
                 block += encode_integer(index, 0x7F, 0x80)
         data = bytes(block)
         if keep and len(data) <= MAX_BLOCK:
             self._keep(fields, data)
-        return data
+        return data if self._smallest is None else self._size_update(self._smallest) + data
 
     def _keep(self, fields: Fields, data: bytes) -> None:
         if self._known is _NOTHING:
             self._known = Repeats()
         self._known.keep(fields, data)
 
-    def _size_update(self) -> bytes:
+    def _size_update(self, smallest: int) -> bytes:
         """What must be said first of changes of the table's size: the smallest since the last block, and the last."""
-        smallest, self._smallest = self._smallest, None
-        if smallest is None:
-            return b""
+        self._smallest = None
         last = encode_integer(self._max_size, 0x1F, 0x20)
         return last if smallest == self._max_size else encode_integer(smallest, 0x1F, 0x20) + last
 
-    def _literal(self, field: Field, secret: bool = False) -> bytes:
+    def _literal(self, field: Field, secret: bool) -> bytes:
         """A field that is in no table. Its first byte says what becomes of it: from 0x40 on it is put into the dynamic
         one, from 0x10 on nobody may do that, and below it is not worth it (RFC 7541, 6.2)."""
         name, value = field
         size = len(name) + len(value) + OVERHEAD
         mask, pattern, string = 0x0F, 0x00, self._string
-        if secret or name in SECRET or (name == b"cookie" and len(value) < SHORT_COOKIE):
+        if secret or type(value) is NeverIndexed or name in SECRET or (name == b"cookie" and len(value) < SHORT_COOKIE):
             pattern, string = 0x10, self._secret_string
         elif name not in self._unindexed and size <= self._max_size * 3 // 4:
             mask, pattern = 0x3F, 0x40

@@ -4,11 +4,10 @@ The code is canonical: in the order of their lengths, and of symbols of one leng
 code is the one before plus one. So the lengths say it all.
 
 Decoding walks one step a byte, not a bit. A state is an inner node of the code's tree, where the bits so far have led;
-its row says for each byte of input in which row to go on, and the symbols that were completed. All 256 rows take 4 MB,
-of which text needs a fraction, so a row is filled when a string first comes to it.
+its row says for each byte of input in which row to go on, and the symbols that were completed. All 256 rows take 6 MB,
+of which ASCII needs a third, so a row is filled when a string first comes to it.
 """
 
-from functools import cache
 from typing import Final
 
 __all__ = ["huffman_decode", "huffman_encode"]
@@ -47,60 +46,29 @@ def huffman_encode(data: bytes) -> bytes:
     """`data` in Huffman code; it may be longer than before."""
     if not data:
         return b""
-    bits = "".join(map(_CODES.__getitem__, data))
+    bits = "".join([_CODES[symbol] for symbol in data])
     size = (len(bits) + 7) // 8
     return int(bits.ljust(8 * size, "1"), 2).to_bytes(size, "big")
 
 
 Row = list[tuple["Row", bytes]]
 
+_SYMBOLS: Final = {code: symbol for symbol, code in enumerate(_CODES)}
+_ROWS: Final[dict[str, Row]] = {code[:length]: [] for code in _CODES for length in range(len(code))}
+"""By the bits that lead to their nodes."""
+_START: Final = _ROWS[""]
+_FINAL: Final = frozenset(id(_ROWS["1" * length]) for length in range(8))
+"""Where a string may end: less than a byte of ones, the beginning of EOS, is padding."""
 _BROKEN: Final[Row] = []
 """Where EOS leads, and whatever comes after it."""
 _BROKEN.extend([(_BROKEN, b"")] * 256)
-
-
-@cache
-def _tree() -> tuple[dict[str, int], dict[str, Row]]:
-    """The symbols by their codes, and the rows by the codes that lead to their nodes; none is filled."""
-    prefixes = {code[:length] for code in _CODES for length in range(len(code))}
-    return {code: symbol for symbol, code in enumerate(_CODES)}, {prefix: [] for prefix in prefixes}
-
-
-@cache
-def _final_rows() -> list[Row]:
-    """Where a string may end: less than a byte of ones, the beginning of EOS, is padding."""
-    return [_tree()[1]["1" * length] for length in range(8)]
-
-
-@cache
-def _texts() -> dict[bytes, bytes]:
-    return {}
-
-
-def _fill(row: Row) -> None:
-    _, rows = _tree()
-    prefix = next(prefix for prefix, candidate in rows.items() if candidate is row)
-    row += [_walk(prefix, f"{byte:08b}") for byte in range(256)]
-
-
-def _walk(prefix: str, bits: str) -> tuple[Row, bytes]:
-    symbols, rows = _tree()
-    found = []
-    for bit in bits:
-        prefix += bit
-        symbol = symbols.get(prefix)
-        if symbol == _EOS:
-            return _BROKEN, b""
-        if symbol is not None:
-            found.append(symbol)
-            prefix = ""
-    text = bytes(found)
-    return rows[prefix], _texts().setdefault(text, text)
+_TEXTS: Final[dict[bytes, bytes]] = {}
+"""What the entries of rows say, each only once."""
 
 
 def huffman_decode(data: bytes) -> bytes | None:
     """What `data` says; None if it has EOS or wrong padding."""
-    row = start = _tree()[1][""]
+    row = _START
     texts = []
     for byte in data:
         try:
@@ -109,6 +77,23 @@ def huffman_decode(data: bytes) -> bytes | None:
             _fill(row)
             row, text = row[byte]
         texts.append(text)
-    if row is not start and not any(row is final for final in _final_rows()):
-        return None
-    return b"".join(texts)
+    return b"".join(texts) if id(row) in _FINAL else None
+
+
+def _fill(row: Row) -> None:
+    prefix = next(prefix for prefix, candidate in _ROWS.items() if candidate is row)
+    row += [_walk(prefix, f"{byte:08b}") for byte in range(256)]
+
+
+def _walk(prefix: str, bits: str) -> tuple[Row, bytes]:
+    found = []
+    for bit in bits:
+        prefix += bit
+        symbol = _SYMBOLS.get(prefix)
+        if symbol == _EOS:
+            return _BROKEN, b""
+        if symbol is not None:
+            found.append(symbol)
+            prefix = ""
+    text = bytes(found)
+    return _ROWS[prefix], _TEXTS.setdefault(text, text)

@@ -2,12 +2,16 @@
 
 from typing import Final, TypeVar
 
-__all__ = ["MAX_BLOCK", "MAX_BLOCKS", "Repeats"]
+__all__ = ["MAX_BLOCK", "MAX_BLOCKS", "MAX_REFERENCES", "Repeats"]
 
 MAX_BLOCKS: Final = 256
 """How many blocks one direction of a connection keeps."""
 MAX_BLOCK: Final = 512
 """Bytes of the longest encoded block that is kept."""
+MAX_REFERENCES: Final = 64
+"""Fields of the longest list that is kept for a peer's block, as one byte can stand for a field. With these three, what
+a peer can make a connection keep takes less than 512 KiB.
+"""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

@@ -1,6 +1,6 @@
 """The static table of HPACK (RFC 7541, appendix A), and which fields an encoder keeps out of the dynamic one."""
 
-from typing import Final
+from typing import Final, Self
 
 Field = tuple[bytes, bytes]
 """Name and value."""
@@ -86,6 +86,31 @@ def entry(name: bytes, value: bytes) -> Entry:
 def _entries() -> list[Entry]:
     parts = [line.partition(b" ") for line in _FIELDS.strip().splitlines()]
     return [entry(name, value) for name, _, value in parts]
+
+
+class NeverIndexed(bytes):
+    """The value of a field that no intermediary may put into a table, where it could be guessed (RFC 7541, 7.1.3). Text
+    becomes Latin-1.
+
+    It never equals plain bytes, nor has their hash: wherever fields are looked up, marked ones are others.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: bytes | str) -> Self:
+        return bytes.__new__(cls, value.encode("latin-1") if isinstance(value, str) else value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NeverIndexed) and bytes.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return ~bytes.__hash__(self)
+
+    def __repr__(self) -> str:
+        return f"NeverIndexed({bytes.__repr__(self)})"
 
 
 STATIC_ENTRIES: Final = (entry(b"", b""), *_entries())

@@ -46,7 +46,7 @@ class Decoder:
 
         Exhaust the iterator before feeding more; or stop after a piece, and feed the bytes from `position` on next.
         """
-        view = memoryview(data)
+        view = data if isinstance(data, memoryview) else memoryview(data)
         end = len(view)
         pos = 0
         if self._partial:
@@ -81,7 +81,7 @@ class Decoder:
             if stop > end:
                 break
             self.position = pos = stop
-            yield kind, flags, stream_id, view[start:stop], 0
+            yield kind, flags, stream_id, view[start:stop] if start < stop else _EMPTY, 0
         if pos < end:
             self._partial += view[pos:]
 

@@ -82,15 +82,16 @@ class Common:
         self.goaway_announced = False
         self.goaway_sent = False  # the final one: no more streams are taken
 
-    def put_head(self, stream_id: int, fields: Fields, *, end: bool) -> None:
-        """Send the fields of a head or of trailers.
+    def put_head(self, stream_id: int, fields: Fields, *, end: bool, counts: bool = False) -> None:
+        """Send the fields of a head or of trailers. `counts` as for `Outbox.put`: whoever sends one that does not waits
+        for room before (`_exchange`).
 
         A block is encoded at the moment when its frame is made, and frames are never moved after that: the peer's
         decoder must see all blocks in their order.
         """
         block = self.encoder.encode(fields)
         frames = encode_headers(stream_id, block, end, DEFAULT_MAX_FRAME_SIZE)
-        self.sending.outbox.put(frames, counts=False)  # whoever sends a head waits for room before: `_exchange`
+        self.sending.outbox.put(frames, counts=counts)
 
     def reset(self, stream: HttpStream, code: int, *, counts: bool = True) -> None:
         """End both directions of a living stream, and tell the peer."""

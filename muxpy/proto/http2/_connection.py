@@ -222,16 +222,16 @@ class Connection:
             if stream.phase.over:
                 self._table.forget(stream)
 
-    def send_interim(self, stream: HttpStream, fields: Fields) -> None:
-        """Send the head of an interim response (1xx), before the final one."""
-        self._common.put_head(stream.id, fields, end=False)
+    def send_interim(self, stream: HttpStream, fields: Fields, *, counts: bool = False) -> None:
+        """Send the head of an interim response (1xx), before the final one. `counts` as for `Outbox.put`."""
+        self._common.put_head(stream.id, fields, end=False, counts=counts)
 
     def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that
         this returns. Ask `takes_push` first."""
         pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
         pushed.advance(Event.RECV_FIN)
-        self._table.add_local(pushed)
+        self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)
         frames = encode_push_promise(stream.id, pushed.id, block, DEFAULT_MAX_FRAME_SIZE)

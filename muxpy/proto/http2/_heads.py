@@ -119,11 +119,16 @@ _plain_names: set[bytes] = set()
 """Names that were found in order, and of which nothing more is to be asked: a bounded cache for the process."""
 
 
+def _shown(text: bytes) -> str:
+    """For a person: never more than a line."""
+    return repr(text[:40].decode("latin-1"))
+
+
 def _check_name(name: bytes) -> None:
     if name[:1] == b":":
-        raise Malformed(f"the pseudo field {name!r} is unknown, repeated, or stands after other fields")
+        raise Malformed(f"the pseudo field {_shown(name)} is unknown, repeated, or stands after other fields")
     if _NAME.fullmatch(name) is None:
-        raise Malformed(f"{name!r} is no name of a field in lower case")
+        raise Malformed(f"{_shown(name)} is no name of a field in lower case")
     if name not in _SPECIAL and len(name) <= MOST_KNOWN_SIZE and len(_plain_names) < MOST_KNOWN:
         _plain_names.add(name)
 
@@ -131,12 +136,13 @@ def _check_name(name: bytes) -> None:
 def _check_values(fields: Fields) -> None:
     values = b"\r".join([value for _, value in fields])
     if values.count(b"\r") >= len(fields) > 0 or _BAD_VALUE.search(b"\r%b\r" % values) is not None:
-        raise Malformed("the value of a field has a line break or a NUL, or a blank at one of its ends")
+        name = next(name for name, value in fields if b"\r" in value or _BAD_VALUE.search(b"\r%b\r" % value))
+        raise Malformed(f"the value of {_shown(name)} has a line break or a NUL, or a blank at one of its ends")
 
 
 def _parse_length(value: bytes, before: int | None) -> int:
     if _DIGITS.fullmatch(value) is None:
-        raise Malformed(f"content-length is {value[:40]!r}")
+        raise Malformed(f"the content-length is {_shown(value)}, which is no number of bytes")
     length = int(value)
     if before is not None and length != before:
         raise Malformed("content-length has two values")
@@ -145,9 +151,9 @@ def _parse_length(value: bytes, before: int | None) -> int:
 
 def _check_special(name: bytes, value: bytes) -> None:
     if name in CONNECTION_SPECIFIC:
-        raise Malformed(f"{name.decode()} has no meaning here")
+        raise Malformed(f"{_shown(name)} has no meaning in HTTP/2")
     if name == b"te" and value.lower() != b"trailers":
-        raise Malformed("te is not `trailers`")
+        raise Malformed("'te' may only be 'trailers'")
 
 
 # ---- requests ----
@@ -161,7 +167,7 @@ def _take_pseudo(fields: Fields, known: tuple[bytes, ...]) -> tuple[dict[bytes, 
         if name[:1] != b":":
             break
         if name not in known or name in pseudo:
-            raise Malformed(f"the pseudo field {name!r} is repeated, or not one of this message")
+            raise Malformed(f"the pseudo field {_shown(name)} is repeated, or not one of this message")
         pseudo[name] = value
         count += 1
     return pseudo, fields[count:]
@@ -232,7 +238,7 @@ def parse_response(fields: Fields) -> ResponseHead:
     pseudo, rest = _take_pseudo(fields, (b":status",))
     status = pseudo.get(b":status", b"")
     if _STATUS.fullmatch(status) is None or status == b"101":
-        raise Malformed(f":status is {status[:10]!r}")
+        raise Malformed(f"the status is {_shown(status)}")
     length = None
     for name, value in rest:
         if name in _plain_names:
@@ -265,4 +271,4 @@ def check_trailers(fields: Fields) -> None:
             continue
         _check_name(name)
         if name in _NOT_IN_TRAILERS:
-            raise Malformed(f"{name.decode()} among the trailers")
+            raise Malformed(f"{_shown(name)} cannot stand among the trailers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
-from muxpy.frame.http2 import END_HEADERS, END_STREAM, Block, HpackDecoder, Http2Code, parse_headers
+from muxpy.frame.http2 import END_HEADERS, END_STREAM, Block, HpackDecoder, Http2Code, NeverIndexed, parse_headers
 from muxpy.proto._limits import START
 from muxpy.proto._state import Event
 
@@ -15,6 +15,8 @@ from ._stream import HttpStream
 from ._table import Past
 
 if TYPE_CHECKING:
+    from muxpy.proto._core import Fields
+
     from ._common import Common
     from ._news import News
     from ._settings import Settings
@@ -41,6 +43,15 @@ class OpenBlock:
         self.frames = 0
         self.since = since
         self.itself = itself
+
+
+def _marked(fields: Fields, sensitive: frozenset[int]) -> Fields:
+    """Fields whose values say themselves that they are never indexed, wherever they are passed on to; but for pseudo
+    ones, which are not passed on as fields."""
+    return tuple(
+        (name, NeverIndexed(value)) if place in sensitive and name[:1] != b":" else (name, value)
+        for place, (name, value) in enumerate(fields)
+    )
 
 
 class Messages:
@@ -102,6 +113,8 @@ class Messages:
 
     def _on_block(self, stream_id: int, flags: int, part: bytes, itself: bool) -> None:
         block = self._hpack.decode(part)  # first, whatever comes of it: the peer's encoder counts on that
+        if block.sensitive:
+            block.fields = _marked(block.fields, block.sensitive)  # such a block is never one that comes again
         end = bool(flags & END_STREAM)
         table = self._table
         stream = table.live.get(stream_id)
@@ -170,7 +183,7 @@ class Messages:
     def _answer_431(self, stream_id: int, end: bool) -> None:
         """The head of a request is too large: say so in the terms of HTTP, and read no more of it."""
         self._news.provoked.spend()
-        self._common.put_head(stream_id, TOO_LARGE, end=True)
+        self._common.put_head(stream_id, TOO_LARGE, end=True, counts=True)
         if not end:
             self._common.refuse(stream_id, Http2Code.NO_ERROR)
 

@@ -32,8 +32,9 @@ LARGEST_FRAME_SIZE: Final = 2**24 - 1
 MOST_ENTRIES: Final = 100
 """Settings in one frame. There are eight; the rest would only take time."""
 
-STREAMS_UNTIL_TOLD: Final = 100
-"""Streams that a client opens before the server's settings have come: the least that RFC 9113, 6.5.2, advises."""
+STREAMS_UNTIL_TOLD: Final = 1
+"""Streams that a client opens before the server's settings have come. The rest waits for one round trip, or a server
+that takes fewer than were opened would refuse some, and not every request can be sent again."""
 
 
 def first_settings(*, client: bool, max_streams: int, head_bytes: int, connect: bool) -> dict[int, int]:

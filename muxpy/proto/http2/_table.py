@@ -118,6 +118,11 @@ class StreamTable:
         self._next_id += 2
         return stream_id
 
+    def add_pushed(self, stream: HttpStream) -> None:
+        """Take a stream of our own whose response is made as if the peer had asked for it."""
+        self.add_local(stream)
+        self.waiting += 1
+
     def add_local(self, stream: HttpStream) -> None:
         """Take a stream of our own."""
         self.live[stream.id] = stream

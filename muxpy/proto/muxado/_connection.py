@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from muxpy._codes import ErrorCode
 from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.muxado import MAX_ID, MAX_PRIORITY, MAX_STREAM_TYPE, encode_data_header, encode_syn
-from muxpy.proto._state import Event, Phase
+from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
 from ._common import Common
 from ._receiving import Receiving
@@ -49,6 +49,7 @@ class Connection:
         self.counters = common.counters
         self.budget = common.budget
         self.streams = common.table.live
+        self.used_up = False
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = self._receiving.receive
         self.receive_eof = self._receiving.receive_eof
@@ -76,15 +77,12 @@ class Connection:
 
     @property
     def can_open(self) -> bool:
-        return self.error is None and self.remote_goaway is None and self._table.ids_left
+        common = self._common
+        return common.error is None and common.remote_goaway is None and self._table.ids_left
 
     @property
     def may_open(self) -> bool:
         return True  # a muxado peer announces no limit: it refuses streams instead
-
-    @property
-    def used_up(self) -> bool:
-        return not self._table.ids_left
 
     def is_local(self, stream_id: int) -> bool:
         return self._table.is_local(stream_id)
@@ -130,10 +128,11 @@ class Connection:
         priority, stream_type, _ = opening
         stream = self._table.add_local(priority, stream_type)
         if fin:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
         self.counters.opened += 1
         self.sending.outbox.put(encode_syn(stream.id, priority, stream_type, fin=fin), counts=False)
         if not self._table.ids_left:
+            self.used_up = True
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
@@ -168,7 +167,7 @@ class Connection:
             self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
-        if not stream.advance(Event.SEND_FIN):
+        if not stream.advance(SEND_FIN):
             return False
         self._send_fin(stream)
         return True
@@ -186,13 +185,13 @@ class Connection:
             return
         had_window = stream.phase.reads
         sends_fin = stream.phase.sends
-        if not stream.advance(Event.CLOSE):
+        if not stream.advance(CLOSE):
             return  # the application has closed it before
         dropped = stream.incoming.drop()
-        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+        if stream.phase is CLOSING and (overdue := self._table.note_closing(stream)) is not None:
             self.reset(overdue, ErrorCode.CANCEL)
         self._table.shrink_window(stream)
-        if stream.phase is Phase.CLOSING and had_window and dropped:
+        if stream.phase is CLOSING and had_window and dropped:
             # A peer that has used up its window would wait for ever: DATA after a close is answered by a reset, and it
             # could send none. So a close gives back the window of unread bytes: the peer sends, and learns by our RST.
             self.sending.outbox.update_window(stream, dropped)

@@ -39,7 +39,7 @@ from muxpy.proto._limits import (
     reset_buckets,
     too_much_before_login,
 )
-from muxpy.proto._state import Event, Phase
+from muxpy.proto._state import RECV_FIN, Phase
 from muxpy.proto._stream import StreamState
 
 from ._common import Common
@@ -176,7 +176,7 @@ class Receiving:
             return
         stream = self._table.add_remote(stream_id, priority, stream_type)
         if flags & FIN:
-            stream.advance(Event.RECV_FIN)
+            stream.advance(RECV_FIN)
         self._common.counters.accepted += 1
         changes.opened.append(stream)
         changes.streams = True
@@ -229,7 +229,7 @@ class Receiving:
             self._on_fin(stream, changes)
 
     def _on_fin(self, stream: StreamState, changes: Changes) -> None:
-        stream.advance(Event.RECV_FIN)
+        stream.advance(RECV_FIN)
         if stream.phase.over:
             self._table.forget(stream)
             changes.streams = True

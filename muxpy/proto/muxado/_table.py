@@ -167,7 +167,8 @@ class StreamTable:
     def let_go(self, stream: StreamState) -> None:
         """See Core.let_go."""
         if stream.held and stream.phase.over:
-            self.places(extension=stream.extension).held -= 1
+            places = self._extensions if stream.extension else self._remote
+            places.held -= 1
         stream.held = False
 
     def note_closing(self, stream: StreamState) -> StreamState | None:

@@ -12,9 +12,10 @@ from typing import Final
 import trio
 
 from muxpy_cli.access import is_own
-from muxpy_cli.net import allow_all, bind_streams, connect_stream
+from muxpy_cli.net import allow_all, bind_streams, connect_socket
 from muxpy_cli.specs import Address, socket_address
 from muxpy_cli.wire import Purpose
+from tests.helpers.pairs import as_stream
 
 from ..faults.ends import admitted, tell
 from ..program import COMMAND, Server, echo, free_port, running
@@ -41,7 +42,7 @@ async def zones() -> None:
         await trio.run_process([*COMMAND, "keygen", keys, "--name", "fe80::7"], capture_stdout=True)
         tls = "--tls-cert", f"{keys}/cert.pem", "--tls-key", f"{keys}/key.pem", "--insecure"
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(target.serve, echo, nursery)
+            nursery.start_soon(target.serve, lambda one, _: nursery.start_soon(echo, as_stream(one)))
             async with running("listen", f"[{ZONED}]:0", *tls, "--allow", "[fe80::/10]:*") as listening:
                 server = f"[{ZONED}]:{port_in(await listening.line('listening on'))}"
                 await _use(server, f"{keys}/cert.pem", target.port)
@@ -51,7 +52,7 @@ async def zones() -> None:
 async def _use(server: str, ca: str, target: int) -> None:
     async with running("connect", server, "--tls-ca", ca, "-L", f"[{ZONED}]:0:[{ZONED}]:{target}") as connecting:
         port = port_in(await connecting.line("forwarding"))
-        await exchange(await connect_stream(Address(ZONED, port), allow_all))
+        await exchange(as_stream(await connect_socket(Address(ZONED, port), allow_all)))
     stdio = [*COMMAND, "connect", server, "--tls-ca", ca, "-W", f"{ZONED}:{target}"]
     done = await trio.run_process(stdio, stdin=b"by -W", capture_stdout=True, stderr=sys.stderr)
     assert done.stdout == b"by -W"

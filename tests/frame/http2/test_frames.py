@@ -152,6 +152,7 @@ def of_push_promise(flags: int) -> Parser:
         (of_headers(wire.HAS_PRIORITY), bytes(4), "HEADERS has a length of 4; it must be at least 5"),
         (of_push_promise(0), bytes(3), "PUSH_PROMISE has a length of 3; it must be at least 4"),
     ],
+    ids=lambda value: value.__name__.strip("<>") if callable(value) else None,
 )
 def test_a_body_of_a_wrong_size(parse: Parser, body: bytes, reason: str) -> None:
     with pytest.raises(ProtocolError, match=reason) as caught:

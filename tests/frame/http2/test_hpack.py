@@ -1,6 +1,7 @@
 """Header compression: its rules, its limits, and what is kept."""
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -12,7 +13,7 @@ from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import Block, Field, Fields, HpackDecoder, HpackEncoder, Http2Code
 from muxpy.frame.http2 import _primitives as primitives
 from muxpy.frame.http2._huffman import huffman_decode, huffman_encode
-from muxpy.frame.http2._repeats import MAX_BLOCK, MAX_BLOCKS
+from muxpy.frame.http2._repeats import MAX_BLOCK, MAX_BLOCKS, MAX_REFERENCES
 from muxpy.frame.http2._static_table import STATIC_FIELDS
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def test_a_list_past_a_limit_is_decoded_to_its_end_and_not_kept(decoder: HpackDe
     assert block.size == fits * 42 + 43
     assert decoder.table == [CUSTOM]
     assert decoder.decode(b"\xbe").fields == (CUSTOM,)
+    assert decoder.decode(literal(*CUSTOM, 0x10) * (fits + 1)).sensitive is None
 
 
 def test_references_to_a_large_entry_cost_nothing_each() -> None:
@@ -204,6 +206,17 @@ def test_references_to_a_large_entry_cost_nothing_each() -> None:
     decoder.decode(literal(b"n", bytes(4000), 0x40))
     block = decoder.decode(b"\xbe" * 16_000)
     assert (block.fields, block.too_large, block.size) == ((), True, 16_000 * 4033)
+
+
+@pytest.mark.parametrize("field", [b"\x82", b"\x12\x00"], ids=["reference", "never-indexed"])
+def test_what_is_past_the_limit_is_not_held_while_it_is_decoded(field: bytes) -> None:
+    decoder, block = HpackDecoder(), field * 50_000
+    tracemalloc.start()
+    try:
+        assert decoder.decode(block).too_large
+        assert tracemalloc.get_traced_memory()[1] < 300_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_cookie_crumbs_are_counted() -> None:
@@ -269,6 +282,11 @@ def test_a_larger_table_of_our_settings_may_be_used() -> None:
     assert decoder.table_size == 10_033
 
 
+def test_before_its_ack_a_peer_may_not_know_of_a_smaller_table() -> None:
+    decoder = HpackDecoder(max_table_size=0)
+    assert decoder.decode(b"\x3f\xe1\x1f\x82").fields == ((b":method", b"GET"),)
+
+
 def test_a_smaller_table_of_our_settings_must_be_announced() -> None:
     decoder = HpackDecoder()
     decoder.decode(b"\x82")
@@ -292,6 +310,11 @@ def test_the_smallest_size_in_between_must_be_announced() -> None:
     decoder.set_max_table_size(0)
     decoder.set_max_table_size(4096)
     assert refused(b"\x3f\xe1\x1f\x82", decoder).startswith("a header block does not make the table as small")
+
+    decoder = HpackDecoder()
+    decoder.set_max_table_size(0)
+    decoder.set_max_table_size(100)
+    assert refused(b"\x3f\x45\x82", decoder).startswith("a header block does not make the table as small")
 
     decoder = HpackDecoder()
     decoder.decode(literal(*CUSTOM, 0x40))
@@ -355,7 +378,7 @@ def test_the_encoder_keeps_within_its_own_bound() -> None:
         ((b"authorization", b"Bearer " + b"x" * 100), 0x10),
         ((b"proxy-authorization", b"Bearer " + b"x" * 100), 0x10),
     ],
-    ids=lambda value: value[0].decode() + str(len(value[1])) if isinstance(value, tuple) else "",
+    ids=lambda value: value[0].decode().strip(":") + str(len(value[1])) if isinstance(value, tuple) else f"{value:#x}",
 )
 def test_what_is_put_into_the_table(field: Field, pattern: int) -> None:
     encoder = HpackEncoder()
@@ -363,6 +386,17 @@ def test_what_is_put_into_the_table(field: Field, pattern: int) -> None:
     kind = 0x40 if first >= 0x40 else first & 0xF0
     assert kind == pattern
     assert encoder.table == ([field] if pattern == 0x40 else [])
+
+
+def test_a_name_is_known_as_long_as_one_of_its_entries_is() -> None:
+    encoder = HpackEncoder(max_table_size=100)
+    for field in [(b"a", b"1"), (b"a", b"2"), (b"b", b"1")]:
+        encoder.encode((field,))
+    assert encoder.table == [(b"b", b"1"), (b"a", b"2")]
+    assert encoder.encode(((b"a", b"3"),)) == b"\x7f\x00\x013"
+    assert encoder.table == [(b"a", b"3"), (b"b", b"1")]
+    encoder.encode(((b"c", b"1"), (b"c", b"2")))
+    assert encoder.encode(((b"b", b"2"),)) == b"\x40\x01b\x012"
 
 
 def test_huffman_code_only_where_it_is_shorter() -> None:
@@ -375,7 +409,9 @@ def test_a_sensitive_field_is_never_a_reference() -> None:
     encoder = HpackEncoder()
     encoder.encode((CUSTOM,))
     assert encoder.encode((CUSTOM,), {0})[0] == 0x1F
-    assert encoder.encode(((b":method", b"GET"),), {0}) == b"\x12\x03GET"
+    for _ in range(3):
+        assert encoder.encode(((b":method", b"GET"),), {0}) == b"\x12\x03GET"
+    assert encoder.encode(((b":method", b"GET"),)) == b"\x82"
 
 
 def test_entries_far_down_the_table() -> None:
@@ -435,12 +471,12 @@ def test_the_same_bytes_mean_another_field_when_the_table_has_changed() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [literal(*CUSTOM, 0x10), b"\x82" * (MAX_BLOCK + 1), literal(*CUSTOM, 0x40)],
-    ids=["never indexed", "long", "changes the table"],
+    [literal(*CUSTOM, 0x10), literal(b"n", b"v" * MAX_BLOCK), b"\x82" * (MAX_REFERENCES + 1), literal(*CUSTOM, 0x40)],
+    ids=["never-indexed", "long", "many-fields", "changes-the-table"],
 )
 def test_blocks_that_are_not_kept(data: bytes) -> None:
-    decoder = HpackDecoder(max_fields=1000)
-    assert decoder.decode(data) is not twice(decoder, data)
+    decoder = HpackDecoder()
+    assert twice(decoder, data) is not decoder.decode(data)
 
 
 def test_what_a_connection_keeps_is_bounded_and_made_when_it_is_needed() -> None:
@@ -464,6 +500,22 @@ def test_what_a_connection_keeps_is_bounded_and_made_when_it_is_needed() -> None
     assert len(fresh._known) == len(encoder._known) == 0
 
 
+def test_what_a_peer_can_make_a_connection_keep() -> None:
+    decoder = HpackDecoder()
+    tracemalloc.start()
+    try:
+        for number in range(MAX_BLOCKS):
+            path = literal(b"", b"%03d" % number * 146)
+            for _ in range(3):
+                decoder.decode(path + b"\x82" * (MAX_REFERENCES - 1))
+        assert len(decoder._known) == MAX_BLOCKS
+        assert 256 * 1024 < tracemalloc.get_traced_memory()[0] < 512 * 1024
+        decoder.forget()
+        assert tracemalloc.get_traced_memory()[0] < 16 * 1024
+    finally:
+        tracemalloc.stop()
+
+
 def test_of_blocks_that_come_once_nothing_is_kept() -> None:
     decoder = HpackDecoder()
     for number in range(100):
@@ -480,6 +532,13 @@ def test_the_encoder_keeps_whole_blocks_while_the_table_stays() -> None:
     encoder.encode((CUSTOM,))
     again = encoder.encode(GET)
     assert again == block[:2] + b"\xbf" + block[3:]
+
+
+def test_the_encoder_keeps_no_long_block() -> None:
+    encoder = HpackEncoder()
+    for _ in range(3):
+        assert encoder.encode(((b":method", b"GET"),) * (MAX_BLOCK + 1)) == b"\x82" * (MAX_BLOCK + 1)
+    assert len(encoder._known) == 0
 
 
 @pytest.mark.parametrize("field", [(b"authorization", b"secret"), (b"cookie", b"a=b")], ids=["token", "cookie"])

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from tests.interop.gopeer import require_gopeer
+from tests.interop.gopeer import PROGRAM
 
 from .operations import Sequence, content, generate
 from .play import Difference, compare, play
@@ -20,7 +20,7 @@ SEEDS = range(20)
 @pytest.mark.parametrize("seeds", [SEEDS[::2], SEEDS[1::2]], ids=["even", "odd"])
 async def test_random_operations_come_to_the_same(seeds: range) -> None:
     """Fixed seeds, so that what fails once fails again."""
-    require_gopeer()
+    PROGRAM.require()
     for seed in seeds:
         try:
             await compare(seed, LENGTH)

@@ -1,0 +1,94 @@
+"""What a stream of HTTP/2 is at both ends: one message comes on it, and one is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from muxpy.proto.http2 import HttpStream
+from muxpy.session import Stream
+
+from ._headers import Headers, trailer_fields
+
+if TYPE_CHECKING:
+    from muxpy.proto import StreamState
+    from muxpy.proto.http2 import Connection
+    from muxpy.session import Engine, SessionOfStream
+
+    from ._headers import HeadersLike
+
+__all__ = ["Message"]
+
+MOST_QUEUED: Final = 64 * 1024
+"""Bytes of frames that wait to be written, above which a head waits until some are: there is no window for heads."""
+
+
+class Message(Stream):
+    """A stream whose two directions are messages with fields, a body and perhaps trailers."""
+
+    __slots__ = ("_core", "_engine_", "_state_")
+
+    def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
+        super().__init__(session, engine, state)
+        assert isinstance(state, HttpStream)
+        self._state_ = state
+        self._engine_ = engine
+        self._core: Connection = engine.core  # type: ignore[assignment] # sessions of HTTP have no other
+
+    @property
+    def trailers(self) -> Headers | None:
+        """The fields that came after the peer's body; None if there are none, or the body has not ended yet."""
+        trailers = self._state_.trailers
+        return None if trailers is None else Headers.of(trailers)
+
+    @property
+    def lacking(self) -> int:
+        """Bytes that are still to be sent of those that a `content-length` has announced."""
+        state = self._state_
+        return 0 if state.announced is None or not state.phase.sends else state.announced - state.sent - state.unsent
+
+    # ---- sending ----
+
+    async def send_all(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
+        """See Stream.send_all. Raises also ValueError, and sends nothing, if the body would have more bytes than its
+        `content-length`, or end with fewer."""
+        if self._state_.announced is not None:
+            self._check_length(memoryview(data).nbytes, end=end)
+        await Stream.send_all(self, data, end=end)
+
+    async def send_eof(self) -> None:
+        """See Stream.send_eof. Raises also ValueError for a body with fewer bytes than its `content-length`."""
+        self._check_length(0, end=True)
+        await Stream.send_eof(self)
+
+    async def finish(self, trailers: HeadersLike = ()) -> None:
+        """End the body, with trailers if there are any.
+
+        Raises ValueError for fields that cannot be sent, and for a body with fewer bytes than its `content-length`; and
+        the exceptions of `Stream.send_eof`.
+        """
+        fields = trailer_fields(trailers)
+        self._check_length(0, end=True)
+        if fields and not self._ended_sending:
+            await self._room_for_head()
+        await self._end(fields)
+
+    def _check_length(self, count: int, *, end: bool) -> None:
+        """Whether `count` bytes more are in order with the `content-length` of the message."""
+        announced = self._state_.announced
+        if announced is None or not self._sendable():
+            return
+        left = self.lacking - count
+        if left < 0:
+            raise ValueError(f"the body has more bytes than its content-length, {announced}")
+        if end and left:
+            raise ValueError(f"the body ends after {announced - left} bytes; its content-length is {announced}")
+
+    async def _room_for_head(self) -> None:
+        """Wait until the peer has read so much that a head may be queued: heads have no window."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self._sendable() and len(self._core.sending.outbox.framed) > MOST_QUEUED:
+            await self._engine_.writer.next_written()
+        if not self._sendable():
+            raise self._not_sendable()
