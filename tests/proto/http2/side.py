@@ -8,7 +8,7 @@ from muxpy import http
 from muxpy.proto.http2 import Connection
 from tests.frame.http2 import wire
 from tests.frame.http2.wire import frame
-from tests.proto.side import output
+from tests.proto.side import MANY
 
 if TYPE_CHECKING:
     from muxpy.proto import Changes
@@ -38,7 +38,10 @@ class Side:
 
     def sent(self) -> bytes:
         """What it wants written since the last call."""
-        return output(self.core)
+        written = b""
+        while batch := self.core.sending.next_batch(MANY):
+            written += b"".join(batch.chunks)
+        return written
 
     def open(self, stream_id: int, *, end: bool = False) -> None:
         """The peer opens a stream."""
