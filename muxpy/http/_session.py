@@ -85,6 +85,8 @@ class HttpSession(Session):
         if stuck := core.reset_stuck(now):
             engine.wakings.wake(list(stuck))
             engine.acted()
+        if core.end_requests(now):
+            engine.acted()
         if limits.heartbeat_interval is not None:
             self._keep_alive(now, limits.heartbeat_interval, limits.heartbeat_tolerance)
 

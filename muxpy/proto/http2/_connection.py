@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import INITIAL_WINDOW
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from muxpy.proto._window import Budget, ReceiveWindow
 
 __all__ = ["Connection"]
+
+REST_PATIENCE: Final = 1.0
+"""Seconds that a client has to end a request after the response."""
 
 
 class Connection:
@@ -187,6 +190,14 @@ class Connection:
             self._common.reset(stream, Http2Code.CANCEL)
         return stuck
 
+    def end_requests(self, now: float) -> bool:
+        """Tell the peer to send no more of requests that were answered `REST_PATIENCE` ago. Returns whether there are
+        any."""
+        late = [stream for stream in self._table.closing_since(now - REST_PATIENCE) if not stream.tunnel]
+        for stream in late:
+            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+        return bool(late)
+
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:
@@ -300,17 +311,35 @@ class Connection:
             self.reset(stream, Http2Code.CANCEL)  # there is more to send or to receive, and nobody wants it
         else:
             self.finish(stream)
-            if not stream.phase.over:  # a whole response, and no wish for the rest of the request (RFC 9113, 8.1)
-                self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+            if not stream.phase.over:
+                self._close_answered(stream)
+
+    def _close_answered(self, stream: HttpStream) -> None:
+        """A whole response, and no wish for the rest of the request. The client is told so by NO_ERROR (RFC 9113, 8.1)
+        if it is sending a body, and otherwise if more comes that is not the end: most have sent all of it, and it is on
+        its way. After a reset, nothing that comes could be judged any more."""
+        if stream.incoming.drop():
+            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+        else:
+            self._close_receiving(stream)
+            self._table.shrink_window(stream)
+
+    def _close_receiving(self, stream: HttpStream) -> bool:
+        """Read no more. The peer may not have ended its direction yet. Returns False if that was done before."""
+        if not stream.advance(Event.CLOSE):
+            return False
+        if stream.phase is Phase.CLOSING:
+            overdue = self._table.note_closing(stream, self._common.clock())
+            if overdue is not None:
+                self._common.reset(overdue, Http2Code.CANCEL if overdue.tunnel else Http2Code.NO_ERROR)
+        return True
 
     def _close_tunnel(self, stream: HttpStream) -> None:
-        """The peer may not have ended its direction yet. What it still sends is answered by CANCEL."""
+        """What the peer still sends is answered by CANCEL."""
         had_window, sends = stream.phase.reads, stream.phase.sends
-        if not stream.advance(Event.CLOSE):
+        if not self._close_receiving(stream):
             return
         dropped = stream.incoming.drop()
-        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
-            self._common.reset(overdue, Http2Code.CANCEL)
         self._table.shrink_window(stream)
         if stream.phase is Phase.CLOSING and had_window and dropped:
             # Whoever waits for window sends then, and learns by our reset.
