@@ -6,7 +6,7 @@ They stand apart from `_errors`, whose exceptions derive from Trio's: the protoc
 from enum import IntEnum
 from operator import index
 
-__all__ = ["ErrorCode", "ProtocolError", "check_code", "code_name", "printable"]
+__all__ = ["ErrorCode", "ProtocolError", "TooMuch", "check_code", "code_name", "named", "printable"]
 
 
 class ErrorCode(IntEnum):
@@ -34,8 +34,16 @@ class ErrorCode(IntEnum):
 
 
 def code_name(code: int) -> str:
-    """`CANCEL` for 7; a code that has no name is shown as `error 99`."""
+    """`CANCEL` for 7; a code that has no name is shown as `error 99`. The codes of another protocol come as members of
+    an enumeration of their own."""
+    if isinstance(code, IntEnum):
+        return code.name
     return ErrorCode(code).name if code in ErrorCode._value2member_map_ else f"error {code}"
+
+
+def named(code: int) -> int:
+    """The code as a member of ErrorCode, if it has a name there; the codes of another protocol stay as they are."""
+    return code if isinstance(code, IntEnum) or code not in ErrorCode._value2member_map_ else ErrorCode(code)
 
 
 def check_code(code: int) -> None:
@@ -55,13 +63,21 @@ def printable(text: str) -> str:
 class ProtocolError(Exception):
     """A rule of the protocol was broken, and the whole session must end with GOAWAY.
 
-    `code` is the code for the GOAWAY frame. `reason` is a sentence for a person, sent as the frame's debug text.
+    `code` is the code for the GOAWAY frame, from the list of the protocol in use. `reason` is a sentence for a person,
+    sent as the frame's debug text.
     """
 
-    def __init__(self, code: ErrorCode, reason: str) -> None:
+    def __init__(self, code: IntEnum, reason: str) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.reason}"
+
+
+class TooMuch(ProtocolError):
+    """The peer makes this side keep or do more than is reasonable. Some protocols have a code of its own for that."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(ErrorCode.PROTOCOL_ERROR, reason)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ._codes import ErrorCode, code_name, printable
+from ._codes import ErrorCode, code_name, named, printable
 from ._help import document_fields
 
 __all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
@@ -54,15 +54,15 @@ class SessionEnd:
 class StreamReset(trio.BrokenResourceError):
     """The stream was reset: both directions are over and unread data is lost.
 
-    `code` is the error code, an ErrorCode if it has a name. `by_peer`: whether the peer sent the RST, and not this
-    side. `stream_id`: the stream's id. `retryable`: whether the peer cannot have acted on the stream, so that the same
-    work may be tried again on another stream.
+    `code` is the error code, an ErrorCode if it has a name (in HTTP/2, an `http.ErrorCode`). `by_peer`: whether the
+    peer sent the RST, and not this side. `stream_id`: the stream's id. `retryable`: whether the peer cannot have acted
+    on the stream, so that the same work may be tried again on another stream.
     """
 
     def __init__(self, stream_id: int, code: int, *, by_peer: bool, retryable: bool) -> None:
         super().__init__(stream_id, code)
         self.stream_id = stream_id
-        self.code = ErrorCode(code) if code in ErrorCode._value2member_map_ else code
+        self.code = named(code)
         self.by_peer = by_peer
         self.retryable = retryable
 

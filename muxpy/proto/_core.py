@@ -2,8 +2,9 @@
 
 A core is sans I/O. The shell feeds it received bytes, and it answers with what they changed; it has a method for each
 thing that the application does, and keeps the frames and data to be written in its `Sending`. There is one core for
-each protocol, and `muxpy._open` chooses. Each protocol has a receive loop of its own, since that loop is the protocol;
-streams, windows, the scheduler and the limits are the same for all (this package). A core calls back by `Handle`.
+each protocol, and who opens a session names it. Each protocol has a receive loop of its own, since that loop is the
+protocol; streams, windows, the scheduler and the limits are the same for all (this package). A core calls back by
+`Handle`.
 
 Everything here is called once for each read, each batch, or each action of the application, and never for each frame.
 """

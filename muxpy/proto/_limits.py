@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._codes import ProtocolError, TooMuch
 
 __all__ = [
     "LOGIN_FRAMES",
@@ -75,7 +75,7 @@ class TokenBucket:
         self._since = now
         if self._left < 1:
             limits = f"more than {self._burst:g} together and {self._rate:g} a second"
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{reason or self._reason}: {limits}")
+            raise TooMuch(f"{reason or self._reason}: {limits}")
         self._left -= 1
 
 
@@ -90,7 +90,7 @@ def reset_buckets(burst: int, rate: float, clock: Callable[[], float]) -> tuple[
 
 def too_much_before_login(limit: str) -> ProtocolError:
     """The error of a peer that sends more than `limit` before it is admitted."""
-    return ProtocolError(ErrorCode.PROTOCOL_ERROR, f"the peer sent more than {limit} before it was let in")
+    return TooMuch(f"the peer sent more than {limit} before it was let in")
 
 
 class RecentResets:

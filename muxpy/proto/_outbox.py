@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._codes import TooMuch
 from muxpy._config import SessionConfig
 from muxpy.frame import Buffer
 
@@ -128,10 +128,7 @@ class Outbox:
             too_much = f"{self._most_bytes} bytes of control frames"
         else:
             return
-        raise ProtocolError(
-            ErrorCode.PROTOCOL_ERROR,
-            f"more than {too_much} wait to be written: the peer does not read its answers",
-        )
+        raise TooMuch(f"more than {too_much} wait to be written: the peer does not read its answers")
 
     def empty(self) -> tuple[Buffer, int]:
         """Take all frames out: their bytes, and how many they are."""

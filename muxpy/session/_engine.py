@@ -188,10 +188,11 @@ class Engine:
         """Nothing is left to receive: raise the error that says why, unless the peer ended its direction in order."""
         if state.closed:
             raise trio.ClosedResourceError("this stream was closed")
+        if state.phase.peer_done:  # also if it has then reset the stream, to be spared what this side still sends
+            return
         if state.reset_code is not None:
             raise reset_error(state)
-        if not state.phase.peer_done:
-            self.ending.check_alive()
+        self.ending.check_alive()
 
     def acted(self) -> None:
         """The application did something: the peer must be told, and it may have ended the last stream."""

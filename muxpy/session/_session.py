@@ -63,8 +63,16 @@ class Session:
     It raises SessionClosed if the session ended with an error or was killed.
     """
 
-    def __init__(self, engine: Engine, background: Background, extensions: Mapping[int, Extension]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        background: Background,
+        extensions: Mapping[int, Extension],
+        *,
+        kind: type[Stream] = Stream,
+    ) -> None:
         self._engine = engine
+        self._kind = kind
         self._background = background
         self._extensions = extensions
         for stream_type, extension in extensions.items():
@@ -131,7 +139,7 @@ class Session:
         return stream
 
     def _stream(self, state: StreamState) -> Stream:
-        return Stream(self, self._engine, state)
+        return self._kind(self, self._engine, state)
 
     async def accept_stream(self) -> Stream:
         """Wait for the next stream that the peer opens.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from muxpy._config import SessionConfig
     from muxpy._errors import SessionEnd
-    from muxpy.proto import StreamState
+    from muxpy.proto import Fields, StreamState
     from muxpy.transport import Address
 
     from ._copying import Head
@@ -238,12 +238,15 @@ class Stream(trio.abc.HalfCloseableStream):
 
         Calling it again does nothing. Raises the same exceptions as `send_all`.
         """
+        await self._end()
+
+    async def _end(self, trailers: Fields = ()) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         if not self._sendable() and not self._ended_sending:
             raise self._not_sendable()
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._engine.finish(self._state)
+        self._engine.finish(self._state, trailers)
         self._engine.lead.comes_back()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -287,14 +290,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             if self._must_wait():
-                lead, reader, state = self._engine.lead, self._engine.reader, self._state
-                while True:
-                    if not reader.lone or not lead.free(state):
-                        await self._waiting.as_receiver()
-                    elif await lead.take(state, self._must_wait):
-                        break
-                    if not self._must_wait():
-                        break
+                await self._wait_while(self._must_wait)
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
@@ -323,6 +319,17 @@ class Stream(trio.abc.HalfCloseableStream):
         if state.incoming.unwritten:
             self._engine.writer.update_window()
         return data
+
+    async def _wait_while(self, must_wait: Callable[[], bool]) -> None:
+        """Wait as the receiver, as long as `must_wait` says so; it is asked each time that something has come."""
+        lead, reader, state = self._engine.lead, self._engine.reader, self._state
+        while True:
+            if not reader.lone or not lead.free(state):
+                await self._waiting.as_receiver()
+            elif await lead.take(state, must_wait):
+                break
+            if not must_wait():
+                break
 
     def _must_wait(self) -> bool:
         state = self._state

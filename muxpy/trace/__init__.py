@@ -2,6 +2,7 @@
 
 from ._event import TraceEvent
 from ._file import TraceFile
+from ._muxado import MuxadoFrames
 from ._tap import Tap, tap_for
 
-__all__ = ["Tap", "TraceEvent", "TraceFile", "tap_for"]
+__all__ = ["MuxadoFrames", "Tap", "TraceEvent", "TraceFile", "tap_for"]

@@ -34,11 +34,11 @@ class TraceEvent:
     direction: str | None = None
     """frame: `sent` (given to the transport) or `received`."""
     type: str | None = None
-    """frame: `SYN`, `RST`, `DATA`, `WND_INC` or `GOAWAY`."""
+    """frame: `SYN`, `RST`, `DATA`, `WND_INC` or `GOAWAY`; in HTTP/2, RFC 9113's names."""
     stream: int | None = None
-    """frame: the stream's id, 0 for GOAWAY."""
+    """frame: the stream's id, 0 for GOAWAY and others that concern the session."""
     flags: tuple[str, ...] | None = None
-    """frame: `FIN`, if it is set."""
+    """frame: `FIN`, if it is set; in HTTP/2, `END_STREAM` and `ACK`."""
     length: int | None = None
     """DATA: bytes of payload."""
     priority: int | None = None
@@ -46,11 +46,18 @@ class TraceEvent:
     stream_type: int | None = None
     """SYN: the stream's type."""
     increment: int | None = None
-    """WND_INC: bytes of window."""
+    """WND_INC, WINDOW_UPDATE: bytes of window."""
     last_id: int | None = None
     """GOAWAY: the last stream that its sender has handled."""
     code: str | None = None
-    """RST, GOAWAY, end: the error code by name, or `error 99`."""
+    """RST, RST_STREAM, GOAWAY, end: the error code by name, or `error 99`."""
+    headers: tuple[str, ...] | None = None
+    """HEADERS, PUSH_PROMISE, CONTINUATION: the names of the fields, if the header block ends there. Values are never
+    shown."""
+    promised: int | None = None
+    """PUSH_PROMISE: the stream that is promised."""
+    settings: tuple[str, ...] | None = None
+    """SETTINGS: such as `INITIAL_WINDOW_SIZE=65536`."""
     text: str | None = None
     """GOAWAY: its debug text. end: why the session ended."""
 
@@ -63,6 +70,10 @@ class TraceEvent:
         rest = self.as_dict()
         for name in ("time", "session", "event", "direction", "type", "stream"):
             rest.pop(name, None)
-        details = " ".join(f"{name}={value}" for name, value in rest.items())
+        details = " ".join(f"{name}={_in_words(value)}" for name, value in rest.items())
         what = f"{self.direction} {self.type} stream {self.stream}" if self.event == "frame" else self.event
         return printable(f"{what} {details}".rstrip())
+
+
+def _in_words(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

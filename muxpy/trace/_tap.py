@@ -1,8 +1,8 @@
 """Seeing frames as they pass.
 
-The reader and the writer show a `Tap` the bytes that they move. The tap cuts them into frames with decoders of its own.
-So no line of the rules or of the fast paths knows of traces, and a session without a tap pays nothing. With one, each
-byte is decoded twice. Payloads are never shown.
+The reader and the writer show a `Tap` the bytes that they move. The tap cuts them into frames with decoders of its own
+(`_muxado`, `_http2`). So no line of the rules or of the fast paths knows of traces, and a session without a tap pays
+nothing. With one, each byte is decoded twice. Payloads are never shown.
 """
 
 from __future__ import annotations
@@ -13,28 +13,18 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from muxpy._codes import ProtocolError, code_name
-from muxpy.frame.muxado import (
-    FIN,
-    GOAWAY,
-    RST,
-    SYN,
-    TYPE_NAMES,
-    WND_INC,
-    Decoder,
-    parse_code,
-    parse_goaway,
-    parse_increment,
-    parse_syn,
-)
 
 from ._event import TraceEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from muxpy._errors import SessionEnd
     from muxpy.frame import Buffer
     from muxpy.proto import Batch
+
+    Cutter = Callable[[Buffer], Iterator[dict[str, Any]]]
+    """Cuts the bytes of one direction into frames, each as fields of a TraceEvent."""
 
 __all__ = ["Tap", "tap_for"]
 
@@ -47,14 +37,15 @@ _numbers: Final = count(1)
 class Tap:
     """Shows the frames of one session to `show`, as events."""
 
-    def __init__(self, name: str, show: Callable[[TraceEvent], object], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, show: Callable[[TraceEvent], object], clock: Callable[[], float], cutter: Callable[[], Cutter]
+    ) -> None:
         self._name = name
         self._show: Callable[[TraceEvent], object] | None = show
         self._clock = clock
         self._started = time.time() - clock()
         self._number = next(_numbers)
-        self._decoders = {"received": Decoder(), "sent": Decoder()}
-        self._length = dict.fromkeys(self._decoders, 0)  # payload bytes so far of the DATA frame that is under way
+        self._cutters = {"received": cutter(), "sent": cutter()}
 
     def begin(self, local: object, remote: object, *, client: bool, tls: str | None) -> None:
         """The session begins, between these socket addresses, with this version of TLS."""
@@ -83,35 +74,10 @@ class Tap:
         if self._show is None:
             return
         try:
-            for kind, flags, stream_id, body, rest in self._decoders[direction].feed(data):
-                self._length[direction] += len(body)
-                if not rest:
-                    self._frame(direction, kind, flags, stream_id, body)
-                    self._length[direction] = 0
+            for frame in self._cutters[direction](data):
+                self._event(event="frame", direction=direction, **frame)
         except ProtocolError:
             pass  # the session says so itself, in its end
-
-    def _frame(self, direction: str, kind: int, flags: int, stream_id: int, body: memoryview) -> None:
-        details: dict[str, Any] = {}
-        if kind == SYN:
-            details["priority"], details["stream_type"] = parse_syn(flags, body)
-        elif kind == RST:
-            details["code"] = code_name(parse_code(body))
-        elif kind == WND_INC:
-            details["increment"] = parse_increment(body)
-        elif kind == GOAWAY:
-            details["last_id"], code, debug = parse_goaway(body)
-            details |= {"code": code_name(code), "text": debug.decode(errors="backslashreplace")}
-        else:
-            details["length"] = self._length[direction]
-        self._event(
-            event="frame",
-            direction=direction,
-            type=TYPE_NAMES[kind].removeprefix("STREAM_"),
-            stream=stream_id,
-            flags=("FIN",) if flags & FIN and kind not in (RST, WND_INC, GOAWAY) else None,
-            **details,
-        )
 
     def _event(self, **what: Any) -> None:  # noqa: ANN401 - the fields of TraceEvent
         if self._show is None:
@@ -123,8 +89,14 @@ class Tap:
             log.exception("%s: the trace hook failed and is not called any more", self._name)
 
 
-def tap_for(name: str, hook: Callable[[TraceEvent], object] | None, clock: Callable[[], float]) -> Tap | None:
-    """A tap, if there is a trace hook, or if frames are logged (`muxpy.frames` at DEBUG) when the session begins."""
+def tap_for(
+    name: str,
+    hook: Callable[[TraceEvent], object] | None,
+    clock: Callable[[], float],
+    cutter: Callable[[], Cutter],
+) -> Tap | None:
+    """A tap, if there is a trace hook, or if frames are logged (`muxpy.frames` at DEBUG) when the session begins.
+    `cutter` makes what cuts the bytes of one direction."""
     logs = frame_log.isEnabledFor(logging.DEBUG)
     if hook is None and not logs:
         return None
@@ -135,7 +107,7 @@ def tap_for(name: str, hook: Callable[[TraceEvent], object] | None, clock: Calla
         if hook is not None:
             hook(event)
 
-    return Tap(name, show, clock)
+    return Tap(name, show, clock, cutter)
 
 
 def _address(address: object) -> str | None:

@@ -171,3 +171,44 @@ def test_a_long_trace_lists_the_streams_that_carried_most(trace: Trace) -> None:
     assert table.count("CANCEL by peer") == LISTED
     assert f"and 30 more streams, {sum(range(30))} B" in table
     assert MAX_LIVE > LISTED
+
+
+def test_frames_of_http2(trace: Trace) -> None:
+    frames = [
+        received(0, "SETTINGS", 0, settings=["INITIAL_WINDOW_SIZE=65536", "ENABLE_PUSH=0"]),
+        sent(0.1, "SETTINGS", 0, flags=["ACK"]),
+        received(0.2, "HEADERS", 1, headers=[":method", ":path"]),
+        sent(0.3, "HEADERS", 1, headers=[":status", EVIL]),
+        sent(0.4, "PUSH_PROMISE", 1, promised=2, headers=[":path"]),
+        *(sent(0.5 + number / 100, "DATA", 1, length=10) for number in range(3)),
+        received(0.53, "WINDOW_UPDATE", 1, increment=30),
+        sent(0.54, "HEADERS", 1, flags=["END_STREAM"], headers=["grpc-status"]),
+        received(0.55, "RST_STREAM", 1, code="NO_ERROR"),
+        received(0.6, "type 0x77", 5, length=3),
+        received(0.7, "PING", 0, length=8),
+    ]
+    out = trace(begin(role="server") + "".join(frames))[1]
+    assert labels(out) == [
+        "SETTINGS INITIAL_WINDOW_SIZE=65536 ENABLE_PUSH=0",
+        "SETTINGS ACK",
+        "HEADERS 1 :method :path",
+        labels(out)[3],
+        "PUSH_PROMISE 1 promises 2 :path",
+        "DATA 1 ×3 30 B",  # noqa: RUF001
+        "WINDOW_UPDATE 1 +30",
+        "HEADERS 1 END_STREAM grpc-status",
+        "RST_STREAM 1 NO_ERROR",
+        "type 0x77 5",
+        "PING",
+    ]
+    assert labels(out)[3].startswith("HEADERS 1 :status bye\\x1b")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line and line[0].isalpha()}
+    assert rows["HEADERS"] == ["2", "1"]
+    assert rows["PUSH_PROMISE"] == ["1", "0"]
+    assert "NO_ERROR by peer" in out
+
+
+def test_lists_of_a_frame_are_checked(trace: Trace) -> None:
+    out = trace(begin() + sent(0, "HEADERS", 1, headers=[1]) + sent(0, "SETTINGS", 0, settings="x"))
+    assert "headers is no list of texts" in out[2]
+    assert "settings is no list of texts" in out[2]

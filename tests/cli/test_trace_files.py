@@ -46,7 +46,7 @@ def test_broken_lines_are_told_and_left_out(trace: Trace) -> None:
         {"time": float("nan")}, {"time": float("inf")},
         {"session": None}, {"session": "1"}, {"session": 2**70}, {"session": True},
         {"event": "frames"}, {"event": ["frame"]}, {"event": {}},
-        {"type": "PING"}, {"type": []}, {"direction": 3}, {"stream": None}, {"stream": 1.5}, {"length": -1},
+        {"type": "PONG"}, {"type": []}, {"direction": 3}, {"stream": None}, {"stream": 1.5}, {"length": -1},
         {"length": "1"}, {"code": 3}, {"text": ["x"]}, {"increment": 10**5000},
     ],
 )  # fmt: skip

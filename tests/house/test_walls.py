@@ -78,7 +78,9 @@ def test_no_class_of_the_library_has_many_attributes() -> None:
     assert {name: count for name, count in counts.items() if count > MOST_ATTRIBUTES} == {}
 
 
-@pytest.mark.parametrize("module", ["muxpy", "muxpy.frame.muxado", "muxpy.proto", "muxpy.proto.muxado"])
+@pytest.mark.parametrize(
+    "module", ["muxpy", "muxpy.frame.muxado", "muxpy.frame.http2", "muxpy.proto", "muxpy.proto.muxado"]
+)
 def test_below_the_session_nothing_loads_trio(module: str) -> None:
     program = f"import sys, {module}; sys.exit(not {{'trio', 'ssl', 'socket'}}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -236,7 +236,7 @@ async def ask_over(connection: trio.SocketStream) -> None:
 
 @bounded()
 async def test_whoever_keeps_on_connecting_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("muxpy._open.MOST_WAITING", 5)
+    monkeypatch.setattr("muxpy._running.MOST_WAITING", 5)
     async with serving(config=HASTY) as (port, stop, ended):
         with ExitStack() as sockets:
             stop.set()

@@ -117,7 +117,7 @@ GAP: Final = 8
 NUMBER: Final = 4
 """Columns for the session's number, which is shown once there are several."""
 
-_STYLES: Final = {"SYN": "bold", "RST": "red", "GOAWAY": "bold yellow"}
+_STYLES: Final = {"SYN": "bold", "HEADERS": "bold", "RST": "red", "RST_STREAM": "red", "GOAWAY": "bold yellow"}
 
 
 class Ladder:
@@ -207,23 +207,28 @@ class Ladder:
 def label(run: Run, signs: Signs) -> str:
     """The text on the arrow of a frame, or of a run of them."""
     frame = run.first
-    parts = [f"{frame.type} {frame.stream}" if frame.type != "GOAWAY" else "GOAWAY"]
+    parts = [f"{frame.type} {frame.stream}" if frame.stream else frame.type or ""]
     if run.count > 1:
         parts.append(f"{signs.times}{run.count:,}")
     if frame.type == "SYN":
         parts += _opening(frame)
     elif frame.type == "DATA":
         parts.append(f"{run.total:,} B")
-    elif frame.type == "WND_INC":
+    elif frame.type in ("WND_INC", "WINDOW_UPDATE"):
         parts.append(f"+{run.total:,}")
     elif frame.type == "GOAWAY":
         parts.append(f"last {frame.last_id or 0}")
-    if frame.type in ("RST", "GOAWAY"):
+    if frame.type in ("RST", "RST_STREAM", "GOAWAY"):
         parts.append(printable(frame.code or "without a code"))
+    if frame.promised:
+        parts.append(f"promises {frame.promised}")
     if frame.text:
         parts.append(f'"{printable(frame.text)}"')
+    if frame.flags and "ACK" in frame.flags:
+        parts.append("ACK")
     if run.fin:
-        parts.append("FIN")
+        parts.append("END_STREAM" if frame.flags and "END_STREAM" in frame.flags else "FIN")
+    parts += [printable(text) for text in (*(frame.settings or ()), *(frame.headers or ()))]
     return " ".join(parts)
 
 

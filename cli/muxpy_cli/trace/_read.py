@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ import muxpy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_LINE", "NOTABLE_GAP", "BrokenLine", "Folding", "Run", "TraceLines"]
+__all__ = ["MAX_LINE", "NOTABLE_GAP", "BrokenLine", "Folding", "Run", "TraceLines", "ends"]
 
 
 MAX_LINE: Final = 256 * 1024
@@ -23,10 +24,26 @@ MAX_NUMBER: Final = 2**63
 """Above any field of a frame; sums of a million such numbers are still quick."""
 
 _EVENTS: Final = {"begin", "frame", "end"}
-_TYPES: Final = {"SYN", "RST", "DATA", "WND_INC", "GOAWAY"}
+_MUXADO: Final = {"SYN", "RST", "DATA", "WND_INC", "GOAWAY"}
+_HTTP2: Final = {
+    "HEADERS",
+    "PRIORITY",
+    "RST_STREAM",
+    "SETTINGS",
+    "PUSH_PROMISE",
+    "PING",
+    "WINDOW_UPDATE",
+    "CONTINUATION",
+    "PRIORITY_UPDATE",
+}
+_TYPES: Final = _MUXADO | _HTTP2
+_UNKNOWN: Final = re.compile(r"type 0x[0-9a-f]{1,2}")
+"""A frame of HTTP/2 of a type that has no name."""
+_FLAGS: Final = ("FIN", "END_STREAM", "ACK")
+_LISTS: Final = ("headers", "settings")
 _DIRECTIONS: Final = {"sent", "received"}
 _TEXTS: Final = ("role", "local", "remote", "tls", "code", "text")
-_NUMBERS: Final = ("length", "priority", "stream_type", "increment", "last_id")
+_NUMBERS: Final = ("length", "priority", "stream_type", "increment", "last_id", "promised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +107,20 @@ def parse_event(line: bytes) -> muxpy.TraceEvent:
 
 def _frame(found: dict[str, Any]) -> dict[str, Any]:
     kind, direction, flags = found.get("type"), found.get("direction"), found.get("flags")
-    if not isinstance(kind, str) or kind not in _TYPES:
+    if not isinstance(kind, str) or not (kind in _TYPES or _UNKNOWN.fullmatch(kind)):
         raise ValueError("it is a frame of an unknown type")
     if not isinstance(direction, str) or direction not in _DIRECTIONS:
         raise ValueError("it has no direction")
     values: dict[str, Any] = {"type": kind, "direction": direction, "stream": _number(found, "stream")}
     if values["stream"] is None:
         raise ValueError("stream is missing")
-    if isinstance(flags, list) and "FIN" in flags:
-        values["flags"] = ("FIN",)
+    if isinstance(flags, list) and (set_ones := tuple(flag for flag in _FLAGS if flag in flags)):
+        values["flags"] = set_ones
+    for name in _LISTS:
+        if (texts := found.get(name)) is not None:
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"{name} is no list of texts")
+            values[name] = tuple(texts)
     for name in _NUMBERS:
         if (number := _number(found, name)) is not None:
             values[name] = number
@@ -114,7 +136,14 @@ def _number(found: dict[str, Any], name: str) -> int | None:
     return value
 
 
-# ---- frames that are shown as one line: DATA and WND_INC of one stream ----
+def ends(frame: muxpy.TraceEvent) -> bool:
+    """Whether it ends its direction of the stream."""
+    return frame.flags is not None and ("FIN" in frame.flags or "END_STREAM" in frame.flags)
+
+
+# ---- frames that are shown as one line: DATA and window updates of one stream ----
+
+_FOLDED: Final = ("DATA", "WND_INC", "WINDOW_UPDATE")
 
 NOTABLE_GAP: Final = 0.1
 """Seconds without a frame that are shown, and that no line may hide: a person would feel them."""
@@ -146,7 +175,7 @@ class Run:
 
     def _count(self, frame: muxpy.TraceEvent) -> None:
         self.total += frame.length or frame.increment or 0
-        self.fin = self.fin or bool(frame.flags)
+        self.fin = self.fin or ends(frame)
 
     @classmethod
     def of(cls, frame: muxpy.TraceEvent, gap: float | None) -> Run:
@@ -167,7 +196,7 @@ class Folding:
 
     def add(self, frame: muxpy.TraceEvent, gap: float | None) -> Iterator[Run]:
         """Add the next frame, `gap` seconds after the previous one of its session; the runs that it ends."""
-        if frame.type not in ("DATA", "WND_INC") or self._everything:
+        if frame.type not in _FOLDED or self._everything:
             yield from self.end()
             yield Run.of(frame, gap)
             return
@@ -178,7 +207,7 @@ class Folding:
             run.add(frame)
         else:
             self._runs[key] = Run.of(frame, gap)
-        if frame.flags:
+        if ends(frame):
             yield from self.end()
 
     def end(self) -> Iterator[Run]:

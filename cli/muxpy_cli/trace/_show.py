@@ -116,7 +116,7 @@ class _Show:
     def _frame(self, frame: muxpy.TraceEvent, session: SessionSummary) -> None:
         if frame.stream is not None:
             self.missing.discard(frame.stream)
-        if self._streams and frame.type != "GOAWAY" and frame.stream not in self._streams:
+        if self._streams and frame.stream and frame.stream not in self._streams:  # those of all streams are shown
             return
         gap = frame.time - session.last
         session.last = frame.time

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..specs import printable
 from ..view import Column, format_count, format_rtt, format_size, grid_lines
+from ._read import ends
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -107,7 +108,7 @@ class TraceSummary:
         self.frames[frame.type, frame.direction] += 1
         if frame.type == "DATA":
             self.payload[frame.direction] += frame.length or 0
-        if frame.type != "GOAWAY" and (stream := self._stream(session, frame)) is not None:
+        if frame.stream and (stream := self._stream(session, frame)) is not None:
             self._count(session, stream, frame)
 
     def largest(self) -> list[StreamSummary]:
@@ -142,9 +143,9 @@ class TraceSummary:
             else:
                 stream.received += frame.length or 0
             self.stream_bytes += frame.length or 0
-        if frame.flags:
+        if ends(frame):
             stream.finished.add(frame.direction or "")
-        if frame.type == "RST":
+        if frame.type in ("RST", "RST_STREAM"):
             who = "this side" if frame.direction == "sent" else "peer"
             stream.ended = f"{frame.code} by {who}"
         elif len(stream.finished) == 2:
@@ -171,7 +172,8 @@ class TraceSummary:
 
 # ---- the tables at the end of a ladder ----
 
-_KINDS: Final = ("SYN", "DATA", "WND_INC", "RST", "GOAWAY")
+_KINDS: Final = ("SYN", "HEADERS", "DATA", "WND_INC", "RST", "GOAWAY")
+"""The order of those that matter most; others follow as they come."""
 _DIRECTIONS: Final = ("sent", "received")
 
 
@@ -207,7 +209,8 @@ def _stream_columns(streams: list[StreamSummary], several: bool) -> list[Column]
 
 
 def _frame_columns(summary: TraceSummary) -> list[Column]:
-    kinds = [kind for kind in _KINDS if any(summary.frames[kind, direction] for direction in _DIRECTIONS)]
+    seen = dict.fromkeys(kind for kind, _ in summary.frames if kind)
+    kinds = [kind for kind in dict.fromkeys((*_KINDS, *seen)) if kind in seen]
     columns = [Column(title="frames", cells=[*kinds, "payload"])]
     for direction in _DIRECTIONS:
         counts = [format_count(summary.frames[kind, direction]) for kind in kinds]

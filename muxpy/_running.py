@@ -1,0 +1,261 @@
+"""How sessions of any protocol run: over which transport, as a block of the program, and behind a listening port."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from contextlib import asynccontextmanager, contextmanager
+from math import inf
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import trio
+
+from ._codes import ProtocolError, printable
+from ._errors import only_lost, without_cancelled
+from .session import Session, SessionGroup, turns_of
+from .transport import (
+    LOGIN_BYTES,
+    SocketTransport,
+    StreamTransport,
+    TlsTransport,
+    Transport,
+    bound_local_queue,
+    peer_name,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from ._config import SessionConfig
+    from .session import Background
+
+__all__ = ["connect_tcp", "engine_name", "prepared", "run_session", "secure", "serve_connections"]
+
+log = logging.getLogger("muxpy.serve")
+
+S = TypeVar("S", bound=Session)
+
+MOST_WAITING: Final = 4096
+"""Connections that a server still accepts when it stops: as many as the kernel's queue holds by default
+(net.core.somaxconn)."""
+
+
+# ---- one session ----
+
+
+@asynccontextmanager
+async def run_session(
+    transport: Transport,
+    config: SessionConfig,
+    make: Callable[[Transport], tuple[S, Background]],
+    group: SessionGroup | None = None,
+) -> AsyncIterator[S]:
+    """Run what `make` makes over the transport while the block runs, and close it after that: see `open_session`."""
+    try:
+        if config.tcp_user_timeout is not None:
+            transport.set_user_timeout(config.tcp_user_timeout)
+        session, background = make(transport)
+        if group is not None:
+            background.join(group)
+    except BaseException:  # such as an extension that cannot be registered: the transport is ours, so close it
+        await trio.aclose_forcefully(transport)
+        raise
+    failure = broke_off = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(background.run)
+            try:
+                yield session
+                await session.aclose()
+            except BaseException as error:
+                # Kept until the nursery is closed, which would wrap it in an ExceptionGroup: the caller gets it as it
+                # was raised.
+                failure = error
+                session.kill()
+    except BaseException as error:
+        broke_off = error
+    broke_in = without_cancelled(broke_off) if broke_off is not None else None
+    _raise_first(broke_in, failure, broke_off, background.bug)
+
+
+def _raise_first(*errors: BaseException | None) -> None:
+    """Raise the first error that is not None. The caller orders them: what broke into the background (a
+    KeyboardInterrupt), what left the block, a cancellation from outside, a bug."""
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def engine_name(transport: Transport, *, client: bool) -> str:
+    """How a session is called in the log."""
+    peer = printable(str(transport.remote_address or id(transport)))
+    return f"<muxpy.Session {'client' if client else 'server'} {peer}>"
+
+
+# ---- transports ----
+
+
+async def connect_tcp(
+    host: str,
+    port: int,
+    ssl_context: ssl.SSLContext | None,
+    config: SessionConfig,
+    server_hostname: str | None = None,
+) -> Transport:
+    """A transport to `host` and `port`, after the TLS handshake if there is a context: see `open_tcp_session`."""
+    stream = await trio.open_tcp_stream(host, port)
+    with _handshake_scope(config) as handshake:
+        transport = await secure(stream, ssl_context, config, server_hostname=server_hostname or host)
+    if handshake.cancelled_caught:
+        raise TimeoutError(f"no TLS handshake within {config.handshake_timeout:g} s")
+    return transport
+
+
+def _handshake_scope(config: SessionConfig) -> trio.CancelScope:
+    return trio.move_on_after(inf if config.handshake_timeout is None else config.handshake_timeout)
+
+
+def _as_transport(stream: trio.abc.Stream) -> Transport:
+    if isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
+        return SocketTransport(stream)
+    return StreamTransport(stream)
+
+
+def prepared(transport: Transport, config: SessionConfig) -> Transport:
+    if config.wants_login:
+        transport.allowance = LOGIN_BYTES
+    return transport
+
+
+async def secure(
+    stream: trio.SocketStream,
+    context: ssl.SSLContext | None,
+    config: SessionConfig,
+    group: SessionGroup | None = None,
+    *,
+    server_hostname: str | None = None,
+    server_side: bool = False,
+) -> Transport:
+    """A transport over `stream`, after the TLS handshake if there is a context. The sessions of `group` take turns at
+    handshakes."""
+    try:
+        bound_local_queue(stream.socket)
+        if context is None:
+            return prepared(_as_transport(stream), config)
+        name = None if server_side else _plain_name(server_hostname)
+        transport = TlsTransport(stream, context, server_hostname=name, server_side=server_side)
+        prepared(transport, config)
+        if group is None:
+            await transport.handshake()
+        else:
+            transport.turns = turns_of(group)
+            with transport.turns.member():
+                await transport.handshake()
+            transport.turns = None
+    except BaseException as error:
+        await trio.aclose_forcefully(stream)
+        if isinstance(error, ProtocolError):
+            raise trio.BrokenResourceError(error.reason) from error
+        raise
+    return transport
+
+
+def _plain_name(host: str | None) -> str | None:
+    """The host as certificates and TLS write it: without the dot at the end of a complete name (RFC 6066, section 3),
+    and without the zone of an address, which has a meaning on this machine only."""
+    return None if host is None else host.partition("%")[0].removesuffix(".")
+
+
+# ---- behind a port ----
+
+
+async def serve_connections(
+    handler: Callable[[S], Awaitable[object]],
+    port: int,
+    *,
+    host: str | bytes | None,
+    ssl_context: ssl.SSLContext | None,
+    config: SessionConfig,
+    make: Callable[[Transport], tuple[S, Background]],
+    retire: Callable[[S], Awaitable[object]],
+    stop: trio.Event | None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]],
+) -> None:
+    """See `serve_tcp_sessions`. `retire` has a session take no more streams when the server stops."""
+    arriving = SessionGroup(config)  # handshakes are expensive, and anyone may begin any number: they take turns
+
+    async def serve(stream: trio.SocketStream) -> None:
+        peer = peer_name(stream.socket)
+        try:
+            with _handshake_scope(config) as handshake:
+                transport = await secure(stream, ssl_context, config, arriving, server_side=True)
+            if handshake.cancelled_caught:
+                log.info("session with %s: no TLS handshake within %g s", peer, config.handshake_timeout)
+                return
+            group = arriving if config.wants_login else None
+            async with run_session(transport, config, make, group) as session:
+                with sessions.member(session):
+                    await handler(session)
+        except Exception as error:
+            if only_lost(error):
+                log.info("session with %s: %s", peer, error)
+            else:
+                log.exception("session with %s: handler failed", peer)
+
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    async with trio.open_nursery() as nursery:
+        sessions = _Sessions(nursery, retire)
+        with trio.CancelScope() as listening:
+            if stop is not None:
+                nursery.start_soon(_end_listening, stop, listeners, listening)
+            await trio.serve_listeners(serve, listeners, handler_nursery=nursery, task_status=task_status)
+        sessions.retire()
+
+
+async def _end_listening(stop: trio.Event, listeners: list[trio.SocketListener], listening: trio.CancelScope) -> None:
+    await stop.wait()
+    # Peers in the kernel's queue have a connection, and may have opened streams on it: closing the sockets would reset
+    # them all. One is accepted in each pass. The number has a bound, or newcomers could keep the server from stopping.
+    for _ in range(MOST_WAITING):
+        if not any(_has_connection(listener.socket.fileno()) for listener in listeners):
+            break
+        await trio.lowlevel.checkpoint()
+    listening.cancel()
+
+
+def _has_connection(listener: int) -> bool:
+    """Whether a connection waits to be accepted there."""
+    if listener < 0:  # the program that started the server has closed it
+        return False
+    poll = select.poll()  # it needs no descriptor of its own, and takes descriptors of any number
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Sessions(Generic[S]):
+    """The sessions of a server, which can be told to end."""
+
+    def __init__(self, nursery: trio.Nursery, retire: Callable[[S], Awaitable[object]]) -> None:
+        self._nursery = nursery
+        self._retire = retire
+        self._members: set[S] = set()
+        self._retiring = False
+
+    @contextmanager
+    def member(self, session: S) -> Iterator[None]:
+        """Count `session` as one of them while the block runs."""
+        self._members.add(session)
+        try:
+            if self._retiring:  # its connection was accepted before that, and its handshake has only now ended
+                self._nursery.start_soon(self._retire, session)
+            yield
+        finally:
+            self._members.discard(session)
+
+    def retire(self) -> None:
+        """Have all sessions take no more streams, also those that have yet to begin."""
+        self._retiring = True
+        for session in self._members:
+            self._nursery.start_soon(self._retire, session)

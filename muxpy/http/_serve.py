@@ -1,0 +1,136 @@
+"""Serving HTTP/2."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxpy._http_config import HttpConfig
+from muxpy._running import prepared, run_session, secure, serve_connections
+from muxpy.transport import StreamTransport
+
+from ._exchange import Exchange
+from ._session import HttpSession, look_after, make_session, prepare_tls, retire
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Collection
+
+    from muxpy.session import Stream
+
+    Handler = Callable[[Exchange], Awaitable[object]]
+
+__all__ = ["serve", "serve_stream"]
+
+log = logging.getLogger("muxpy.http")
+
+
+async def serve(
+    handler: Handler,
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    config: HttpConfig | None = None,
+    authorities: Collection[str] | None = None,
+    cancel_handlers: bool = False,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen on `port` for HTTP/2, and run `handler(exchange)` in a task of its own for each request, until `stop` is
+    set or the caller is cancelled.
+
+    With an `ssl_context` it speaks TLS, and offers `h2` by ALPN, which is set on the context; otherwise clients need to
+    know that they may speak HTTP/2 (h2c by prior knowledge). `await nursery.start(serve, ...)` returns the listeners,
+    as with trio.serve_tcp.
+
+    A handler that raises is logged; its client gets 500, or a reset if the response had begun. So does one that returns
+    without a response. One that returns before it has read all of a request has its client told to send no more of it.
+    With `cancel_handlers`, a handler is cancelled when its client resets the stream or is gone: see
+    `Session.serve_streams`.
+
+    `authorities`: the hosts, with a port if it is not the default one, that requests may be for; others are answered by
+    421 (Misdirected Request). None: any.
+
+    Setting `stop` begins a graceful shutdown, in which no request is lost: each client is told to open no more streams
+    (GOAWAY) and what it had begun is handled; see `serve_tcp_sessions`.
+    """
+    config = config or HttpConfig()
+    prepare_tls(ssl_context)
+    answer = partial(_answer, handler, None if authorities is None else frozenset(authorities))
+    sessions: set[HttpSession] = set()
+
+    async def serve_session(session: HttpSession) -> None:
+        sessions.add(session)
+        try:
+            await session.serve_streams(answer, cancel_handlers=cancel_handlers)
+        finally:
+            sessions.discard(session)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_after, sessions)
+        await serve_connections(
+            serve_session,
+            port,
+            host=host,
+            ssl_context=ssl_context,
+            config=config,
+            make=partial(make_session, client=False, config=config, kind=Exchange),
+            retire=retire,
+            stop=stop,
+            task_status=task_status,
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def serve_stream(
+    handler: Handler,
+    stream: trio.abc.Stream,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    config: HttpConfig | None = None,
+    authorities: Collection[str] | None = None,
+    cancel_handlers: bool = False,
+) -> None:
+    """Serve HTTP/2 on one connection, `stream`, which may be any Trio stream, until the connection ends; see `serve`.
+
+    Raises SessionClosed if the connection ended with an error.
+    """
+    config = config or HttpConfig()
+    if isinstance(stream, trio.SocketStream):
+        prepare_tls(ssl_context)
+        transport = await secure(stream, ssl_context, config, server_side=True)
+    elif ssl_context is None:
+        transport = prepared(StreamTransport(stream), config)
+    else:
+        raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
+    make = partial(make_session, client=False, config=config, kind=Exchange)
+    answer = partial(_answer, handler, None if authorities is None else frozenset(authorities))
+    async with trio.open_nursery() as nursery, run_session(transport, config, make) as session:
+        nursery.start_soon(look_after, {session})
+        await session.serve_streams(answer, cancel_handlers=cancel_handlers)
+        nursery.cancel_scope.cancel()
+
+
+async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:
+    """Run the handler, and see to it that there is a response."""
+    assert isinstance(stream, Exchange)
+    if authorities is not None and stream.request.authority not in authorities and stream.request.path:
+        await stream.respond(421)
+        return
+    try:
+        await handler(stream)
+    except trio.BrokenResourceError:
+        raise
+    except Exception:
+        if not stream.answerable:
+            raise
+        log.exception("%r: handler failed, the answer is 500", stream)
+        await stream.respond(500)
+        return
+    if stream.answerable:
+        log.error("%r: the handler has returned without a response, the answer is 500", stream)
+        await stream.respond(500)

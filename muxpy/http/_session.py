@@ -1,0 +1,165 @@
+"""A session of HTTP/2: what a connection is to its server and its client."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._running import engine_name
+from muxpy.ext import HeartbeatLost
+from muxpy.frame.http2 import Http2Code
+from muxpy.proto.http2 import Connection
+from muxpy.session import Background, Engine, Session
+from muxpy.trace import tap_for
+from muxpy.trace._http2 import Http2Frames
+
+if TYPE_CHECKING:
+    from muxpy._http_config import HttpConfig
+    from muxpy.proto import Core
+    from muxpy.session import Stream
+    from muxpy.transport import Transport
+
+__all__ = ["HttpSession", "look_after", "make_session", "prepare_tls", "retire"]
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between looks at what takes too long: far less than any of the limits."""
+
+
+class HttpSession(Session):
+    """One connection. As a `muxpy.Session` it has statistics, and can be ended; its streams are opened by requests."""
+
+    def __init__(
+        self, engine: Engine, background: Background, core: Connection, config: HttpConfig, kind: type[Stream]
+    ) -> None:
+        super().__init__(engine, background, {}, kind=kind)
+        self._core = core
+        self._parts = engine
+        self._limits = config
+        self._begun = self._pinged = engine.clock()
+
+    @property
+    def core(self) -> Connection:
+        """The rules of the connection."""
+        return self._core
+
+    @property
+    def engine(self) -> Engine:
+        """What the session stands on."""
+        return self._parts
+
+    async def ping(self) -> float:
+        """Send a PING and wait for the answer. Returns the round trip in seconds. Raises SessionClosed."""
+        ending = self._parts.ending
+        ending.check_alive()
+        answered = trio.Event()
+        begun = self._parts.clock()
+        self._core.ping(answered.set)
+        self._parts.writer.poke()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_first_of, ending.decided, nursery.cancel_scope)
+            await answered.wait()
+            nursery.cancel_scope.cancel()
+        if not answered.is_set():
+            ending.check_alive()
+        return self._parts.clock() - begun
+
+    def look_after(self) -> None:
+        """Look for what takes too long: to be called every second or so."""
+        engine, core, limits = self._parts, self._core, self._limits
+        if engine.ending.end is not None:
+            return
+        now = engine.clock()
+        error = core.overdue(now)
+        limit = limits.settings_timeout if core.client and not core.settings_heard else None
+        if limit is not None and now - self._begun >= limit:
+            error = ProtocolError(Http2Code.SETTINGS_TIMEOUT, f"the server sent no settings within {limit:g} s")
+        if error is not None:
+            engine.give_up(error)
+            return
+        if stuck := core.reset_stuck(now):
+            engine.wakings.wake(list(stuck))
+            engine.acted()
+        if limits.heartbeat_interval is not None:
+            self._keep_alive(now, limits.heartbeat_interval, limits.heartbeat_tolerance)
+
+    def _keep_alive(self, now: float, interval: float, tolerance: float) -> None:
+        silence = self.silence()
+        if silence >= interval + tolerance:
+            self.kill(HeartbeatLost(f"the peer is dead: nothing was received for {interval + tolerance:g} s"))
+        elif silence >= interval and now - self._pinged >= interval:
+            self._pinged = now
+            self._core.ping(_nothing)
+            self._parts.writer.poke()
+
+
+async def _first_of(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _nothing() -> None:
+    """The answer to a PING is a sign of life as such."""
+
+
+def make_session(
+    transport: Transport, *, client: bool, config: HttpConfig, kind: type[Stream]
+) -> tuple[HttpSession, Background]:
+    """A session, and the tasks that run it. Raises trio.BrokenResourceError if TLS has chosen another protocol."""
+    tls = transport.tls
+    if tls is not None and tls.selected_alpn_protocol() != "h2":
+        raise trio.BrokenResourceError("the peer does not offer HTTP/2 over TLS: ALPN has not chosen h2")
+    clock = trio.lowlevel.current_clock().current_time  # trio.current_time() without looking up the run
+    core = Connection(config, client=client, clock=clock, eager=tls is not None)
+    # The streams that the shell gives to the core are those that it has from there: of its own kind.
+    seam = cast("Core", core)
+    name = engine_name(transport, client=client)
+    tap = tap_for(name, config.trace, clock, Http2Frames)
+    engine = Engine(name, transport, seam, config, clock, tap=tap)
+    background = Background(engine, tap)
+    if tls is not None and not _is_adequate(tls):
+        engine.give_up(ProtocolError(Http2Code.INADEQUATE_SECURITY, "TLS below 1.2, or a cipher suite of its lists"))
+    return HttpSession(engine, background, core, config, kind), background
+
+
+def prepare_tls(context: ssl.SSLContext | None) -> None:
+    """Have a context offer HTTP/2, and nothing that RFC 9113, 9.2, forbids."""
+    if context is not None:
+        context.set_alpn_protocols(["h2"])
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+
+
+def _is_adequate(tls: ssl.SSLObject) -> bool:
+    """RFC 9113, 9.2 and appendix A: the lists leave TLS 1.2 with ephemeral keys and authenticated ciphers."""
+    cipher = tls.cipher()
+    if tls.version() == "TLSv1.3" or cipher is None:
+        return True
+    name = cipher[0]
+    sealed = any(mode in name for mode in ("GCM", "CHACHA20", "CCM"))
+    return tls.version() == "TLSv1.2" and sealed and name.startswith(("ECDHE", "DHE"))
+
+
+async def look_after(sessions: set[HttpSession]) -> None:
+    """Look after all of these, until cancelled: one task for all, since a timer for each would wake as often as there
+    are connections."""
+    while True:
+        await trio.sleep(LOOK_EVERY)
+        for number, session in enumerate(list(sessions)):
+            session.look_after()
+            if number % 256 == 255:
+                await trio.lowlevel.checkpoint()
+
+
+async def retire(session: HttpSession) -> None:
+    """Have a client open no more streams, in two steps (RFC 9113, 6.8): what it sends before it has read the first
+    GOAWAY is still handled. The answer to a PING shows that it has."""
+    session.go_away(ErrorCode.NO_ERROR, final=False)
+    if session.end is None:
+        with trio.move_on_after(session.config.linger_timeout):
+            try:
+                await session.ping()
+            except trio.BrokenResourceError:
+                return
+    session.go_away()

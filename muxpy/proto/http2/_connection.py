@@ -1,0 +1,335 @@
+"""The core of HTTP/2: what the application does to a connection. What the peer does to it is in `_receiving`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from muxpy._codes import ErrorCode, ProtocolError
+from muxpy._config import INITIAL_WINDOW
+from muxpy.frame.http2 import (
+    DEFAULT_MAX_FRAME_SIZE,
+    MAX_ID,
+    MAX_WINDOW,
+    PREFACE,
+    Http2Code,
+    Setting,
+    encode_data_header,
+    encode_push_promise,
+    encode_window_update,
+)
+from muxpy.proto._state import Event, Phase
+
+from ._common import Common, wire_code
+from ._heads import Malformed, parse_request
+from ._messages import Messages
+from ._news import News
+from ._pings import Pings
+from ._receiving import Receiving
+from ._settings import DEFAULT_WINDOW, Settings, first_settings
+from ._stream import HttpStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from muxpy._http_config import HttpConfig
+    from muxpy.proto._changes import Counters, RemoteGoAway
+    from muxpy.proto._core import Fields, Opening
+    from muxpy.proto._limits import TokenBucket
+    from muxpy.proto._stream import StreamState
+    from muxpy.proto._window import Budget, ReceiveWindow
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """One side of a connection of HTTP/2. It is a `muxpy.proto.Core`, which describes each method that has no docstring
+    here.
+
+    `clock` tells the time in seconds, from any start. `eager`: whether a server says its settings immediately, since it
+    is known already that the client speaks HTTP/2, and not only when that has shown itself.
+    """
+
+    def __init__(self, config: HttpConfig, *, client: bool, clock: Callable[[], float], eager: bool = True) -> None:
+        self._common = common = Common(config, clock, client=client)
+        self._settings = Settings(common, client=client)
+        self._news = News(common)
+        self._messages = Messages(common, self._settings, self._news)
+        pings = Pings(common)
+        receiving = Receiving(common, self._settings, self._messages, self._news, pings)
+        self._table = common.table
+        self.client = client
+        self.sending = common.sending
+        self.streams = common.table.live
+        # Bound once, so that each read and each stream passes through one function less.
+        self.receive = receiving.receive
+        self.receive_eof = receiving.receive_eof
+        self.fail = common.fail
+        self.ping = pings.send
+        self.accepted = common.table.accepted
+        self.let_go = common.table.let_go
+        self.sending.scheduler.credit = DEFAULT_WINDOW
+        if client or eager:
+            self._begin()
+        else:
+            receiving.on_preface = self._begin
+
+    def _begin(self) -> None:
+        config, outbox = self._common.config, self.sending.outbox
+        if self.client:
+            outbox.put(PREFACE, counts=False)
+        self._settings.say(
+            first_settings(
+                client=self.client,
+                max_streams=config.max_streams,
+                head_bytes=config.max_header_bytes,
+                connect=config.extended_connect,
+            )
+        )
+        # What all streams together may send never limits the peer: what is unread is bounded by the streams' windows.
+        outbox.put(encode_window_update(0, MAX_WINDOW - DEFAULT_WINDOW), counts=False)
+
+    # ---- what the shell may ask ----
+
+    @property
+    def counters(self) -> Counters:
+        return self._common.counters
+
+    @property
+    def budget(self) -> Budget:
+        return self._common.budget
+
+    @property
+    def open_streams(self) -> int:
+        return self._table.open_streams
+
+    @property
+    def error(self) -> ProtocolError | None:
+        return self._common.error
+
+    @property
+    def remote_goaway(self) -> RemoteGoAway | None:
+        return self._common.remote_goaway
+
+    @property
+    def goaway_sent(self) -> bool:
+        return self._common.goaway_sent
+
+    @property
+    def can_open(self) -> bool:
+        return self.client and self.error is None and self.remote_goaway is None and self._table.ids_left
+
+    @property
+    def may_open(self) -> bool:
+        return self._table.local_open < self._settings.max_streams
+
+    @property
+    def used_up(self) -> bool:
+        return not self._table.ids_left
+
+    @property
+    def takes_push(self) -> bool:
+        """Whether the peer, a client, takes pushed streams, and one more of them now."""
+        return self._settings.takes_push and self.may_open and self.remote_goaway is None and not self.used_up
+
+    @property
+    def settings_heard(self) -> bool:
+        """Whether the peer's first settings have come."""
+        return self._settings.heard
+
+    @property
+    def takes_connect(self) -> bool:
+        """Whether the peer, a server, takes extended CONNECT; it may say so only in its first settings."""
+        return self._settings.takes_connect
+
+    def is_local(self, stream_id: int) -> bool:
+        return self._table.is_local(stream_id)
+
+    # ---- the connection ----
+
+    def admit(self) -> None:
+        """There is no login before the first request."""
+
+    def allow_streams(self, most: int) -> None:
+        self._table.most = most
+        self.sending.outbox.expect_streams(most)
+        self._settings.say({Setting.MAX_CONCURRENT_STREAMS: most})
+
+    def refuse_streams(self, refuse: bool) -> None:
+        self._messages.refusing = refuse
+
+    def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
+        self._news.resets, self._news.provoked = resets, provoked
+
+    def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
+        common = self._common
+        if common.goaway_sent or (common.goaway_announced and not final):
+            return False
+        common.go_away(self._table.last_remote if final else MAX_ID, wire_code(code), debug)
+        common.goaway_sent = final
+        return True
+
+    def sample_rtt(self, rtt: float) -> None:
+        self.budget.rtt.sample(rtt, self._common.clock())
+
+    def overdue(self, now: float) -> ProtocolError | None:
+        """The error of a peer that takes too long for what it has begun: to be asked every second or so."""
+        return self._messages.overdue(now)
+
+    def reset_stuck(self, now: float) -> list[HttpStream]:
+        """Reset the streams whose data has waited for window for `send_timeout`, and return them."""
+        limit = self._common.config.send_timeout
+        if limit is None:
+            return []
+        stuck = [stream for stream in self.streams.values() if _waits_for_window_since(stream, now) >= limit]
+        for stream in stuck:
+            self._common.reset(stream, Http2Code.CANCEL)
+        return stuck
+
+    # ---- one stream ----
+
+    def check_opening(self, opening: Opening) -> None:
+        try:
+            parse_request(opening.head)
+        except Malformed as error:
+            raise ValueError(str(error)) from None
+
+    def open(self, opening: Opening, *, fin: bool = False) -> HttpStream:
+        request = parse_request(opening.head)
+        stream = HttpStream(self._table.next_local(), request, self._settings.window, opening.priority)
+        stream.announced = request.content_length
+        self._table.add_local(stream)
+        self.counters.opened += 1
+        self._common.put_head(stream.id, opening.head, end=fin)
+        if fin:
+            stream.advance(Event.SEND_FIN)
+        if not self._table.ids_left:
+            # A program that needs more streams needs another session: say so before it asks for one more.
+            self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
+        return stream
+
+    def send_head(self, stream: HttpStream, fields: Fields, *, end: bool = False, length: int | None = None) -> None:
+        """Send the final head of a response, whose body has `length` bytes if it has one and that is announced. With
+        `end`, nothing follows it. The stream must still send: ask its phase."""
+        stream.answered = True
+        stream.announced = length
+        if stream.tunnel and fields[0][1][:1] != b"2":
+            stream.tunnel = False  # the answer is a message that says why there is none
+        self._common.put_head(stream.id, fields, end=end)
+        if end:
+            stream.advance(Event.SEND_FIN)
+            if stream.phase.over:
+                self._table.forget(stream)
+
+    def send_interim(self, stream: HttpStream, fields: Fields) -> None:
+        """Send the head of an interim response (1xx), before the final one."""
+        self._common.put_head(stream.id, fields, end=False)
+
+    def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
+        """Promise the client the response to a request that it has not sent. The response is sent on the stream that
+        this returns. Ask `takes_push` first."""
+        pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
+        pushed.advance(Event.RECV_FIN)
+        self._table.add_local(pushed)
+        self.counters.opened += 1
+        block = self._common.encoder.encode(fields)
+        frames = encode_push_promise(stream.id, pushed.id, block, DEFAULT_MAX_FRAME_SIZE)
+        self.sending.outbox.put(frames, counts=False)
+        return pushed
+
+    def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
+        incoming = stream.incoming
+        data = incoming.read(max_bytes)
+        incoming.owed += len(data)
+        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # asked here: most reads end here
+            self._consumed(stream, incoming)
+        return data
+
+    def read_directly(self, stream: StreamState, direct: bool) -> None:
+        stream.incoming.direct = direct
+
+    def pass_on(self, stream: StreamState, count: int) -> None:
+        incoming = stream.incoming
+        total = incoming.buffered
+        if count:
+            incoming.skip_arriving(count)
+        incoming.settle()
+        incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
+        self.counters.data_received += total
+        incoming.owed += count
+        self._consumed(stream, incoming)
+
+    def _consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
+        if not stream.phase.reads:
+            self._table.shrink_window(stream)
+        elif window.owed >= window.due_at:
+            self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
+            self.counters.largest_window = max(self.counters.largest_window, window.size)
+
+    def finish(self, stream: HttpStream, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
+        if not stream.phase.sends:
+            return False
+        if stream.announced is not None and stream.sent != stream.announced:
+            # With an ordinary end, the peer would take what there is for the whole, or see through it: see RFC 9113,
+            # 8.1.1.
+            self.reset(stream, Http2Code.INTERNAL_ERROR)
+            return True
+        stream.advance(Event.SEND_FIN)
+        outbox, stream_id = self.sending.outbox, stream.id
+        if trailers:
+            self._common.put_head(stream_id, tuple(trailers), end=True)
+        elif not stream.ends and not outbox.end_small(stream_id):
+            outbox.put(encode_data_header(stream_id, 0, True), counts=not self._table.is_local(stream_id))
+        if stream.phase.over:
+            self._table.forget(stream)
+        return True
+
+    def close(self, stream: HttpStream) -> None:
+        stream.closed = True
+        incoming = stream.incoming
+        if stream.phase.over:
+            if incoming.buffered:
+                incoming.drop()
+                self._table.shrink_window(stream)
+        elif stream.phase.sends and (stream.cut_short or not (stream.answered or stream.answer is not None)):
+            self.reset(stream, Http2Code.CANCEL)
+        elif stream.tunnel:
+            self._close_tunnel(stream)
+        elif self.client:
+            self.reset(stream, Http2Code.CANCEL)  # there is more to send or to receive, and nobody wants it
+        else:
+            self.finish(stream)
+            if not stream.phase.over:  # a whole response, and no wish for the rest of the request (RFC 9113, 8.1)
+                self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+
+    def _close_tunnel(self, stream: HttpStream) -> None:
+        """The peer may not have ended its direction yet. What it still sends is answered by CANCEL."""
+        had_window, sends = stream.phase.reads, stream.phase.sends
+        if not stream.advance(Event.CLOSE):
+            return
+        dropped = stream.incoming.drop()
+        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+            self._common.reset(overdue, Http2Code.CANCEL)
+        self._table.shrink_window(stream)
+        if stream.phase is Phase.CLOSING and had_window and dropped:
+            # Whoever waits for window sends then, and learns by our reset.
+            self.sending.outbox.update_window(stream, dropped)
+            stream.incoming.available += dropped
+        if sends and not stream.ends and not self.sending.outbox.end_small(stream.id):
+            self.sending.outbox.put(encode_data_header(stream.id, 0, True), counts=not self.is_local(stream.id))
+        if stream.phase.over:
+            self._table.forget(stream)
+
+    def reset(self, stream: HttpStream, code: int) -> None:
+        stream.closed = True
+        if stream.phase.over:
+            stream.incoming.drop()
+            self._table.shrink_window(stream)
+        else:
+            self._common.reset(stream, wire_code(code), counts=not self._table.is_local(stream.id))
+
+
+def _waits_for_window_since(stream: HttpStream, now: float) -> float:
+    outgoing = stream.outgoing
+    if outgoing is None or outgoing.data is None or outgoing.blocked_since is None:
+        return 0.0
+    return now - outgoing.blocked_since
