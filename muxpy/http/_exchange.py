@@ -160,13 +160,15 @@ class Exchange(Message):
         Raises also ValueError, and sends nothing, if the body would have more bytes than its `content-length`, or end
         with fewer, or if the status is 204 or 304; and RuntimeError before `start`.
         """
-        self._check_started()
-        if not self._bodiless:
+        if self._takes(data):
             await Message.send_all(self, data, end=end)
-            return
-        if len(data) and self._state_.request.method != b"HEAD":
-            raise ValueError("a response with this status has no body")
-        await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def send_nowait(self, data: bytes | bytearray) -> None:
+        """See Stream.send_nowait. Raises also what `send_all` does."""
+        if self._takes(data):
+            Message.send_nowait(self, data)
 
     async def send_eof(self) -> None:
         """See Stream.send_eof. Raises also ValueError for a body with fewer bytes than its `content-length`, and
@@ -179,6 +181,12 @@ class Exchange(Message):
         if self._state_.request.expects_continue:
             self._continue()
         return await Stream.receive_some(self, max_bytes)
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes:
+        """See Stream.receive_nowait, and `receive_some`."""
+        if self._state_.request.expects_continue:
+            self._continue()
+        return Stream.receive_nowait(self, max_bytes)
 
     async def splice(
         self,
@@ -197,6 +205,20 @@ class Exchange(Message):
             if self._state_.tunnel:
                 self.reset(Http2Code.CONNECT_ERROR)  # does nothing if it is this stream that has broken
             raise
+
+    def start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        *,
+        early: bytes = b"",
+        head: Callable[[bytes], bytes | None] | None = None,
+        pacer: Pacer | None = None,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        """See Stream.start_splice. Raises also RuntimeError before `start`. If the socket of a tunnel breaks, it is up
+        to the caller to reset the stream with CONNECT_ERROR."""
+        self._check_started()
+        Stream.start_splice(self, socket, early=early, head=head, pacer=pacer, on_end=on_end)
 
     # ---- push ----
 
@@ -228,6 +250,13 @@ class Exchange(Message):
         return True
 
     # ---- heads ----
+
+    def _takes(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether the response has a body that the data belongs to; False if it is left out."""
+        self._check_started()
+        if self._bodiless and len(data) and self._state_.request.method != b"HEAD":
+            raise ValueError("a response with this status has no body")
+        return not self._bodiless
 
     def _check_started(self) -> None:
         if not self._state_.answered and not self._state_.closed:
