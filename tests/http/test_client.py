@@ -235,10 +235,28 @@ async def test_one_task_receives() -> None:
         response = await client.open("GET", end=True)
         nursery.start_soon(response.started)
         await wait_all_tasks_blocked()
-        for receive in (response.started, response.receive_some):
+        for receive in (response.started, response.receive_some, response.read):
             with pytest.raises(trio.BusyResourceError):
                 await receive()
+        assert client.session.statistics().streams_open == 1
         nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_a_read_that_is_cancelled_gives_the_response_up() -> None:
+    """What it has read is lost, so nobody wants the rest; and the server must not hold it until the client leaves."""
+
+    async def handler(exchange: http.Exchange) -> None:
+        await exchange.start(200)
+        await exchange.send_all(b"part")
+        await trio.sleep_forever()
+
+    async with served(handler, cancel_handlers=True) as client:
+        response = await client.request("GET")
+        with trio.move_on_after(0.01) as scope:
+            await response.read()
+        assert scope.cancelled_caught
+        assert client.session.statistics().streams_open == 0
 
 
 @bounded()
