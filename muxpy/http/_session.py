@@ -53,6 +53,10 @@ class HttpSession(Session):
         """What the session stands on."""
         return self._parts
 
+    async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
+        """Raises RuntimeError: in HTTP/2, streams are opened by requests (`Client.request`, `Client.open`)."""
+        raise RuntimeError("in HTTP/2, streams are opened by requests: see Client.request and Client.open")
+
     async def ping(self) -> float:
         """Send a PING and wait for the answer. Returns the round trip in seconds. Raises SessionClosed."""
         ending = self._parts.ending
