@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Patience"]
 
-WORTHWHILE: Final = 512
-"""Bytes that count as progress. A peer that gives less window at a time keeps what waits for it, and all that stands
-behind that, as well as with no window at all (CVE-2019-9511, CVE-2019-9517)."""
+WORTHWHILE: Final = 4096
+"""Bytes of data within `send_timeout` that count as progress. A peer that takes less keeps what waits for it as well as
+with no window at all (CVE-2019-9511, CVE-2019-9517)."""
 
 
 class Patience:
