@@ -79,14 +79,14 @@ class HttpSession(Session):
         if engine.ending.end is not None:
             return
         now = engine.clock()
-        error = core.overdue(now)
+        error = core.patience.overdue(now)
         limit = limits.settings_timeout if core.client and not core.settings_heard else None
         if limit is not None and now - self._begun >= limit:
             error = ProtocolError(Http2Code.SETTINGS_TIMEOUT, f"the server sent no settings within {limit:g} s")
         if error is not None:
             engine.give_up(error)
             return
-        if stuck := core.reset_stuck(now):
+        if stuck := core.patience.reset_stuck(now):
             engine.wakings.wake(list(stuck))
             engine.acted()
         if limits.heartbeat_interval is not None:

@@ -23,6 +23,7 @@ from ._common import Common, wire_code
 from ._heads import Malformed, parse_request
 from ._messages import Messages
 from ._news import News
+from ._patience import Patience
 from ._pings import Pings
 from ._receiving import Receiving
 from ._settings import DEFAULT_WINDOW, Settings, first_settings
@@ -53,9 +54,9 @@ class Connection:
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
         self._news = News(common)
-        self._messages = Messages(common, self._settings, self._news)
+        messages = Messages(common, self._settings, self._news)
         pings = Pings(common)
-        receiving = Receiving(common, self._settings, self._messages, self._news, pings)
+        receiving = Receiving(common, self._settings, messages, self._news, pings)
         self._table = common.table
         self.client = client
         self.sending = common.sending
@@ -65,6 +66,7 @@ class Connection:
         self.receive_eof = receiving.receive_eof
         self.fail = common.fail
         self.ping = pings.send
+        self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
         self.sending.scheduler.credit = DEFAULT_WINDOW
@@ -155,7 +157,7 @@ class Connection:
         self._settings.say({Setting.MAX_CONCURRENT_STREAMS: most})
 
     def refuse_streams(self, refuse: bool) -> None:
-        self._messages.refusing = refuse
+        self._common.refusing = refuse
 
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
         self._news.resets, self._news.provoked = resets, provoked
@@ -170,20 +172,6 @@ class Connection:
 
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
-
-    def overdue(self, now: float) -> ProtocolError | None:
-        """The error of a peer that takes too long for what it has begun: to be asked every second or so."""
-        return self._messages.overdue(now)
-
-    def reset_stuck(self, now: float) -> list[HttpStream]:
-        """Reset the streams whose data has waited for window for `send_timeout`, and return them."""
-        limit = self._common.config.send_timeout
-        if limit is None:
-            return []
-        stuck = [stream for stream in self.streams.values() if _waits_for_window_since(stream, now) >= limit]
-        for stream in stuck:
-            self._common.reset(stream, Http2Code.CANCEL)
-        return stuck
 
     # ---- one stream ----
 
@@ -326,10 +314,3 @@ class Connection:
             self._table.shrink_window(stream)
         else:
             self._common.reset(stream, wire_code(code), counts=not self._table.is_local(stream.id))
-
-
-def _waits_for_window_since(stream: HttpStream, now: float) -> float:
-    outgoing = stream.outgoing
-    if outgoing is None or outgoing.data is None or outgoing.blocked_since is None:
-        return 0.0
-    return now - outgoing.blocked_since

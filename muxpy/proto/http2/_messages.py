@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Messages"]
 
+BYTES_A_UNIT: Final = 32
+"""Bytes of a header block that are a unit of work (`proto._limits`) beyond the frame's own: one may hold thousands of
+fields."""
+
 MOST_INTERIM: Final = 16
 """Interim responses (1xx) on one stream that nobody has taken yet."""
 
@@ -55,9 +59,9 @@ def _marked(fields: Fields, sensitive: frozenset[int]) -> Fields:
 
 
 class Messages:
-    """The header blocks of one connection. `refusing`: the application takes no requests for now."""
+    """The header blocks of one connection."""
 
-    __slots__ = ("_common", "_connect", "_hpack", "_news", "_settings", "_table", "block", "refusing", "urgencies")
+    __slots__ = ("_common", "_connect", "_hpack", "_news", "_settings", "_table", "block", "urgencies")
 
     def __init__(self, common: Common, settings: Settings, news: News) -> None:
         config = common.config
@@ -69,7 +73,6 @@ class Messages:
         self._connect = config.extended_connect
         self.block: OpenBlock | None = None
         """The block that has begun and not ended."""
-        self.refusing = False
         self.urgencies: dict[int, int] = {}
         """Of streams that have not been opened yet (PRIORITY_UPDATE)."""
 
@@ -113,6 +116,7 @@ class Messages:
 
     def _on_block(self, stream_id: int, flags: int, part: bytes, itself: bool) -> None:
         block = self._hpack.decode(part)  # first, whatever comes of it: the peer's encoder counts on that
+        self._news.changes.work += len(part) // BYTES_A_UNIT
         if block.sensitive:
             block.fields = _marked(block.fields, block.sensitive)  # such a block is never one that comes again
         end = bool(flags & END_STREAM)
@@ -145,7 +149,7 @@ class Messages:
         common = self._common
         table = self._table
         table.note_remote(stream_id)
-        if common.goaway_sent or self.refusing or table.full(common.config.accept_backlog):
+        if common.goaway_sent or common.refusing or table.full(common.config.accept_backlog):
             self._turn_away(stream_id)
             return
         if block.too_large:
