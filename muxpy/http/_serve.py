@@ -71,6 +71,10 @@ async def serve(
         sessions.add(session)
         try:
             await session.serve_streams(answer, cancel_handlers=cancel_handlers)
+        except trio.BrokenResourceError:
+            if session.end is None:
+                raise
+            # Otherwise the log has it already: the session says there how it ended.
         finally:
             sessions.discard(session)
 

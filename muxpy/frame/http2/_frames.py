@@ -87,11 +87,12 @@ def parse_priority_update(body: bytes) -> tuple[int, bytes]:
 
 def parse_headers(flags: int, body: bytes) -> tuple[bytes, Priority | None]:
     """The part of a header block that a HEADERS carries, without padding, and its priority if it has one."""
+    fixed = PRIORITY_FIXED.size if flags & HAS_PRIORITY else 0
     if flags & PADDED:
-        body = strip_padding(HEADERS, body)
-    if not flags & HAS_PRIORITY:
+        body = strip_padding(HEADERS, body, fixed)
+    if not fixed:
         return body, None
-    if len(body) < PRIORITY_FIXED.size:
+    if len(body) < fixed:
         raise wrong_size(HEADERS, len(body), "at least 5, as it says that it has a priority")
     return body[PRIORITY_FIXED.size :], _priority(body)
 
@@ -99,23 +100,25 @@ def parse_headers(flags: int, body: bytes) -> tuple[bytes, Priority | None]:
 def parse_push_promise(flags: int, body: bytes) -> tuple[int, bytes]:
     """The id that a PUSH_PROMISE reserves, and the part of a header block that it carries, without padding."""
     if flags & PADDED:
-        body = strip_padding(PUSH_PROMISE, body)
+        body = strip_padding(PUSH_PROMISE, body, 4)
     if len(body) < 4:
         raise wrong_size(PUSH_PROMISE, len(body), "at least 4")
     return int.from_bytes(body[:4], "big") & MASK_31, body[4:]
 
 
-def strip_padding(kind: int, body: bytes) -> bytes:
-    """The body of a whole frame with PADDED set, without the padding and its length."""
-    if not body:
-        raise wrong_size(kind, 0, "at least 1, as it says that it is padded")
-    check_padding(kind, body[0], len(body))
+def strip_padding(kind: int, body: bytes, fixed: int = 0) -> bytes:
+    """The body of a whole frame with PADDED set, without the padding and its length. Padding must leave
+    `fixed` bytes, with which the body begins (RFC 9113, 6.2)."""
+    if len(body) <= fixed:
+        raise wrong_size(kind, len(body), f"at least {1 + fixed}, as it says that it is padded")
+    check_padding(kind, body[0], len(body), fixed)
     return body[1 : len(body) - body[0]]
 
 
-def check_padding(kind: int, padding: int, length: int) -> None:
-    """Raise ProtocolError if padding fills a frame of this length, or more than that (RFC 9113, 6.1)."""
-    if padding >= length:
+def check_padding(kind: int, padding: int, length: int, fixed: int = 0) -> None:
+    """Raise ProtocolError if padding fills a payload of this length, or more than that (RFC 9113, 6.1); `fixed` bytes
+    must be left."""
+    if padding + fixed >= length:
         raise ProtocolError(
             Http2Code.PROTOCOL_ERROR, f"{TYPE_NAMES[kind]} has {padding} bytes of padding in a payload of {length}"
         )

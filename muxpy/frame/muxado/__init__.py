@@ -1,5 +1,6 @@
 """The bytes of muxado (docs/protocol.md, "Frames")."""
 
+from ._beginning import looks_like, looks_like_muxado
 from ._decoder import Decoder, Piece
 from ._encoder import encode_data_header, encode_goaway, encode_rst, encode_syn, encode_wnd_inc, set_fin
 from ._frames import parse_code, parse_goaway, parse_increment, parse_syn
@@ -19,7 +20,6 @@ from ._header import (
     TYPE_NAMES,
     WND_INC,
 )
-from ._other_protocols import looks_like, looks_like_muxado
 
 __all__ = [
     "DATA",

@@ -102,8 +102,10 @@ class Common:
         self.table.forget(stream)
 
     def refuse(self, stream_id: int, code: int, *, counts: bool = True) -> None:
-        """Send a RST_STREAM for this id. `counts` as for `Outbox.put`."""
-        self.sending.outbox.put_reset(stream_id, code, counts=counts)
+        """Send a RST_STREAM for this id, unless an error has ended the connection: its GOAWAY says all. `counts` as for
+        `Outbox.put`."""
+        if self.error is None:
+            self.sending.outbox.put_reset(stream_id, code, counts=counts)
         self.table.recent_resets.add(stream_id)
 
     def go_away(self, last_id: int, code: int, debug: bytes) -> None:

@@ -19,6 +19,7 @@ from muxpy.frame.http2 import (
 )
 from muxpy.proto._state import Event, Phase
 
+from ._beginning import Beginning
 from ._common import Common, wire_code
 from ._heads import Malformed, parse_request
 from ._messages import Messages
@@ -56,7 +57,8 @@ class Connection:
         self._news = News(common)
         messages = Messages(common, self._settings, self._news)
         pings = Pings(common)
-        receiving = Receiving(common, self._settings, messages, self._news, pings)
+        beginning = Beginning(client=client)
+        receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
         self._table = common.table
         self.client = client
         self.sending = common.sending
@@ -64,7 +66,7 @@ class Connection:
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = receiving.receive
         self.receive_eof = receiving.receive_eof
-        self.fail = common.fail
+        self.fail = receiving.fail
         self.ping = pings.send
         self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
@@ -73,7 +75,7 @@ class Connection:
         if client or eager:
             self._begin()
         else:
-            receiving.on_preface = self._begin
+            beginning.on_preface = self._begin
 
     def _begin(self) -> None:
         config, outbox = self._common.config, self.sending.outbox

@@ -10,7 +10,7 @@ from muxpy.proto._limits import START
 from muxpy.proto._state import Event
 
 from ._heads import PRIORITIES, Malformed, RequestHead, ResponseHead, check_trailers, parse_request, parse_response
-from ._news import USELESS
+from ._news import USELESS, on_itself
 from ._stream import HttpStream
 from ._table import Past
 
@@ -125,7 +125,7 @@ class Messages:
         if itself:
             if stream is None and stream_id > table.last_remote and not self._settings.client:
                 table.note_remote(stream_id)  # it is not idle any more, so it may be reset
-            self._news.depends_on_itself(stream_id, stream)
+            self._news.end_stream(stream_id, on_itself(stream_id))
         elif stream is None:
             if stream_id > table.last_remote and not self._settings.client:
                 self._on_request(stream_id, block, end)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._common import Common
     from ._stream import HttpStream
 
-__all__ = ["USELESS", "News"]
+__all__ = ["USELESS", "News", "on_itself"]
 
 USELESS: Final = "the peer sends frames that do nothing too fast"
 """Why the session ends if they use up the tokens for resets."""
@@ -101,12 +101,20 @@ class News:
         changes.streams = True
         changes.work += WAKE
 
-    def depends_on_itself(self, stream_id: int, stream: HttpStream | None) -> None:
-        """RFC 7540, 5.3.1: an error of the stream. One that is idle must not be reset, so there it is the
+    def end_stream(self, stream_id: int, error: ProtocolError) -> None:
+        """The error is the stream's, in whatever state that is. One that is idle must not be reset, so there it is the
         connection's."""
+        stream = self._table.live.get(stream_id)
         if stream is not None:
-            self.reset(stream, Http2Code.PROTOCOL_ERROR)
-        elif self._table.past(stream_id) is Past.IDLE:
-            raise ProtocolError(Http2Code.PROTOCOL_ERROR, f"stream {stream_id} depends on itself")
-        else:
-            self.refuse(stream_id, Http2Code.PROTOCOL_ERROR)
+            self.reset(stream, Http2Code(error.code))
+            return
+        past = self._table.past(stream_id)
+        if past is Past.IDLE:
+            raise error
+        if past is not Past.RESET_HERE:
+            self.refuse(stream_id, Http2Code(error.code))
+
+
+def on_itself(stream_id: int) -> ProtocolError:
+    """The error of a stream that depends on itself (RFC 7540, 5.3.1)."""
+    return ProtocolError(Http2Code.PROTOCOL_ERROR, f"stream {stream_id} depends on itself")

@@ -20,7 +20,6 @@ from muxpy.frame.http2 import (
     HEADERS,
     MAX_WINDOW,
     PING,
-    PREFACE,
     PRIORITY,
     PRIORITY_UPDATE,
     PUSH_PROMISE,
@@ -48,14 +47,13 @@ from ._heads import (
     PRIORITIES,
     parse_urgency,
 )
-from ._news import USELESS
+from ._news import USELESS, on_itself
 from ._table import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from muxpy.frame import Buffer
 
+    from ._beginning import Beginning
     from ._common import Common
     from ._messages import Messages
     from ._news import News
@@ -73,6 +71,7 @@ class Receiving:
     """The receiving side of one connection."""
 
     __slots__ = (
+        "_beginning",
         "_common",
         "_decoder",
         "_left_rest",
@@ -80,25 +79,23 @@ class Receiving:
         "_news",
         "_owed",
         "_pings",
-        "_preface_left",
         "_settings",
         "_table",
-        "on_preface",
     )
 
-    def __init__(self, common: Common, settings: Settings, messages: Messages, news: News, pings: Pings) -> None:
+    def __init__(
+        self, common: Common, settings: Settings, messages: Messages, news: News, pings: Pings, beginning: Beginning
+    ) -> None:
         self._common = common
         self._settings = settings
         self._messages = messages
         self._news = news
         self._pings = pings
+        self._beginning = beginning
         self._table = common.table
         self._decoder = Decoder()
-        self._preface_left = b"" if settings.client else PREFACE
         self._left_rest = False  # the last call left bytes for the next one
         self._owed = 0  # window of the connection that was used, and is still to be given back
-        self.on_preface: Callable[[], None] | None = None
-        """Called when the preface of a client has come."""
 
     # ---- bytes ----
 
@@ -120,8 +117,8 @@ class Receiving:
             if (outbox.framed or outbox.updates) and not self._left_rest:
                 outbox.check()
             self._left_rest = False
-            if self._preface_left:
-                data = self._take_preface(data)
+            if not self._settings.heard:
+                data = self._beginning.take(data)
             for kind, flags, stream_id, body, rest, padding in decoder.feed(data):
                 if messages.block is not None or not self._settings.heard:
                     self._check_order(kind, flags, stream_id)
@@ -144,7 +141,7 @@ class Receiving:
                     self._left_rest = bool(changes.rest)
                     break
         except ProtocolError as error:
-            common.fail(error)
+            self.fail(error)
         common.counters.frames_received += frames
         if news.arrived:
             self._settle(news.arrived, changes)
@@ -159,20 +156,13 @@ class Receiving:
         """See Core.receive_eof. A client may leave whenever no stream of it is open: most do, without GOAWAY."""
         common = self._common
         if self._decoder.mid_frame or self._messages.block is not None:
-            common.fail(ProtocolError(Http2Code.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
+            self.fail(ProtocolError(Http2Code.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
         idle = not self._table.live and self._settings.heard
         return common.error is None and (common.remote_goaway is not None or idle)
 
-    def _take_preface(self, data: Buffer) -> memoryview:
-        view = memoryview(data)
-        expected = self._preface_left
-        got = bytes(view[: len(expected)])
-        if not expected.startswith(got):
-            raise ProtocolError(Http2Code.PROTOCOL_ERROR, "the connection does not begin with the preface of HTTP/2")
-        self._preface_left = expected[len(got) :]
-        if not self._preface_left and self.on_preface is not None:
-            self.on_preface()
-        return view[len(got) :]
+    def fail(self, error: ProtocolError) -> None:
+        """See Core.fail."""
+        self._common.fail(error if self._settings.heard else self._beginning.in_words(error))
 
     def _settle(self, arrived: list[HttpStream], changes: Changes) -> None:
         """Keep the bytes that arrived, as one chunk for each stream and read. That is the only copy on the way in; for
@@ -294,7 +284,8 @@ class Receiving:
         table = self._table
         stream = table.live.get(stream_id)
         if stream is None:
-            table.require_used(stream_id, "RST_STREAM")
+            if table.require_used(stream_id, "RST_STREAM") is Past.RESET_HERE:
+                table.reset_there.add(stream_id)
             return
         if not table.is_local(stream_id):
             self._news.resets.spend()
@@ -362,14 +353,13 @@ class Receiving:
 
     def _on_priority(self, stream_id: int, body: bytes) -> None:
         """Ignored but for its form, which RFC 7540, 6.3, wants to be an error of the stream."""
-        stream = self._table.live.get(stream_id)
+        if not stream_id:
+            raise ProtocolError(Http2Code.PROTOCOL_ERROR, "PRIORITY for stream 0")
         try:
             if parse_priority(body)[0] == stream_id:
-                self._news.depends_on_itself(stream_id, stream)
+                raise on_itself(stream_id)
         except ProtocolError as error:
-            if stream is None:
-                raise
-            self._news.reset(stream, Http2Code(error.code))
+            self._news.end_stream(stream_id, error)
 
 
 def _require_connection(stream_id: int, what: str) -> None:

@@ -174,10 +174,10 @@ class StreamTable:
 
     def past(self, stream_id: int) -> Past:
         """What is known of an id whose stream does not live."""
+        if stream_id in self.reset_there:  # also if this side has reset it too: after its own reset, nothing is late
+            return Past.RESET_THERE
         if stream_id in self.recent_resets:
             return Past.RESET_HERE
-        if stream_id in self.reset_there:
-            return Past.RESET_THERE
         last = self._next_id - 2 if self.is_local(stream_id) else self.last_remote
         if stream_id > last:
             return Past.IDLE

@@ -167,3 +167,18 @@ def test_padding_that_fills_a_body(parse: Parser, padding: int) -> None:
     with pytest.raises(ProtocolError, match=f"{padding} bytes of padding in a payload of 6") as caught:
         parse(bytes([padding]) + bytes(5))
     assert caught.value.code is Http2Code.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(
+    ("parse", "fixed"),
+    [(of_headers(wire.PADDED | wire.HAS_PRIORITY), 5), (of_push_promise(wire.PADDED), 4)],
+    ids=["headers", "push"],
+)
+def test_padding_that_leaves_less_than_is_always_there(parse: Parser, fixed: int) -> None:
+    parse(b"\x03" + bytes(fixed) + bytes(3))
+    with pytest.raises(ProtocolError, match="4 bytes of padding") as caught:
+        parse(b"\x04" + bytes(fixed) + bytes(3))
+    assert caught.value.code is Http2Code.PROTOCOL_ERROR
+    with pytest.raises(ProtocolError, match=f"it must be at least {fixed + 1}") as caught:
+        parse(b"\0" + bytes(fixed - 1))
+    assert caught.value.code is Http2Code.FRAME_SIZE_ERROR
