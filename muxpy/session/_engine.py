@@ -168,6 +168,13 @@ class Engine:
             if state.phase.over and state.handle is not None:
                 state.handle.ended()
 
+    def ended_small(self, state: StreamState) -> None:
+        """A direction was ended by a small message, which is framed: have it written soon."""
+        self.writer.small_framed()
+        self.streams_changed()
+        if state.phase.over and state.handle is not None:
+            state.handle.ended()
+
     def end_stream(self, state: StreamState, code: int | None) -> None:
         """Close a stream, or reset it with `code`. Does nothing if that was done before."""
         if state.closed:
