@@ -185,6 +185,7 @@ class Engine:
             # The last words of the session may still be written, but not the data that this stream had left: with a
             # FIN, the peer would take the part for the whole.
             code = ErrorCode.CANCEL
+        was_over = state.phase.over
         if code is None:
             self.core.close(state)
         else:
@@ -192,7 +193,8 @@ class Engine:
         if state.handle is not None:
             state.handle.ended()
         self.lead.interrupt(state)
-        self.acted()
+        if not was_over:  # otherwise the peer knows of its end, and so does this side
+            self.acted()
 
     def check_end(self, state: StreamState) -> None:
         """Nothing is left to receive: raise the error that says why, unless the peer ended its direction in order."""

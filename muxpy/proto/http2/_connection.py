@@ -17,7 +17,7 @@ from muxpy.frame.http2 import (
     encode_push_promise,
     encode_window_update,
 )
-from muxpy.proto._state import CLOSE, CLOSING, RECV_FIN, SEND_FIN
+from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
 from ._common import Common, wire_code
 from ._heads import Malformed, parse_request
@@ -240,8 +240,8 @@ class Connection:
     def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that
         this returns. Ask `takes_push` first."""
-        pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
-        pushed.advance(RECV_FIN)
+        request, window = parse_request(fields), self._settings.window
+        pushed = HttpStream(self._table.next_local(), request, window, stream.priority, ended=True)
         self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)
