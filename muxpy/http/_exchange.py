@@ -10,7 +10,7 @@ import trio
 
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto import Opening
-from muxpy.session import Stream
+from muxpy.session import SMALL, Stream
 
 from ._headers import Headers, as_bytes, as_fields, trailer_fields
 from ._message import Message
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from muxpy.proto import Fields, StreamState
     from muxpy.session import Engine, Pacer, SessionOfStream
 
-    from ._headers import HeadersLike
+    from ._headers import HeadersLike, Text
 
 __all__ = ["Exchange"]
 
@@ -34,8 +34,8 @@ _BODILESS: Final = (204, 304)
 _CONTINUE: Final = ((b":status", b"100"),)
 
 MOST_KEPT: Final = 256
-_heads: dict[tuple[int, Fields, int | None, bytes], Fields] = {}
-"""Heads as they are sent: most programs send the same ones again and again."""
+_heads: dict[tuple[int, tuple[tuple[Text, Text], ...], int | None, bytes], Fields] = {}
+"""Heads as they are sent, by what they are made of: most programs send the same ones again and again."""
 
 _second, _written_date = 0, b""
 
@@ -48,22 +48,21 @@ class Exchange(Message):
     request.
     """
 
-    __slots__ = ("_asked", "_bodiless", "_dated", "_request")
+    __slots__ = ("_asked", "_bodiless", "_dated")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         super().__init__(session, engine, state)
-        self._request = Request(self._state_.request)
         self._dated = getattr(engine.config, "send_date", True)
         self._asked = False  # for the body, by 100
         self._bodiless = False  # the response has ended with its head
 
     def __repr__(self) -> str:
-        return f"<muxpy.http.Exchange {self.id} {self._request.method} of {self.session!r}>"
+        return f"<muxpy.http.Exchange {self.id} {self.request.method} of {self.session!r}>"
 
     @property
     def request(self) -> Request:
         """What the client asks for."""
-        return self._request
+        return Request(self._state_.request)
 
     @property
     def answerable(self) -> bool:
@@ -81,7 +80,9 @@ class Exchange(Message):
         trailers: HeadersLike = (),
     ) -> None:
         """Send a whole response, in as few writes as possible. `content-length` is added, unless it is there or there
-        are trailers. The response to HEAD, and those with 204 and 304, are sent without the body.
+        are trailers. The response to HEAD, and those with 204 and 304, are sent without the body. A small response is
+        copied, to be written together with others of the same moment; then this does not wait for its turn in Trio's
+        scheduler, since there is one response in an exchange.
 
         Raises ValueError for a status or fields that cannot be sent, such as a `content-length` that is not the body's,
         RuntimeError if a head was sent before; and the exceptions of `Stream.send_all`.
@@ -97,13 +98,18 @@ class Exchange(Message):
             # What is not known of the body that GET would get is not said.
             told = size if size and status != 204 else None
             await self._send_head(_head_of(status, headers, told, date=self._dated), None, end=True)
-        else:
-            told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
-            await self._send_head(_head_of(status, headers, told, date=self._dated), size, end=not size)
-            if size:
-                await Stream.send_all(self, body, end=True)
-                return
-        await self._sent_head()
+            await self._sent_head()
+            return
+        told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
+        head = _head_of(status, headers, told, date=self._dated)
+        await self._room_for_head()
+        self._check_unanswered()
+        if size > SMALL:
+            self._core.send_head(state, head, length=size)
+        elif self._core.respond(state, head, body):
+            self._engine_.ended_small(state)
+            return
+        await Stream.send_all(self, body, end=True)
 
     async def _respond_with_trailers(
         self, status: int, headers: HeadersLike, body: bytes | bytearray | memoryview, trailers: HeadersLike
@@ -293,13 +299,14 @@ class Exchange(Message):
 
 def _head_of(status: int, headers: HeadersLike, length: int | None, *, date: bool) -> Fields:
     """The fields of a response's head."""
-    fields = as_fields(headers)
-    key = status, fields, length, _date() if date else b""
+    fields = tuple(headers.items()) if type(headers) is dict else as_fields(headers)
+    now = _date() if date else b""
+    key = status, fields, length, now
     head = _heads.get(key)
     if head is None:
         if len(_heads) >= MOST_KEPT:
             _heads.clear()
-        head = _heads[key] = _make_head(*key)
+        head = _heads[key] = _make_head(status, as_fields(fields), length, now)
     return head
 
 

@@ -93,7 +93,7 @@ class Message(Stream):
     async def _room_for_head(self) -> None:
         """Wait until the peer has read so much that a head may be queued: heads have no window."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._sendable() and len(self._core.sending.outbox.framed) > MOST_QUEUED:
+        while len(self._core.sending.outbox.framed) > MOST_QUEUED and self._sendable():
             await self._engine_.writer.next_written()
         if not self._sendable():
             raise self._not_sendable()

@@ -168,6 +168,13 @@ class Engine:
             if state.phase.over and state.handle is not None:
                 state.handle.ended()
 
+    def ended_small(self, state: StreamState) -> None:
+        """A direction was ended by a small message, which is framed: have it written soon."""
+        self.writer.small_framed()
+        self.streams_changed()
+        if state.phase.over and state.handle is not None:
+            state.handle.ended()
+
     def end_stream(self, state: StreamState, code: int | None) -> None:
         """Close a stream, or reset it with `code`. Does nothing if that was done before."""
         if state.closed:
@@ -178,6 +185,7 @@ class Engine:
             # The last words of the session may still be written, but not the data that this stream had left: with a
             # FIN, the peer would take the part for the whole.
             code = ErrorCode.CANCEL
+        was_over = state.phase.over
         if code is None:
             self.core.close(state)
         else:
@@ -185,7 +193,8 @@ class Engine:
         if state.handle is not None:
             state.handle.ended()
         self.lead.interrupt(state)
-        self.acted()
+        if not was_over:  # otherwise the peer knows of its end, and so does this side
+            self.acted()
 
     def check_end(self, state: StreamState) -> None:
         """Nothing is left to receive: raise the error that says why, unless the peer ended its direction in order."""

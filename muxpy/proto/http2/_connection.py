@@ -17,7 +17,7 @@ from muxpy.frame.http2 import (
     encode_push_promise,
     encode_window_update,
 )
-from muxpy.proto._state import Event, Phase
+from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
 from ._beginning import Beginning
 from ._common import Common, wire_code
@@ -191,7 +191,7 @@ class Connection:
         self.counters.opened += 1
         self._common.put_head(stream.id, opening.head, end=fin)
         if fin:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
         if not self._table.ids_left:
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
@@ -206,9 +206,22 @@ class Connection:
             stream.tunnel = False  # the answer is a message that says why there is none
         self._common.put_head(stream.id, fields, end=end)
         if end:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
             if stream.phase.over:
                 self._table.forget(stream)
+
+    def respond(self, stream: HttpStream, fields: Fields, body: bytes) -> bool:
+        """`send_head`, and the whole of a small body with it. Returns False if the body must wait: then it is still to
+        be sent, and to end the direction."""
+        size = len(body)
+        self.send_head(stream, fields, end=not size, length=size)
+        if size:
+            if not self.sending.submit_small(stream, body, True):
+                return False
+            stream.advance(SEND_FIN)
+            if stream.phase.over:
+                self._table.forget(stream)
+        return True
 
     def send_interim(self, stream: HttpStream, fields: Fields, *, counts: bool = False) -> None:
         """Send the head of an interim response (1xx), before the final one. `counts` as for `Outbox.put`."""
@@ -217,8 +230,8 @@ class Connection:
     def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that
         this returns. Ask `takes_push` first."""
-        pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
-        pushed.advance(Event.RECV_FIN)
+        request, window = parse_request(fields), self._settings.window
+        pushed = HttpStream(self._table.next_local(), request, window, stream.priority, ended=True)
         self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)
@@ -263,7 +276,7 @@ class Connection:
             # 8.1.1.
             self.reset(stream, Http2Code.INTERNAL_ERROR)
             return True
-        stream.advance(Event.SEND_FIN)
+        stream.advance(SEND_FIN)
         outbox, stream_id = self.sending.outbox, stream.id
         if trailers:
             self._common.put_head(stream_id, tuple(trailers), end=True)
@@ -294,13 +307,13 @@ class Connection:
     def _close_tunnel(self, stream: HttpStream) -> None:
         """The peer may not have ended its direction yet. What it still sends is answered by CANCEL."""
         had_window, sends = stream.phase.reads, stream.phase.sends
-        if not stream.advance(Event.CLOSE):
+        if not stream.advance(CLOSE):
             return
         dropped = stream.incoming.drop()
-        if stream.phase is Phase.CLOSING and (overdue := self._table.note_closing(stream)) is not None:
+        if stream.phase is CLOSING and (overdue := self._table.note_closing(stream)) is not None:
             self._common.reset(overdue, Http2Code.CANCEL)
         self._table.shrink_window(stream)
-        if stream.phase is Phase.CLOSING and had_window and dropped:
+        if stream.phase is CLOSING and had_window and dropped:
             # Whoever waits for window sends then, and learns by our reset.
             self.sending.outbox.update_window(stream, dropped)
             stream.incoming.available += dropped

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import END_HEADERS, END_STREAM, Block, HpackDecoder, Http2Code, NeverIndexed, parse_headers
 from muxpy.proto._limits import START
-from muxpy.proto._state import Event
 
 from ._heads import PRIORITIES, Malformed, RequestHead, ResponseHead, check_trailers, parse_request, parse_response
 from ._news import USELESS, on_itself
@@ -168,10 +167,8 @@ class Messages:
         urgency = request.urgency
         if self.urgencies:
             urgency = self.urgencies.pop(stream_id, urgency)
-        stream = HttpStream(stream_id, request, self._settings.window, PRIORITIES[urgency])
-        if end:
-            stream.advance(Event.RECV_FIN)
-        else:
+        stream = HttpStream(stream_id, request, self._settings.window, PRIORITIES[urgency], ended=end)
+        if not end:
             stream.expected = request.content_length
         table.add_remote(stream)
         common.counters.accepted += 1
