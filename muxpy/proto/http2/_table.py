@@ -47,7 +47,6 @@ class StreamTable:
         "_next_id",
         "_parity",
         "held",
-        "ids_left",
         "last_remote",
         "live",
         "local_open",
@@ -59,7 +58,6 @@ class StreamTable:
     )
 
     def __init__(self, config: SessionConfig, budget: Budget, *, client: bool) -> None:
-        self.ids_left = True  # whether this side can open one more stream
         self.live: dict[int, HttpStream] = {}
         self.most = config.max_streams  # streams that the peer may have open
         self.last_remote = 0  # the highest id that the peer has used
@@ -73,6 +71,11 @@ class StreamTable:
         self._next_id = 1 if client else 2
         self._gaps: deque[range] = deque(maxlen=MOST_GAPS)
         self._closing: dict[int, HttpStream] = {}  # tunnels closed here, and not ended by the peer yet; oldest first
+
+    @property
+    def ids_left(self) -> bool:
+        """Whether this side can open one more stream."""
+        return self._next_id <= MAX_ID
 
     @property
     def open_streams(self) -> int:
@@ -113,7 +116,6 @@ class StreamTable:
         """Take the next id of our own."""
         stream_id = self._next_id
         self._next_id += 2
-        self.ids_left = self._next_id <= MAX_ID
         return stream_id
 
     def add_pushed(self, stream: HttpStream) -> None:
