@@ -89,6 +89,8 @@ class HttpSession(Session):
         if stuck := core.patience.reset_stuck(now):
             engine.wakings.wake(list(stuck))
             engine.acted()
+        if core.patience.end_requests(now):
+            engine.acted()
         if limits.heartbeat_interval is not None:
             self._keep_alive(now, limits.heartbeat_interval, limits.heartbeat_tolerance)
 

@@ -12,6 +12,7 @@ import trio.testing
 
 import muxpy
 from muxpy import http
+from muxpy.frame.http2 import encode_data_header
 from tests.helpers.tasks import bounded
 
 from .ends import GET, KINDS, POST, RawPeer, raw_client, served
@@ -429,6 +430,7 @@ async def test_an_early_answer_on_the_wire() -> None:
     async with raw_client(lambda exchange: exchange.respond(413, {}, b"no"), config=QUIET) as peer:
         await peer.send(peer.head(1, POST))
         assert [str(await peer.receive()) for _ in range(2)] == ["HEADERS", "DATA."]
+        await peer.send(encode_data_header(1, 1) + b"x")
         reset = await peer.expect("RST_STREAM", 1)
         assert reset.code is http.ErrorCode.NO_ERROR
 

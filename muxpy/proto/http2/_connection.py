@@ -301,17 +301,35 @@ class Connection:
             self.reset(stream, Http2Code.CANCEL)  # there is more to send or to receive, and nobody wants it
         else:
             self.finish(stream)
-            if not stream.phase.over:  # a whole response, and no wish for the rest of the request (RFC 9113, 8.1)
-                self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+            if not stream.phase.over:
+                self._close_answered(stream)
+
+    def _close_answered(self, stream: HttpStream) -> None:
+        """A whole response, and no wish for the rest of the request. The client is told so by NO_ERROR (RFC 9113, 8.1)
+        if it is sending a body, and otherwise if more comes that is not the end: most have sent all of it, and it is on
+        its way. After a reset, nothing that comes could be judged any more."""
+        if stream.incoming.drop():
+            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+        else:
+            self._close_receiving(stream)
+            self._table.shrink_window(stream)
+
+    def _close_receiving(self, stream: HttpStream) -> bool:
+        """Read no more. The peer may not have ended its direction yet. Returns False if that was done before."""
+        if not stream.advance(CLOSE):
+            return False
+        if stream.phase is CLOSING:
+            overdue = self._table.note_closing(stream, self._common.clock())
+            if overdue is not None:
+                self._common.reset(overdue, Http2Code.CANCEL if overdue.tunnel else Http2Code.NO_ERROR)
+        return True
 
     def _close_tunnel(self, stream: HttpStream) -> None:
-        """The peer may not have ended its direction yet. What it still sends is answered by CANCEL."""
+        """What the peer still sends is answered by CANCEL."""
         had_window, sends = stream.phase.reads, stream.phase.sends
-        if not stream.advance(CLOSE):
+        if not self._close_receiving(stream):
             return
         dropped = stream.incoming.drop()
-        if stream.phase is CLOSING and (overdue := self._table.note_closing(stream)) is not None:
-            self._common.reset(overdue, Http2Code.CANCEL)
         self._table.shrink_window(stream)
         if stream.phase is CLOSING and had_window and dropped:
             # Whoever waits for window sends then, and learns by our reset.

@@ -130,9 +130,10 @@ class Messages:
                 self._on_request(stream_id, block, end)
             else:
                 self._head_for_forgotten(stream_id)
-        elif not stream.phase.reads:
-            code = Http2Code.STREAM_CLOSED if stream.phase.peer_done else Http2Code.CANCEL
-            self._news.reset(stream, code)
+        elif stream.phase.peer_done:
+            self._news.reset(stream, Http2Code.STREAM_CLOSED)
+        elif stream.tunnel and not stream.phase.reads:  # the application has closed it
+            self._news.reset(stream, Http2Code.CANCEL)
         elif block.too_large:
             self._news.reset(stream, Http2Code.ENHANCE_YOUR_CALM)
         else:

@@ -76,8 +76,9 @@ class News:
     # ---- resets ----
 
     def reset(self, stream: HttpStream, code: Http2Code) -> None:
-        """Answer a rule that the peer broke, or its data for a stream that the application has closed (CANCEL)."""
-        if code is not Http2Code.CANCEL:  # the peer did not cause the close
+        """Answer a rule that the peer broke, or its data for a stream that the application has closed (CANCEL; NO_ERROR
+        after a response)."""
+        if code is not Http2Code.CANCEL and code is not Http2Code.NO_ERROR:  # the peer did not cause the close
             self.provoked.spend()
         self._common.reset(stream, code)
         self.note_reset(stream)
@@ -108,11 +109,9 @@ class News:
         if stream is not None:
             self.reset(stream, Http2Code(error.code))
             return
-        past = self._table.past(stream_id)
-        if past is Past.IDLE:
+        if self._table.past(stream_id) is Past.IDLE:
             raise error
-        if past is not Past.RESET_HERE:
-            self.refuse(stream_id, Http2Code(error.code))
+        self.refuse(stream_id, Http2Code(error.code))  # also where it may have crossed a reset: it was always wrong
 
 
 def on_itself(stream_id: int) -> ProtocolError:

@@ -18,6 +18,9 @@ WORTHWHILE: Final = 4096
 """Bytes of data within `send_timeout` that count as progress. A peer that takes less keeps what waits for it as well as
 with no window at all (CVE-2019-9511, CVE-2019-9517)."""
 
+REST_PATIENCE: Final = 1.0
+"""Seconds that a client has to end a request after the response."""
+
 
 class Patience:
     """Whom the peer keeps waiting, and for how long. To be asked every second or so."""
@@ -56,6 +59,14 @@ class Patience:
         for stream in stuck:
             self._common.reset(stream, Http2Code.CANCEL)
         return stuck
+
+    def end_requests(self, now: float) -> bool:
+        """Tell the peer to send no more of requests that were answered `REST_PATIENCE` ago. Returns whether there are
+        any."""
+        late = [stream for stream in self._common.table.closing_since(now - REST_PATIENCE) if not stream.tunnel]
+        for stream in late:
+            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
+        return bool(late)
 
 
 def _waits_since(stream: HttpStream, now: float) -> float:

@@ -157,7 +157,7 @@ class Receiving:
         common = self._common
         if self._decoder.mid_frame or self._messages.block is not None:
             self.fail(ProtocolError(Http2Code.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
-        idle = not self._table.live and self._settings.heard
+        idle = not self._table.open_streams and self._settings.heard
         return common.error is None and (common.remote_goaway is not None or idle)
 
     def fail(self, error: ProtocolError) -> None:
@@ -194,9 +194,7 @@ class Receiving:
 
     def _on_data(self, stream: HttpStream, flags: int, body: memoryview, rest: int, padding: int) -> None:
         if not stream.phase.reads:
-            # CLOSING: the application has closed the stream, and did not wait for this.
-            code = Http2Code.STREAM_CLOSED if stream.phase.peer_done else Http2Code.CANCEL
-            self._news.reset(stream, code)
+            self._on_unwanted(stream, flags, len(body), rest, padding)
             return
         incoming = stream.incoming
         size = len(body)
@@ -229,6 +227,26 @@ class Receiving:
                 self._common.sending.outbox.update_window(stream, increment)
         if flags & END_STREAM and not rest:
             self._news.ended(stream)
+
+    def _on_unwanted(self, stream: HttpStream, flags: int, size: int, rest: int, padding: int) -> None:
+        """DATA for a stream that the peer has ended, or that the application has closed without waiting for it."""
+        incoming = stream.incoming
+        if stream.phase.peer_done:
+            self._news.reset(stream, Http2Code.STREAM_CLOSED)
+        elif stream.tunnel:
+            self._news.reset(stream, Http2Code.CANCEL)
+        elif size + padding + rest > incoming.available:
+            self._news.reset(stream, Http2Code.FLOW_CONTROL_ERROR)
+        else:
+            incoming.available -= size + padding
+            stream.expected = None if stream.expected is None else stream.expected - size
+            if stream.expected is not None and stream.expected < 0:
+                self._news.reset(stream, Http2Code.PROTOCOL_ERROR)
+            elif flags & END_STREAM:
+                if not rest:
+                    self._news.ended(stream)
+            else:
+                self._news.reset(stream, Http2Code.NO_ERROR)
 
     def _data_for_forgotten(self, stream_id: int) -> None:
         past = self._table.require_used(stream_id, "DATA")

@@ -70,7 +70,8 @@ class StreamTable:
         self._parity = 1 if client else 0
         self._next_id = 1 if client else 2
         self._gaps: deque[range] = deque(maxlen=MOST_GAPS)
-        self._closing: dict[int, HttpStream] = {}  # tunnels closed here, and not ended by the peer yet; oldest first
+        # Closed here, and not ended by the peer yet, with the time when that was; oldest first.
+        self._closing: dict[int, tuple[HttpStream, float]] = {}
 
     @property
     def ids_left(self) -> bool:
@@ -157,13 +158,17 @@ class StreamTable:
             self.held -= 1
         stream.held = False
 
-    def note_closing(self, stream: HttpStream) -> HttpStream | None:
-        """The application closed a tunnel that the peer has not ended. Returns the oldest such, to be reset, if there
+    def note_closing(self, stream: HttpStream, now: float) -> HttpStream | None:
+        """The application closed a stream that the peer has not ended. Returns the oldest such, to be reset, if there
         are too many."""
-        self._closing[stream.id] = stream
+        self._closing[stream.id] = stream, now
         if len(self._closing) <= max(MAX_CLOSING, self.most):
             return None
-        return next(iter(self._closing.values()))
+        return next(iter(self._closing.values()))[0]
+
+    def closing_since(self, then: float) -> list[HttpStream]:
+        """Streams that the application closed by then, and that the peer has not ended."""
+        return [stream for stream, since in self._closing.values() if since <= then]
 
     def shrink_window(self, stream: StreamState) -> None:
         """Give back what the stream's window grew by, if no more data can come and none is unread."""

@@ -9,8 +9,8 @@ from tests.frame.http2 import wire
 from tests.frame.http2.wire import frame, padded
 
 from .of_connections import ends, reading
-from .peer import Seen, data, headers, literal
-from .rows import case, on_connection
+from .peer import Seen, data, headers, literal, rst, window
+from .rows import case, on_connection, on_stream
 from .scene import REQUEST, Scene, request, response
 
 if TYPE_CHECKING:
@@ -198,14 +198,26 @@ async def _(scene: Scene) -> None:
     await scene.answer(stream_id, b"")
 
 
-@case("body-unread")
-async def _(scene: Scene) -> None:
-    peer = scene.peer
-    stream_id = await scene.opened(path="/")
-    await peer.send(data(stream_id, b"x"))
-    await peer.until(lambda: peer.seen and peer.seen[-1].name == "RST")
-    assert peer.seen.pop() == Seen("RST", stream_id, "NO_ERROR")
+async def answered(scene: Scene, *fields: Field) -> int:
+    """A request that the server has answered without its body, which has not come yet."""
+    stream_id = await scene.opened(*fields, path="/")
     await scene.answer(stream_id)
+    return stream_id
+
+
+async def promised(scene: Scene) -> int:
+    return await answered(scene, (b"content-length", b"5"))
+
+
+on_stream("body-unread", answered, lambda n: data(n, b"x"), lambda n: data(n, b"y", end=True))
+on_stream("body-late", promised, lambda n: padded(wire.DATA, n, b"fives", 20, flags=wire.END_STREAM))
+on_stream("body-late-trailers", answered, lambda n: headers(n, literal((b"x", b"y")), end=True))
+on_stream("body-late-open", answered, lambda n: headers(n, literal((b"x", b"y"))))
+on_stream("body-late-short", promised, lambda n: data(n, b"four", end=True))
+on_stream("body-late-long", promised, lambda n: data(n, b"sixsix"))
+on_stream("body-late-window", answered, lambda n: window(n, 0))
+on_stream("body-late-over", answered, lambda n: window(n, 1 << 30), lambda n: window(n, 1 << 30))
+on_stream("body-late-rst", answered, rst, lambda n: data(n, b"x"))
 
 
 @case("trailers")

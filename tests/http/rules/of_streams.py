@@ -295,7 +295,7 @@ on_stream("priority-length-idle", idle, short_priority)
 on_stream("priority-length-ended", Scene.ended, short_priority)
 on_stream("priority-itself", Scene.opened, on_itself)
 on_stream("priority-itself-idle", idle, on_itself)
-on_stream("priority-itself-reset", Scene.reset_here, on_itself, short_priority)
+on_stream("priority-itself-reset", Scene.reset_here, on_itself)
 
 
 @case("headers-itself")

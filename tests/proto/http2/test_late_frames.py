@@ -71,11 +71,11 @@ def test_a_wrong_priority_for_an_idle_stream_ends_the_connection(
 
 
 @pytest.mark.parametrize(("_", "code", "body"), PRIORITIES, ids=["itself", "short"])
-def test_a_wrong_priority_that_crosses_a_reset_is_ignored(
+def test_a_wrong_priority_is_wrong_also_where_it_crosses_a_reset(
     reset_here: Side, _: int, code: Http2Code, body: bytes
 ) -> None:
     reset_here.receive(frame(wire.PRIORITY, 1, body))
-    assert reset_here.sent() == b""
+    assert reset_here.sent() == rst(1, code)
 
 
 def test_a_priority_for_the_connection_ends_it(side: Side) -> None:

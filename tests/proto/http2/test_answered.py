@@ -1,0 +1,120 @@
+"""Requests that were answered before their end: what still comes is judged, and nobody waits for it long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from muxpy import http
+from muxpy.frame.http2 import Http2Code
+from tests.frame.http2 import wire
+from tests.frame.http2.wire import frame
+
+from .side import REQUEST, Side
+
+if TYPE_CHECKING:
+    from muxpy.proto.http2 import HttpStream
+
+ANSWER = ((b":status", b"200"),)
+
+
+def rst(stream_id: int, code: Http2Code) -> bytes:
+    return frame(wire.RST_STREAM, stream_id, code.to_bytes(4, "big"))
+
+
+@pytest.fixture
+def side() -> Side:
+    side = Side()
+    side.begin()
+    return side
+
+
+def answer(side: Side, stream_id: int) -> HttpStream:
+    """Open a stream, have it answered, and close it."""
+    side.open(stream_id)
+    stream = side.core.streams[stream_id]
+    side.core.accepted(stream)
+    finish(side, stream)
+    return stream
+
+
+def finish(side: Side, stream: HttpStream) -> None:
+    side.core.send_head(stream, ANSWER, end=True)
+    side.core.close(stream)
+    assert side.sent()[3:5] == bytes((wire.HEADERS, wire.END_HEADERS | wire.END_STREAM))
+
+
+def test_the_end_of_the_request_needs_no_answer(side: Side) -> None:
+    answer(side, 1)
+    assert side.core.open_streams == 0
+    side.receive(frame(wire.DATA, 1, b"x", flags=wire.END_STREAM))
+    assert side.sent() == b""
+    assert side.core.streams == {}
+
+
+def test_an_end_in_pieces_needs_none_either(side: Side) -> None:
+    answer(side, 1)
+    late = frame(wire.DATA, 1, bytes(100), flags=wire.END_STREAM)
+    for at in range(0, len(late), 7):
+        side.receive(late[at : at + 7])
+    assert side.sent() == b""
+    assert side.core.streams == {}
+
+
+def test_more_of_it_is_told_to_stop(side: Side) -> None:
+    answer(side, 1)
+    side.receive(frame(wire.DATA, 1, b"x"), frame(wire.DATA, 1, b"y"))
+    assert side.sent() == rst(1, Http2Code.NO_ERROR)
+    assert side.core.streams == {}
+
+
+def test_one_that_is_being_sent_is_told_at_once(side: Side) -> None:
+    side.open(1)
+    stream = side.core.streams[1]
+    side.receive(frame(wire.DATA, 1, b"x"))
+    side.core.send_head(stream, ANSWER, end=True)
+    side.core.close(stream)
+    assert side.sent().endswith(rst(1, Http2Code.NO_ERROR))
+
+
+def test_a_body_that_is_longer_than_it_should_be_is_still_an_error(side: Side) -> None:
+    stream = answer(side, 1)
+    stream.expected = 3
+    side.receive(frame(wire.DATA, 1, b"four", flags=wire.END_STREAM))
+    assert side.sent() == rst(1, Http2Code.PROTOCOL_ERROR)
+
+
+def test_a_window_that_is_exceeded_is_still_an_error(side: Side) -> None:
+    answer(side, 1).incoming.available = 3
+    side.receive(frame(wire.DATA, 1, b"four", flags=wire.END_STREAM))
+    assert side.sent() == rst(1, Http2Code.FLOW_CONTROL_ERROR)
+
+
+def test_silence_is_told_to_stop_after_a_second(side: Side) -> None:
+    answer(side, 1)
+    side.now = 0.5
+    answer(side, 3)
+    assert not side.core.patience.end_requests(0.9)
+    assert side.sent() == b""
+    assert side.core.patience.end_requests(1.4)
+    assert side.sent() == rst(1, Http2Code.NO_ERROR)
+    assert list(side.core.streams) == [3]
+    assert side.core.patience.end_requests(1.5)
+    assert not side.core.patience.end_requests(9.0)
+
+
+def test_those_that_wait_keep_their_places() -> None:
+    side = Side(config=http.Config(max_streams=3))
+    side.begin()
+    for stream_id in (1, 3, 5):
+        answer(side, stream_id)
+    side.receive(frame(wire.HEADERS, 7, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
+    assert side.sent() == rst(7, Http2Code.REFUSED_STREAM)
+    side.receive(frame(wire.DATA, 3, flags=wire.END_STREAM))
+    side.open(9, end=True)
+
+
+def test_the_connection_may_end_meanwhile(side: Side) -> None:
+    answer(side, 1)
+    assert side.core.receive_eof()
