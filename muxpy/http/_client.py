@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ._headers import Headers, HeadersLike
 
-    Body = bytes | bytearray | memoryview | AsyncIterable[bytes]
+    Body = bytes | bytearray | memoryview | AsyncIterable[bytes | bytearray]
 
 __all__ = ["Client", "TunnelRefused", "connect"]
 
@@ -205,7 +205,7 @@ async def _send(response: Response, body: Body) -> None:
             log.debug("%r: the rest of the request was not sent: %s", response, error)
 
 
-async def _send_chunks(response: Response, body: AsyncIterable[bytes]) -> None:
+async def _send_chunks(response: Response, body: AsyncIterable[bytes | bytearray]) -> None:
     async for chunk in body:
         await response.send_all(chunk)
     await response.finish()

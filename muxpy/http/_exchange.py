@@ -10,7 +10,7 @@ import trio
 
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto import Opening
-from muxpy.session import Stream
+from muxpy.session import SMALL, Stream
 
 from ._headers import Headers, as_bytes, as_fields, trailer_fields
 from ._message import Message
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from muxpy.proto import Fields, StreamState
     from muxpy.session import Engine, Pacer, SessionOfStream
 
-    from ._headers import HeadersLike
+    from ._headers import HeadersLike, Text
 
 __all__ = ["Exchange"]
 
@@ -34,8 +34,8 @@ _BODILESS: Final = (204, 304)
 _CONTINUE: Final = ((b":status", b"100"),)
 
 MOST_KEPT: Final = 256
-_heads: dict[tuple[int, Fields, int | None, bytes], Fields] = {}
-"""Heads as they are sent: most programs send the same ones again and again."""
+_heads: dict[tuple[int, tuple[tuple[Text, Text], ...], int | None, bytes], Fields] = {}
+"""Heads as they are sent, by what they are made of: most programs send the same ones again and again."""
 
 _second, _written_date = 0, b""
 
@@ -48,22 +48,21 @@ class Exchange(Message):
     request.
     """
 
-    __slots__ = ("_asked", "_bodiless", "_dated", "_request")
+    __slots__ = ("_asked", "_bodiless", "_dated")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         super().__init__(session, engine, state)
-        self._request = Request(self._state_.request)
         self._dated = getattr(engine.config, "send_date", True)
         self._asked = False  # for the body, by 100
         self._bodiless = False  # the response has ended with its head
 
     def __repr__(self) -> str:
-        return f"<muxpy.http.Exchange {self.id} {self._request.method} of {self.session!r}>"
+        return f"<muxpy.http.Exchange {self.id} {self.request.method} of {self.session!r}>"
 
     @property
     def request(self) -> Request:
         """What the client asks for."""
-        return self._request
+        return Request(self._state_.request)
 
     @property
     def answerable(self) -> bool:
@@ -81,7 +80,9 @@ class Exchange(Message):
         trailers: HeadersLike = (),
     ) -> None:
         """Send a whole response, in as few writes as possible. `content-length` is added, unless it is there or there
-        are trailers. The response to HEAD, and those with 204 and 304, are sent without the body.
+        are trailers. The response to HEAD, and those with 204 and 304, are sent without the body. A small response is
+        copied, to be written together with others of the same moment; then this does not wait for its turn in Trio's
+        scheduler, since there is one response in an exchange.
 
         Raises ValueError for a status or fields that cannot be sent, such as a `content-length` that is not the body's,
         RuntimeError if a head was sent before; and the exceptions of `Stream.send_all`.
@@ -97,13 +98,18 @@ class Exchange(Message):
             # What is not known of the body that GET would get is not said.
             told = size if size and status != 204 else None
             await self._send_head(_head_of(status, headers, told, date=self._dated), None, end=True)
-        else:
-            told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
-            await self._send_head(_head_of(status, headers, told, date=self._dated), size, end=not size)
-            if size:
-                await Stream.send_all(self, body, end=True)
-                return
-        await self._sent_head()
+            await self._sent_head()
+            return
+        told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
+        head = _head_of(status, headers, told, date=self._dated)
+        await self._room_for_head()
+        self._check_unanswered()
+        if size > SMALL:
+            self._core.send_head(state, head, length=size)
+        elif self._core.respond(state, head, body):
+            self._engine_.ended_small(state)
+            return
+        await Stream.send_all(self, body, end=True)
 
     async def _respond_with_trailers(
         self, status: int, headers: HeadersLike, body: bytes | bytearray | memoryview, trailers: HeadersLike
@@ -160,13 +166,15 @@ class Exchange(Message):
         Raises also ValueError, and sends nothing, if the body would have more bytes than its `content-length`, or end
         with fewer, or if the status is 204 or 304; and RuntimeError before `start`.
         """
-        self._check_started()
-        if not self._bodiless:
+        if self._takes(data):
             await Message.send_all(self, data, end=end)
-            return
-        if len(data) and self._state_.request.method != b"HEAD":
-            raise ValueError("a response with this status has no body")
-        await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def send_nowait(self, data: bytes | bytearray) -> None:
+        """See Stream.send_nowait. Raises also what `send_all` does."""
+        if self._takes(data):
+            Message.send_nowait(self, data)
 
     async def send_eof(self) -> None:
         """See Stream.send_eof. Raises also ValueError for a body with fewer bytes than its `content-length`, and
@@ -179,6 +187,12 @@ class Exchange(Message):
         if self._state_.request.expects_continue:
             self._continue()
         return await Stream.receive_some(self, max_bytes)
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes:
+        """See Stream.receive_nowait, and `receive_some`."""
+        if self._state_.request.expects_continue:
+            self._continue()
+        return Stream.receive_nowait(self, max_bytes)
 
     async def splice(
         self,
@@ -197,6 +211,20 @@ class Exchange(Message):
             if self._state_.tunnel:
                 self.reset(Http2Code.CONNECT_ERROR)  # does nothing if it is this stream that has broken
             raise
+
+    def start_splice(
+        self,
+        socket: trio.SocketStream | PlainSocket,
+        *,
+        early: bytes = b"",
+        head: Callable[[bytes], bytes | None] | None = None,
+        pacer: Pacer | None = None,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        """See Stream.start_splice. Raises also RuntimeError before `start`. If the socket of a tunnel breaks, it is up
+        to the caller to reset the stream with CONNECT_ERROR."""
+        self._check_started()
+        Stream.start_splice(self, socket, early=early, head=head, pacer=pacer, on_end=on_end)
 
     # ---- push ----
 
@@ -228,6 +256,13 @@ class Exchange(Message):
         return True
 
     # ---- heads ----
+
+    def _takes(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether the response has a body that the data belongs to; False if it is left out."""
+        self._check_started()
+        if self._bodiless and len(data) and self._state_.request.method != b"HEAD":
+            raise ValueError("a response with this status has no body")
+        return not self._bodiless
 
     def _check_started(self) -> None:
         if not self._state_.answered and not self._state_.closed:
@@ -264,13 +299,14 @@ class Exchange(Message):
 
 def _head_of(status: int, headers: HeadersLike, length: int | None, *, date: bool) -> Fields:
     """The fields of a response's head."""
-    fields = as_fields(headers)
-    key = status, fields, length, _date() if date else b""
+    fields = tuple(headers.items()) if type(headers) is dict else as_fields(headers)
+    now = _date() if date else b""
+    key = status, fields, length, now
     head = _heads.get(key)
     if head is None:
         if len(_heads) >= MOST_KEPT:
             _heads.clear()
-        head = _heads[key] = _make_head(*key)
+        head = _heads[key] = _make_head(status, as_fields(fields), length, now)
     return head
 
 

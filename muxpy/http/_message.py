@@ -57,6 +57,11 @@ class Message(Stream):
             self._check_length(memoryview(data).nbytes, end=end)
         await Stream.send_all(self, data, end=end)
 
+    def send_nowait(self, data: bytes | bytearray) -> None:
+        """See Stream.send_nowait. Raises also ValueError for more bytes than the `content-length`."""
+        self._check_length(len(data), end=False)
+        Stream.send_nowait(self, data)
+
     async def send_eof(self) -> None:
         """See Stream.send_eof. Raises also ValueError for a body with fewer bytes than its `content-length`."""
         self._check_length(0, end=True)
@@ -88,7 +93,7 @@ class Message(Stream):
     async def _room_for_head(self) -> None:
         """Wait until the peer has read so much that a head may be queued: heads have no window."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while self._sendable() and len(self._core.sending.outbox.framed) > MOST_QUEUED:
+        while len(self._core.sending.outbox.framed) > MOST_QUEUED and self._sendable():
             await self._engine_.writer.next_written()
         if not self._sendable():
             raise self._not_sendable()

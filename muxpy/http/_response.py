@@ -130,15 +130,21 @@ class Response(Message):
             raise
 
     async def read(self, most: int | None = None) -> bytes:
-        """The rest of the body, whole. Raises ValueError, and gives it up, if it has more than `most` bytes; and the
-        exceptions of `Stream.receive_some`."""
+        """The rest of the body, whole. Raises ValueError if it has more than `most` bytes, and the exceptions of
+        `Stream.receive_some`. After that, or if this is cancelled, the response is given up, since a part of it is
+        lost."""
         chunks: list[bytes | bytearray] = []
         size = 0
         limit = inf if most is None else most
-        async for chunk in self:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                self.reset()
-                raise ValueError(f"the body has more than {most} bytes")
+        try:
+            async for chunk in self:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise ValueError(f"the body has more than {most} bytes")
+        except trio.BusyResourceError:
+            raise  # it is the other task's to read
+        except BaseException:
+            self.reset()
+            raise
         return b"".join(chunks)

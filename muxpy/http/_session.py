@@ -53,6 +53,10 @@ class HttpSession(Session):
         """What the session stands on."""
         return self._parts
 
+    async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
+        """Raises RuntimeError: in HTTP/2, streams are opened by requests (`Client.request`, `Client.open`)."""
+        raise RuntimeError("in HTTP/2, streams are opened by requests: see Client.request and Client.open")
+
     async def ping(self) -> float:
         """Send a PING and wait for the answer. Returns the round trip in seconds. Raises SessionClosed."""
         ending = self._parts.ending
@@ -75,17 +79,17 @@ class HttpSession(Session):
         if engine.ending.end is not None:
             return
         now = engine.clock()
-        error = core.overdue(now)
+        error = core.patience.overdue(now)
         limit = limits.settings_timeout if core.client and not core.settings_heard else None
         if limit is not None and now - self._begun >= limit:
             error = ProtocolError(Http2Code.SETTINGS_TIMEOUT, f"the server sent no settings within {limit:g} s")
         if error is not None:
             engine.give_up(error)
             return
-        if stuck := core.reset_stuck(now):
+        if stuck := core.patience.reset_stuck(now):
             engine.wakings.wake(list(stuck))
             engine.acted()
-        if core.end_requests(now):
+        if core.patience.end_requests(now):
             engine.acted()
         if limits.heartbeat_interval is not None:
             self._keep_alive(now, limits.heartbeat_interval, limits.heartbeat_tolerance)
@@ -122,7 +126,7 @@ def make_session(
     seam = cast("Core", core)
     name = engine_name(transport, client=client)
     tap = tap_for(name, config.trace, clock, Http2Frames)
-    engine = Engine(name, transport, seam, config, clock, tap=tap)
+    engine = Engine(name, transport, seam, config, clock, tap=tap, codes=Http2Code)
     background = Background(engine, tap)
     if tls is not None and not _is_adequate(tls):
         engine.give_up(ProtocolError(Http2Code.INADEQUATE_SECURITY, "TLS below 1.2, or a cipher suite of its lists"))

@@ -69,7 +69,8 @@ class Sending:
         if frame is None:
             return False
         outbox = self.outbox
-        outbox.last_small[stream.id] = len(outbox.framed)
+        if not end:  # otherwise it may have to end the direction later
+            outbox.last_small[stream.id] = len(outbox.framed)
         outbox.framed += frame
         outbox.small_frames += 1
         return True

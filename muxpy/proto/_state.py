@@ -73,4 +73,4 @@ Phase.CLOSED.after = Phase.GONE.after = None, None, None, None
 
 # Names of the module, for what each stream asks: to find a member by its class takes as long as two calls.
 SEND_FIN, RECV_FIN, CLOSE, RESET = Event
-OPEN, CLOSING = Phase.OPEN, Phase.CLOSING
+OPEN, REMOTE_DONE, CLOSING = Phase.OPEN, Phase.REMOTE_DONE, Phase.CLOSING

@@ -65,7 +65,9 @@ class StreamState:
     extension = False
     """Whether it belongs to an extension: its data goes before that of others."""
 
-    def __init__(self, stream_id: int, priority: int, stream_type: int, send_window: int) -> None:
+    def __init__(
+        self, stream_id: int, priority: int, stream_type: int, send_window: int, incoming: Incoming | None = None
+    ) -> None:
         self.id = stream_id
         self.priority = priority
         self.stream_type = stream_type
@@ -74,7 +76,7 @@ class StreamState:
         self.closed = False  # the application has closed or reset it
         self.phase: Phase = OPEN
         self._reset: tuple[int, bool] | None = None  # the code, and whether the peer sent it
-        self.incoming = Incoming()
+        self.incoming = Incoming() if incoming is None else incoming
         self.send_window = send_window
         """Bytes that the peer lets us send; below 0 where a protocol lets the peer take window back."""
         self.sent = 0  # bytes

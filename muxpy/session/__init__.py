@@ -5,12 +5,14 @@ from ._engine import Engine
 from ._group import SessionGroup, turns_of
 from ._listener import SessionListener
 from ._pacer import Pacer
+from ._pacing import SMALL
 from ._session import Accept, Extension, Session
 from ._statistics import SessionStatistics, StreamStatistics
 from ._stream import SessionOfStream, Stream
 from ._suspension import sleep_fairly
 
 __all__ = [
+    "SMALL",
     "Accept",
     "Background",
     "Engine",

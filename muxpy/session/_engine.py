@@ -23,6 +23,7 @@ from ._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from enum import IntEnum
 
     from muxpy._config import SessionConfig
     from muxpy.proto import Changes, Core, Fields, StreamState
@@ -48,6 +49,7 @@ class Engine:
         config: SessionConfig,
         clock: Callable[[], float],
         *,
+        codes: type[IntEnum] = ErrorCode,
         extension_types: Iterable[int] = (),
         tap: Tap | None = None,
     ) -> None:
@@ -59,7 +61,7 @@ class Engine:
         self.reader = Reader(transport, core, self, self.clock, tap)
         self.lead = Lead(self.reader, transport)
         self.writer = Writer(transport, core.sending, self.clock, tap)
-        self.ending = Ending()
+        self.ending = Ending(codes)
         self.backlog = Backlog(core, self.lead)
         self.extension_backlogs = {kind: Backlog(core, self.lead) for kind in extension_types}
         self.wakings = Wakings()
@@ -168,6 +170,13 @@ class Engine:
             if state.phase.over and state.handle is not None:
                 state.handle.ended()
 
+    def ended_small(self, state: StreamState) -> None:
+        """A direction was ended by a small message, which is framed: have it written soon."""
+        self.writer.small_framed()
+        self.streams_changed()
+        if state.phase.over and state.handle is not None:
+            state.handle.ended()
+
     def end_stream(self, state: StreamState, code: int | None) -> None:
         """Close a stream, or reset it with `code`. Does nothing if that was done before."""
         if state.closed:
@@ -178,6 +187,7 @@ class Engine:
             # The last words of the session may still be written, but not the data that this stream had left: with a
             # FIN, the peer would take the part for the whole.
             code = ErrorCode.CANCEL
+        was_over = state.phase.over
         if code is None:
             self.core.close(state)
         else:
@@ -185,7 +195,8 @@ class Engine:
         if state.handle is not None:
             state.handle.ended()
         self.lead.interrupt(state)
-        self.acted()
+        if not was_over:  # otherwise the peer knows of its end, and so does this side
+            self.acted()
 
     def check_end(self, state: StreamState) -> None:
         """Nothing is left to receive: raise the error that says why, unless the peer ended its direction in order."""

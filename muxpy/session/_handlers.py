@@ -79,6 +79,12 @@ class Handlers:
             trio.lowlevel.reschedule(self._idle.pop())
 
     async def _run(self, state: StreamState | None) -> None:
+        task = trio.lowlevel.current_task()
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
         while state is not None:
             stream = self._make_stream(state)
             try:
@@ -100,7 +106,11 @@ class Handlers:
             finally:
                 self._engine.core.let_go(state)
             del stream, state  # while the task is idle, nothing of the stream must be kept
-            state = await self._next()
+            if self._closed or len(self._idle) >= MOST_IDLE:
+                return
+            self._idle.append(task)
+            await trio.lowlevel.wait_task_rescheduled(leave)
+            state = self._given.pop(task, None)
 
     async def _handle_while_wanted(self, stream: Stream, state: StreamState) -> None:
         """A peer may send, close and leave, and its data is still to be read, so this is only done if asked for. A
@@ -118,17 +128,3 @@ class Handlers:
             await self._handler(stream)
         if scope.cancelled_caught:
             log.info("%r: handler cancelled: %s", stream, cut)
-
-    async def _next(self) -> StreamState | None:
-        """Wait for the next stream; None if this task is not needed any more."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._idle.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        if self._closed or len(self._idle) >= MOST_IDLE:
-            return None
-        task = trio.lowlevel.current_task()
-        self._idle.append(task)
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        return self._given.pop(task, None)

@@ -53,6 +53,8 @@ class Poller:
         self._corked: set[Writer] = set()
         self._in_turn = False
         self._spare: list[memoryview] = []
+        self.buffer = _new_buffer()
+        """READ_SIZE bytes to read into. Whoever needs them for longer than its turn calls `keep_buffer`."""
 
     @classmethod
     def current(cls) -> Poller:
@@ -95,14 +97,16 @@ class Poller:
             self._corked.add(writer)
             writer.cork()
 
-    def take_buffer(self) -> memoryview:
-        """A buffer of READ_SIZE bytes to read into."""
-        return self._spare.pop() if self._spare else memoryview(bytearray(READ_SIZE))
+    def keep_buffer(self) -> memoryview:
+        """The buffer, for as long as the caller needs it: the next read goes into another one."""
+        kept, self.buffer = self.buffer, self._spare.pop() if self._spare else _new_buffer()
+        return kept
 
     def give_back(self, buffer: memoryview) -> None:
-        """Nobody uses the buffer any more."""
+        """Nobody uses a buffer any more that was kept. It is the next one: the processor's caches have it."""
         if len(self._spare) < SPARE:
-            self._spare.append(buffer)
+            self._spare.append(self.buffer)
+        self.buffer = buffer
 
     async def _run(self) -> None:
         try:
@@ -123,6 +127,10 @@ class Poller:
         for writer in self._corked:
             writer.uncork()
         self._corked.clear()
+
+
+def _new_buffer() -> memoryview:
+    return memoryview(bytearray(READ_SIZE))
 
 
 class Watch:

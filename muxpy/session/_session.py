@@ -181,8 +181,9 @@ class Session:
         backlog, ending = self._engine.backlog, self._engine.ending
         if backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
+        make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
-            handlers = Handlers(nursery, self._engine, self._stream, handler, while_wanted=cancel_handlers)
+            handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
             with backlog.serving(handlers.start):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()

@@ -197,11 +197,10 @@ class Splice:
             self._read_or_not(False)
             return
         poller = self._watch.poller
-        buffer = poller.take_buffer()
+        buffer = poller.buffer
         try:
             count = os.readv(self._watch.fd(), [buffer if most == READ_SIZE else buffer[:most]])
         except BlockingIOError:
-            poller.give_back(buffer)
             return
         if count:
             if self._pacer is not None:
@@ -209,7 +208,6 @@ class Splice:
             poller.cork(self._engine.writer)
             self._send(buffer, count)
         else:
-            poller.give_back(buffer)
             self._near_ended = True
             if not self._far_ended:  # otherwise nothing is watched for any more in a moment
                 self._read_or_not(False)
@@ -227,16 +225,14 @@ class Splice:
             self._fail(error)
 
     def _send(self, buffer: memoryview, count: int) -> None:
-        waiting, writer, poller = self._waiting, self._engine.writer, self._watch.poller
+        waiting, writer = self._waiting, self._engine.writer
         if count <= SMALL and writer.send_small(self._state, bytes(buffer[:count])):
-            poller.give_back(buffer)
             return
         waiting.unsent = True
         if 2 * count < len(buffer):  # a mostly empty buffer must not wait
             writer.send(self._state, memoryview(bytes(buffer[:count])))
-            poller.give_back(buffer)
         else:
-            self._buffer = buffer
+            self._buffer = self._watch.poller.keep_buffer()
             writer.send(self._state, buffer[:count])
         if waiting.unsent:
             self._read_or_not(False)

@@ -64,12 +64,19 @@ class Writer:
             return self.error is None
         if not sending.submit_small(stream, data, end):
             return False
-        if now or pacing.small_goes_now(sending.outbox.small_frames):
+        self.small_framed()
+        return self.error is None  # after an error it stands in line, and waits to learn how the session ends
+
+    def small_framed(self) -> None:
+        """A small message was framed: write it now, or have it written soon together with others. See `_pacing`."""
+        pacing = self.pacing
+        if self._batch is not None or self.error is not None:
+            return  # the writer task goes on with all that there is
+        if (pacing.alone and not pacing.corked) or pacing.small_goes_now(self._sending.outbox.small_frames):
             pacing.alone = False
             self._flush()
         elif not pacing.corked:
             self.poke()
-        return self.error is None  # after an error it stands in line, and waits to learn how the session ends
 
     def send(self, stream: StreamState, data: memoryview, *, end: bool = False) -> None:
         """Put `data` in line. If nobody else is in line, or all of the line may go together, write as much as goes

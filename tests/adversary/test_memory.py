@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +14,12 @@ from tests.frame import wire
 from tests.helpers.ids import word
 from tests.helpers.inside import connection_of
 from tests.helpers.load import until
+from tests.helpers.memory import peak
 
 from .scene import HOLDS, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 Clock = trio.testing.MockClock
 
@@ -126,20 +124,6 @@ CASES = [
 
 OVER_TLS: Final = {"windows full, in frames of 100 bytes", "the same, deaf", "GOAWAY in parts", "window updates"}
 """Much, with nobody who reads, a little at a time, and the smallest: what TLS holds does not depend on the frames."""
-
-
-@contextmanager
-def peak() -> Iterator[list[int]]:
-    """The most memory that was traced in the block, over what there was before."""
-    figures: list[int] = []
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        yield figures
-        figures.append(tracemalloc.get_traced_memory()[1] - before)
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: word(case.name))

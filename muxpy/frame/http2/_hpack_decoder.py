@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from muxpy._codes import ProtocolError
+from muxpy._codes import ProtocolError, TooMuch
 
 from ._primitives import compression_error, read_integer, read_string
 from ._repeats import MAX_BLOCK, MAX_REFERENCES, Repeats
@@ -10,6 +10,10 @@ from ._static_table import FIRST_DYNAMIC, INITIAL_TABLE_SIZE, OVERHEAD, STATIC_E
 
 _NOTHING: Final[Repeats[bytes, "Block"]] = Repeats()
 """What a decoder keeps of blocks that has had none twice; nothing is ever put into it."""
+
+TOO_LARGE: Final = 4
+"""How many times `max_fields_bytes` a block may have that is still decoded to its end. An honest one that is too large
+is not much too large; 64 KiB of references to one field take ten milliseconds."""
 
 
 class Block:
@@ -37,7 +41,7 @@ class HpackDecoder:
     """Decodes the header blocks of one connection, in the order in which they arrive: each may change the table.
 
     A block past `max_fields_bytes` (32 counted for each field) or `max_fields` is decoded to its end, as the table must
-    stay the peer's, but none of its fields is kept.
+    stay the peer's, but none of its fields is kept. One of four times those bytes ends the connection.
 
     `max_table_size` is what our first SETTINGS say. One below the protocol's 4,096 holds from `set_max_table_size`,
     which belongs to the peer's ACK.
@@ -124,6 +128,8 @@ class HpackDecoder:
             size += cost
             if size <= most:
                 fields.append(field)
+            elif size > TOO_LARGE * most:
+                raise TooMuch(f"a header block has {size} bytes of fields, with 32 for each; {most} are taken")
         if size > most or len(fields) > self._max_fields:
             block = Block((), None, size, True)
         else:

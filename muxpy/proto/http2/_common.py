@@ -64,6 +64,7 @@ class Common:
         "error",
         "goaway_announced",
         "goaway_sent",
+        "refusing",
         "remote_goaway",
         "sending",
         "table",
@@ -79,6 +80,7 @@ class Common:
         self.encoder = HpackEncoder()
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
+        self.refusing = False  # the application takes no requests for now
         self.goaway_announced = False
         self.goaway_sent = False  # the final one: no more streams are taken
 

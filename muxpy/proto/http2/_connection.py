@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from muxpy._codes import ErrorCode, ProtocolError
 from muxpy._config import INITIAL_WINDOW
@@ -17,13 +17,14 @@ from muxpy.frame.http2 import (
     encode_push_promise,
     encode_window_update,
 )
-from muxpy.proto._state import Event, Phase
+from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
 from ._beginning import Beginning
 from ._common import Common, wire_code
 from ._heads import Malformed, parse_request
 from ._messages import Messages
 from ._news import News
+from ._patience import Patience
 from ._pings import Pings
 from ._receiving import Receiving
 from ._settings import DEFAULT_WINDOW, Settings, first_settings
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-REST_PATIENCE: Final = 1.0
-"""Seconds that a client has to end a request after the response."""
-
 
 class Connection:
     """One side of a connection of HTTP/2. It is a `muxpy.proto.Core`, which describes each method that has no docstring
@@ -57,10 +55,10 @@ class Connection:
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
         self._news = News(common)
-        self._messages = Messages(common, self._settings, self._news)
+        messages = Messages(common, self._settings, self._news)
         pings = Pings(common)
         beginning = Beginning(client=client)
-        receiving = Receiving(common, self._settings, self._messages, self._news, pings, beginning)
+        receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
         self._table = common.table
         self.client = client
         self.sending = common.sending
@@ -70,6 +68,7 @@ class Connection:
         self.receive_eof = receiving.receive_eof
         self.fail = receiving.fail
         self.ping = pings.send
+        self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
         self.sending.scheduler.credit = DEFAULT_WINDOW
@@ -160,7 +159,7 @@ class Connection:
         self._settings.say({Setting.MAX_CONCURRENT_STREAMS: most})
 
     def refuse_streams(self, refuse: bool) -> None:
-        self._messages.refusing = refuse
+        self._common.refusing = refuse
 
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
         self._news.resets, self._news.provoked = resets, provoked
@@ -175,28 +174,6 @@ class Connection:
 
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
-
-    def overdue(self, now: float) -> ProtocolError | None:
-        """The error of a peer that takes too long for what it has begun: to be asked every second or so."""
-        return self._messages.overdue(now)
-
-    def reset_stuck(self, now: float) -> list[HttpStream]:
-        """Reset the streams whose data has waited for window for `send_timeout`, and return them."""
-        limit = self._common.config.send_timeout
-        if limit is None:
-            return []
-        stuck = [stream for stream in self.streams.values() if _waits_for_window_since(stream, now) >= limit]
-        for stream in stuck:
-            self._common.reset(stream, Http2Code.CANCEL)
-        return stuck
-
-    def end_requests(self, now: float) -> bool:
-        """Tell the peer to send no more of requests that were answered `REST_PATIENCE` ago. Returns whether there are
-        any."""
-        late = [stream for stream in self._table.closing_since(now - REST_PATIENCE) if not stream.tunnel]
-        for stream in late:
-            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
-        return bool(late)
 
     # ---- one stream ----
 
@@ -214,7 +191,7 @@ class Connection:
         self.counters.opened += 1
         self._common.put_head(stream.id, opening.head, end=fin)
         if fin:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
         if not self._table.ids_left:
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
@@ -229,9 +206,22 @@ class Connection:
             stream.tunnel = False  # the answer is a message that says why there is none
         self._common.put_head(stream.id, fields, end=end)
         if end:
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
             if stream.phase.over:
                 self._table.forget(stream)
+
+    def respond(self, stream: HttpStream, fields: Fields, body: bytes) -> bool:
+        """`send_head`, and the whole of a small body with it. Returns False if the body must wait: then it is still to
+        be sent, and to end the direction."""
+        size = len(body)
+        self.send_head(stream, fields, end=not size, length=size)
+        if size:
+            if not self.sending.submit_small(stream, body, True):
+                return False
+            stream.advance(SEND_FIN)
+            if stream.phase.over:
+                self._table.forget(stream)
+        return True
 
     def send_interim(self, stream: HttpStream, fields: Fields, *, counts: bool = False) -> None:
         """Send the head of an interim response (1xx), before the final one. `counts` as for `Outbox.put`."""
@@ -240,8 +230,8 @@ class Connection:
     def push(self, stream: HttpStream, fields: Fields) -> HttpStream:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that
         this returns. Ask `takes_push` first."""
-        pushed = HttpStream(self._table.next_local(), parse_request(fields), self._settings.window, stream.priority)
-        pushed.advance(Event.RECV_FIN)
+        request, window = parse_request(fields), self._settings.window
+        pushed = HttpStream(self._table.next_local(), request, window, stream.priority, ended=True)
         self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)
@@ -286,7 +276,7 @@ class Connection:
             # 8.1.1.
             self.reset(stream, Http2Code.INTERNAL_ERROR)
             return True
-        stream.advance(Event.SEND_FIN)
+        stream.advance(SEND_FIN)
         outbox, stream_id = self.sending.outbox, stream.id
         if trailers:
             self._common.put_head(stream_id, tuple(trailers), end=True)
@@ -326,9 +316,9 @@ class Connection:
 
     def _close_receiving(self, stream: HttpStream) -> bool:
         """Read no more. The peer may not have ended its direction yet. Returns False if that was done before."""
-        if not stream.advance(Event.CLOSE):
+        if not stream.advance(CLOSE):
             return False
-        if stream.phase is Phase.CLOSING:
+        if stream.phase is CLOSING:
             overdue = self._table.note_closing(stream, self._common.clock())
             if overdue is not None:
                 self._common.reset(overdue, Http2Code.CANCEL if overdue.tunnel else Http2Code.NO_ERROR)
@@ -341,7 +331,7 @@ class Connection:
             return
         dropped = stream.incoming.drop()
         self._table.shrink_window(stream)
-        if stream.phase is Phase.CLOSING and had_window and dropped:
+        if stream.phase is CLOSING and had_window and dropped:
             # Whoever waits for window sends then, and learns by our reset.
             self.sending.outbox.update_window(stream, dropped)
             stream.incoming.available += dropped
@@ -357,10 +347,3 @@ class Connection:
             self._table.shrink_window(stream)
         else:
             self._common.reset(stream, wire_code(code), counts=not self._table.is_local(stream.id))
-
-
-def _waits_for_window_since(stream: HttpStream, now: float) -> float:
-    outgoing = stream.outgoing
-    if outgoing is None or outgoing.data is None or outgoing.blocked_since is None:
-        return 0.0
-    return now - outgoing.blocked_since

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import END_HEADERS, END_STREAM, Block, HpackDecoder, Http2Code, NeverIndexed, parse_headers
 from muxpy.proto._limits import START
-from muxpy.proto._state import Event
 
 from ._heads import PRIORITIES, Malformed, RequestHead, ResponseHead, check_trailers, parse_request, parse_response
 from ._news import USELESS, on_itself
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
     from ._settings import Settings
 
 __all__ = ["Messages"]
+
+BYTES_A_UNIT: Final = 32
+"""Bytes of a header block that are a unit of work (`proto._limits`) beyond the frame's own: one may hold thousands of
+fields."""
 
 MOST_INTERIM: Final = 16
 """Interim responses (1xx) on one stream that nobody has taken yet."""
@@ -55,9 +58,9 @@ def _marked(fields: Fields, sensitive: frozenset[int]) -> Fields:
 
 
 class Messages:
-    """The header blocks of one connection. `refusing`: the application takes no requests for now."""
+    """The header blocks of one connection."""
 
-    __slots__ = ("_common", "_connect", "_hpack", "_news", "_settings", "_table", "block", "refusing", "urgencies")
+    __slots__ = ("_common", "_connect", "_hpack", "_news", "_settings", "_table", "block", "urgencies")
 
     def __init__(self, common: Common, settings: Settings, news: News) -> None:
         config = common.config
@@ -69,7 +72,6 @@ class Messages:
         self._connect = config.extended_connect
         self.block: OpenBlock | None = None
         """The block that has begun and not ended."""
-        self.refusing = False
         self.urgencies: dict[int, int] = {}
         """Of streams that have not been opened yet (PRIORITY_UPDATE)."""
 
@@ -113,6 +115,7 @@ class Messages:
 
     def _on_block(self, stream_id: int, flags: int, part: bytes, itself: bool) -> None:
         block = self._hpack.decode(part)  # first, whatever comes of it: the peer's encoder counts on that
+        self._news.changes.work += len(part) // BYTES_A_UNIT
         if block.sensitive:
             block.fields = _marked(block.fields, block.sensitive)  # such a block is never one that comes again
         end = bool(flags & END_STREAM)
@@ -146,7 +149,7 @@ class Messages:
         common = self._common
         table = self._table
         table.note_remote(stream_id)
-        if common.goaway_sent or self.refusing or table.full(common.config.accept_backlog):
+        if common.goaway_sent or common.refusing or table.full(common.config.accept_backlog):
             self._turn_away(stream_id)
             return
         if block.too_large:
@@ -165,10 +168,8 @@ class Messages:
         urgency = request.urgency
         if self.urgencies:
             urgency = self.urgencies.pop(stream_id, urgency)
-        stream = HttpStream(stream_id, request, self._settings.window, PRIORITIES[urgency])
-        if end:
-            stream.advance(Event.RECV_FIN)
-        else:
+        stream = HttpStream(stream_id, request, self._settings.window, PRIORITIES[urgency], ended=end)
+        if not end:
             stream.expected = request.content_length
         table.add_remote(stream)
         common.counters.accepted += 1

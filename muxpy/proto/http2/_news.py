@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto._limits import WAKE, TokenBucket, reset_buckets
-from muxpy.proto._state import Event
+from muxpy.proto._state import RECV_FIN
 
 from ._table import Past
 
@@ -64,7 +64,7 @@ class News:
         if stream.expected:
             self.reset(stream, Http2Code.PROTOCOL_ERROR)  # the body is shorter than was announced
             return
-        stream.advance(Event.RECV_FIN)
+        stream.advance(RECV_FIN)
         if stream.phase.over:
             self._table.forget(stream)
             self.changes.streams = True

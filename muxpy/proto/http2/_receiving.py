@@ -41,7 +41,7 @@ from muxpy.frame.http2 import (
 )
 from muxpy.proto._changes import Changes, RemoteGoAway
 from muxpy.proto._limits import MAX_REASON, WAKE
-from muxpy.proto._state import Event
+from muxpy.proto._state import SEND_FIN
 
 from ._heads import (
     PRIORITIES,
@@ -308,7 +308,7 @@ class Receiving:
             self._news.resets.spend()
         if code == Http2Code.NO_ERROR and stream.phase.peer_done:
             # A whole response, and no wish for the rest of the request: the response stays (RFC 9113, 8.1).
-            stream.advance(Event.SEND_FIN)
+            stream.advance(SEND_FIN)
             stream.stop_sending(code)
             table.forget(stream)
             self._news.note_reset(stream)

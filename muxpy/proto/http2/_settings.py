@@ -96,6 +96,7 @@ class Settings:
         """Act on the peer's settings, in their order, and acknowledge them."""
         if len(entries) > MOST_ENTRIES:
             raise ProtocolError(Http2Code.ENHANCE_YOUR_CALM, f"more than {MOST_ENTRIES} settings in one frame")
+        changes.work += len(entries)
         could = self.max_streams
         if not self.heard:
             self.heard = True
@@ -112,12 +113,12 @@ class Settings:
         """The send windows of all streams change with the initial one. Only the last value of a frame counts, and the
         highest must not make any window too large: so a frame costs one look at each stream, whatever is in it."""
         live = self._common.table.live.values()
+        changes.work += len(live)
         before, self.window = self.window, windows[-1]
-        highest = max(windows)
-        if any(stream.send_window + highest - before > MAX_WINDOW for stream in live):
+        growth = max(windows) - before
+        if growth > 0 and any(stream.send_window + growth > MAX_WINDOW for stream in live):
             raise ProtocolError(Http2Code.FLOW_CONTROL_ERROR, f"a stream's window would become more than {MAX_WINDOW}")
         if self.window != before:
-            changes.work += len(live)
             for stream in live:
                 if self._common.sending.open_window(stream, self.window - before):
                     changes.writable.append(stream)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from muxpy.frame.http2 import Http2Code
+from muxpy.proto._incoming import Incoming
+from muxpy.proto._state import REMOTE_DONE
 from muxpy.proto._stream import StreamState
 
 if TYPE_CHECKING:
@@ -14,14 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpStream"]
 
+NO_BODY: Final = Incoming()
+"""The receiving direction of all streams on which nothing can come any more, so it never changes. Most requests are
+such, and to make one for each would be a quarter of making their streams."""
+
 
 class HttpStream(StreamState):
     """State of one stream, with what only this protocol has."""
 
     __slots__ = ("announced", "answer", "answered", "expected", "interim", "request", "trailers", "tunnel")
 
-    def __init__(self, stream_id: int, request: RequestHead, send_window: int, priority: int) -> None:
-        StreamState.__init__(self, stream_id, priority, 0, send_window)
+    def __init__(
+        self, stream_id: int, request: RequestHead, send_window: int, priority: int, *, ended: bool = False
+    ) -> None:
+        """`ended`: the request has ended with its head."""
+        StreamState.__init__(self, stream_id, priority, 0, send_window, NO_BODY if ended else None)
+        if ended:
+            self.phase = REMOTE_DONE
         self.request = request
         self.answer: ResponseHead | None = None
         """At a client: the final head of the response, once it has come."""

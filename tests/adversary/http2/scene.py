@@ -142,6 +142,10 @@ class Scene:
         self.seen: list[Seen] = []
         """What the server has sent to the attacker, but for settings, window updates and the honest stream."""
         self.goaway: Seen | None = None
+        self.sent = 0
+        """Bytes, by `send`."""
+        self.updates: list[Seen] = []
+        """Window updates that came."""
         self.counts = dict.fromkeys(NAMES.values(), 0)
         """Frames that came, by kind."""
         self.keeps = True
@@ -191,6 +195,10 @@ class Scene:
         elif path == "/big":
             await exchange.respond(200, body=BODY)
             return
+        elif path == "/head":
+            await exchange.start(200, {"filler": f"{exchange.id} {4000 * 'x'}"})
+            await self.let_go.wait()
+            return
         elif path == "/plug":
             await exchange.respond(200, body=bytes(PLUG))
             return
@@ -198,12 +206,13 @@ class Scene:
 
     # ---- the attacker ----
 
-    async def begin(self) -> None:
-        """Connect as the attacker does, and open the honest stream."""
+    async def begin(self, credit: int = 2**30) -> None:
+        """Connect as the attacker does, and open the honest stream. `credit`: what the connection's window is more than
+        its first 65,535 bytes."""
         self.peer = Peer(await self.connect())
         self.listen()
         honest = wire.request(HONEST, "/echo", (b"attacker", b"yes"), method="POST")
-        await self.peer.send(wire.BEGIN, wire.window_update(0, 2**30), honest)
+        await self.send(wire.BEGIN, wire.window_update(0, credit) if credit else b"", honest)
         await self.exchange()
 
     async def connect(self) -> trio.abc.Stream:
@@ -239,7 +248,9 @@ class Scene:
 
     def _on_frame(self, frame: Seen) -> None:
         self.counts[frame.name] += 1
-        if frame.name == "GOAWAY":
+        if frame.name == "WINDOW_UPDATE":
+            self.updates.append(frame)
+        elif frame.name == "GOAWAY":
             self.goaway = frame
         if frame.stream_id == HONEST and frame.name == "DATA":
             assert isinstance(frame.value, bytes)
@@ -250,6 +261,7 @@ class Scene:
 
     async def send(self, *frames: bytes) -> None:
         """Write frames."""
+        self.sent += sum(map(len, frames))
         await self.peer.send(*frames)
 
     async def exchange(self, size: int = 700) -> None:
@@ -284,7 +296,8 @@ class Scene:
 
     async def check_that_it_ends(self, code: http.ErrorCode, words: str) -> None:
         """The session has ended, by one GOAWAY that says why, and honest connections go on."""
-        await self.settle()
+        if not self.over:
+            await self.settle()
         assert self.over, "it goes on"
         await self.ended.wait()
         assert self.goaway is not None, "no GOAWAY"

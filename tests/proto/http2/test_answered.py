@@ -104,13 +104,13 @@ def test_silence_is_told_to_stop_after_a_second(side: Side) -> None:
     answer(side, 1)
     side.now = 0.5
     answer(side, 3)
-    assert not side.core.end_requests(0.9)
+    assert not side.core.patience.end_requests(0.9)
     assert side.sent() == b""
-    assert side.core.end_requests(1.4)
+    assert side.core.patience.end_requests(1.4)
     assert side.sent() == rst(1, Http2Code.NO_ERROR)
     assert list(side.core.streams) == [3]
-    assert side.core.end_requests(1.5)
-    assert not side.core.end_requests(9.0)
+    assert side.core.patience.end_requests(1.5)
+    assert not side.core.patience.end_requests(9.0)
 
 
 def test_those_that_wait_keep_their_places() -> None:
