@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import (
     DEFAULT_MAX_FRAME_SIZE,
     MAX_ID,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from muxpy.proto._core import Fields, Opening
     from muxpy.proto._limits import TokenBucket
     from muxpy.proto._stream import StreamState
-    from muxpy.proto._window import Budget, ReceiveWindow
+    from muxpy.proto._window import Budget
 
 __all__ = ["Connection"]
 
@@ -56,18 +55,16 @@ class Connection:
         self._settings = Settings(common, client=client)
         self._news = News(common)
         messages = Messages(common, self._settings, self._news)
-        pings = Pings(common)
+        self._pings = pings = Pings(common)
         beginning = Beginning(client=client)
-        receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
+        self._receiving = receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
         self._table = common.table
-        self.client = client
         self.sending = common.sending
         self.streams = common.table.live
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = receiving.receive
-        self.receive_eof = receiving.receive_eof
-        self.fail = receiving.fail
-        self.ping = pings.send
+        self.read = common.reading.read
+        self.pass_on = common.reading.pass_on
         self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
@@ -93,6 +90,10 @@ class Connection:
         outbox.put(encode_window_update(0, MAX_WINDOW - DEFAULT_WINDOW), counts=False)
 
     # ---- what the shell may ask ----
+
+    @property
+    def client(self) -> bool:
+        return self._settings.client
 
     @property
     def counters(self) -> Counters:
@@ -148,7 +149,19 @@ class Connection:
     def is_local(self, stream_id: int) -> bool:
         return self._table.is_local(stream_id)
 
+    # ---- what the peer does ----
+
+    def receive_eof(self) -> bool:
+        return self._receiving.receive_eof()
+
+    def fail(self, error: ProtocolError) -> None:
+        self._receiving.fail(error)
+
     # ---- the connection ----
+
+    def ping(self, then: Callable[[], None]) -> None:
+        """Send a PING, and call `then` when its answer comes: see `Pings`."""
+        self._pings.send(then)
 
     def admit(self) -> None:
         """There is no login before the first request."""
@@ -239,34 +252,8 @@ class Connection:
         self.sending.outbox.put(frames, counts=False)
         return pushed
 
-    def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
-        incoming = stream.incoming
-        data = incoming.read(max_bytes)
-        incoming.owed += len(data)
-        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # asked here: most reads end here
-            self._consumed(stream, incoming)
-        return data
-
     def read_directly(self, stream: StreamState, direct: bool) -> None:
         stream.incoming.direct = direct
-
-    def pass_on(self, stream: StreamState, count: int) -> None:
-        incoming = stream.incoming
-        total = incoming.buffered
-        if count:
-            incoming.skip_arriving(count)
-        incoming.settle()
-        incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
-        self.counters.data_received += total
-        incoming.owed += count
-        self._consumed(stream, incoming)
-
-    def _consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
-        if not stream.phase.reads:
-            self._table.shrink_window(stream)
-        elif window.owed >= window.due_at:
-            self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
-            self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: HttpStream, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
         if not stream.phase.sends:
