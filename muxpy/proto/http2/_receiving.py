@@ -221,10 +221,9 @@ class Receiving:
             stream.expected = None if stream.expected is None else stream.expected - size
             if stream.expected is not None and stream.expected < 0:
                 self._news.reset(stream, Http2Code.PROTOCOL_ERROR)
-            elif flags & END_STREAM:
-                if not rest:
-                    self._news.ended(stream)
-            else:
+            elif not rest and flags & END_STREAM:
+                self._news.ended(stream)
+            elif not rest:
                 self._news.reset(stream, Http2Code.NO_ERROR)
 
     def _data_for_forgotten(self, stream_id: int) -> None:

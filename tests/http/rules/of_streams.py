@@ -112,8 +112,8 @@ async def half_remote_reading(scene: Scene) -> int:
     assert head[:2] == ("HEADERS", stream_id)
     scene.peer.seen.clear()
     # The honest stream must go on.
-    await scene.peer.send(settings((4, 65_535)), rst(stream_id))
-    await scene.peer.expect(ACKNOWLEDGED)
+    await scene.peer.send(rst(stream_id), settings((4, 65_535)))
+    await after_settings(scene)
     return stream_id
 
 
@@ -177,6 +177,21 @@ async def _(scene: Scene) -> int:
     await fill(scene)
     stream_id = scene.next_id()
     await scene.peer.send(headers(stream_id, request(), end=True))
+    return stream_id
+
+
+@case("streams-too-many-unsent")
+async def _(scene: Scene) -> int:
+    peer = scene.peer
+    await peer.send(window(scene.honest, 1 << 20), settings((4, 0)))
+    await peer.expect(ACKNOWLEDGED)
+    for _ in range(249):
+        await peer.send(headers(scene.next_id(), request(), end=True))
+    await peer.until(lambda: len(peer.seen) == 249)
+    assert {seen.name for seen in peer.seen} == {"HEADERS"}
+    peer.seen.clear()
+    stream_id = scene.next_id()
+    await peer.send(headers(stream_id, request(), end=True))
     return stream_id
 
 
@@ -390,7 +405,7 @@ async def _(scene: Scene) -> None:
     await sent(scene, stream_id, 1)
     await scene.peer.send(window(stream_id, 5000))
     await sent(scene, stream_id, 5000)
-    await scene.peer.send(settings((4, 65_535)), rst(stream_id))
+    await scene.peer.send(rst(stream_id), settings((4, 65_535)))
     await after_settings(scene)
 
 
@@ -423,6 +438,22 @@ async def _(scene: Scene) -> None:
     await sent(scene, stream_id, 8_000)
 
 
+@case("window-crumbs")
+async def _(scene: Scene) -> None:
+    peer = scene.peer
+    await peer.send(window(scene.honest, 1 << 20))
+    stream_id = await large(scene, 3)
+    await sent(scene, stream_id, 3)
+    await peer.send(settings((4, 2)))  # -1
+    await peer.expect(ACKNOWLEDGED)
+    await peer.send(window(stream_id, 2))
+    await sent(scene, stream_id, 1)
+    await peer.send(settings((4, 0)), window(stream_id, 2), settings((4, 1)))
+    await peer.until(lambda: len(peer.seen) >= 3)
+    del peer.seen[:2]
+    await sent(scene, stream_id, 1)
+
+
 @case("window-connection")
 async def _(scene: Scene) -> None:
     peer = scene.peer
@@ -442,8 +473,12 @@ def beyond(*parts: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return lambda stream_id: data(stream_id, bytes(16_384)) * 4 + b"".join(part(stream_id) for part in parts)
 
 
-on_stream("window-exceeded", Scene.opened, beyond(lambda stream_id: data(stream_id, b"x")))
-on_stream("window-exceeded-padding", Scene.opened, beyond(lambda stream_id: padded(wire.DATA, stream_id, b"", 0)))
+async def unread(scene: Scene) -> int:
+    return await scene.opened(path="/still")
+
+
+on_stream("window-exceeded", unread, beyond(lambda stream_id: data(stream_id, b"x")))
+on_stream("window-exceeded-padding", unread, beyond(lambda stream_id: padded(wire.DATA, stream_id, b"", 0)))
 
 
 @case("window-returned")

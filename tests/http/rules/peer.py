@@ -55,6 +55,10 @@ CODES: Final = (
     "HTTP_1_1_REQUIRED",
 )
 
+MOST_PIECES: Final = 64
+PASSES: Final = 3
+"""Of the scheduler, in which a piece is read."""
+
 LOST: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
@@ -152,6 +156,7 @@ class Peer:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.pieces = False
         self.seen: list[Seen] = []
         """What came, in its order. Window for the connection is left out, and what belongs to `hidden` streams."""
         self.hidden: set[int] = set()
@@ -172,9 +177,15 @@ class Peer:
         self._number = 0
 
     async def send(self, *frames: bytes) -> None:
-        """Write frames, all in one call. A connection that has ended does not matter."""
+        """Write frames, all in one call, or in `pieces`, each of which is read before the next one is written. A
+        connection that has ended does not matter."""
+        written = b"".join(frames)
+        size = len(written) // MOST_PIECES + 1 if self.pieces else len(written)
         with suppress(*LOST):
-            await self.stream.send_all(b"".join(frames))
+            for start in range(0, len(written), size or 1):
+                await self.stream.send_all(written[start : start + size])
+                for _ in range(PASSES if self.pieces else 0):
+                    await trio.lowlevel.checkpoint()
 
     def encoded(self, *fields: tuple[bytes, bytes]) -> bytes:
         """A header block of another implementation, with Huffman codes and the dynamic table. It must be sent."""

@@ -109,7 +109,8 @@ class Scene:
     # ---- streams in every state ----
 
     async def opened(self, *more: tuple[bytes, bytes], path: str = "/hold") -> int:
-        """Both directions are open, and muxpy's application sends nothing and ends nothing."""
+        """Both directions are open, and muxpy's application sends nothing and ends nothing. A client reads what comes,
+        unless the path is `/still`."""
         if self.client:
             stream_id = await self.ask(path, method="POST", end=False)
             await self.peer.send(headers(stream_id, response(*more)))
@@ -204,7 +205,11 @@ class Scene:
             async with self.app.tunnel("example.org:443") as tunnel:
                 await self._take(tunnel)
         else:
-            await self._take(await self.app.open(method, path, end=end))
+            response = await self.app.open(method, path, end=end)
+            if path == "/still":
+                self._responses[response.id] = response
+            else:
+                await self._take(response)
 
     async def _take(self, response: http.Response) -> None:
         self._responses[response.id] = response
@@ -241,7 +246,7 @@ class Scene:
             return
         self.session = self.session or exchange.session  # type: ignore[assignment]
         self.requests.append(exchange.request)
-        if path == "/hold":
+        if path in ("/hold", "/still"):
             await trio.sleep_forever()
         elif path == "/first":
             await exchange.respond()
@@ -291,7 +296,7 @@ def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 @asynccontextmanager
 async def server_scene(kind: str, config: http.Config | None) -> AsyncIterator[Scene]:
-    """A server, over `tcp` or `tls`."""
+    """A server, over `tcp`, also in `pieces`, or `tls`."""
     context, trusting = _contexts() if kind == "tls" else (None, None)
     async with trio.open_nursery() as nursery:
         scene: Scene
@@ -306,6 +311,7 @@ async def server_scene(kind: str, config: http.Config | None) -> AsyncIterator[S
             stream = trio.SSLStream(stream, trusting, server_hostname="127.0.0.1", https_compatible=True)
         async with stream:
             scene = Scene(Peer(stream), client=False)
+            scene.peer.pieces = kind == "pieces"
             nursery.start_soon(scene.peer.read)
             yield scene
         nursery.cancel_scope.cancel()
@@ -313,7 +319,7 @@ async def server_scene(kind: str, config: http.Config | None) -> AsyncIterator[S
 
 @asynccontextmanager
 async def client_scene(kind: str, config: http.Config | None) -> AsyncIterator[Scene]:
-    """A client, over `tcp` or `tls`."""
+    """A client, over `tcp`, also in `pieces`, or `tls`."""
     near, plain = await tcp_pair()
     far: trio.abc.Stream = plain
     context, trusting = _contexts() if kind == "tls" else (None, None)
@@ -321,6 +327,7 @@ async def client_scene(kind: str, config: http.Config | None) -> AsyncIterator[S
         far = trio.SSLStream(plain, context, server_side=True, https_compatible=True)
     scene = Scene(Peer(far), client=True)
     scene.peer.begins_with = PREFACE
+    scene.peer.pieces = kind == "pieces"
     url = "http://127.0.0.1" if context is None else "https://127.0.0.1"
     async with trio.open_nursery() as nursery, far:
         scene._nursery = nursery

@@ -17,7 +17,7 @@ from .scene import Scene, client_scene, server_scene
 if TYPE_CHECKING:
     from .rows import Case
 
-KINDS = pytest.mark.parametrize("kind", ["tcp", "tls"])
+KINDS = pytest.mark.parametrize("kind", ["tcp", "pieces", "tls"])
 
 
 def test_each_row_has_a_case_and_each_case_a_row() -> None:

@@ -85,6 +85,15 @@ def test_a_body_that_is_longer_than_it_should_be_is_still_an_error(side: Side) -
     assert side.sent() == rst(1, Http2Code.PROTOCOL_ERROR)
 
 
+def test_a_frame_is_judged_when_all_of_it_has_come(side: Side) -> None:
+    answer(side, 1).expected = 3
+    late = frame(wire.DATA, 1, b"four")
+    for at in range(len(late)):
+        assert side.sent() == b""
+        side.receive(late[at : at + 1])
+    assert side.sent() == rst(1, Http2Code.PROTOCOL_ERROR)
+
+
 def test_a_window_that_is_exceeded_is_still_an_error(side: Side) -> None:
     answer(side, 1).incoming.available = 3
     side.receive(frame(wire.DATA, 1, b"four", flags=wire.END_STREAM))
