@@ -23,6 +23,7 @@ from ._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from enum import IntEnum
 
     from muxpy._config import SessionConfig
     from muxpy.proto import Changes, Core, Fields, StreamState
@@ -48,6 +49,7 @@ class Engine:
         config: SessionConfig,
         clock: Callable[[], float],
         *,
+        codes: type[IntEnum] = ErrorCode,
         extension_types: Iterable[int] = (),
         tap: Tap | None = None,
     ) -> None:
@@ -59,7 +61,7 @@ class Engine:
         self.reader = Reader(transport, core, self, self.clock, tap)
         self.lead = Lead(self.reader, transport)
         self.writer = Writer(transport, core.sending, self.clock, tap)
-        self.ending = Ending()
+        self.ending = Ending(codes)
         self.backlog = Backlog(core, self.lead)
         self.extension_backlogs = {kind: Backlog(core, self.lead) for kind in extension_types}
         self.wakings = Wakings()

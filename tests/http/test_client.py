@@ -331,12 +331,12 @@ async def test_more_requests_than_the_server_takes_wait() -> None:
 
 
 @bounded()
-async def test_a_hundred_before_its_settings() -> None:
+async def test_one_before_its_settings_and_then_as_many_as_it_takes() -> None:
     async with raw_server(None) as (client, peer), trio.open_nursery() as nursery:
         for _ in range(120):
             nursery.start_soon(partial(client.open, end=True), "GET")
         await wait_all_tasks_blocked()
-        assert client.session.statistics().streams_open == 100
+        assert client.session.statistics().streams_open == 1
         await peer.send(encode_settings({}))
         await wait_all_tasks_blocked()
         assert client.session.statistics().streams_open == 120
@@ -545,3 +545,22 @@ async def test_log_lines(caplog: pytest.LogCaptureFixture) -> None:
     mine = [record.getMessage() for record in caplog.records if name in record.getMessage()]
     assert mine == [f"{name} begins", f"{name}: this side closed it"]
     assert max(record.levelno for record in caplog.records if record.name.startswith("muxpy")) == logging.INFO
+
+
+@bounded()
+async def test_ends_have_the_codes_of_http() -> None:
+    """They share names with those of muxado, and not numbers."""
+    async with raw_server({}) as (client, _):
+        client.session.kill()
+        end = await client.session.wait()
+        assert end.code is http.ErrorCode.CANCEL
+    async with raw_server({}) as (client, peer):
+        await client.open("GET", end=True)
+        await peer.stream.aclose()
+        end = await client.session.wait()
+        assert end.code is http.ErrorCode.INTERNAL_ERROR
+    async with served(echo) as client:
+        pass
+    end = await client.session.wait()
+    assert end.code is http.ErrorCode.NO_ERROR
+    assert (end.error, str(end)) == (None, "this side closed it")
