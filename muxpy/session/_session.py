@@ -183,7 +183,7 @@ class Session:
             raise trio.BusyResourceError("serve_streams is already running on this session")
         async with trio.open_nursery() as nursery:
             handlers = Handlers(nursery, self._engine, self._stream, handler, while_wanted=cancel_handlers)
-            with backlog.serving(handlers.start):
+            with backlog.serving(handlers.start, handlers.rest):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
             handlers.close()

@@ -57,6 +57,11 @@ class Patience:
             self._common.reset(stream, Http2Code.CANCEL)
         return stuck
 
+    def rest(self) -> None:
+        """Nothing goes on: let go of what is kept to save time."""
+        self._common.encoder.forget()
+        self._messages.rest()
+
 
 def _waits_since(stream: HttpStream, now: float) -> float:
     outgoing = stream.outgoing
