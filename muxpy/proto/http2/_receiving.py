@@ -285,8 +285,10 @@ class Receiving:
             return
         if not table.is_local(stream_id):
             self._news.resets.spend()
-        if code == Http2Code.NO_ERROR and stream.phase.peer_done:
-            # A whole response, and no wish for the rest of the request: the response stays (RFC 9113, 8.1).
+        whole = table.is_local(stream_id) and not stream.tunnel
+        if stream.phase.peer_done and (whole or code == Http2Code.NO_ERROR):
+            # A whole response, and no wish for the rest of the request: the response stays (RFC 9113, 8.1). HAProxy
+            # says CANCEL then.
             stream.advance(SEND_FIN)
             stream.stop_sending(code)
             table.forget(stream)
