@@ -221,6 +221,8 @@ class Engine:
     def decide(self, event: SessionEvent, cause: Cause | None = None) -> None:
         """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
         look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
+        if cause is not None:
+            cause = cause._replace(code=self.core.own_code(cause.code))
         decided = self.ending.happens(event, cause, self.core.remote_goaway)
         self.openers.wake_all()
         if not decided:

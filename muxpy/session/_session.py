@@ -211,7 +211,7 @@ class Session:
 
         After the listener is closed, streams of the peer are refused, if nothing else takes them.
         """
-        return SessionListener(self, self._engine, self._check_acceptable)
+        return SessionListener(self, self._engine, self._stream, self._check_acceptable)
 
     async def dial(
         self,

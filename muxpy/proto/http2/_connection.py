@@ -8,13 +8,10 @@ from muxpy._codes import ErrorCode, ProtocolError
 from muxpy.frame.http2 import (
     DEFAULT_MAX_FRAME_SIZE,
     MAX_ID,
-    MAX_WINDOW,
-    PREFACE,
     Http2Code,
     Setting,
     encode_data_header,
     encode_push_promise,
-    encode_window_update,
 )
 from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
@@ -26,7 +23,7 @@ from ._news import News
 from ._patience import Patience
 from ._pings import Pings
 from ._receiving import Receiving
-from ._settings import DEFAULT_WINDOW, Settings, first_settings
+from ._settings import DEFAULT_WINDOW, Settings
 from ._stream import HttpStream
 
 if TYPE_CHECKING:
@@ -70,24 +67,9 @@ class Connection:
         self.let_go = common.table.let_go
         self.sending.scheduler.credit = DEFAULT_WINDOW
         if client or eager:
-            self._begin()
+            self._settings.begin()
         else:
-            beginning.on_preface = self._begin
-
-    def _begin(self) -> None:
-        config, outbox = self._common.config, self.sending.outbox
-        if self.client:
-            outbox.put(PREFACE, counts=False)
-        self._settings.say(
-            first_settings(
-                client=self.client,
-                max_streams=config.max_streams,
-                head_bytes=config.max_header_bytes,
-                connect=config.extended_connect,
-            )
-        )
-        # What all streams together may send never limits the peer: what is unread is bounded by the streams' windows.
-        outbox.put(encode_window_update(0, MAX_WINDOW - DEFAULT_WINDOW), counts=False)
+            beginning.on_preface = self._settings.begin
 
     # ---- what the shell may ask ----
 
@@ -166,7 +148,13 @@ class Connection:
     def admit(self) -> None:
         """There is no login before the first request."""
 
+    def ping(self, answered: Callable[[], None]) -> None:
+        """Send a PING; `answered` is called when the answer comes."""
+        self._settings.begin()
+        self._pings.send(answered)
+
     def allow_streams(self, most: int) -> None:
+        self._settings.begin()
         self._table.most = most
         self.sending.outbox.expect_streams(most)
         self._settings.say({Setting.MAX_CONCURRENT_STREAMS: most})
@@ -181,12 +169,16 @@ class Connection:
         common = self._common
         if common.goaway_sent or (common.goaway_announced and not final):
             return False
+        self._settings.begin()
         common.go_away(self._table.last_remote if final else MAX_ID, wire_code(code), debug)
         common.goaway_sent = final
         return True
 
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
+
+    def own_code(self, code: int) -> int:
+        return wire_code(code)
 
     # ---- one stream ----
 

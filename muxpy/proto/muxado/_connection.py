@@ -121,6 +121,9 @@ class Connection:
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
 
+    def own_code(self, code: int) -> int:
+        return code
+
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:
