@@ -141,10 +141,6 @@ class Connection:
 
     # ---- the connection ----
 
-    def ping(self, then: Callable[[], None]) -> None:
-        """Send a PING, and call `then` when its answer comes: see `Pings`."""
-        self._pings.send(then)
-
     def admit(self) -> None:
         """There is no login before the first request."""
 
