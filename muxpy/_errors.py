@@ -29,7 +29,7 @@ class SessionEnd:
 
     code: int
     """The error code that this side ended the session with, or the peer's code if the peer's GOAWAY ended it. NO_ERROR
-    for a clean end, CANCEL for `kill`."""
+    for a clean end, CANCEL for `kill`. In HTTP/2 an `http.ErrorCode`."""
     error: BaseException | None
     """What went wrong. After `kill`, the error that it was called with, or otherwise a trio.ClosedResourceError. None
     for a clean end."""

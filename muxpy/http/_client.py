@@ -233,9 +233,9 @@ async def connect(
     """Connect to the server of `url`, and speak HTTP/2 with it: over TLS for `https`, where ALPN must choose it, and
     immediately for `http` (h2c by prior knowledge). What stands in the URL after host and port is not used.
 
-    `ssl_context`: for `https`; by default, one that checks certificates by the system's authorities. `stream`: any Trio
-    stream to use rather than to connect; with `https`, a trio.SocketStream. Leaving the block gives up what was not
-    read, and closes the connection.
+    `ssl_context`: for `https`; by default, one that checks certificates by the system's authorities. `h2` is set on it
+    as what ALPN offers. `stream`: any Trio stream to use rather than to connect; with `https`, a trio.SocketStream.
+    Leaving the block gives up what was not read, and closes the connection.
 
     Raises ValueError for a URL that is none, OSError if the connection fails, ssl.SSLError (an OSError too) if TLS
     fails, and trio.BrokenResourceError if the server does not offer HTTP/2.
@@ -260,6 +260,8 @@ def _parts(url: str) -> tuple[str, str, int, str]:
     authority = parts.netloc.rpartition("@")[2]
     if "@" in parts.netloc:
         raise ValueError("a user and password in the URL are not sent; use an `authorization` field")
+    if not authority.isascii():
+        authority = authority.encode("idna").decode()
     return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme], authority
 
 

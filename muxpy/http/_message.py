@@ -48,6 +48,14 @@ class Message(Stream):
         state = self._state_
         return 0 if state.announced is None or not state.phase.sends else state.announced - state.sent - state.unsent
 
+    async def __anext__(self) -> bytes | bytearray:
+        state = self._state_
+        if state.phase.peer_done and not state.incoming.buffered and not state.closed and not self._receiving:
+            # The end of a message that has come whole is known: it takes no pass of the scheduler to see it.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise StopAsyncIteration
+        return await Stream.__anext__(self)
+
     # ---- sending ----
 
     async def send_all(self, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:

@@ -132,6 +132,10 @@ class Core(Protocol):
     def sample_rtt(self, rtt: float) -> None:
         """Note a round trip that was measured, in seconds."""
 
+    def own_code(self, code: int) -> int:
+        """The number that an error code has in this protocol. The shell, and what all protocols share, name codes by
+        `ErrorCode`, which has muxado's numbers; those of other types are the protocol's own already."""
+
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:

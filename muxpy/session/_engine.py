@@ -73,8 +73,10 @@ class Engine:
     def on_changes(self, changes: Changes) -> int:
         """Wake the tasks that the received bytes concern. It runs in the task that reads, so it waits for nothing."""
         writer = self.writer
-        woken = len(changes.readable) + len(changes.direct) + len(changes.opened) + len(changes.writable)
-        writer.pacing.received(woken)
+        readable, opened = len(changes.readable), len(changes.opened)
+        woken = readable + len(changes.direct) + opened + len(changes.writable)
+        # Whoever is started for a stream that brings its first data too answers once.
+        writer.pacing.received(woken - min(readable, opened))
         for state in changes.opened:
             self._opened(state)
         for state in changes.direct:
@@ -219,6 +221,8 @@ class Engine:
     def decide(self, event: SessionEvent, cause: Cause | None = None) -> None:
         """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
         look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
+        if cause is not None:
+            cause = cause._replace(code=self.core.own_code(cause.code))
         decided = self.ending.happens(event, cause, self.core.remote_goaway)
         self.openers.wake_all()
         if not decided:

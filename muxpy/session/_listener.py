@@ -11,6 +11,7 @@ from ._stream import Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from muxpy.proto import StreamState
     from muxpy.transport import Address
 
     from ._engine import Engine
@@ -22,9 +23,16 @@ __all__ = ["SessionListener"]
 class SessionListener(trio.abc.Listener[Stream]):
     """Accepts the incoming streams of a session. `Session.listener` makes listeners."""
 
-    def __init__(self, session: SessionOfStream, engine: Engine, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: SessionOfStream,
+        engine: Engine,
+        make_stream: Callable[[StreamState], Stream],
+        check: Callable[[], None],
+    ) -> None:
         self._session = session
         self._engine = engine
+        self._make_stream = make_stream
         self._check = check
         self._scopes: set[trio.CancelScope] = set()
         self._closed = False
@@ -52,8 +60,7 @@ class SessionListener(trio.abc.Listener[Stream]):
             with trio.CancelScope() as scope:
                 self._scopes.add(scope)
                 try:
-                    state = await self._engine.backlog.accept(self._check)
-                    return Stream(self._session, self._engine, state)
+                    return self._make_stream(await self._engine.backlog.accept(self._check))
                 finally:
                     self._scopes.discard(scope)
         raise trio.ClosedResourceError("this listener was closed")

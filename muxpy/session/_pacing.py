@@ -7,7 +7,7 @@
   without being woken again. If the last read woke at most one task, the sender also writes it, so a request and its
   answer cost no second task switch. Otherwise messages come together until there are 32, or nothing was written for a
   millisecond, or the writer task gets its turn: one system call sends the messages of many tasks, and the peer can
-  begin with the first ones while the rest is made.
+  begin with the first ones while the rest is made. The first answer of several waits for the others in any case.
 - **Several large messages, and the socket is full**: the scheduler divides each batch of 128 KiB by weight, in turns of
   one frame. Where more than 500 MB/s goes out, a turn has four frames, and without weights a batch takes all data that
   stands in line: the wait is as short, and the senders soon write for themselves again. Above 2 GB/s a turn has
@@ -77,6 +77,7 @@ class Pacing:
 
     __slots__ = (
         "_clock",
+        "_expected",
         "_last_priority",
         "_pace",
         "_reads",
@@ -95,7 +96,8 @@ class Pacing:
         self.alone = True  # the last read woke one task at most, and it has not written yet
         self.corked = False  # more messages are about to come, as with TCP_CORK
         self.sends = 0  # larger messages so far
-        self.written = -inf  # when the last batch was written
+        self.written = -inf  # when the last batch was written, or the first of several answers was framed
+        self._expected = 0  # answers that the tasks woken by the last read may still send
         self._last_priority = 0
         self._weigh_until = 0  # the number of sends up to which the scheduler decides
         self._weighing = False  # senders of different priorities take turns
@@ -111,6 +113,7 @@ class Pacing:
         """A read has woken `woken` tasks. If they are several, let them line up before anything is written."""
         self.alone = woken <= 1
         self._reads += 1
+        self._expected = woken
 
     def caught_up(self) -> None:
         """The writer task has written all that there was."""
@@ -129,7 +132,13 @@ class Pacing:
         does so if it is `alone` and nothing is `corked`; the writer checks that first, since most messages are such."""
         if frames >= ENOUGH_FRAMES:
             return True
-        return not self.corked and self._clock() > self.written + PATIENCE
+        if self.corked:
+            return False
+        now = self._clock()
+        self._expected -= 1
+        if frames == 1 and self._expected > 0:
+            self.written = now  # the first of several answers waits for the others
+        return now > self.written + PATIENCE
 
     def large_goes_now(self, priority: int) -> bool:
         """Whether the sender of a larger message writes it itself, if no other data is in its way.

@@ -184,7 +184,7 @@ class Session:
         make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
             handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
-            with backlog.serving(handlers.start):
+            with backlog.serving(handlers.start, handlers.rest):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
             handlers.close()
@@ -211,7 +211,7 @@ class Session:
 
         After the listener is closed, streams of the peer are refused, if nothing else takes them.
         """
-        return SessionListener(self, self._engine, self._check_acceptable)
+        return SessionListener(self, self._engine, self._stream, self._check_acceptable)
 
     async def dial(
         self,

@@ -3,9 +3,10 @@
 import trio
 
 from muxpy import Session
+from muxpy.proto import Core
 from muxpy.proto.muxado import Connection
 
-__all__ = ["assert_read", "connection_of", "leads", "may_open", "reader_rests"]
+__all__ = ["assert_read", "connection_of", "core_of", "leads", "may_open", "reader_rests"]
 
 
 def connection_of(session: Session) -> Connection:
@@ -13,6 +14,11 @@ def connection_of(session: Session) -> Connection:
     core = session._engine.core
     assert isinstance(core, Connection)
     return core
+
+
+def core_of(session: Session) -> Core:
+    """The core of a session of any protocol."""
+    return session._engine.core
 
 
 def may_open(session: Session) -> bool:

@@ -13,7 +13,9 @@ import trustme
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 import muxpy
+from muxpy.http import Response
 
+from .inside import may_open
 from .links import Channel, pipe_pair
 
 if TYPE_CHECKING:
@@ -151,6 +153,13 @@ async def _tls_pair(
 
 
 async def stream_pair(opener: muxpy.Session, acceptor: muxpy.Session) -> tuple[muxpy.Stream, muxpy.Stream]:
-    """A new stream: the end that opened it and the one that accepted it."""
+    """A new stream: the end that opened it and the one that accepted it. In protocols in which only one side opens
+    streams it is that one, and the ends are those of these sessions all the same."""
+    if may_open(acceptor) and not may_open(opener):
+        far, near = await stream_pair(acceptor, opener)
+        return near, far
     near = await opener.open_stream()
-    return near, await acceptor.accept_stream()
+    far = await acceptor.accept_stream()
+    if isinstance(near, Response):
+        await near.started()  # a tunnel that is closed before is given up
+    return near, far

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import trio
 import trio.testing
 
+from .pairs import stream_pair
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
@@ -126,8 +128,7 @@ async def echo(stream: trio.abc.HalfCloseableStream) -> None:
 
 async def assert_echo(opener: muxpy.Session, acceptor: muxpy.Session, payload: bytes = b"still here") -> None:
     """A new stream works, in both directions, and leaves nothing behind."""
-    near = await opener.open_stream()
-    far = await acceptor.accept_stream()
+    near, far = await stream_pair(opener, acceptor)
     async with near, far:
         await near.send_all(payload)
         await near.send_eof()

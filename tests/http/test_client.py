@@ -12,11 +12,12 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import http
-from muxpy.frame.http2 import Setting, encode_goaway, encode_rst_stream, encode_settings
+from muxpy.frame.http2 import PREFACE, Setting, encode_goaway, encode_rst_stream, encode_settings
 from tests.helpers.content import named
+from tests.helpers.links import pipe_pair
 from tests.helpers.tasks import bounded, read_all
 
-from .ends import KINDS, raw_server, served, tcp_port
+from .ends import KINDS, RawPeer, raw_server, served, tcp_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -564,3 +565,83 @@ async def test_ends_have_the_codes_of_http() -> None:
     end = await client.session.wait()
     assert end.code is http.ErrorCode.NO_ERROR
     assert (end.error, str(end)) == (None, "this side closed it")
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("http://example.org", "example.org"),
+        ("http://example.org:8080/path?query", "example.org:8080"),
+        ("http://[::1]:8080", "[::1]:8080"),
+        ("http://müller.example:81", "xn--mller-kva.example:81"),
+    ],
+    ids=["host", "port", "ipv6", "idna"],
+)
+@bounded()
+async def test_whom_requests_are_for(url: str, authority: str) -> None:
+    near, far = pipe_pair()
+    peer = RawPeer(far, preface=PREFACE)
+    async with http.connect(url, stream=near) as client:
+        assert client.authority == authority
+        await client.open("GET", end=True)
+        assert dict((await peer.expect("HEADERS")).fields)[b":authority"] == authority.encode()
+        await peer.send(encode_settings({}))
+        await peer.stream.aclose()
+
+
+@bounded()
+async def test_what_was_not_sent_may_be_tried_elsewhere() -> None:
+    async with raw_server({}) as (client, peer):
+        await wait_all_tasks_blocked()
+        await peer.stream.aclose()
+        await client.session.wait()
+        with pytest.raises(muxpy.SessionClosed) as caught:
+            await client.request("GET")
+        assert caught.value.retryable
+
+
+@bounded()
+async def test_both_directions_of_a_handler_that_fail_together_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """A nursery in the handler raises a group; it says nothing but that the client is gone."""
+    over = trio.Event()
+
+    async def handler(exchange: http.Exchange) -> None:
+        await exchange.start(200)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read_all, exchange)
+                nursery.start_soon(exchange.send_all, bytes(1_000_000))
+        finally:
+            over.set()
+
+    async with served(handler) as client:
+        response = await client.open("POST")
+        await response.started()
+        await wait_all_tasks_blocked()
+        response.reset()
+        await over.wait()
+        await wait_all_tasks_blocked()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@bounded()
+async def test_answering_after_the_handler_has_returned_is_too_late() -> None:
+    errors: list[Exception] = []
+
+    async def late(exchange: http.Exchange, returned: trio.Event) -> None:
+        await returned.wait()
+        with pytest.raises((RuntimeError, trio.ClosedResourceError)) as caught:
+            await exchange.respond(200)
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as nursery:
+        returned = trio.Event()
+
+        async def handler(exchange: http.Exchange) -> None:
+            nursery.start_soon(late, exchange, returned)
+
+        async with served(handler) as client:
+            assert (await client.request("GET")).status == 500
+            returned.set()
+            await wait_all_tasks_blocked()
+    assert len(errors) == 1

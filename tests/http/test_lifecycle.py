@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from muxpy.http._session import retire
 from tests.helpers.links import Channel, delayed_pair, pipe_pair
 from tests.helpers.tasks import bounded, read_all
 
-from .ends import GET, POST, RawPeer, joined, raw_client, raw_server, served
+from .ends import GET, POST, RawPeer, joined, raw_client, raw_server, served, tcp_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -413,3 +414,42 @@ async def test_settings_of_a_client_wait_for_nothing() -> None:
         assert (await peer.expect("HEADERS", 1)).end
         await peer.send(encode_settings({}))
         await peer.stream.aclose()
+
+
+@bounded()
+async def test_a_client_that_answers_no_ping_holds_up_the_end_for_a_second(autojump_clock: Clock) -> None:
+    async def handler(exchange: http.Exchange) -> None:
+        assert isinstance(exchange.session, http.HttpSession)
+        begun = trio.current_time()
+        await retire(exchange.session)
+        assert trio.current_time() - begun == pytest.approx(1)
+        await exchange.respond(200)
+
+    async with raw_client(handler) as peer:
+        await peer.send(peer.head(1, GET, end=True))
+        goaways = [await peer.expect("GOAWAY") for _ in range(2)]
+        assert [parse_goaway(goaway.body)[0] for goaway in goaways] == [MAX_ID, 1]
+        assert (await peer.expect("HEADERS", 1)).status == b"200"
+
+
+@bounded()
+async def test_a_client_that_resets_its_idle_connection_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with tcp_port(hello) as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        peer = RawPeer(stream)
+        await peer.send(PREFACE, encode_settings({}), peer.head(1, GET, end=True))
+        await peer.until_end(1)
+        await peer.settled()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await stream.aclose()
+        while not any("the peer closed it" in message for message in messages(caplog)):
+            await trio.lowlevel.checkpoint()
+    assert messages(caplog, logging.WARNING) == []
+
+
+@pytest.mark.parametrize("name", ["settings_timeout", "header_timeout", "send_timeout", "idle_timeout"])
+def test_times_of_0_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be more than 0; None switches it off"):
+        http.Config(**{name: 0})  # type: ignore[arg-type]
+    assert getattr(http.Config(**{name: None}), name) is None  # type: ignore[arg-type]

@@ -203,3 +203,18 @@ async def test_one_connection_served_with_tls(authority: trustme.CA) -> None:
         async with http.connect(f"https://localhost:{port}", ssl_context=client) as asking:
             assert asking.authority == f"localhost:{port}"
             assert await (await asking.request("GET")).read() == b"hello"
+
+
+@bounded()
+async def test_a_connection_that_is_there_already(authority: trustme.CA) -> None:
+    """Through a proxy, for example: the certificate is checked for the host of the URL all the same."""
+    server, client = contexts(authority)
+    async with tcp_port(hello, ssl_context=server) as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with http.connect("https://localhost", ssl_context=client, stream=stream) as asking:
+            assert asking.authority == "localhost"
+            assert (await asking.request("GET")).status == 200
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        with pytest.raises(ssl.SSLError, match="Hostname mismatch"):
+            async with http.connect("https://example.org", ssl_context=client, stream=stream):
+                pass

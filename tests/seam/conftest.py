@@ -5,31 +5,15 @@ from pathlib import Path
 import pytest
 
 from muxpy.proto import Core
+from tests.helpers.shell import leave_out
 
 from .core import SeamCore
 
 CORE: type[Core] = SeamCore  # mypy proves that it is one
 
-HERE = Path(__file__).parent
-
-LEFT_OUT: dict[str, set[object]] = {
-    "kind": {"lockstep", "pipe", "unix", "tls", "ssl_stream", "ssl_stream_tcp"},
-    "near": {"tcp"},
-    "capacity": {16},
-    "opened_by": {"server"},
-    "sender": {"server"},
-    "how": {"used up"},
-}
-"""Parameters of the shell's tests that are for transports, of which three will do, or for muxado."""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items[:] = [item for item in items if HERE not in item.path.parents or not _left_out(item)]
-
-
-def _left_out(item: pytest.Item) -> bool:
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return any(value in LEFT_OUT.get(name, ()) for name, value in parameters.items())
+    leave_out(items, Path(__file__).parent)
 
 
 @pytest.fixture(autouse=True)

@@ -311,6 +311,9 @@ class SeamCore:
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._clock())
 
+    def own_code(self, code: int) -> int:
+        return code
+
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:

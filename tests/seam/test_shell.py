@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from inspect import unwrap
-from typing import TYPE_CHECKING
-
 import pytest
 
+from tests.helpers.shell import shell_tests
 from tests.session.conftest import way
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["way"]
 
 pytestmark = pytest.mark.no_cover  # with the first core they are traced
 
-FILES = [
-    import_module(f"tests.session.test_{name}")
-    for name in (
-        "cancel",
-        "cut",
-        "graceful_close",
-        "listener",
-        "session",
-        "splice",
-        "stream",
-        "wait_ended",
-        "who_ended",
-    )
-]
+FILES = ("cancel", "cut", "graceful_close", "listener", "session", "splice", "stream", "wait_ended", "who_ended")
 
 OTHERS = {
     # The server opens streams.
@@ -47,13 +28,4 @@ OTHERS = {
 }
 """Tests of those files that are about what muxado has and this protocol has not."""
 
-
-def about_bytes(test: Callable[..., object]) -> bool:
-    """Whether a test plays the peer itself, frame by frame."""
-    return "raw_session" in unwrap(test).__code__.co_names
-
-
-for module in FILES:
-    for name, test in vars(module).items():
-        if name.startswith("test_") and name not in OTHERS and not about_bytes(test):
-            globals()[name] = test
+globals().update(shell_tests(FILES, OTHERS))

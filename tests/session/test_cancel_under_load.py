@@ -22,8 +22,8 @@ from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all
 pytestmark = pytest.mark.no_cover  # test_cancel goes the same ways without the load
 
 WINDOW = 65536
-CONFIG = muxpy.SessionConfig(max_streams=10, accept_backlog=10, heartbeat_interval=None)
-"""Room for the load, five streams each way, and for what an operation opens."""
+CONFIG = muxpy.SessionConfig(max_streams=16, accept_backlog=16, heartbeat_interval=None)
+"""Room for the load, ten streams in all, and for what an operation opens."""
 
 
 @dataclass

@@ -16,7 +16,7 @@ import trio.testing
 
 import muxpy
 from tests.frame import wire
-from tests.helpers.inside import connection_of
+from tests.helpers.inside import core_of
 from tests.helpers.pairs import session_pair, stream_pair, unix_pair
 from tests.helpers.tasks import bounded, echo
 
@@ -196,7 +196,7 @@ async def test_nothing_is_left_of_a_session_that(use: str) -> None:
             for session in pair:
                 session.kill()
                 await session.wait()
-            return [weakref.ref(one) for session in pair for one in (session, connection_of(session))]
+            return [weakref.ref(one) for session in pair for one in (session, core_of(session))]
 
     with no_collector():
         left = await used()

@@ -51,6 +51,23 @@ def test_a_small_message_does_not_wait_for_long(setting: Setting) -> None:
     assert setting.pacing.small_goes_now(1)
 
 
+def test_the_first_answer_of_several_waits_for_the_others(setting: Setting) -> None:
+    setting.now += 2 * PATIENCE
+    setting.pacing.received(3)
+    assert not setting.pacing.small_goes_now(1)
+    assert not setting.pacing.small_goes_now(2)
+    setting.now += 2 * PATIENCE
+    assert setting.pacing.small_goes_now(3)
+
+
+def test_what_nobody_was_woken_for_does_not_wait(setting: Setting) -> None:
+    setting.pacing.received(2)
+    setting.pacing.small_goes_now(1)
+    setting.now += 2 * PATIENCE
+    assert setting.pacing.small_goes_now(1)
+    assert setting.pacing.small_goes_now(1)
+
+
 def test_a_cork_holds_messages_until_there_are_enough(setting: Setting) -> None:
     setting.pacing.corked = True
     setting.now += 2 * PATIENCE

@@ -11,7 +11,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import muxpy
-from muxpy import ErrorCode
 from muxpy.session._ending import Cause, SessionEvent
 from tests.helpers.splices import (
     BULK,
@@ -51,7 +50,7 @@ async def test_a_socket_that_is_reset_breaks_the_stream(way: str) -> None:
         await one.stream.aclose()  # which must not make what came look whole
         with pytest.raises(muxpy.StreamReset) as caught:
             await one.peer.receive_some()
-        assert caught.value.code == ErrorCode.CANCEL
+        assert caught.value.code == muxpy.ErrorCode.CANCEL
         await assert_echo(one.client, one.server)
 
 
@@ -116,11 +115,11 @@ async def test_the_peer_resets_the_stream(state: Callable[[Joint], Awaitable[Non
         outcome = one.start()
         await state(one)
         await wait_all_tasks_blocked()
-        one.peer.reset(ErrorCode.REFUSED_STREAM)
+        one.peer.reset(muxpy.ErrorCode.REFUSED_STREAM)
         if way == "poller" or state not in (socket_full, peer_ended):  # who waits for the socket learns nothing
             error = await outcome.expect(muxpy.StreamReset)
             assert isinstance(error, muxpy.StreamReset)
-            assert error.code == ErrorCode.REFUSED_STREAM
+            assert error.code == muxpy.ErrorCode.REFUSED_STREAM
         await assert_echo(one.client, one.server)
 
 

@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from tests.helpers.content import named
-from tests.helpers.inside import assert_read
+from tests.helpers.inside import assert_read, may_open
 from tests.helpers.pairs import session_pair, stream_pair
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.no_cover  # bulk
 async def test_every_operation(autojump_clock: Clock) -> None:
     async with session_pair("pipe") as (client, server):
         for opener, acceptor in ((client, server), (server, client)):
+            if not may_open(opener):
+                continue
             near = await opener.open_stream(priority=5, stream_type=6)
             far = await acceptor.accept_stream()
             await near.wait_send_all_might_not_block()
@@ -76,6 +78,7 @@ async def test_many_streams_echo_at_once(autojump_clock: Clock) -> None:
         nursery.start_soon(server.serve_streams, echo)
         nursery.start_soon(client.serve_streams, echo)
         answers = 0
+        asking = [session for session in (client, server) if may_open(session)]
 
         async def ask(session: muxpy.Session, number: int) -> None:
             nonlocal answers
@@ -92,9 +95,9 @@ async def test_many_streams_echo_at_once(autojump_clock: Clock) -> None:
 
         async with trio.open_nursery() as askers:
             for number in range(30):
-                askers.start_soon(ask, client, number)
-                askers.start_soon(ask, server, number)
-        assert answers == 60
+                for session in asking:
+                    askers.start_soon(ask, session, number)
+        assert answers == 30 * len(asking)
         await client.aclose()
 
 

@@ -20,6 +20,7 @@ from muxpy.frame.http2 import (
 )
 from muxpy.proto._changes import Counters, RemoteGoAway
 from muxpy.proto._limits import MAX_REASON
+from muxpy.proto._reading import Reading
 from muxpy.proto._sending import Sending
 from muxpy.proto._window import Budget
 
@@ -64,6 +65,7 @@ class Common:
         "error",
         "goaway_announced",
         "goaway_sent",
+        "reading",
         "refusing",
         "remote_goaway",
         "sending",
@@ -77,6 +79,7 @@ class Common:
         self.budget = Budget(config)
         self.table = StreamTable(config, self.budget, client=client)
         self.sending = Sending(config, self.counters, _Framing(), clock)
+        self.reading = Reading(self.sending.outbox, self.counters, self.budget, clock, self.table.shrink_window)
         self.encoder = HpackEncoder()
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import (
     DEFAULT_MAX_FRAME_SIZE,
     MAX_ID,
-    MAX_WINDOW,
-    PREFACE,
     Http2Code,
     Setting,
     encode_data_header,
     encode_push_promise,
-    encode_window_update,
 )
 from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
@@ -27,7 +23,7 @@ from ._news import News
 from ._patience import Patience
 from ._pings import Pings
 from ._receiving import Receiving
-from ._settings import DEFAULT_WINDOW, Settings, first_settings
+from ._settings import DEFAULT_WINDOW, Settings
 from ._stream import HttpStream
 
 if TYPE_CHECKING:
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
     from muxpy.proto._core import Fields, Opening
     from muxpy.proto._limits import TokenBucket
     from muxpy.proto._stream import StreamState
-    from muxpy.proto._window import Budget, ReceiveWindow
+    from muxpy.proto._window import Budget
 
 __all__ = ["Connection"]
 
@@ -56,43 +52,30 @@ class Connection:
         self._settings = Settings(common, client=client)
         self._news = News(common)
         messages = Messages(common, self._settings, self._news)
-        pings = Pings(common)
+        self._pings = pings = Pings(common)
         beginning = Beginning(client=client)
-        receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
+        self._receiving = receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
         self._table = common.table
-        self.client = client
         self.sending = common.sending
         self.streams = common.table.live
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = receiving.receive
-        self.receive_eof = receiving.receive_eof
-        self.fail = receiving.fail
-        self.ping = pings.send
+        self.read = common.reading.read
+        self.pass_on = common.reading.pass_on
         self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
         self.sending.scheduler.credit = DEFAULT_WINDOW
         if client or eager:
-            self._begin()
+            self._settings.begin()
         else:
-            beginning.on_preface = self._begin
-
-    def _begin(self) -> None:
-        config, outbox = self._common.config, self.sending.outbox
-        if self.client:
-            outbox.put(PREFACE, counts=False)
-        self._settings.say(
-            first_settings(
-                client=self.client,
-                max_streams=config.max_streams,
-                head_bytes=config.max_header_bytes,
-                connect=config.extended_connect,
-            )
-        )
-        # What all streams together may send never limits the peer: what is unread is bounded by the streams' windows.
-        outbox.put(encode_window_update(0, MAX_WINDOW - DEFAULT_WINDOW), counts=False)
+            beginning.on_preface = self._settings.begin
 
     # ---- what the shell may ask ----
+
+    @property
+    def client(self) -> bool:
+        return self._settings.client
 
     @property
     def counters(self) -> Counters:
@@ -148,12 +131,26 @@ class Connection:
     def is_local(self, stream_id: int) -> bool:
         return self._table.is_local(stream_id)
 
+    # ---- what the peer does ----
+
+    def receive_eof(self) -> bool:
+        return self._receiving.receive_eof()
+
+    def fail(self, error: ProtocolError) -> None:
+        self._receiving.fail(error)
+
     # ---- the connection ----
 
     def admit(self) -> None:
         """There is no login before the first request."""
 
+    def ping(self, answered: Callable[[], None]) -> None:
+        """Send a PING; `answered` is called when the answer comes."""
+        self._settings.begin()
+        self._pings.send(answered)
+
     def allow_streams(self, most: int) -> None:
+        self._settings.begin()
         self._table.most = most
         self.sending.outbox.expect_streams(most)
         self._settings.say({Setting.MAX_CONCURRENT_STREAMS: most})
@@ -168,12 +165,16 @@ class Connection:
         common = self._common
         if common.goaway_sent or (common.goaway_announced and not final):
             return False
+        self._settings.begin()
         common.go_away(self._table.last_remote if final else MAX_ID, wire_code(code), debug)
         common.goaway_sent = final
         return True
 
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
+
+    def own_code(self, code: int) -> int:
+        return wire_code(code)
 
     # ---- one stream ----
 
@@ -239,34 +240,8 @@ class Connection:
         self.sending.outbox.put(frames, counts=False)
         return pushed
 
-    def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
-        incoming = stream.incoming
-        data = incoming.read(max_bytes)
-        incoming.owed += len(data)
-        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # asked here: most reads end here
-            self._consumed(stream, incoming)
-        return data
-
     def read_directly(self, stream: StreamState, direct: bool) -> None:
         stream.incoming.direct = direct
-
-    def pass_on(self, stream: StreamState, count: int) -> None:
-        incoming = stream.incoming
-        total = incoming.buffered
-        if count:
-            incoming.skip_arriving(count)
-        incoming.settle()
-        incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
-        self.counters.data_received += total
-        incoming.owed += count
-        self._consumed(stream, incoming)
-
-    def _consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
-        if not stream.phase.reads:
-            self._table.shrink_window(stream)
-        elif window.owed >= window.due_at:
-            self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
-            self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: HttpStream, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
         if not stream.phase.sends:

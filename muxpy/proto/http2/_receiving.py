@@ -144,7 +144,7 @@ class Receiving:
             self.fail(error)
         common.counters.frames_received += frames
         if news.arrived:
-            self._settle(news.arrived, changes)
+            common.reading.settle(news.arrived, changes)
         if self._owed >= CREDIT_UPDATE:
             common.sending.outbox.put(encode_window_update(0, self._owed), counts=False)
             self._owed = 0
@@ -163,25 +163,6 @@ class Receiving:
     def fail(self, error: ProtocolError) -> None:
         """See Core.fail."""
         self._common.fail(error if self._settings.heard else self._beginning.in_words(error))
-
-    def _settle(self, arrived: list[HttpStream], changes: Changes) -> None:
-        """Keep the bytes that arrived, as one chunk for each stream and read. That is the only copy on the way in; for
-        a stream that is read directly, the shell gets the views first."""
-        now = self._common.clock()
-        rtt = self._common.budget.rtt
-        total = 0
-        for stream in arrived:
-            incoming = stream.incoming
-            if incoming.arriving is None:  # the stream was reset after this
-                continue
-            if incoming.direct and incoming.arriving and not incoming.chunks:
-                changes.direct.append(stream)
-                continue
-            if count := incoming.settle():
-                total += count
-                incoming.arrived(count, incoming.buffered == count, now, rtt)
-            changes.readable.append(stream)
-        self._common.counters.data_received += total
 
     def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
         block = self._messages.block
@@ -222,9 +203,7 @@ class Receiving:
             self._news.resets.spend(USELESS)  # it takes time, and no honest peer sends many
         if padding:  # it is nobody's to read
             incoming.owed += padding
-            if incoming.owed >= incoming.due_at:
-                increment = incoming.increment(self._common.clock(), self._common.budget)
-                self._common.sending.outbox.update_window(stream, increment)
+            self._common.reading.consumed(stream, incoming)
         if flags & END_STREAM and not rest:
             self._news.ended(stream)
 
@@ -306,8 +285,10 @@ class Receiving:
             return
         if not table.is_local(stream_id):
             self._news.resets.spend()
-        if code == Http2Code.NO_ERROR and stream.phase.peer_done:
-            # A whole response, and no wish for the rest of the request: the response stays (RFC 9113, 8.1).
+        whole = table.is_local(stream_id) and not stream.tunnel
+        if stream.phase.peer_done and (whole or code == Http2Code.NO_ERROR):
+            # A whole response, and no wish for the rest of the request: the response stays (RFC 9113, 8.1). HAProxy
+            # says CANCEL then.
             stream.advance(SEND_FIN)
             stream.stop_sending(code)
             table.forget(stream)

@@ -9,10 +9,12 @@ from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import (
     DEFAULT_MAX_FRAME_SIZE,
     MAX_WINDOW,
+    PREFACE,
     SETTINGS_ACK,
     Http2Code,
     Setting,
     encode_settings,
+    encode_window_update,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Settings:
     """What the peer has said of itself, and what it has acknowledged of ours."""
 
     __slots__ = (
+        "_begun",
         "_common",
         "_unacknowledged",
         "client",
@@ -79,7 +82,27 @@ class Settings:
         self.window = DEFAULT_WINDOW
         """What each stream may send at first."""
         self._common = common
+        self._begun = False
         self._unacknowledged = 0  # frames of ours
+
+    def begin(self) -> None:
+        """Say what each connection begins with, if that was not done yet: nothing else may come before it."""
+        if self._begun:
+            return
+        self._begun = True
+        config, outbox = self._common.config, self._common.sending.outbox
+        if self.client:
+            outbox.put(PREFACE, counts=False)
+        self.say(
+            first_settings(
+                client=self.client,
+                max_streams=config.max_streams,
+                head_bytes=config.max_header_bytes,
+                connect=config.extended_connect,
+            )
+        )
+        # What all streams together may send never limits the peer: what is unread is bounded by the streams' windows.
+        outbox.put(encode_window_update(0, MAX_WINDOW - DEFAULT_WINDOW), counts=False)
 
     def say(self, settings: dict[int, int]) -> None:
         """Tell the peer of this side's settings."""

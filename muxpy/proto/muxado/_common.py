@@ -15,6 +15,7 @@ from muxpy.frame.muxado import (
 )
 from muxpy.proto._changes import Counters, RemoteGoAway
 from muxpy.proto._limits import MAX_REASON
+from muxpy.proto._reading import Reading
 from muxpy.proto._sending import Sending
 from muxpy.proto._stream import StreamState
 from muxpy.proto._window import Budget
@@ -47,6 +48,7 @@ class Common:
         "error",
         "goaway_announced",
         "goaway_sent",
+        "reading",
         "remote_goaway",
         "sending",
         "table",
@@ -59,6 +61,7 @@ class Common:
         self.budget = Budget(config)
         self.table = StreamTable(config, self.budget, client=client)
         self.sending = Sending(config, self.counters, _Framing(), clock)
+        self.reading = Reading(self.sending.outbox, self.counters, self.budget, clock, self.table.shrink_window)
         self.error: ProtocolError | None = None
         self.remote_goaway: RemoteGoAway | None = None
         self.goaway_announced = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from muxpy._codes import ErrorCode
-from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.muxado import MAX_ID, MAX_PRIORITY, MAX_STREAM_TYPE, encode_data_header, encode_syn
 from muxpy.proto._state import CLOSE, CLOSING, SEND_FIN
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from muxpy.proto._core import Opening
     from muxpy.proto._limits import TokenBucket
     from muxpy.proto._stream import StreamState
-    from muxpy.proto._window import ReceiveWindow
 
 __all__ = ["Connection"]
 
@@ -52,8 +50,8 @@ class Connection:
         self.used_up = False
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = self._receiving.receive
-        self.receive_eof = self._receiving.receive_eof
-        self.fail = self._receiving.fail
+        self.read = common.reading.read
+        self.pass_on = common.reading.pass_on
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
 
@@ -87,6 +85,14 @@ class Connection:
     def is_local(self, stream_id: int) -> bool:
         return self._table.is_local(stream_id)
 
+    # ---- what the peer does ----
+
+    def receive_eof(self) -> bool:
+        return self._receiving.receive_eof()
+
+    def fail(self, error: ProtocolError) -> None:
+        self._receiving.fail(error)
+
     # ---- the connection ----
 
     def admit(self) -> None:
@@ -115,6 +121,9 @@ class Connection:
     def sample_rtt(self, rtt: float) -> None:
         self.budget.rtt.sample(rtt, self._common.clock())
 
+    def own_code(self, code: int) -> int:
+        return code
+
     # ---- one stream ----
 
     def check_opening(self, opening: Opening) -> None:
@@ -137,34 +146,8 @@ class Connection:
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
 
-    def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
-        incoming = stream.incoming
-        data = incoming.read(max_bytes)
-        incoming.owed += len(data)
-        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # asked here: most reads end here
-            self._consumed(stream, incoming)
-        return data
-
     def read_directly(self, stream: StreamState, direct: bool) -> None:
         stream.incoming.direct = direct
-
-    def pass_on(self, stream: StreamState, count: int) -> None:
-        incoming = stream.incoming
-        total = incoming.buffered
-        if count:
-            incoming.skip_arriving(count)
-        incoming.settle()
-        incoming.arrived(total, True, self._common.clock(), self.budget.rtt)
-        self.counters.data_received += total
-        incoming.owed += count
-        self._consumed(stream, incoming)
-
-    def _consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
-        if not stream.phase.reads:
-            self._table.shrink_window(stream)
-        elif window.owed >= window.due_at:
-            self.sending.outbox.update_window(stream, window.increment(self._common.clock(), self.budget))
-            self.counters.largest_window = max(self.counters.largest_window, window.size)
 
     def finish(self, stream: StreamState, trailers: Sequence[tuple[bytes, bytes]] = ()) -> bool:
         if not stream.advance(SEND_FIN):

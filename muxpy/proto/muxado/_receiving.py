@@ -130,7 +130,7 @@ class Receiving:
         if self.stranger and common.counters.frames_received > LOGIN_FRAMES:
             self.fail(too_much_before_login(f"{LOGIN_FRAMES} frames"))
         if arrived:
-            self._settle(arrived, changes)
+            common.reading.settle(arrived, changes)
         if common.error is not None:
             changes.going_away = True
         return changes
@@ -140,25 +140,6 @@ class Receiving:
         if self._decoder.mid_frame:
             self.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
         return self._common.remote_goaway is not None and self._common.error is None
-
-    def _settle(self, arrived: list[StreamState], changes: Changes) -> None:
-        """Keep the bytes that arrived, as one chunk for each stream and read. That is the only copy on the way in; for
-        a stream that is read directly, the shell gets the views first."""
-        now = self._common.clock()
-        rtt = self._common.budget.rtt
-        total = 0
-        for stream in arrived:
-            incoming = stream.incoming
-            if incoming.arriving is None:  # the stream was reset after this data
-                continue
-            if incoming.direct and not incoming.chunks:
-                changes.direct.append(stream)
-                continue
-            count = incoming.settle()
-            total += count
-            incoming.arrived(count, incoming.buffered == count, now, rtt)
-            changes.readable.append(stream)
-        self._common.counters.data_received += total
 
     # ---- the frames ----
 

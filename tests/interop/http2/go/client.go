@@ -154,28 +154,42 @@ func (c *client) together(run func(number int) error) error {
 
 func (c *client) many() (result, error) {
 	return result{}, c.together(func(number int) error {
-		data := random(int64(number), 1000*number)
-		request := c.request("POST", "/hash", bytes.NewReader(data))
-		if number%2 == 1 {
-			request.ContentLength = -1
+		uploaded := make(chan error)
+		go func() { uploaded <- c.upload(number) }()
+		err := c.download(number)
+		if failed := <-uploaded; err == nil {
+			err = failed
 		}
-		_, said, err := c.do(request)
-		if err != nil {
-			return err
-		}
-		if want := fmt.Sprintf("%d %s\n", len(data), sum(data)); string(said) != want {
-			return fmt.Errorf("the server says %q and not %q", said, want)
-		}
-		size := 200000 - 1500*number
-		response, data, err := c.do(c.request("GET", fmt.Sprintf("/bytes?name=%d&size=%d&trailers=1", number, size), nil))
-		if err != nil {
-			return err
-		}
-		if len(data) != size || response.Trailer.Get("x-sha256") != sum(data) {
-			return fmt.Errorf("%d bytes, trailers %v", len(data), response.Trailer)
-		}
-		return nil
+		return err
 	})
+}
+
+func (c *client) upload(number int) error {
+	data := random(int64(number), 3000*number)
+	request := c.request("POST", "/hash", bytes.NewReader(data))
+	if number%2 == 1 {
+		request.ContentLength = -1
+	}
+	_, said, err := c.do(request)
+	if err != nil {
+		return err
+	}
+	if want := fmt.Sprintf("%d %s\n", len(data), sum(data)); string(said) != want {
+		return fmt.Errorf("the server says %q and not %q", said, want)
+	}
+	return nil
+}
+
+func (c *client) download(number int) error {
+	size := 200000 - 1500*number
+	response, data, err := c.do(c.request("GET", fmt.Sprintf("/bytes?name=%d&size=%d&trailers=1", number, size), nil))
+	if err != nil {
+		return err
+	}
+	if len(data) != size || response.Trailer.Get("x-sha256") != sum(data) {
+		return fmt.Errorf("%d bytes, trailers %v", len(data), response.Trailer)
+	}
+	return nil
 }
 
 func (c *client) duplex() (result, error) {

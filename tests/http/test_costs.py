@@ -1,0 +1,143 @@
+"""What exchanges cost a server, counted and never timed: steps of handlers, reads, writes and frames."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from muxpy import http
+from muxpy.frame.http2 import PREFACE, encode_settings
+from tests.helpers.pairs import unix_pair
+from tests.helpers.tasks import bounded
+
+from .ends import GET, POST, RawPeer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from muxpy.session import SessionOfStream
+
+TEXT = {"content-type": "text/plain"}
+STEP = 2e-4
+"""Seconds that a step of a task takes, where time goes by steps: six are more than a message may wait for others."""
+
+
+class Costs(trio.abc.Instrument):
+    """Counts the steps of handlers. With a clock, each step of a task takes STEP seconds."""
+
+    def __init__(self, clock: trio.testing.MockClock | None = None) -> None:
+        self.steps = 0
+        self._clock = clock
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += task.name.endswith("Handlers._run")
+        if self._clock is not None:
+            self._clock.jump(STEP)
+
+
+class Server:
+    """A server whose handler answers with six bytes, after the request's body, and its scripted client."""
+
+    def __init__(self, peer: RawPeer) -> None:
+        self.peer = peer
+        self.session: SessionOfStream | None = None
+
+    async def handle(self, exchange: http.Exchange) -> None:
+        self.session = exchange.session
+        if exchange.request.method == "POST":
+            async for _ in exchange:
+                pass
+        await exchange.respond(200, TEXT, b"hello\n")
+
+    @property
+    def traffic(self) -> tuple[int, int, int]:
+        """Reads, writes and frames sent so far."""
+        assert self.session is not None
+        now = self.session.statistics()
+        return now.reads, now.writes, now.frames_sent
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Server]:
+    near, far = unix_pair()
+    server = Server(RawPeer(far))
+    async with far, trio.open_nursery() as nursery:
+        nursery.start_soon(http.serve_stream, server.handle, near)
+        await server.peer.send(PREFACE, encode_settings({}))
+        await answered(server, 1)
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+async def answered(server: Server, *streams: int, body: bytes = b"") -> None:
+    """Requests that come in one read, and their answers."""
+    peer = server.peer
+    frames = [peer.head(stream, POST if body else GET, end=not body) for stream in streams]
+    if body:
+        frames = [
+            part
+            for stream, head in zip(streams, frames, strict=True)
+            for part in (head, peer.data(stream, body, end=True))
+        ]
+    await peer.send(*frames)
+    for _ in streams:
+        await peer.expect("HEADERS")
+        assert (await peer.expect("DATA")).end
+    await wait_all_tasks_blocked()
+
+
+async def cost_of(server: Server, costs: Costs, *streams: int, body: bytes = b"") -> tuple[int, int, int]:
+    """Reads, writes and frames of the server for these requests."""
+    before = server.traffic
+    trio.lowlevel.add_instrument(costs)
+    try:
+        await answered(server, *streams, body=body)
+    finally:
+        trio.lowlevel.remove_instrument(costs)
+    reads, writes, frames = (now - then for now, then in zip(server.traffic, before, strict=True))
+    return reads, writes, frames
+
+
+@bounded()
+async def test_a_small_exchange_is_a_read_a_step_and_a_write(mock_clock: trio.testing.MockClock) -> None:
+    """The handler is woken, answers in that step, writes the answer itself, and is idle."""
+    async with serving() as server:
+        costs = Costs()
+
+        assert await cost_of(server, costs, 3) == (1, 1, 2)
+        assert costs.steps == 1
+
+
+@bounded()
+async def test_the_end_of_a_body_that_is_there_takes_no_step(mock_clock: trio.testing.MockClock) -> None:
+    """One step to the bytes, whose checkpoint ends it, and one for all that follows."""
+    async with serving() as server:
+        costs = Costs()
+
+        assert await cost_of(server, costs, 3, body=bytes(4096)) == (1, 1, 2)
+        assert costs.steps == 2
+
+
+@pytest.mark.parametrize("count", [2, 10, 30])
+@bounded()
+async def test_the_answers_to_one_read_are_one_write(mock_clock: trio.testing.MockClock, count: int) -> None:
+    """However long nothing was written before, and almost however long the tasks take."""
+    async with serving() as server:
+        mock_clock.jump(1)
+        costs = Costs()
+
+        assert await cost_of(server, costs, *range(3, 3 + 2 * count, 2)) == (1, 1, 2 * count)
+        assert costs.steps <= count + 1  # of which one may be a task that is new
+
+
+@bounded()
+async def test_answers_do_not_wait_long_for_others(mock_clock: trio.testing.MockClock) -> None:
+    async with serving() as server:
+        reads, writes, frames = await cost_of(server, Costs(mock_clock), *range(3, 63, 2))
+
+        assert (reads, frames) == (1, 60)
+        assert 2 <= writes <= 8

@@ -1,0 +1,37 @@
+"""The names that users meet: all are there, and all say what they are."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from muxpy import http
+
+
+def test_the_list_of_names_is_whole() -> None:
+    assert http.__all__ == sorted(http.__all__)
+    public = {name for name in vars(http) if not name.startswith("_")}
+    assert public == set(http.__all__)
+
+
+def described(thing: object) -> list[tuple[str, object]]:
+    """What stands in the class of a thing, and is public."""
+    members = vars(thing) if inspect.isclass(thing) else {}
+    return [(name, member) for name, member in members.items() if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", sorted(http.__all__))
+def test_every_name_is_described(name: str) -> None:
+    thing = getattr(http, name)
+    assert inspect.getdoc(thing)
+    for member_name, member in described(thing):
+        if inspect.isfunction(member) or isinstance(member, property):
+            assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+def test_it_is_loaded_only_when_somebody_asks_for_it() -> None:
+    code = "import sys, muxpy; assert not [name for name in sys.modules if name.startswith('muxpy.http')]"
+    subprocess.run([sys.executable, "-c", code], check=True)
