@@ -192,11 +192,13 @@ async def _send(response: Response, body: Body) -> None:
     try:
         if isinstance(body, (bytes, bytearray, memoryview)):
             await response.send_all(body, end=True)
-        elif isinstance(body, AsyncGenerator):  # nobody else has it, to close it when the response ends first
-            async with aclosing(body):
+            return
+        with response.while_it_lasts():  # whatever the body waits for: nobody wants it after that
+            if isinstance(body, AsyncGenerator):  # nobody else has it, to close it
+                async with aclosing(body):
+                    await _send_chunks(response, body)
+            else:
                 await _send_chunks(response, body)
-        else:
-            await _send_chunks(response, body)
     except Exception as error:
         if response.sends:
             log.exception("%r: the request's body failed, the request is reset", response)

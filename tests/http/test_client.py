@@ -184,6 +184,35 @@ async def test_an_early_response_closes_the_generator() -> None:
         await closed.wait()
 
 
+@pytest.mark.parametrize("gives_up", ["server", "client", "both"])
+@bounded()
+async def test_a_generator_that_waits_is_closed_when_nobody_wants_it_any_more(gives_up: str) -> None:
+    closed = trio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            yield b"a part"
+            await trio.sleep_forever()
+        finally:
+            closed.set()
+
+    async def handler(exchange: http.Exchange) -> None:
+        if gives_up == "client":
+            await trio.sleep_forever()
+        await exchange.respond(200, {}, b"enough")
+
+    async with served(handler, cancel_handlers=True) as client:
+        with trio.move_on_after(0.01 if gives_up == "client" else 60) as scope:
+            response = await client.request("POST", body=chunks())
+            if gives_up == "server":
+                assert await response.read() == b"enough"
+            else:
+                response.reset()
+        assert scope.cancelled_caught == (gives_up == "client")
+        await closed.wait()
+        assert client.session.statistics().streams_open == 0
+
+
 # ---- responses ----
 
 
