@@ -96,6 +96,13 @@ class Response(Message):
         """Whether more of the request can be sent."""
         return self._sendable()
 
+    def sent_now(self, body: bytes) -> bool:
+        """Send the whole body of the request, if it is so small that it goes with the head. Returns whether it was."""
+        if not self._sendable() or not self._engine_.writer.send_small(self._state_, body, True):
+            return False
+        self._engine_.finish(self._state_)
+        return True
+
     @contextmanager
     def while_it_lasts(self) -> Iterator[None]:
         """Run a block that is cancelled when the stream is over."""

@@ -12,7 +12,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import http
-from muxpy.frame.http2 import PREFACE, Setting, encode_goaway, encode_rst_stream, encode_settings
+from muxpy.frame.http2 import HEADERS, PREFACE, Setting, encode_goaway, encode_rst_stream, encode_settings
 from tests.helpers.content import named
 from tests.helpers.links import pipe_pair
 from tests.helpers.tasks import bounded, read_all
@@ -107,6 +107,28 @@ async def test_a_length_that_is_given_must_be_right() -> None:
         await upload.started()
         assert await upload.read() == b"12345"
         assert client.session.statistics().streams_open == 0
+
+
+@bounded()
+async def test_a_small_body_goes_with_the_head() -> None:
+    """In one write, and without a task of its own."""
+
+    class Spawned(trio.abc.Instrument):
+        count = 0
+
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async with raw_server({}) as (client, peer), trio.open_nursery() as nursery:
+        await peer.settled()
+        spawned = Spawned()
+        trio.lowlevel.add_instrument(spawned)
+        nursery.start_soon(partial(client.request, body=b"small"), "POST")
+        written = await peer.stream.receive_some()
+        trio.lowlevel.remove_instrument(spawned)
+        assert (written[3], written[-14:]) == (HEADERS, peer.data(1, b"small", end=True))
+        assert spawned.count == 1, "the one of this test"
+        nursery.cancel_scope.cancel()
 
 
 @bounded()
