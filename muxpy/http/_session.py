@@ -42,6 +42,8 @@ class HttpSession(Session):
         self._parts = engine
         self._limits = config
         self._begun = self._pinged = engine.clock()
+        self._last_seen = 0  # bytes that had been received at the last look
+        self._resting = False
 
     @property
     def core(self) -> Connection:
@@ -91,8 +93,18 @@ class HttpSession(Session):
             engine.acted()
         if core.patience.end_requests(now):
             engine.acted()
+        self._rest_if_idle()
         if limits.heartbeat_interval is not None:
             self._keep_alive(now, limits.heartbeat_interval, limits.heartbeat_tolerance)
+
+    def _rest_if_idle(self) -> None:
+        """A connection on which nothing happens must cost little: there may be ten thousands of them."""
+        received = self._parts.reader.bytes_received
+        if received == self._last_seen and not self._core.open_streams and not self._resting:
+            self._core.patience.rest()
+            self._parts.backlog.rest()
+        self._resting = received == self._last_seen
+        self._last_seen = received
 
     def _keep_alive(self, now: float, interval: float, tolerance: float) -> None:
         silence = self.silence()

@@ -56,8 +56,9 @@ class Scheduler:
         self.waiting = 0  # streams in line; a plain number, since every message asks
         self.credit = inf  # bytes that the peer lets all streams together send, where a protocol has such a window
         self._framing = framing
-        self._line: deque[StreamState] = deque()
-        self._urgent: deque[StreamState] = deque()
+        # Made when a stream first stands there: an empty deque takes 600 bytes, and most connections are idle.
+        self._line: deque[StreamState] | None = None
+        self._urgent: deque[StreamState] | None = None
 
     def add(self, stream: StreamState) -> None:
         """Put a stream in line, if it has data and window and is not there yet.
@@ -71,11 +72,19 @@ class Scheduler:
             return
         outgoing.scheduled = True
         self.waiting += 1
-        line = self._urgent if stream.extension else self._line
+        line = (self._urgent if stream.extension else self._line) or self._line_of(stream)
         if outgoing.deficit > 0:
             line.appendleft(stream)
         else:
             line.append(stream)
+
+    def _line_of(self, stream: StreamState) -> deque[StreamState]:
+        """The line for the stream, which is empty or was never needed."""
+        if stream.extension:
+            self._urgent = line = deque() if self._urgent is None else self._urgent
+        else:
+            self._line = line = deque() if self._line is None else self._line
+        return line
 
     def remove(self, stream: StreamState) -> None:
         """Take a stream out of the line, if it is there. Its next turn would do that too, but without credit there are
@@ -83,7 +92,7 @@ class Scheduler:
         if stream.outgoing is not None and stream.outgoing.scheduled:
             stream.outgoing.scheduled = False
             self.waiting -= 1
-            (self._urgent if stream.extension else self._line).remove(stream)
+            self._line_of(stream).remove(stream)
 
     def fill(
         self,

@@ -43,7 +43,7 @@ class Background:
         self._tasks: trio.Nursery | None = None  # while the session runs
         self._extensions: list[Task] = []  # started when the peer is admitted
         self._admitted = not engine.config.wants_login
-        self._membership = ExitStack()  # its place in a group
+        self._membership: ExitStack | None = None  # its place in a group
         self.bug: BaseException | None = None
         """An exception that a task of the session should not have raised."""
         # Logged here, not in `run`: the program may be faster than these tasks, and send or kill before they run.
@@ -78,7 +78,7 @@ class Background:
         finally:
             if self._ending.end is None:  # cancelled from outside, or by a KeyboardInterrupt
                 engine.decide(SessionEvent.KILL, killed(None))
-            self._membership.close()
+            self._leave_group()
             try:
                 with trio.CancelScope(shield=True):
                     await self._wake_all()
@@ -143,10 +143,15 @@ class Background:
 
     def join(self, group: SessionGroup) -> None:
         """Belong to `group`, and to no other group."""
-        self._membership.close()
+        self._leave_group()
         self._engine.transport.turns = turns_of(group)
+        self._membership = ExitStack()
         self._membership.enter_context(turns_of(group).member())
         self._engine.core.share_resets(*resets_of(group))
+
+    def _leave_group(self) -> None:
+        if self._membership is not None:
+            self._membership.close()
 
     def admit(self) -> None:
         """See Session.admit."""
@@ -192,7 +197,7 @@ class Background:
         while not counters.frames_received and not engine.reader.ended.is_set():
             due = trio.current_time() + limit
             with trio.CancelScope(deadline=due) as engine.reader.first_frame:
-                await engine.lead.run()
+                await engine.lead.run(first_frame=True)
             if not counters.frames_received and not engine.reader.ended.is_set() and not overslept(due):
                 reason = f"no frame was received within {limit:g} s"
                 engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))

@@ -3,7 +3,6 @@ extension has its own."""
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,9 +30,10 @@ class Backlog:
     def __init__(self, core: Core, lead: Lead) -> None:
         self._core = core
         self._lead = lead
-        self._streams: deque[StreamState] = deque()
+        self._streams: list[StreamState] = []  # at most `accept_backlog`, so taking the first costs next to nothing
         self._takers = trio.lowlevel.ParkingLot()
         self._serve: Callable[[StreamState], None] | None = None
+        self._rest: Callable[[], None] | None = None
         self._listeners = 0
         self._accepting = 0  # tasks that wait for a stream without a listener
         self._closed_with: int | None = None  # nobody accepts streams any more: the code for their reset
@@ -61,7 +61,7 @@ class Backlog:
     def pop(self, *, hold: bool = False) -> StreamState | None:
         """Take the oldest stream that was not reset meanwhile; None if there is none. `hold` as for `Core.accepted`."""
         while self._streams:
-            state = self._streams.popleft()
+            state = self._streams.pop(0)
             reset = state.reset_code is not None
             self._core.accepted(state, hold=hold and not reset)
             if not reset:
@@ -115,16 +115,21 @@ class Backlog:
             self.refuse_all()
 
     @contextmanager
-    def serving(self, serve: Callable[[StreamState], None]) -> Iterator[None]:
-        """Hand all streams to `serve` while the block runs, those that wait and those that come."""
+    def serving(self, serve: Callable[[StreamState], None], rest: Callable[[], None]) -> Iterator[None]:
+        """Hand all streams to `serve` while the block runs, those that wait and those that come. `rest`: see `rest`."""
         self._core.refuse_streams(False)
         while (state := self.pop(hold=True)) is not None:
             serve(state)
-        self._serve = serve
+        self._serve, self._rest = serve, rest
         try:
             yield
         finally:
-            self._serve = None
+            self._serve = self._rest = None
+
+    def rest(self) -> None:
+        """No stream has come for a while: have whoever serves them let go of what is kept for the next ones."""
+        if self._rest is not None:
+            self._rest()
 
     async def wait(self) -> None:
         """Wait for a stream to take, or for news of the session."""

@@ -72,11 +72,15 @@ class Handlers:
     def _start_task(self, state: StreamState) -> None:
         self._nursery.start_soon(self._run, state)
 
-    def close(self) -> None:
-        """No more streams come: let the idle tasks end."""
-        self._closed = True
+    def rest(self) -> None:
+        """Let the idle tasks end: no stream has come for a while."""
         while self._idle:
             trio.lowlevel.reschedule(self._idle.pop())
+
+    def close(self) -> None:
+        """No more streams come."""
+        self._closed = True
+        self.rest()
 
     async def _run(self, state: StreamState | None) -> None:
         task = trio.lowlevel.current_task()

@@ -91,11 +91,12 @@ class Lead:
 
     # ---- the reader task ----
 
-    async def run(self) -> None:
-        """Read whenever nobody else does, until the transport ends. It may be cancelled and called again."""
+    async def run(self, *, first_frame: bool = False) -> None:
+        """Read whenever nobody else does, until the transport ends; or, if that is asked for, until the first frame has
+        come. It may be cancelled and called again."""
         reader = self._reader
         try:
-            while not reader.over:
+            while not reader.over and not (first_frame and reader.first_frame is None):
                 if self._bug is not None:
                     raise self._bug
                 if self._leader is not None or self.on_its_way is not None:

@@ -184,7 +184,7 @@ class Session:
         make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
             handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
-            with backlog.serving(handlers.start):
+            with backlog.serving(handlers.start, handlers.rest):
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
             handlers.close()

@@ -156,7 +156,7 @@ class Wakings:
     __slots__ = ("_waiting", "spawn")
 
     def __init__(self) -> None:
-        self._waiting: deque[StreamState] = deque()
+        self._waiting: deque[StreamState] | None = None
         self.spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
         """Starts a task of the session; None if it is not running."""
 
@@ -171,6 +171,7 @@ class Wakings:
 
     def add(self, ended: Iterable[StreamState]) -> None:
         """Wake the tasks of these streams in the next `run`."""
+        self._waiting = self._waiting or deque()
         self._waiting += ended
 
     async def run(self) -> None:

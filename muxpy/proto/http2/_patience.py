@@ -68,6 +68,11 @@ class Patience:
             self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
         return bool(late)
 
+    def rest(self) -> None:
+        """Nothing goes on: let go of what is kept to save time."""
+        self._common.encoder.forget()
+        self._messages.rest()
+
 
 def _waits_since(stream: HttpStream, now: float) -> float:
     outgoing = stream.outgoing

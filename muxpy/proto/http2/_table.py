@@ -69,7 +69,7 @@ class StreamTable:
         self._budget = budget
         self._parity = 1 if client else 0
         self._next_id = 1 if client else 2
-        self._gaps: deque[range] = deque(maxlen=MOST_GAPS)
+        self._gaps: deque[range] | tuple[()] = ()  # most peers leave none
         # Closed here, and not ended by the peer yet, with the time when that was; oldest first.
         self._closing: dict[int, tuple[HttpStream, float]] = {}
 
@@ -95,6 +95,7 @@ class StreamTable:
             raise ProtocolError(Http2Code.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
         first = self.last_remote + 2 if self.last_remote else 1
         if stream_id > first:
+            self._gaps = self._gaps or deque(maxlen=MOST_GAPS)
             self._gaps.append(range(first, stream_id, 2))
         self.last_remote = stream_id
 

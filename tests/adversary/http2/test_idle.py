@@ -1,0 +1,58 @@
+"""Ten thousand connections that ask for nothing: what each costs a server."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import pytest
+import trio
+import trio.testing
+
+from muxpy import http
+from tests.helpers.load import until
+
+from . import wire
+from .idle import idle_cost
+from .scene import stage
+
+Clock = trio.testing.MockClock
+
+pytestmark = pytest.mark.no_cover  # memory
+
+CONNECTIONS: Final = 150
+MOST: Final = 31 * 1024
+"""Bytes that Python allocates for one. OpenSSL's are not counted."""
+
+
+async def seconds(clock: Clock) -> None:
+    """Let the server look twice at its connections, and its tasks end."""
+    for _ in range(4):
+        clock.jump(1)
+        await trio.testing.wait_all_tasks_blocked(0)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_an_idle_connection_costs_little(tls: bool, mock_clock: Clock) -> None:
+    cost = await idle_cost(CONNECTIONS, tls=tls, rest=partial(seconds, mock_clock))
+    assert cost.traced <= MOST
+
+
+async def test_a_burst_leaves_nothing_behind(mock_clock: Clock) -> None:
+    """Tasks that wait for the next requests, blocks that may come again: what saves time is let go of when idle."""
+    async with stage(config=http.Config(linger_timeout=10)) as scene:
+        await scene.settle()
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        requests = b"".join(wire.request(one, "/read", end=True) for one in range(3, 203, 2))
+        await scene.play([requests])
+        assert trio.lowlevel.current_statistics().tasks_living > tasks + 32
+        await scene.send(wire.data(1, end=True))
+        core = scene.session.core
+        await until(lambda: not core.open_streams)
+        await seconds(mock_clock)
+        assert trio.lowlevel.current_statistics().tasks_living <= tasks
+        assert not core.patience._messages._hpack._known
+        assert not core.patience._common.encoder._known
+        await scene.check_neighbour()
