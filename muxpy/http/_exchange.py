@@ -12,7 +12,7 @@ from muxpy.frame.http2 import Http2Code
 from muxpy.proto import Opening
 from muxpy.session import SMALL, Stream
 
-from ._headers import Headers, as_bytes, as_fields, trailer_fields
+from ._headers import Headers, as_bytes, as_fields, is_small, trailer_fields
 from ._message import Message
 from ._request import Request
 
@@ -304,9 +304,11 @@ def _head_of(status: int, headers: HeadersLike, length: int | None, *, date: boo
     key = status, fields, length, now
     head = _heads.get(key)
     if head is None:
-        if len(_heads) >= MOST_KEPT:
-            _heads.clear()
-        head = _heads[key] = _make_head(status, as_fields(fields), length, now)
+        head = _make_head(status, as_fields(fields), length, now)
+        if is_small(head):
+            if len(_heads) >= MOST_KEPT:
+                _heads.clear()
+            _heads[key] = head
     return head
 
 

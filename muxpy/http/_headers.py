@@ -20,6 +20,8 @@ HeadersLike = (
 """What is taken for fields: a mapping, or pairs of names and values. Text is sent as Latin-1."""
 
 MOST_KEPT: Final = 256
+MOST_KEPT_BYTES: Final = 1024
+"""Bytes of all names and values of one head."""
 _known: dict[tuple[tuple[Text, Text], ...], Fields] = {}
 """Fields that were found in order; most programs send the same ones again and again."""
 
@@ -126,10 +128,16 @@ def as_fields(fields: HeadersLike) -> Fields:
     found = _known.get(key)
     if found is None:
         found = _checked(as_pairs(key))
-        if len(_known) >= MOST_KEPT:
-            _known.clear()
-        _known[key] = found
+        if is_small(found):
+            if len(_known) >= MOST_KEPT:
+                _known.clear()
+            _known[key] = found
     return found
+
+
+def is_small(fields: Fields) -> bool:
+    """Whether fields may be kept, because they come again: a peer may have a say in what is in them, and how much."""
+    return sum(len(name) + len(value) for name, value in fields) <= MOST_KEPT_BYTES
 
 
 def _checked(pairs: Fields) -> Fields:

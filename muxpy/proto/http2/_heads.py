@@ -94,7 +94,7 @@ CONNECTION_SPECIFIC: Final = frozenset(
 )
 """RFC 9113, 8.2.2: of HTTP/1's connections, and never of a message here."""
 
-_SPECIAL: Final = CONNECTION_SPECIFIC | {b"te", b"content-length", b"host", b"expect", b"priority"}
+_SPECIAL: Final = CONNECTION_SPECIFIC | {b"te", b"content-length", b"host", b"expect", b"priority", b"trailer"}
 _NOT_IN_TRAILERS: Final = CONNECTION_SPECIFIC | {b"te", b"content-length", b"host", b"trailer"}
 """RFC 9110, 6.5.1: fields that say how a message is framed or routed make no sense after it."""
 
@@ -115,8 +115,19 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 MOST_KNOWN: Final = 1024
 MOST_KNOWN_SIZE: Final = 64
-_plain_names: set[bytes] = set()
-"""Names that were found in order, and of which nothing more is to be asked: a bounded cache for the process."""
+_ORDINARY: Final = frozenset(
+    b"accept accept-charset accept-encoding accept-language accept-ranges age allow authorization cache-control "
+    b"content-disposition content-encoding content-language content-location content-range content-type cookie "
+    b"date dnt etag expires from grpc-encoding grpc-timeout if-match if-modified-since if-none-match if-range if- "
+    b"unmodified-since last-modified link location max-forwards origin pragma proxy-authenticate proxy- "
+    b"authorization range referer refresh retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest "
+    b"sec-fetch-mode sec-fetch-site sec-fetch-user server set-cookie strict-transport-security upgrade-insecure- "
+    b"requests user-agent vary via www-authenticate x-forwarded-for x-forwarded-host x-forwarded-proto x-request- "
+    b"id".split()
+)
+_plain_names: set[bytes] = set(_ORDINARY)
+"""Names that are in order, and of which nothing more is to be asked: a bounded cache for the process. Ordinary ones
+always stay, so that a peer that thinks up names slows down nobody."""
 
 
 def _shown(text: bytes) -> str:
@@ -129,7 +140,9 @@ def _check_name(name: bytes) -> None:
         raise Malformed(f"the pseudo field {_shown(name)} is unknown, repeated, or stands after other fields")
     if _NAME.fullmatch(name) is None:
         raise Malformed(f"{_shown(name)} is no name of a field in lower case")
-    if name not in _SPECIAL and len(name) <= MOST_KNOWN_SIZE and len(_plain_names) < MOST_KNOWN:
+    if name not in _SPECIAL and len(name) <= MOST_KNOWN_SIZE:
+        if len(_plain_names) >= MOST_KNOWN:
+            _plain_names.intersection_update(_ORDINARY)
         _plain_names.add(name)
 
 
