@@ -220,7 +220,7 @@ class Engine:
         """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
         look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
         if cause is not None:
-            cause = cause._replace(code=self.core.own_code(cause.code))
+            cause = Cause(self.core.own_code(cause.code), cause.error, cause.by_peer)
         decided = self.ending.happens(event, cause, self.core.remote_goaway)
         self.openers.wake_all()
         if not decided:
