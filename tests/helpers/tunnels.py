@@ -59,12 +59,13 @@ class Tunnel(Exchange):
         assert isinstance(state, HttpStream)
         state.stream_type = int(state.request.authority.partition(b":")[2])
         if state.phase.sends:
-            session.core.send_head(state, *self.answer(state))
+            fields, length = self.answer(session, state)
+            session.core.send_head(state, fields, length=length)
             engine.acted()
 
-    def answer(self, state: HttpStream) -> tuple[Fields]:
-        """The head of the response."""
-        return (TAKEN,)
+    def answer(self, session: HttpSession, state: HttpStream) -> tuple[Fields, int | None]:
+        """The head of the response, and the bytes of its body if it says how many."""
+        return TAKEN, None
 
 
 def http_config(config: SessionConfig, **others: int | float | None) -> Config:
