@@ -283,11 +283,15 @@ class Round:
                 ]
 
     def _expects(self, name: str, number: int) -> bool:
-        """Whether a side had no error and heard of a stream. A client of HTTP/2 may leave without a word when it has no
-        stream open, so a cut there leaves the server without the streams that were still to come."""
-        return name not in self.tally.broken and (
-            self._kind != "http2" or name == "client" or number in self._server.taken
-        )
+        """Whether a side has heard of a stream, and of no error that could have stopped it.
+
+        A client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server does
+        not hear of the streams that were still to come; and a client that has lost its session resets what it has open.
+        """
+        if self._kind != "http2":
+            return name not in self.tally.broken
+        taken = name == "client" or number in self._server.taken
+        return taken and not {name, (name, number)} & (self.tally.broken | self.tally.failed)
 
     def _opener(self, number: int) -> str:
         """Who opened a stream; of an `echo` or a `push` it alone checks what it reads."""
