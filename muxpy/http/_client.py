@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -178,7 +178,8 @@ async def _beginning(stream: Response) -> bytes:
     """As much of the body as is worth reading."""
     body = b""
     try:
-        await stream.send_eof()
+        with suppress(trio.BrokenResourceError):  # the server may have reset the request after its whole answer
+            await stream.send_eof()
         async for chunk in stream:
             body += chunk
             if len(body) >= MOST_OF_REFUSAL:
