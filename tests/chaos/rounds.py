@@ -285,8 +285,9 @@ class Round:
     def _expects(self, name: str, number: int) -> bool:
         """Whether a side has heard of a stream, and of no error that could have stopped it.
 
-        A client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server does
-        not hear of the streams that were still to come; and a client that has lost its session resets what it has open.
+        A client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server
+        does not hear of the streams that were still to come. And a client that has lost its session resets what it has
+        open, which is an end in order, too.
         """
         if self._kind != "http2":
             return name not in self.tally.broken

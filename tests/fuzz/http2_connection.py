@@ -7,7 +7,7 @@ from muxpy.http import Config, ErrorCode
 from muxpy.proto import Opening, Phase
 from muxpy.proto.http2 import Connection, HttpStream
 
-from .http2_peer import BEGIN, NUMBERS, Peer
+from .http2_peer import BEGIN, Peer
 from .http2_sent import Sent
 from .script import Script
 
@@ -169,13 +169,13 @@ class Scene:
             self.core.send_interim(stream, ((b":status", b"103"),))
 
     def push(self) -> None:
-        stream = self.stream()
-        core = self.core
-        if stream and not self.client and not core.is_local(stream.id) and stream.phase.sends and core.takes_push:
-            if core.error is None:
-                pushed = core.push(stream, OPENINGS[0].head)
-                self.known.append(pushed)
-                self.unaccepted.append(pushed)  # the handler runs for it as for any request
+        stream, core = self.stream(), self.core
+        if stream is None or self.client or core.is_local(stream.id) or core.error is not None:
+            return
+        if stream.phase.sends and core.takes_push:
+            pushed = core.push(stream, OPENINGS[0].head)
+            self.known.append(pushed)
+            self.unaccepted.append(pushed)  # the handler runs for it as for any request
 
     def room(self, stream: HttpStream, size: int) -> int:
         """No more than was announced."""

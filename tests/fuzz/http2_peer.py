@@ -147,7 +147,9 @@ class Peer:
     def _priority(self, script: Script) -> bytes:
         if script.flag():
             return frame(wire.PRIORITY, self._id(script), self._id(script).to_bytes(4, "big") + b"\x01")
-        return frame(wire.PRIORITY_UPDATE, 0, self._id(script).to_bytes(4, "big") + script.pick((b"u=0", b"u=7, i", b"")))
+        return frame(
+            wire.PRIORITY_UPDATE, 0, self._id(script).to_bytes(4, "big") + script.pick((b"u=0", b"u=7, i", b""))
+        )
 
     def _push(self, script: Script) -> bytes:
         return frame(wire.PUSH_PROMISE, self._id(script), self._id(script).to_bytes(4, "big") + GET, flags=END_HEADERS)
