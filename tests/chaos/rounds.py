@@ -286,8 +286,8 @@ class Round:
         """Whether a side has heard of a stream, and of no error that could have stopped it.
 
         A client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server
-        does not hear of the streams that were still to come; and a client that has lost its session resets what it has
-        open.
+        does not hear of the streams that were still to come. And a client that has lost its session resets what it has
+        open, which is an end in order, too.
         """
         if self._kind != "http2":
             return name not in self.tally.broken

@@ -169,8 +169,7 @@ class Scene:
             self.core.send_interim(stream, ((b":status", b"103"),))
 
     def push(self) -> None:
-        stream = self.stream()
-        core = self.core
+        stream, core = self.stream(), self.core
         if stream is None or self.client or core.is_local(stream.id) or core.error is not None:
             return
         if stream.phase.sends and core.takes_push:

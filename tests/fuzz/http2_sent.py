@@ -61,8 +61,7 @@ class Sent:
             assert stream_id in self._answered, "data before a head"
             self._check_open(stream_id)
         elif kind == RST_STREAM:
-            assert stream_id not in self._reset, "reset twice"
-            self._reset.add(stream_id)
+            self._reset.add(stream_id)  # again, if the peer breaks rules for a stream that was reset
         if kind in (HEADERS, DATA) and flags & END_STREAM:
             self._finished.add(stream_id)
 
