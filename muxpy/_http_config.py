@@ -38,6 +38,9 @@ class HttpConfig(SessionConfig):
     send_timeout: float | None = 30.0
     """Seconds that data may wait for the peer's window without any progress. Then the stream is reset (CANCEL): a
     client that holds its windows at 0 makes each stream keep what it has to send. None: no limit."""
+    max_requests: int | None = None
+    """Requests that a server takes on one connection before it asks the client for another (GOAWAY in two steps, so
+    that none is lost): behind a balancer, clients that stay for days would never find new servers. None: no limit."""
     send_date: bool = True
     """Whether responses get a `date` field, if they have none."""
     extended_connect: bool = False
@@ -45,6 +48,6 @@ class HttpConfig(SessionConfig):
 
     def __post_init__(self) -> None:
         SessionConfig.__post_init__(self)  # `super()` does not find a class that was made again for its slots
-        for name in ("settings_timeout", "header_timeout", "send_timeout"):
+        for name in ("settings_timeout", "header_timeout", "send_timeout", "max_requests"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be more than 0; None switches it off")

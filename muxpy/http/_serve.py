@@ -70,7 +70,9 @@ async def serve(
     async def serve_session(session: HttpSession) -> None:
         sessions.add(session)
         try:
-            await session.serve_streams(answer, cancel_handlers=cancel_handlers)
+            await session.serve_streams(
+                _limited(session, config.max_requests, answer, nursery), cancel_handlers=cancel_handlers
+            )
         except trio.BrokenResourceError:
             if session.end is None:
                 raise
@@ -78,7 +80,7 @@ async def serve(
         finally:
             sessions.discard(session)
 
-    async with looking_after(sessions):
+    async with looking_after(sessions) as nursery:
         await serve_connections(
             serve_session,
             port,
@@ -115,8 +117,28 @@ async def serve_stream(
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     make = partial(make_session, client=False, config=config, kind=Exchange)
     answer = partial(_answer, handler, _as_set(authorities))
-    async with run_session(transport, config, make) as session, looking_after({session}):
-        await session.serve_streams(answer, cancel_handlers=cancel_handlers)
+    async with run_session(transport, config, make) as session, looking_after({session}) as nursery:
+        await session.serve_streams(
+            _limited(session, config.max_requests, answer, nursery), cancel_handlers=cancel_handlers
+        )
+
+
+def _limited(
+    session: HttpSession, most: int | None, answer: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery
+) -> Callable[[Stream], Awaitable[None]]:
+    """`answer`, which also has the client told that it needs another connection, after `most` requests on this one."""
+    if most is None:
+        return answer
+    told = False
+
+    async def count(stream: Stream) -> None:
+        nonlocal told
+        if session.requests >= most and not told:
+            told = True
+            nursery.start_soon(retire, session)
+        await answer(stream)
+
+    return count
 
 
 async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:

@@ -59,6 +59,11 @@ class HttpSession(Session):
         """Raises RuntimeError: in HTTP/2, streams are opened by requests (`Client.request`, `Client.open`)."""
         raise RuntimeError("in HTTP/2, streams are opened by requests: see Client.request and Client.open")
 
+    @property
+    def requests(self) -> int:
+        """Requests that were taken on this connection so far, at a server."""
+        return self._core.counters.accepted
+
     async def ping(self) -> float:
         """Send a PING and wait for the answer. Returns the round trip in seconds. Raises SessionClosed."""
         ending = self._parts.ending

@@ -487,3 +487,25 @@ async def test_two_steps_lose_no_request_that_is_under_way(autojump_clock: Clock
         with pytest.raises(muxpy.SessionGoingAway):
             await client.request("GET")
     assert answered == asked > 100
+
+
+@bounded()
+async def test_after_so_many_requests_a_client_is_asked_for_another_connection(autojump_clock: Clock) -> None:
+    """And none is lost: what it sends before it knows of that is answered."""
+    async with served(hello, config=http.Config(max_requests=5)) as client:
+        statuses = []
+
+        async def ask() -> None:
+            statuses.append((await client.request("GET")).status)
+
+        for _ in range(4):
+            await ask()
+        assert not client.session.going_away
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask)
+        assert statuses == [200] * 14
+        await client.session.wait_going_away()
+        with pytest.raises(muxpy.SessionGoingAway) as caught:
+            await client.request("GET")
+        assert caught.value.retryable
