@@ -67,7 +67,8 @@ def joined(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     old = {measure["name"]: measure for measure in whole["measures"]}
     measures = [later.get(each.name) or old.get(each.name) for each in MEASURES]
     dates = {key: date for key, date in whole["machine"].items() if key.startswith("date")}
-    dates |= {f"date of {group}": part["machine"]["date"] for group in {each["group"] for each in part["measures"]}}
+    later_date = "{} ({rounds} rounds of {seconds:g} s)".format(part["machine"]["date"], **part["options"])
+    dates |= {f"date of {group}": later_date for group in sorted({each["group"] for each in part["measures"]})}
     known = {**dates, **{key: value for key, value in part["machine"].items() if not key.startswith("date")}}
     return {"machine": known, "options": whole["options"], "measures": [each for each in measures if each is not None]}
 

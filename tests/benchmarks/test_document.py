@@ -48,7 +48,11 @@ def test_a_part_of_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_later_run_of_a_group_takes_the_place_of_its_figures() -> None:
     whole = json.loads((FOLDER / "results.json").read_text())
     machine = {**whole["machine"], "date": "later"}
-    part = {"machine": machine, "options": {}, "measures": [dict(each) for each in whole["measures"]]}
+    part = {
+        "machine": machine,
+        "options": {"rounds": 2, "seconds": 0.5},
+        "measures": [dict(each) for each in whole["measures"]],
+    }
     part["measures"] = [{**each, "samples": {}} for each in part["measures"] if each["group"] == "http"]
 
     results = joined(whole, part)
@@ -56,7 +60,7 @@ def test_a_later_run_of_a_group_takes_the_place_of_its_figures() -> None:
     assert [each["name"] for each in results["measures"]] == [each["name"] for each in whole["measures"]]
     assert {each["group"] for each in results["measures"] if not each["samples"]} == {"http"}
     assert results["machine"]["date"] == whole["machine"]["date"]
-    assert results["machine"]["date of http"] == "later"
+    assert results["machine"]["date of http"] == "later (2 rounds of 0.5 s)"
     assert results["options"] == whole["options"]
 
 
