@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 
@@ -24,6 +23,7 @@ def resident(pid: int) -> int:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds that a process and its children have computed, in the program and in the kernel."""
-    fields = (Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split() for member in family(pid))
-    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+    """Seconds that the threads of a process and of its children have computed, in the program and in the kernel; to
+    the nanosecond, where /proc/PID/stat counts in ticks."""
+    threads = (thread for member in family(pid) for thread in Path(f"/proc/{member}/task").iterdir())
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9

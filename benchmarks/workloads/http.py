@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from itertools import count
@@ -40,7 +39,7 @@ SMALL_REQUESTS: Final = 200
 
 async def h2load(client: Client, job: Job) -> Figures:
     """h2load with `streams` requests at a time on each of `connections`: `GET` of `path`, or `POST` of `upload` bytes.
-    Before that a few requests show how many it takes for `seconds`.
+    Before that a few requests show how many the server needs `seconds` of processor time for.
 
     Requests for each second of the server's processor time and by the clock, or bytes, if `size` says how many each
     request moves; and seconds for a request.
@@ -50,17 +49,16 @@ async def h2load(client: Client, job: Job) -> Figures:
         command = _command(client, job, folder)
         together = job["connections"] * job["streams"]
         least = max(LEAST * together, 0 if "size" in job else SMALL_REQUESTS)
-        seen = await _run(command, least)
-        wanted = round(job["seconds"] * seen["requests"] / seen["elapsed"])
-        log = folder / "log"
+        begun = processor_time(job["server"])
+        await _run(command, least)
         before = processor_time(job["server"])
+        wanted = round(job["seconds"] * least / max(before - begun, 1e-6))
+        log = folder / "log"
         done = await _run([*command, f"--log-file={log}"], max(wanted, least))
         spent = processor_time(job["server"]) - before
         cuts = quantiles(_times(log.read_text()), n=100, method="inclusive")
     units = done["requests"] * job.get("size", 1)
-    # The kernel counts a process's time in ticks: a server may have taken less than one.
-    rate = units / max(spent, 1 / os.sysconf("SC_CLK_TCK"))
-    return {"rate": rate, "clock": units / done["elapsed"], "p50": cuts[49], "p99": cuts[98], "spent": spent}
+    return {"rate": units / spent, "clock": units / done["elapsed"], "p50": cuts[49], "p99": cuts[98], "spent": spent}
 
 
 def _command(client: Client, job: Job, folder: Path) -> list[str]:

@@ -54,7 +54,10 @@ class Message(Stream):
             # The end of a message that has come whole is known: it takes no pass of the scheduler to see it.
             await trio.lowlevel.checkpoint_if_cancelled()
             raise StopAsyncIteration
-        return await Stream.__anext__(self)
+        data = await self.receive_some()
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     # ---- sending ----
 
