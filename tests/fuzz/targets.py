@@ -29,6 +29,7 @@ TARGETS = (
     Target("http2_frames", 512),
     Target("http2_hpack", 512),
     Target("http2_connection", 512),
+    Target("http2_cuts", 256),
     Target("http2_pair", 384),
 )
 """What is fuzzed."""

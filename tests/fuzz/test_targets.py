@@ -27,6 +27,7 @@ RUNS = {
     "http2_frames": 1000,
     "http2_hpack": 500,
     "http2_connection": 500,
+    "http2_cuts": 500,
     "http2_pair": 400,
 }
 """Inputs for each target: about two seconds, most of it to start and to run the kept ones."""
