@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -79,10 +79,11 @@ class Client:
         """Send a request, and wait for the head of the response. It waits too while the server takes no more requests
         at the same time.
 
-        `path` has the query. `body`: bytes, whose `content-length` is added, or an asynchronous iterable of bytes. It
-        is sent in the background, also after this has returned, and broken off if the response ends first. If it raises
-        an exception, the request is reset, and whoever waits for the response gets trio.BrokenResourceError, whose
-        cause is that exception. `informed` is called with status and fields of each interim response.
+        `path` has the query. `body`: bytes, whose `content-length` is added, or an asynchronous iterable of bytes. What
+        does not go with the head is sent in the background, also after this has returned, and broken off if the
+        response ends first. If it raises an exception, the request is reset, and whoever waits for the response gets
+        trio.BrokenResourceError, whose cause is that exception. `informed` is called with status and fields of each
+        interim response.
 
         Raises ValueError for what cannot be sent; StreamReset, which is `retryable` where the server cannot have acted
         on the request; SessionGoingAway and SessionClosed if the connection takes no more requests, or has ended.
@@ -95,7 +96,7 @@ class Client:
             size = None
             response = await self.open(method, path, headers, authority=authority)
         try:
-            if size != 0:
+            if size != 0 and not (isinstance(body, bytes) and response.sent_now(body)):
                 self._nursery.start_soon(_send, response, body)
             return await response.started(informed)
         except BaseException:
@@ -177,7 +178,8 @@ async def _beginning(stream: Response) -> bytes:
     """As much of the body as is worth reading."""
     body = b""
     try:
-        await stream.send_eof()
+        with suppress(trio.BrokenResourceError):  # the server may have reset the request after its whole answer
+            await stream.send_eof()
         async for chunk in stream:
             body += chunk
             if len(body) >= MOST_OF_REFUSAL:
@@ -192,11 +194,13 @@ async def _send(response: Response, body: Body) -> None:
     try:
         if isinstance(body, (bytes, bytearray, memoryview)):
             await response.send_all(body, end=True)
-        elif isinstance(body, AsyncGenerator):  # nobody else has it, to close it when the response ends first
-            async with aclosing(body):
+            return
+        with response.while_it_lasts():  # whatever the body waits for: nobody wants it after that
+            if isinstance(body, AsyncGenerator):  # nobody else has it, to close it
+                async with aclosing(body):
+                    await _send_chunks(response, body)
+            else:
                 await _send_chunks(response, body)
-        else:
-            await _send_chunks(response, body)
     except Exception as error:
         if response.sends:
             log.exception("%r: the request's body failed, the request is reset", response)

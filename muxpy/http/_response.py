@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 from muxpy.frame.http2 import Http2Code
-from muxpy.session import Stream
+from muxpy.session import Stream, watched
 
 from ._headers import Headers
 from ._message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from muxpy.proto import StreamState
     from muxpy.proto.http2 import ResponseHead
@@ -94,6 +95,20 @@ class Response(Message):
     def sends(self) -> bool:
         """Whether more of the request can be sent."""
         return self._sendable()
+
+    def sent_now(self, body: bytes) -> bool:
+        """Send the whole body of the request, if it is so small that it goes with the head. Returns whether it was."""
+        if not self._sendable() or not self._engine_.writer.send_small(self._state_, body, True):
+            return False
+        self._engine_.finish(self._state_)
+        return True
+
+    @contextmanager
+    def while_it_lasts(self) -> Iterator[None]:
+        """Run a block that is cancelled when the stream is over."""
+        scope = trio.CancelScope()
+        with scope, watched(self._engine_, self._state_, lambda _: scope.cancel()):
+            yield
 
     def fail(self, error: Exception) -> None:
         """The request's body cannot go on: whoever waits for the response learns why."""

@@ -138,7 +138,7 @@ def make_session(
     seam = cast("Core", core)
     name = engine_name(transport, client=client)
     tap = tap_for(name, config.trace, clock, Http2Frames)
-    engine = Engine(name, transport, seam, config, clock, tap=tap, codes=Http2Code)
+    engine = Engine(name, transport, seam, config, clock, tap=tap)
     background = Background(engine, tap)
     if tls is not None and not _is_adequate(tls):
         engine.give_up(ProtocolError(Http2Code.INADEQUATE_SECURITY, "TLS below 1.2, or a cipher suite of its lists"))

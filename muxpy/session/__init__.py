@@ -10,6 +10,7 @@ from ._session import Accept, Extension, Session
 from ._statistics import SessionStatistics, StreamStatistics
 from ._stream import SessionOfStream, Stream
 from ._suspension import sleep_fairly
+from ._watching import watched
 
 __all__ = [
     "SMALL",
@@ -27,4 +28,5 @@ __all__ = [
     "StreamStatistics",
     "sleep_fairly",
     "turns_of",
+    "watched",
 ]

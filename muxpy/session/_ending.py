@@ -98,10 +98,9 @@ class Cause(NamedTuple):
 class Ending:
     """One session's stage in the table, and events for the tasks that wait for the next stages."""
 
-    __slots__ = ("_codes", "closed", "decided", "drain_until", "end", "going_away", "stage", "stream_ends")
+    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage", "stream_ends")
 
-    def __init__(self, codes: type[IntEnum] = ErrorCode) -> None:
-        self._codes = codes  # of the protocol: each has the names of ErrorCode
+    def __init__(self) -> None:
         self.stage = Stage.OPEN
         self.end: SessionEnd | None = None
         self.going_away = trio.Event()  # this side can open no more streams
@@ -123,8 +122,7 @@ class Ending:
         if cause is None or self.end is not None:
             return False
         remote_code, remote_debug = (remote.code, remote.debug) if remote is not None else (None, b"")
-        code = self._codes[cause.code.name] if isinstance(cause.code, ErrorCode) else cause.code
-        self.end = SessionEnd(code, cause.error, remote_code, remote_debug, cause.by_peer)
+        self.end = SessionEnd(cause.code, cause.error, remote_code, remote_debug, cause.by_peer)
         self.decided.set()
         return True
 

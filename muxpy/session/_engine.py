@@ -23,7 +23,6 @@ from ._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from enum import IntEnum
 
     from muxpy._config import SessionConfig
     from muxpy.proto import Changes, Core, Fields, StreamState
@@ -49,7 +48,6 @@ class Engine:
         config: SessionConfig,
         clock: Callable[[], float],
         *,
-        codes: type[IntEnum] = ErrorCode,
         extension_types: Iterable[int] = (),
         tap: Tap | None = None,
     ) -> None:
@@ -61,7 +59,7 @@ class Engine:
         self.reader = Reader(transport, core, self, self.clock, tap)
         self.lead = Lead(self.reader, transport)
         self.writer = Writer(transport, core.sending, self.clock, tap)
-        self.ending = Ending(codes)
+        self.ending = Ending()
         self.backlog = Backlog(core, self.lead)
         self.extension_backlogs = {kind: Backlog(core, self.lead) for kind in extension_types}
         self.wakings = Wakings()
@@ -222,7 +220,7 @@ class Engine:
         """Something happens to the session: see `_ending`. If that decides how the session ends, all tasks that wait
         look again. Tasks that wait on streams are woken in turns (`Wakings`), since they may be many."""
         if cause is not None:
-            cause = cause._replace(code=self.core.own_code(cause.code))
+            cause = Cause(self.core.own_code(cause.code), cause.error, cause.by_peer)
         decided = self.ending.happens(event, cause, self.core.remote_goaway)
         self.openers.wake_all()
         if not decided:

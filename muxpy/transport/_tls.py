@@ -223,7 +223,9 @@ class TlsTransport(SocketTransport):
         await self.send(Batch([], [], 0))
 
     async def send_eof(self) -> None:
-        """Send close_notify, the end of our direction. In TLS 1.3 the other direction may go on (RFC 8446, 6.1)."""
+        """Send close_notify, the end of our direction. In TLS 1.3 the other direction may go on (RFC 8446, 6.1). The
+        socket's direction ends with it: some peers wait for that, and would hold up a lingering close."""
         with suppress(ssl.SSLError):  # `unwrap` also waits for the peer's; ours is in the buffer by then
             self._tls.unwrap()
         await self._flush()
+        await super().send_eof()

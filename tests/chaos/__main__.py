@@ -87,9 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="Two sessions over a bad link: exact bytes or an error, and no hang."
     )
-    parser.add_argument(
-        "kinds", nargs="*", type=_kind, metavar="plain|tls|memory", help="the link; by turns if several"
-    )
+    parser.add_argument("kinds", nargs="*", type=_kind, metavar="|".join(KINDS), help="the link; by turns if several")
     parser.add_argument("--seconds", type=seconds, default=SECONDS, help=f"how long ({SECONDS:g})")
     parser.add_argument("--seed", type=int, help="the first seed, to see a round again")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of each kind")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
+from muxpy.frame.http2 import PREFACE
 from muxpy.frame.muxado._header import HEADER_SIZE, LENGTH_MASK
 
 __all__ = ["FAULTS", "Damage", "Fault", "LinkPlan", "Mangler", "WayPlan", "plan_link"]
@@ -44,6 +45,21 @@ class Damage:
     size: int
 
 
+class Shape(NamedTuple):
+    """Where frames begin and end: bytes before the first, bytes of a header, and the length in its first bytes."""
+
+    before: int
+    header: int
+    length: int  # bytes
+    mask: int
+
+
+MUXADO: Final = Shape(0, HEADER_SIZE, 2, LENGTH_MASK)
+FROM_CLIENT: Final = Shape(len(PREFACE), 9, 3, 0xFFFFFF)
+FROM_SERVER: Final = Shape(0, 9, 3, 0xFFFFFF)
+"""Of HTTP/2."""
+
+
 @dataclass(frozen=True, slots=True)
 class WayPlan:
     """One direction. `delay`: seconds that a piece is held at most. `at`: the byte where the fault lies."""
@@ -54,6 +70,7 @@ class WayPlan:
     fault: Fault = "none"
     at: int = 0
     damage: tuple[Damage, ...] = ()
+    shape: Shape = MUXADO
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +82,20 @@ class LinkPlan:
     fault: Fault
 
 
-def plan_link(seed: int, *, longest_delay: float, tls: bool, fault: Fault | None = None) -> LinkPlan:
+def plan_link(seed: int, *, longest_delay: float, tls: bool, http2: bool, fault: Fault | None = None) -> LinkPlan:
     """The plan of `seed`. At least one direction has the fault, if there is one."""
     rng = Random(f"link {seed}")
     chosen = rng.choice([name for name in FAULTS if not (tls and name == "boundary")])
     fault = fault or chosen
     bad = rng.choice([(True, False), (False, True), (True, True)])
     there, back = (
-        _plan_way(Random(f"way {seed} {name}"), fault if worse else "none", longest_delay)
-        for name, worse in (("there", bad[0]), ("back", bad[1]))
+        _plan_way(Random(f"way {seed} {name}"), fault if worse else "none", longest_delay, shape if http2 else MUXADO)
+        for name, worse, shape in (("there", bad[0], FROM_CLIENT), ("back", bad[1], FROM_SERVER))
     )
     return LinkPlan(there, back, fault)
 
 
-def _plan_way(rng: Random, fault: Fault, longest_delay: float) -> WayPlan:
+def _plan_way(rng: Random, fault: Fault, longest_delay: float, shape: Shape) -> WayPlan:
     damage: tuple[Damage, ...] = ()
     if fault == "corrupt":
         offsets = sorted(_somewhere(rng) for _ in range(rng.choice([1, 1, 2, 5, 20])))
@@ -90,6 +107,7 @@ def _plan_way(rng: Random, fault: Fault, longest_delay: float) -> WayPlan:
         fault=fault,
         at=_somewhere(rng),
         damage=damage,
+        shape=shape,
     )
 
 
@@ -109,7 +127,7 @@ class Mangler:
         self._rng = Random(plan.seed)
         self._taken = 0  # bytes that came in before the end
         self._damage = list(plan.damage)
-        self._frames = Frames()
+        self._frames = Frames(plan.shape)
 
     def feed(self, data: bytes) -> list[tuple[float, bytes]]:
         """What becomes of `data`."""
@@ -170,22 +188,23 @@ class Mangler:
 class Frames:
     """Follows the frames of a way without TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
         self._offset = 0
         self._header = bytearray()
-        self._left = 0  # of the body
+        self._left = shape.before  # of the body
 
     def boundary(self, data: bytes, least: int) -> int | None:
         """Where in `data` a frame ends that has all of the first `least` bytes before it."""
         position = 0
         while position < len(data):
             if not self._left:
-                part = data[position : position + HEADER_SIZE - len(self._header)]
+                part = data[position : position + self._shape.header - len(self._header)]
                 self._header += part
                 position += len(part)
-                if len(self._header) < HEADER_SIZE:
+                if len(self._header) < self._shape.header:
                     break
-                self._left = int.from_bytes(self._header[:2], "big") & LENGTH_MASK
+                self._left = int.from_bytes(self._header[: self._shape.length], "big") & self._shape.mask
                 self._header.clear()
             taken = min(self._left, len(data) - position)
             self._left -= taken

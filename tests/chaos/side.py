@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tests.helpers.tasks import echo
-
+from .http2 import end_of, wrong_trailers
 from .script import Script, content, script_of
 from .tally import DOCUMENTED, Tally
 
@@ -40,7 +39,7 @@ class Side:
         rng = Random(f"{seed} {name}")
         self._serves = rng.random() < 0.5
         self._leaves_early = rng.random() < 0.5
-        self._taken = 0
+        self.taken: set[int] = set()  # streams of the other side
         self._all_taken = trio.Event()  # each stream of the other side has been accepted
 
     async def run(self, session: muxpy.Session, other: Side) -> None:
@@ -92,8 +91,8 @@ class Side:
             pass
 
     async def _answer(self, stream: muxpy.Stream) -> None:
-        self._taken += 1
-        if self._taken == len(self._numbers):  # the other side opens as many
+        self.taken.add(stream.stream_type)
+        if len(self.taken) == len(self._numbers):  # the other side opens as many
             self._all_taken.set()
         await self._play(stream, script_of(self._seed, stream.stream_type), opener=False)
 
@@ -116,6 +115,7 @@ class Part:
     def __init__(
         self, seed: int, side: str, tally: Tally, pause: float, stream: muxpy.Stream, script: Script, opener: bool
     ) -> None:
+        self._seed = seed
         self._side = side
         self._tally = tally
         self._pause = pause
@@ -129,11 +129,11 @@ class Part:
         self.patience = self._hurry if self._rng.random() < 0.5 else float("inf")
 
     async def play(self) -> None:
-        script, opener, stream = self._script, self._opener, self._stream
+        script, opener = self._script, self._opener
         if script.play == "exchange":
             await self._together(self._send, self._read)
         elif script.play == "echo":
-            await (self._together(self._send, self._read) if opener else self._guard(lambda: echo(stream)))
+            await (self._together(self._send, self._read) if opener else self._guard(self._echo))
         elif script.play == "ask":
             await self._in_order(*((self._send, self._read) if opener else (self._read, self._send)))
         elif script.play == "push":
@@ -178,7 +178,12 @@ class Part:
 
     async def _send(self) -> None:
         await self._send_bytes(self._outgoing)
-        await self._stream.send_eof()
+        await end_of(self._stream, self._seed, self._script.number)
+
+    async def _echo(self) -> None:
+        async for part in self._stream:
+            await self._stream.send_all(part)
+        await end_of(self._stream, self._seed, self._script.number)
 
     async def _send_a_part(self) -> None:
         await self._send_bytes(self._outgoing[: self._script.stop])
@@ -202,6 +207,8 @@ class Part:
 
     async def _read(self) -> None:
         await self._read_up_to(len(self._incoming) + 1)
+        if wrong := wrong_trailers(self._stream, self._seed, self._script.number):
+            self._lie(wrong)
         self._tally.clean_end(self._side, self._script.number)
 
     async def _read_nothing(self) -> None:

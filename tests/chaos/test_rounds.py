@@ -30,6 +30,12 @@ def test_two_hundred_streams_at_once() -> None:
     assert result.tally.checked > 1_000_000
 
 
+@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_of_http2(fault: Fault, seed: int) -> None:
+    check(play_round("http2", seed, fault=fault, streams=FEW))
+
+
 @pytest.mark.parametrize("fault", ["none", "truncate", "boundary", "rst"])
 def test_over_tcp(fault: Fault) -> None:
     check(play_round("plain", 23, fault=fault, streams=FEW))

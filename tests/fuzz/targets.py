@@ -28,6 +28,8 @@ TARGETS = (
     Target("pair", 384),
     Target("http2_frames", 512),
     Target("http2_hpack", 512),
+    Target("http2_connection", 512),
+    Target("http2_pair", 384),
 )
 """What is fuzzed."""
 

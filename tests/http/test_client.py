@@ -12,7 +12,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
 from muxpy import http
-from muxpy.frame.http2 import PREFACE, Setting, encode_goaway, encode_rst_stream, encode_settings
+from muxpy.frame.http2 import HEADERS, PREFACE, Setting, encode_goaway, encode_rst_stream, encode_settings
 from tests.helpers.content import named
 from tests.helpers.links import pipe_pair
 from tests.helpers.tasks import bounded, read_all
@@ -110,6 +110,28 @@ async def test_a_length_that_is_given_must_be_right() -> None:
 
 
 @bounded()
+async def test_a_small_body_goes_with_the_head() -> None:
+    """In one write, and without a task of its own."""
+
+    class Spawned(trio.abc.Instrument):
+        count = 0
+
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async with raw_server({}) as (client, peer), trio.open_nursery() as nursery:
+        await peer.settled()
+        spawned = Spawned()
+        trio.lowlevel.add_instrument(spawned)
+        nursery.start_soon(partial(client.request, body=b"small"), "POST")
+        written = await peer.stream.receive_some()
+        trio.lowlevel.remove_instrument(spawned)
+        assert (written[3], written[-14:]) == (HEADERS, peer.data(1, b"small", end=True))
+        assert spawned.count == 1, "the one of this test"
+        nursery.cancel_scope.cancel()
+
+
+@bounded()
 async def test_a_body_that_fails_is_the_cause_of_what_the_requester_gets(caplog: pytest.LogCaptureFixture) -> None:
     closed = False
 
@@ -182,6 +204,35 @@ async def test_an_early_response_closes_the_generator() -> None:
         response = await client.request("POST", body=chunks())
         assert await response.read() == b"enough"
         await closed.wait()
+
+
+@pytest.mark.parametrize("gives_up", ["server", "client", "both"])
+@bounded()
+async def test_a_generator_that_waits_is_closed_when_nobody_wants_it_any_more(gives_up: str) -> None:
+    closed = trio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            yield b"a part"
+            await trio.sleep_forever()
+        finally:
+            closed.set()
+
+    async def handler(exchange: http.Exchange) -> None:
+        if gives_up == "client":
+            await trio.sleep_forever()
+        await exchange.respond(200, {}, b"enough")
+
+    async with served(handler, cancel_handlers=True) as client:
+        with trio.move_on_after(0.01 if gives_up == "client" else 60) as scope:
+            response = await client.request("POST", body=chunks())
+            if gives_up == "server":
+                assert await response.read() == b"enough"
+            else:
+                response.reset()
+        assert scope.cancelled_caught == (gives_up == "client")
+        await closed.wait()
+        assert client.session.statistics().streams_open == 0
 
 
 # ---- responses ----

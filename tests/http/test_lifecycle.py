@@ -453,3 +453,37 @@ def test_times_of_0_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be more than 0; None switches it off"):
         http.Config(**{name: 0})  # type: ignore[arg-type]
     assert getattr(http.Config(**{name: None}), name) is None  # type: ignore[arg-type]
+
+
+@bounded()
+async def test_two_steps_lose_no_request_that_is_under_way(autojump_clock: Clock) -> None:
+    """With a long way between, requests are sent before the client can know: none of them is even refused."""
+    sessions: list[http.HttpSession] = []
+    answered = 0
+
+    async def handler(exchange: http.Exchange) -> None:
+        assert isinstance(exchange.session, http.HttpSession)
+        sessions.append(exchange.session)
+        await trio.sleep(0.5)
+        await exchange.respond(200)
+
+    async with joined(handler, *delayed_pair(0.4)) as client, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            nonlocal answered
+            assert (await client.request("GET")).status == 200
+            answered += 1
+
+        async def stop() -> None:
+            await trio.sleep(1)
+            await retire(sessions[0])
+
+        nursery.start_soon(stop)
+        asked = 0
+        while not client.session.going_away:
+            nursery.start_soon(ask)
+            asked += 1
+            await trio.sleep(0.01)
+        with pytest.raises(muxpy.SessionGoingAway):
+            await client.request("GET")
+    assert answered == asked > 100

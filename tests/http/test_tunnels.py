@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy import http
-from muxpy.frame.http2 import Setting, encode_ping, encode_settings
+from muxpy.frame.http2 import Setting, encode_ping, encode_rst_stream, encode_settings
 from tests.helpers.content import named
 from tests.helpers.tasks import bounded, echo, read_all
 
@@ -196,6 +196,23 @@ async def test_a_proxy_may_refuse() -> None:
         assert caught.value.response.status == 503
         await wait_all_tasks_blocked()
         assert client.session.statistics().streams_open == 0
+
+
+@bounded()
+async def test_a_refusal_arrives_whole_whatever_its_server_thinks_of_the_request() -> None:
+    """Go's server resets with NO_ERROR, right after the response, a request that has not ended."""
+    async with raw_server({}) as (client, peer), trio.open_nursery() as nursery:
+
+        async def refuse() -> None:
+            await peer.expect("HEADERS", 1)
+            head = peer.head(1, ((b":status", b"403"),))
+            await peer.send(head, peer.data(1, b"not there", end=True), encode_rst_stream(1, 0))
+
+        nursery.start_soon(refuse)
+        with pytest.raises(http.TunnelRefused) as caught:
+            async with client.tunnel("db:5432"):
+                pass
+        assert caught.value.body == b"not there"
 
 
 @bounded()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -73,8 +74,11 @@ class GoProgram:
         if program.exists():
             return program
 
-        # Two test runs may build at once: each makes a file of its own, and a rename puts it in place whole.
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # Several processes may want it together: one builds it, and the others wait. A rename puts it in place whole.
+        with (folder / "lock").open("w") as lock, tempfile.TemporaryDirectory(dir=folder) as scratch:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if program.exists():
+                return program
             made = Path(scratch) / self.name
             env = {
                 **os.environ,

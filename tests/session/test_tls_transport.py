@@ -202,6 +202,19 @@ async def test_a_bad_record_ends_the_session_and_the_peer_learns_why() -> None:
     await client.aclose()
 
 
+@bounded()
+async def test_the_end_of_a_direction_is_that_of_the_socket_too() -> None:
+    """Some peers, such as gRPC's servers, wait for that. The other direction goes on."""
+    client, server = await tls_pair()
+    await client.send_eof()
+    while await server._stream.receive_some():  # the client's close_notify
+        pass
+    await say(server, encode_syn(2))
+    assert bytes(await client.receive()) == encode_syn(2)
+    await client.aclose()
+    await server.aclose()
+
+
 @pytest.mark.parametrize("server_side", [True, False])
 @bounded()
 async def test_a_handshake_error_is_reported_though_the_alert_cannot_be_sent(

@@ -13,7 +13,7 @@ _NOTHING: Final[Repeats[bytes, "Block"]] = Repeats()
 
 TOO_LARGE: Final = 4
 """How many times `max_fields_bytes` a block may have that is still decoded to its end. An honest one that is too large
-is not much too large; 64 KiB of references to one field take ten milliseconds."""
+is not much too large, and 64 KiB of references to one field take ten milliseconds."""
 
 
 class Block:

@@ -202,9 +202,11 @@ class Connection:
         """Send the final head of a response, whose body has `length` bytes if it has one and that is announced. With
         `end`, nothing follows it. The stream must still send: ask its phase."""
         stream.answered = True
-        stream.announced = length
         if stream.tunnel and fields[0][1][:1] != b"2":
             stream.tunnel = False  # the answer is a message that says why there is none
+        stream.announced = (
+            None if stream.tunnel else length
+        )  # a tunnel has no length, whatever is said (RFC 9110, 9.3.6)
         self._common.put_head(stream.id, fields, end=end)
         if end:
             stream.advance(SEND_FIN)

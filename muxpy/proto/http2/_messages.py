@@ -213,8 +213,9 @@ class Messages:
             method = stream.request.method
             if method == b"CONNECT":
                 stream.tunnel = 200 <= head.status < 300  # otherwise it is a message that says why not
-            if method != b"HEAD" and head.status not in (204, 304) and not stream.tunnel:
-                stream.expected = head.content_length
+            if not stream.tunnel:
+                bodiless = method == b"HEAD" or head.status in (204, 304)  # whatever content-length says of others
+                stream.expected = 0 if bodiless else head.content_length
         self._news.arrived_on(stream)
         if end:
             self._news.ended(stream)

@@ -181,7 +181,8 @@ class Scene:
         try:
             await self._answer(exchange, path)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self.errors.append(error)
+            if self.keeps:
+                self.errors.append(error)
             raise
         finally:
             self.running -= 1

@@ -13,6 +13,7 @@ from tests.frame.http2.wire import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    PADDED,
     PING,
     PRIORITY,
     PRIORITY_UPDATE,
@@ -35,6 +36,7 @@ __all__ = [
     "continuation",
     "data",
     "field",
+    "frame_of_data",
     "goaway",
     "head",
     "headers",
@@ -55,6 +57,11 @@ Field = tuple[bytes, bytes]
 
 def data(stream_id: int, payload: bytes = b"", *, end: bool = False) -> bytes:
     return frame(DATA, stream_id, payload, flags=END_STREAM if end else 0)
+
+
+def frame_of_data(stream_id: int, body: bytes, *, padded: bool) -> bytes:
+    """DATA as it is on the wire, with the length of its padding and the padding in `body`."""
+    return frame(DATA, stream_id, body, flags=PADDED if padded else 0)
 
 
 def headers(stream_id: int, encoded: bytes, *, end: bool = False, whole: bool = True) -> bytes:

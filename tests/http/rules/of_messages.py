@@ -368,6 +368,29 @@ async def _(scene: Scene) -> None:
     assert await scene.result(stream_id) == (304, b"")
 
 
+def bodiless(name: str, status: bytes, method: str = "GET") -> None:
+    """The case of a body where none may be."""
+
+    @case(name)
+    async def _(scene: Scene) -> int:
+        stream_id = await scene.ask(method=method)
+        head = headers(stream_id, response((b"content-length", b"4"), status=status))
+        await scene.peer.send(head, data(stream_id, b"body", end=True))
+        return stream_id
+
+
+bodiless("bodiless-head", b"200", "HEAD")
+bodiless("bodiless-204", b"204")
+bodiless("bodiless-304", b"304")
+
+
+@case("bodiless-empty")
+async def _(scene: Scene) -> None:
+    stream_id = await scene.ask(method="HEAD")
+    await scene.peer.send(headers(stream_id, response((b"content-length", b"4"))), data(stream_id, end=True))
+    assert await scene.result(stream_id) == (200, b"")
+
+
 # ---- 8.2 ----
 
 FIELDS = {
@@ -495,6 +518,12 @@ async def _(scene: Scene) -> None:
 async def _(scene: Scene) -> None:
     await scene.answer(await asks(scene, *without(b":authority"), (b"host", b"example.com")))
     assert scene.requests[-1].authority == "example.com"
+
+
+@case("authority-none")
+async def _(scene: Scene) -> None:
+    await scene.answer(await asks(scene, *without(b":authority")))
+    assert scene.requests[-1].authority == ""
 
 
 # ---- 8.5, RFC 8441 ----

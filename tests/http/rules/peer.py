@@ -265,8 +265,11 @@ class Peer:
             await self._changed.park()
 
     async def ended(self) -> None:
-        """Wait for the end of the connection."""
+        """Wait for the end of the connection, which acts on nothing more."""
+        question = ping(b"still up")
+        await self.send(question)
         while not self.over:
+            assert Seen("PING", 0, question[9:], True) not in self.seen, f"the connection goes on, after {self.seen}"
             await self._changed.park()
 
     async def expect(self, *expected: Seen) -> None:

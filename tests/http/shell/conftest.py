@@ -10,8 +10,7 @@ from muxpy.http import ErrorCode
 from muxpy.http._session import prepare_tls
 from tests.helpers.pairs import client_context, server_context
 from tests.helpers.shell import leave_out
-
-from .tunnels import TunnelSession, put_together
+from tests.helpers.tunnels import TunnelSession, put_together
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -141,7 +141,7 @@ class Site:
         body = b"".join([chunk async for chunk in exchange])
         await exchange.start(200, {"content-type": "application/grpc"})
         await exchange.send_all(body)
-        await exchange.finish({"grpc-status": "0", "grpc-message": "fine"})
+        await exchange.finish({"grpc-status": "0", "x-served": "by muxpy"})
 
     async def _streaming(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """The same for each message as it comes; one that says `fail` is answered by a status."""

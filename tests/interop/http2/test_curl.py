@@ -75,20 +75,6 @@ async def test_a_client_that_expects_100_and_does_not_wait(tls: Tls | None, tmp_
         assert done.out == f"{len(data)} {sha256(data)}\n"
 
 
-# Without TLS, curl 7.88 fails where it sends a second request on a connection, or is told to send no more of its body;
-# with nghttpd and with Go's server too.
-
-
-async def test_an_answer_that_does_not_read_the_body(certificate: Tls, tmp_path: Path) -> None:
-    upload = tmp_path / "upload"
-    upload.write_bytes(named("up", 16 * MIB))
-    told = ("--write-out", "%{http_code}\n")
-    async with serving(certificate) as site:
-        urls = (f"{site.url}/refuse", f"{site.url}/refuse", f"{site.url}/refuse")
-        done = await curl(*way(certificate), *told, "--data-binary", f"@{upload}", *urls)
-        assert done.out == "too much\n413\n" * 3
-
-
 async def test_answers_without_a_body(tls: Tls | None) -> None:
     async with serving(tls) as site:
         done = await curl(*way(tls), "--head", f"{site.url}/bytes?name=a&size=1000")
@@ -107,6 +93,10 @@ async def test_hints(tls: Tls | None) -> None:
         assert heads[0].count("HTTP/2 103") == 2
         assert hinted == ["link: </app.css>; rel=preload", "link: </app.js>; rel=preload"]
         assert done.out.endswith("hinted\n")
+
+
+# Without TLS, curl 7.88 fails where it sends a second request on a connection; with nghttpd and with Go's server too.
+# And it is not asked what it makes of an answer that reads none of its body: it may lose that, whoever the server is.
 
 
 async def test_many_at_the_same_time_over_one_connection(certificate: Tls, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_answers_without_a_body_and_those_that_read_none(tls: Tls | None) 
             *("HEAD 200 6 ", "GET 200 6 hello\n"),
             *("HEAD 204  ", "GET 204  "),
             *("HEAD 304  ", "GET 304  "),
-            *("HEAD 500 0 ", "GET 500 0 "),
+            *("HEAD 500  ", "GET 500 0 "),
             *("POST 413 9 too much\n",) * 3,
         ]
 

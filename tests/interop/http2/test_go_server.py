@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy import SessionGoingAway, StreamReset, http
+from muxpy import SessionClosed, SessionGoingAway, StreamReset, http
 from tests.helpers.content import named
 from tests.helpers.tasks import read_all
 
@@ -184,8 +184,8 @@ async def test_a_graceful_end_in_the_midst_of_traffic(tls: Tls | None) -> None:
                 await check_upload(client, named(number, 20_000))
             except SessionGoingAway:
                 return
-            except StreamReset as reset:
-                if not reset.retryable:
+            except (StreamReset, SessionClosed) as error:
+                if not error.retryable:
                     raise
                 return
             answered += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from muxpy import SessionGoingAway, StreamReset, http
+from muxpy import SessionClosed, SessionGoingAway, StreamReset, http
 from tests.cli.real._programs import find, require, run
 from tests.helpers.content import named
 from tests.helpers.processes import Output, started
@@ -76,7 +76,7 @@ async def test_answers_without_a_body_and_one_that_reads_none(tls: Tls | None) -
             *("HEAD 200 6 ", "GET 200 6 hello\n"),
             *("HEAD 204  ", "GET 204  "),
             *("HEAD 304  ", "GET 304  "),
-            *("HEAD 500 0 ", "GET 500 0 "),
+            *("HEAD 500  ", "GET 500 0 "),
             "POST 413 9 too much\n",
         ]
 
@@ -197,7 +197,7 @@ async def test_node_ends_the_session(tls: Tls | None) -> None:
         async with await client.request("GET", "/goaway") as response:
             assert await response.read() == b"the last one\n"
         await client.session.wait_going_away()
-        with pytest.raises(SessionGoingAway):
+        with pytest.raises((SessionGoingAway, SessionClosed)):  # node closes soon after
             await client.request("GET", "/hello")
 
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import muxpy
-    from muxpy.proto import StreamState
+    from muxpy.proto import Fields, StreamState
     from muxpy.session import Background, Engine, SessionOfStream
     from muxpy.transport import Transport
 
-__all__ = ["TunnelSession", "put_together"]
+__all__ = ["Tunnel", "TunnelSession", "authority", "http_config", "put_together"]
 
 TAKEN = ((b":status", b"200"),)
 
 
-def connect(port: int) -> Opening:
-    """What asks for a tunnel. What is a stream's type in muxado is the port here."""
-    return Opening(head=((b":method", b"CONNECT"), (b":authority", b"db:%d" % port)))
+def authority(number: int) -> tuple[bytes, bytes]:
+    """The field that has what is a stream's type in muxado: as a port."""
+    return b":authority", b"db:%d" % number
 
 
 class TunnelSession(HttpSession):
@@ -35,15 +35,19 @@ class TunnelSession(HttpSession):
 
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> muxpy.Stream:
         engine = self.engine
-        stream = self._stream(await engine.openers.open(connect(stream_type), fin=fin))
+        stream = self._stream(await engine.openers.open(Opening(head=self.head(stream_type)), fin=fin))
         engine.acted()
         return stream
 
     def open_stream_nowait(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> muxpy.Stream:
         engine = self.engine
-        stream = self._stream(engine.openers.open_nowait(connect(stream_type), fin=fin))
+        stream = self._stream(engine.openers.open_nowait(Opening(head=self.head(stream_type)), fin=fin))
         engine.acted()
         return stream
+
+    def head(self, number: int) -> Fields:
+        """What a stream is asked for with."""
+        return ((b":method", b"CONNECT"), authority(number))
 
 
 class Tunnel(Exchange):
@@ -55,14 +59,23 @@ class Tunnel(Exchange):
         assert isinstance(state, HttpStream)
         state.stream_type = int(state.request.authority.partition(b":")[2])
         if state.phase.sends:
-            session.core.send_head(state, TAKEN)
+            fields, length = self.answer(session, state)
+            session.core.send_head(state, fields, length=length)
             engine.acted()
+
+    def answer(self, session: HttpSession, state: HttpStream) -> tuple[Fields, int | None]:
+        """The head of the response, and the bytes of its body if it says how many."""
+        return TAKEN, None
+
+
+def http_config(config: SessionConfig, **others: int | float | None) -> Config:
+    """The same limits for HTTP/2."""
+    return Config(**{field.name: getattr(config, field.name) for field in fields(SessionConfig)} | others)
 
 
 def put_together(
     transport: Transport, *, client: bool, config: SessionConfig, extensions: Iterable[muxpy.Extension] | None
 ) -> tuple[HttpSession, Background]:
     """A session, and the tasks that run it."""
-    said = {field.name: getattr(config, field.name) for field in fields(SessionConfig)} | {"heartbeat_interval": None}
     kind = Response if client else Tunnel
-    return make_session(transport, client=client, config=Config(**said), kind=kind)
+    return make_session(transport, client=client, config=http_config(config, heartbeat_interval=None), kind=kind)

@@ -1,0 +1,101 @@
+"""gRPC's own client and server, in a process of its own: it has threads.
+
+    python grpc_peer.py ask ADDRESS [CA]       talks to the server, and prints what came of it as JSON
+    python grpc_peer.py serve [CHAIN KEY]      prints the port
+
+Messages are bytes as they are: both ends only echo them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZES = (0, 1, 5, 16_384, 65_536, 1_000_000)
+
+
+def messages(count: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield bytes([number % 256]) * SIZES[number % len(SIZES)]
+
+
+# ---- a client ----
+
+
+def ask(address: str, authority: str | None) -> dict[str, Any]:
+    options = [("grpc.max_receive_message_length", -1)]
+    if authority is None:
+        channel = grpc.insecure_channel(address, options)
+    else:
+        credentials = grpc.ssl_channel_credentials(Path(authority).read_bytes())
+        channel = grpc.secure_channel(address, credentials, options)
+    with channel:
+        unary = channel.unary_unary("/unary")
+        streaming = channel.stream_stream("/streaming")
+        with ThreadPoolExecutor(20) as threads:
+            replies = list(threads.map(lambda message: unary(message, timeout=300), messages(60)))
+        echoed = list(streaming(messages(60), timeout=300))
+        failed = streaming(iter([b"one", b"fail", b"two"]), timeout=300)
+        before = [next(failed)]
+        try:
+            next(failed)
+        except grpc.RpcError as error:
+            status = [error.code().name, error.details()]
+        answer, call = unary.with_call(b"with metadata", metadata=[("x-told", "yes")], timeout=300)
+        hanging = channel.unary_stream("/hang?name=1")(b"", timeout=300)
+        hanging.cancel()
+    return {
+        "unary": replies == list(messages(60)),
+        "streaming": echoed == list(messages(60)),
+        "before": [message.decode() for message in before],
+        "status": status,
+        "answer": answer.decode(),
+        "trailers": dict(call.trailing_metadata()),
+    }
+
+
+# ---- a server ----
+
+
+def echo(message: bytes, context: Any) -> bytes:  # noqa: ANN401 - grpc has no types
+    context.set_trailing_metadata([("x-size", str(len(message)))])
+    return message
+
+
+def echo_each(incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:  # noqa: ANN401
+    for message in incoming:
+        if message == b"fail":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as you wish")
+        yield message
+
+
+def serve(*files: str) -> None:
+    server = grpc.server(ThreadPoolExecutor(20), options=[("grpc.max_receive_message_length", -1)])
+    handlers = {
+        "Unary": grpc.unary_unary_rpc_method_handler(echo),
+        "Streaming": grpc.stream_stream_rpc_method_handler(echo_each),
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("Echo", handlers)])
+    if files:
+        chain, key = (Path(file).read_bytes() for file in files)
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print("listening at", port, flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "ask":
+        print(json.dumps(ask(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)))
+    else:
+        serve(*sys.argv[2:])
