@@ -229,6 +229,18 @@ async def test_of_exchanges(
             return
 
 
+@bounded()
+async def test_a_small_response_is_not_sent_if_it_is_cancelled_already(autojump_clock: Clock) -> None:
+    async with scene("memory") as s:
+        _, exchange = await s.exchange("/here")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await exchange.respond(200, {}, b"body")
+        assert scope.cancelled_caught
+        assert exchange.answerable
+        s.over["/here"].set()
+
+
 @pytest.mark.parametrize("kind", ["memory", "pipe"])
 @bounded(10_000)
 async def test_blocks_that_are_cancelled_anywhere_leave_no_task(kind: str, autojump_clock: Clock) -> None:
