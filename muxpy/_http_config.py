@@ -16,6 +16,12 @@ class HttpConfig(SessionConfig):
     max_streams: int = 250
     """Streams that the peer may have open at the same time, as Go's server lets it; announced as
     SETTINGS_MAX_CONCURRENT_STREAMS. One more is refused (REFUSED_STREAM, safe to retry)."""
+    first_frame_timeout: float | None = 10.0
+    """Seconds that a server waits for a client's preface and SETTINGS, which no client delays. One that takes longer
+    does not speak HTTP/2, or holds a connection for nothing. None: no limit."""
+    wants_login: bool = False
+    """Whether a client may send no more than 16 KiB, TLS and its handshake included, until a handler calls
+    `exchange.session.admit()`: if it sends more, the connection ends. So a stranger costs little."""
     heartbeat_interval: float | None = None
     """Seconds between PINGs (keepalive). None: none are sent; peers that leave in silence are found by
     `tcp_user_timeout` as soon as something is sent."""

@@ -56,15 +56,28 @@ class TunnelRefused(OSError):
 
 
 class Client:
-    """Requests over one connection: see `connect`."""
+    """Requests over one connection, by any number of tasks: see `connect`."""
 
     def __init__(self, session: HttpSession, nursery: trio.Nursery, scheme: str, authority: str) -> None:
-        self.session = session
-        """The connection: statistics, `go_away`, `wait`."""
-        self.scheme = scheme
-        self.authority = authority
-        """Whom requests are for, unless they say otherwise."""
+        self._session = session
+        self._scheme = scheme
+        self._authority = authority
         self._nursery = nursery
+
+    @property
+    def session(self) -> HttpSession:
+        """The connection: statistics, `ping`, `go_away`, `wait`."""
+        return self._session
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`, as in the URL."""
+        return self._scheme
+
+    @property
+    def authority(self) -> str:
+        """Whom requests are for, unless they say otherwise: host and port of the URL."""
+        return self._authority
 
     async def request(
         self,

@@ -36,12 +36,13 @@ class Headers(Mapping[str, str]):
     stay so.
     """
 
-    __slots__ = ("fields",)
+    __slots__ = {  # `help` takes the text from there
+        "fields": "As `raw`, but values that are not to be indexed on the way are NeverIndexed, which never equals "
+        "plain bytes."
+    }
 
     def __init__(self, fields: HeadersLike = ()) -> None:
         self.fields: Fields = as_pairs(fields)
-        """As `raw`, but values that are not to be indexed on the way are NeverIndexed, which never equals plain bytes.
-        """
 
     @classmethod
     def of(cls, fields: Fields) -> Headers:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import pydoc
 import subprocess
 import sys
 
@@ -30,6 +32,31 @@ def test_every_name_is_described(name: str) -> None:
     for member_name, member in described(thing):
         if inspect.isfunction(member) or isinstance(member, property):
             assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        (http.Client, ["authority", "scheme", "session"]),
+        (http.Headers, ["fields", "raw"]),
+        (http.Request, ["authority", "content_length", "headers", "method", "path", "protocol", "scheme"]),
+        (http.Config, [field.name for field in dataclasses.fields(http.Config)]),
+    ],
+    ids=["client", "headers", "request", "config"],
+)
+def test_help_shows_what_they_have_with_a_text(kind: type, attributes: list[str]) -> None:
+    shown = pydoc.plain(pydoc.render_doc(kind))
+    for name in attributes:
+        text = inspect.getdoc(getattr(kind, name))
+        assert text, name
+        assert f" |  {name}\n |      {text.splitlines()[0]}" in shown
+
+
+def test_help_of_the_module_begins_with_how_it_is_used() -> None:
+    shown = pydoc.plain(pydoc.render_doc(http))
+    start = shown.index("DESCRIPTION")
+    assert "await http.serve(" in shown[start : start + 1000]
+    assert "http.connect(" in shown[start : start + 1000]
 
 
 def test_it_is_loaded_only_when_somebody_asks_for_it() -> None:
