@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fuzz chaos kills bench soak restarts package lint format clean
+.PHONY: help demo test fuzz chaos kills bench soak leavers restarts package lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh, Go's multiplexers
 
 soak: $(VENV)/.installed-bench ## sessions and streams that come and go, 10 minutes, and nothing may be left; shorter with SECONDS=120
 	@$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds "$(SECONDS)") $(SOAK_ARGS)
+
+leavers: $(VENV)/.installed-dev ## HTTP/2 clients that are killed and stopped under load, 1 minute; longer with SECONDS=3600
+	@$(BIN)/python -m tests.interop.http2.leavers $(if $(SECONDS),--seconds $(SECONDS))
 
 restarts: $(VENV)/.installed-dev ## restart a server under wrk and curl 100 times, and no connection may fail; fewer with COUNT=10
 	@$(BIN)/python -m tests.cli.real.rolling $(or $(COUNT),100)

@@ -30,13 +30,16 @@ class Reader:
     def receive(self, data: bytes) -> None:
         self.streams.update((stream.id, stream) for stream in self.core.receive(data).opened)
 
+    def unread(self, stream: StreamState) -> bytes:
+        return b"".join(iter(lambda: self.core.read(stream, None), b""))
+
     def outcome(self) -> tuple[object, ...]:
         """All that came of it."""
         written = b""
         while batch := self.core.sending.next_batch(1 << 20):
             written += b"".join(batch.chunks)
         streams = {
-            stream.id: (stream.phase, stream.reset_code, stream.send_window, self.core.read(stream, None))
+            stream.id: (stream.phase, stream.reset_code, stream.send_window, self.unread(stream))
             for stream in self.streams.values()
         }
         return written, str(self.core.error), self.core.remote_goaway, streams
