@@ -126,7 +126,7 @@ class Receiving:
                     self._owed += len(body) + padding
                     stream = streams.get(stream_id)
                     if stream is None:
-                        self._data_for_forgotten(stream_id)
+                        self._data_for_forgotten(stream_id, rest)
                     else:
                         self._on_data(stream, flags, body, rest, padding)
                     if rest:
@@ -226,9 +226,9 @@ class Receiving:
             elif not rest:
                 self._news.reset(stream, Http2Code.NO_ERROR)
 
-    def _data_for_forgotten(self, stream_id: int) -> None:
+    def _data_for_forgotten(self, stream_id: int, rest: int) -> None:
         past = self._table.require_used(stream_id, "DATA")
-        if past is not Past.RESET_HERE:
+        if past is not Past.RESET_HERE and not rest:  # once for a frame, in however many pieces it comes
             self._news.refuse(stream_id, Http2Code.STREAM_CLOSED)
 
     # ---- other frames ----

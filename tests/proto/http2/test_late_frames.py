@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from muxpy import http
 from muxpy.frame.http2 import Http2Code
 from tests.frame.http2 import wire
 from tests.frame.http2.wire import frame
@@ -44,6 +45,18 @@ def test_what_crosses_a_reset_is_ignored(reset_here: Side, late: bytes) -> None:
 def test_nothing_is_late_after_the_own_reset_of_the_peer(reset_here: Side, late: bytes) -> None:
     reset_here.receive(rst(1, Http2Code.CANCEL), late)
     assert reset_here.sent() == rst(1, Http2Code.STREAM_CLOSED)
+
+
+def test_a_frame_in_pieces_is_answered_once() -> None:
+    side = Side(config=http.Config(reset_burst=1, reset_rate=1.0))
+    side.begin()
+    side.open(1)
+    late = frame(wire.DATA, 1, b"xyz")
+    side.receive(rst(1, Http2Code.CANCEL), late[:10])
+    for byte in late[10:]:
+        side.receive(bytes([byte]))
+    assert side.core.error is None
+    assert side.sent() == rst(1, Http2Code.STREAM_CLOSED)
 
 
 PRIORITIES = [(5, Http2Code.PROTOCOL_ERROR, b"\0\0\0\x01\0"), (4, Http2Code.FRAME_SIZE_ERROR, bytes(4))]
