@@ -12,6 +12,7 @@ import muxpy
 from muxpy import ErrorCode, SessionConfig
 from muxpy._errors import without_cancelled
 from muxpy.proto._outbox import Outbox
+from muxpy.proto._reading import Reading
 from muxpy.proto._sending import Sending
 from muxpy.proto.muxado._receiving import Receiving
 from tests.frame import wire
@@ -51,7 +52,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: Cal
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Receiving, "receive"), (Receiving, "_settle"), (Sending, "next_batch"), (Outbox, "_frame_updates")],
+    [(Receiving, "receive"), (Reading, "settle"), (Sending, "next_batch"), (Outbox, "_frame_updates")],
 )
 @TLS
 async def test_a_bug_ends_the_session_and_comes_out_of_it(
