@@ -178,8 +178,8 @@ class Receiving:
         changes: Changes,
     ) -> None:
         # Payload comes in pieces, as it arrives, so that the decoder holds none back. They are views of the read buffer
-        # until `Reading.settle`, so one copy joins all pieces of a read. The phase decides: a stream that still reads gets the
-        # piece; otherwise an empty FIN may be legal, and anything more is answered.
+        # until `Reading.settle`, so one copy joins all pieces of a read. The phase decides: a stream that still reads
+        # gets the piece; otherwise an empty FIN may be legal, and anything more is answered.
         size = len(body)
         if stream.phase.reads:
             incoming = stream.incoming
