@@ -275,7 +275,9 @@ class Scene:
             assert core.error.reason.isprintable()
         assert 0 <= table.remote_open <= config.max_streams
         assert 0 <= table.held <= config.max_streams
-        assert 0 <= table.waiting <= min(config.accept_backlog, config.max_streams)
+        assert table.waiting == len(self.unaccepted)
+        asked = [stream for stream in self.unaccepted if not core.is_local(stream.id)]  # and not pushed
+        assert len(asked) <= config.accept_backlog
         assert table.local_open + table.remote_open == len(table.live)
         assert core.sending.scheduler.credit <= 0x7FFFFFFF
         unread = [stream for stream in self.known if stream.incoming.buffered]
@@ -305,8 +307,8 @@ class Scene:
         self.receive(self.held)
         self.core.receive_eof()
         self.check()
-        for stream in self.unaccepted:
-            self.core.accepted(stream)
+        while self.unaccepted:
+            self.core.accepted(self.unaccepted.pop())
         for stream in self.known:
             self.core.reset(stream, 8)
             self.core.let_go(stream)

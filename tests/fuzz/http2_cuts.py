@@ -1,8 +1,12 @@
 """Target: a connection of HTTP/2 that only receives. How its input is cut must change nothing."""
 
+from collections.abc import Iterator
+
+from muxpy.frame.http2 import PREFACE
 from muxpy.http import Config
 from muxpy.proto import Opening, StreamState
 from muxpy.proto.http2 import Connection
+from tests.frame.http2 import wire
 
 from .decoder import cut
 from .http2_peer import BEGIN, Peer
@@ -15,6 +19,18 @@ CONFIGS = (
     Config(reset_burst=3, reset_rate=1.0),
 )
 GET = Opening(head=((b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")))
+
+
+CREDIT = bytes([wire.WINDOW_UPDATE, 0, 0, 0, 0, 0])
+"""Begins window for the connection, after the length. It is given back once for a read."""
+
+
+def split(written: bytes) -> Iterator[bytes]:
+    """Whole frames."""
+    while written:
+        end = 9 + int.from_bytes(written[:3], "big")
+        yield written[:end]
+        written = written[end:]
 
 
 class Reader:
@@ -38,11 +54,12 @@ class Reader:
         written = b""
         while batch := self.core.sending.next_batch(1 << 20):
             written += b"".join(batch.chunks)
+        frames = [frame for frame in split(written.removeprefix(PREFACE)) if frame[3:9] != CREDIT]
         streams = {
             stream.id: (stream.phase, stream.reset_code, stream.send_window, self.unread(stream))
             for stream in self.streams.values()
         }
-        return written, str(self.core.error), self.core.remote_goaway, streams
+        return frames, str(self.core.error), self.core.remote_goaway, streams
 
 
 def run(data: bytes) -> None:
