@@ -17,6 +17,7 @@ _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"PRI * HT", "HTTP/2"),  # RFC 9113, 3.4
     *((method + b" ", "an HTTP request") for method in _HTTP_METHODS),
     (b"HTTP/", "an HTTP server's answer"),
+    *((tag, "an HTTP server's answer") for tag in (b"<!DOCTY", b"<!docty", b"<html", b"<HTML")),  # without a head
     (b"SSH-", "SSH"),  # RFC 4253, 4.2
     (b"PROXY ", "a PROXY protocol header"),
     (b"\r\n\r\n\x00\r\nQ", "a PROXY protocol header"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from ._session import HttpSession, looking_after, make_session, prepare_tls
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterable, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from muxpy.proto import Fields
     from muxpy.transport import Transport
@@ -101,6 +101,7 @@ class Client:
         Raises ValueError for what cannot be sent; StreamReset, which is `retryable` where the server cannot have acted
         on the request; SessionGoingAway and SessionClosed if the connection takes no more requests, or has ended.
         """
+        _check_body(body)
         if isinstance(body, (bytes, bytearray, memoryview)):
             size = memoryview(body).nbytes
             headers = _with_length(method, headers, size)
@@ -135,7 +136,7 @@ class Client:
             (b":method", as_bytes(method)),
             (b":scheme", self.scheme.encode()),
             (b":authority", as_bytes(authority or self.authority)),
-            (b":path", as_bytes(path)),
+            (b":path", _target(method, path)),
         )
         return await self._open((*pseudo, *as_fields(headers)), end=end)
 
@@ -168,7 +169,7 @@ class Client:
             (b":protocol", as_bytes(protocol)),
             (b":scheme", self.scheme.encode()),
             (b":authority", as_bytes(authority or self.authority)),
-            (b":path", as_bytes(path)),
+            (b":path", _target("GET", path)),
         )
         async with await self._open((*pseudo, *as_fields(headers))) as stream:
             yield await _agreed(stream)
@@ -216,7 +217,7 @@ async def _send(response: Response, body: Body) -> None:
                 await _send_chunks(response, body)
     except Exception as error:
         if response.sends:
-            log.exception("%r: the request's body failed, the request is reset", response)
+            log.info("%r: the request's body failed, the request is reset: %r", response, error)
             response.fail(error)
         else:
             log.debug("%r: the rest of the request was not sent: %s", response, error)
@@ -226,6 +227,23 @@ async def _send_chunks(response: Response, body: AsyncIterable[bytes | bytearray
     async for chunk in body:
         await response.send_all(chunk)
     await response.finish()
+
+
+def _target(method: str, path: str) -> bytes:
+    """The path, with its query, as it is sent. Raises ValueError for one that cannot be."""
+    if not (path[:1] == "/" or (path == "*" and method == "OPTIONS")):
+        raise ValueError(f"a path begins with / and has no host, which is the connection's; not {path!r}")
+    if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
+        raise ValueError(
+            f"a path is ASCII, without blanks and #: percent-encode them, as urllib.parse.quote does: {path!r}"
+        )
+    return path.encode()
+
+
+def _check_body(body: object) -> None:
+    if not isinstance(body, (bytes, bytearray, memoryview, AsyncIterable)):
+        hint = "encode text first" if isinstance(body, str) else f"not {type(body).__name__}"
+        raise TypeError(f"a body is bytes, or an asynchronous iterable of bytes: {hint}")
 
 
 def _with_length(method: str, headers: HeadersLike, size: int) -> HeadersLike:
@@ -272,7 +290,7 @@ async def connect(
 
 def _parts(url: str) -> tuple[str, str, int, str]:
     parts = urlsplit(url)
-    if parts.scheme not in PORTS or not parts.hostname:
+    if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
         raise ValueError(f"the URL begins with http:// or https:// and a host; this is {url!r}")
     authority = parts.netloc.rpartition("@")[2]
     if "@" in parts.netloc:

@@ -102,8 +102,9 @@ class Exchange(Message):
             return
         told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
         head = _head_of(status, headers, told, date=self._dated)
-        await self._room_for_head()
         self._check_unanswered()
+        await self._room_for_head()
+        self._check_unanswered()  # by another task meanwhile
         if size > SMALL:
             self._core.send_head(state, head, length=size)
         elif self._core.respond(state, head, body):

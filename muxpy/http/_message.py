@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -58,6 +59,21 @@ class Message(Stream):
         if not data:
             raise StopAsyncIteration
         return data
+
+    # ---- receiving ----
+
+    async def read(self, most: int | None = None) -> bytes:
+        """The rest of the body, whole. Raises ValueError if it has more than `most` bytes, and the exceptions of
+        `Stream.receive_some`. After that, or if this is cancelled, a part of it is lost."""
+        chunks: list[bytes | bytearray] = []
+        size = 0
+        limit = inf if most is None else most
+        async for chunk in self:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise ValueError(f"the body has more than {most} bytes")
+        return b"".join(chunks)
 
     # ---- sending ----
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -148,18 +147,10 @@ class Response(Message):
         """The rest of the body, whole. Raises ValueError if it has more than `most` bytes, and the exceptions of
         `Stream.receive_some`. After that, or if this is cancelled, the response is given up, since a part of it is
         lost."""
-        chunks: list[bytes | bytearray] = []
-        size = 0
-        limit = inf if most is None else most
         try:
-            async for chunk in self:
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    raise ValueError(f"the body has more than {most} bytes")
+            return await Message.read(self, most)
         except trio.BusyResourceError:
             raise  # it is the other task's to read
         except BaseException:
             self.reset()
             raise
-        return b"".join(chunks)

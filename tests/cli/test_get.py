@@ -145,6 +145,38 @@ async def test_a_part_does_not_take_the_place_of_the_whole(tmp_path: Path) -> No
     assert file.read_bytes() == b"before"
 
 
+@pytest.mark.parametrize(
+    ("path", "options", "code", "words"),
+    [
+        ("/no", [], 1, "the server has answered 404; nothing was written"),
+        ("/moved", [], 0, "it is at /data; nothing was written"),
+        ("/data", ["-X", "HEAD"], 0, "without a body; nothing was written"),
+    ],
+    ids=["error", "moved", "head"],
+)
+@bounded()
+async def test_what_is_no_content_does_not_take_the_place_of_a_file(
+    path: str, options: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "data"
+    file.write_bytes(b"before")
+    async with serving() as url:
+        done = await fetched(f"{url}{path}", "-o", str(file), *options)
+    assert done[:2] == (code, b"")
+    assert words in done[2]
+    assert file.read_bytes() == b"before"
+
+
+@bounded()
+async def test_standard_output_that_is_closed_is_one_line() -> None:
+    async with serving() as url:
+        done = await trio.run_process(
+            ["bash", "-c", f"{' '.join(COMMAND)} get {url}/data >&-"], capture_stderr=True, check=False, env=ENVIRONMENT
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"muxpy: cannot write the output: bad file descriptor\n"
+
+
 @bounded()
 async def test_trust(tmp_path: Path) -> None:
     ca, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

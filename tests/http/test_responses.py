@@ -511,3 +511,33 @@ async def test_without_it_handlers_go_on() -> None:
         await peer.settled()
         go_on.set()
         await over.wait()
+
+
+@bounded()
+async def test_a_second_response_is_a_mistake_of_the_handler() -> None:
+    mistakes = []
+
+    async def handler(exchange: http.Exchange) -> None:
+        await exchange.respond(200)
+        try:
+            await exchange.respond(200)
+        except RuntimeError as error:
+            mistakes.append(str(error))
+
+    async with served(handler) as client:
+        assert (await client.request("GET")).status == 200
+    assert mistakes == ["the final head of the response was sent already"]
+
+
+@bounded()
+async def test_a_whole_request_may_be_read_at_once() -> None:
+    async def handler(exchange: http.Exchange) -> None:
+        try:
+            await exchange.respond(200, {}, (await exchange.read(10))[::-1])
+        except ValueError:
+            await exchange.respond(413)
+
+    async with served(handler) as client:
+        response = await client.request("POST", "/", body=b"0123456789")
+        assert await response.read() == b"9876543210"
+        assert (await client.request("POST", "/", body=b"01234567890")).status == 413

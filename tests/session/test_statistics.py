@@ -79,7 +79,7 @@ async def test_frames_and_bytes_are_counted_alike_at_both_ends(kind: str) -> Non
     assert one.window_updates_sent == 0
     for figures in (one, two):
         assert figures.reads >= 1
-        assert 1 <= figures.writes <= figures.frames_sent + 1  # TLS has something of its own to say
+        assert 1 <= figures.writes <= figures.frames_sent + 2  # a server's TLS writes twice: its hello, and tickets
 
 
 @bounded()

@@ -45,7 +45,7 @@ async def fetch(asked: Asked, output: Output) -> bool:
             if asked.show_head:
                 _show_head(response)
             await _read(response, asked, output)
-            return _judge(response)
+            return _judge(response, asked, output)
     except Exception as error:
         raise _failure(asked.url, error) from error
 
@@ -68,17 +68,29 @@ def _text(raw: bytes) -> str:
 
 
 async def _read(response: http.Response, asked: Asked, output: Output) -> None:
+    if output.into_file and not _has_content(response.status, asked.method):
+        return  # what is in the file is worth more than a page that says why there is nothing
     with output.opened(), output.progress(asked.path.rpartition("/")[2] or asked.path, response.content_length):
         async for chunk in response:
             await output.write(chunk)
 
 
-def _judge(response: http.Response) -> bool:
+def _has_content(status: int, method: str) -> bool:
+    return 200 <= status < 300 and status not in (204, 205) and method != "HEAD"
+
+
+def _judge(response: http.Response, asked: Asked, output: Output) -> bool:
+    kept = output.into_file and not _has_content(response.status, asked.method)
+    untouched = "; nothing was written" if kept else ""
     if response.status >= 400:
-        fail(f"the server has answered {response.status}")
+        fail(f"the server has answered {response.status}{untouched}")
         return False
     if response.status >= 300 and "location" in response.headers:
-        fail(f"the server has answered {response.status}: it is at {printable(response.headers['location'])}")
+        fail(
+            f"the server has answered {response.status}: it is at {printable(response.headers['location'])}{untouched}"
+        )
+    elif kept:
+        fail(f"the server has answered {response.status}, without a body{untouched}")
     return True
 
 

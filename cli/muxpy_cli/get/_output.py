@@ -14,6 +14,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from .._errors import Failure, describe
+from ..view import discard_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,11 @@ class Output:
             self._bars = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console)
         self._task: TaskID | None = None
         self._file: IO[bytes] = sys.stdout.buffer
+
+    @property
+    def into_file(self) -> bool:
+        """Whether the body goes into a file."""
+        return self._path is not None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -83,14 +89,15 @@ class Output:
             # In a thread: whoever reads standard output may be slow, and the connection goes on meanwhile.
             await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
         except OSError as error:
+            if self._path is None:
+                discard_output()
             raise Failure(f"cannot write {self._path or 'the output'}: {describe(error)}") from error
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, len(data))
 
     def _write(self, data: bytes | bytearray) -> None:
         self._file.write(data)
-        if self._path is None:
-            self._file.flush()
+        self._file.flush()
 
 
 def _umask() -> int:

@@ -283,13 +283,11 @@ class Connection:
 
     def _close_answered(self, stream: HttpStream) -> None:
         """A whole response, and no wish for the rest of the request. The client is told so by NO_ERROR (RFC 9113, 8.1)
-        if it is sending a body, and otherwise if more comes that is not the end: most have sent all of it, and it is on
-        its way. After a reset, nothing that comes could be judged any more."""
-        if stream.incoming.drop():
-            self._common.reset(stream, Http2Code.NO_ERROR, counts=False)
-        else:
-            self._close_receiving(stream)
-            self._table.shrink_window(stream)
+        a second later (`Patience`): most have sent all of it by then, and some, such as curl, lose a response that is
+        followed by a reset in the same moment. After a reset, nothing that comes could be judged any more either."""
+        stream.incoming.drop()
+        self._close_receiving(stream)
+        self._table.shrink_window(stream)
 
     def _close_receiving(self, stream: HttpStream) -> bool:
         """Read no more. The peer may not have ended its direction yet. Returns False if that was done before."""

@@ -213,7 +213,7 @@ def parse_request(fields: Fields) -> RequestHead:
     authority = _authority(pseudo.get(b":authority"), host)
     method = pseudo.get(b":method", b"")
     if _METHOD.fullmatch(method) is None:
-        raise Malformed(":method is missing or is no token")
+        raise Malformed(":method is missing or is no word such as GET")
     scheme, path, protocol = pseudo.get(b":scheme"), pseudo.get(b":path"), pseudo.get(b":protocol")
     if method == b"CONNECT" and protocol is None:
         if scheme is not None or path is not None or b":authority" not in pseudo:
@@ -222,7 +222,7 @@ def parse_request(fields: Fields) -> RequestHead:
     if scheme is None or _SCHEME.fullmatch(scheme) is None:
         raise Malformed(":scheme is missing or is none")
     if path is None or _TARGET.fullmatch(path) is None or not _begins_well(path, method):
-        raise Malformed(":path is missing or is none")
+        raise Malformed(":path is missing, does not begin with /, or has blanks")
     if protocol is not None and (method != b"CONNECT" or not authority or _METHOD.fullmatch(protocol) is None):
         raise Malformed(":protocol is no token, or the method is not CONNECT")
     return RequestHead(method, scheme, authority, path, protocol or b"", rest, length, expects, urgency)

@@ -216,15 +216,13 @@ class Receiving:
             self._news.reset(stream, Http2Code.CANCEL)
         elif size + padding + rest > incoming.available:
             self._news.reset(stream, Http2Code.FLOW_CONTROL_ERROR)
-        else:
+        else:  # the rest of a request that was answered already, for which it gets no more window
             incoming.available -= size + padding
             stream.expected = None if stream.expected is None else stream.expected - size
             if stream.expected is not None and stream.expected < 0:
                 self._news.reset(stream, Http2Code.PROTOCOL_ERROR)
             elif not rest and flags & END_STREAM:
                 self._news.ended(stream)
-            elif not rest:
-                self._news.reset(stream, Http2Code.NO_ERROR)
 
     def _data_for_forgotten(self, stream_id: int, rest: int) -> None:
         past = self._table.require_used(stream_id, "DATA")

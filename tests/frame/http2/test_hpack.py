@@ -212,7 +212,7 @@ def test_references_to_a_large_entry_cost_nothing_each() -> None:
 
 @pytest.mark.parametrize("field", [b"\x82", b"\x12\x00"], ids=["reference", "never-indexed"])
 def test_what_is_past_the_limit_is_not_held_while_it_is_decoded(field: bytes) -> None:
-    decoder, block = HpackDecoder(), field * 50_000
+    decoder, block = HpackDecoder(), field * 6_000
     tracemalloc.start()
     try:
         assert decoder.decode(block).too_large

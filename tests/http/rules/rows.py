@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "NOTHING", "ROWS", "Case", "Row", "case", "on_connection", "on_stream"]
 
-PAGE: Final = (Path(__file__).parents[3] / "docs" / "http2.md").read_text()
+PAGE: Final = (Path(__file__).parents[3] / "docs" / "http2.md").read_text().partition("\n## Rules\n")[2]
 NOTHING: Final = "\N{EN DASH}"
 """In a row: the role has no such case."""
 

@@ -62,20 +62,28 @@ def test_an_end_in_pieces_needs_none_either(side: Side) -> None:
     assert side.core.streams == {}
 
 
-def test_more_of_it_is_told_to_stop(side: Side) -> None:
-    answer(side, 1)
+def test_more_of_it_is_thrown_away_for_a_second(side: Side) -> None:
+    """curl loses a response that is followed by a reset in the same moment."""
+    stream = answer(side, 1)
+    before = stream.incoming.available
     side.receive(frame(wire.DATA, 1, b"x"), frame(wire.DATA, 1, b"y"))
+    assert side.sent() == b""
+    assert (stream.incoming.available, stream.incoming.buffered) == (before - 2, 0)
+    assert side.core.patience.end_requests(1.0)
     assert side.sent() == rst(1, Http2Code.NO_ERROR)
     assert side.core.streams == {}
 
 
-def test_one_that_is_being_sent_is_told_at_once(side: Side) -> None:
+def test_so_is_what_had_come_before(side: Side) -> None:
     side.open(1)
     stream = side.core.streams[1]
     side.receive(frame(wire.DATA, 1, b"x"))
     side.core.send_head(stream, ANSWER, end=True)
     side.core.close(stream)
-    assert side.sent().endswith(rst(1, Http2Code.NO_ERROR))
+    assert rst(1, Http2Code.NO_ERROR) not in side.sent()
+    assert stream.incoming.buffered == 0
+    assert side.core.patience.end_requests(1.0)
+    assert side.sent() == rst(1, Http2Code.NO_ERROR)
 
 
 def test_a_body_that_is_longer_than_it_should_be_is_still_an_error(side: Side) -> None:
