@@ -137,7 +137,7 @@ async def test_heads_held_by_windows_of_0_cost_a_pointer_a_field(kind: str, mock
             await scene.send(*waves)
             await scene.settle()
         assert scene.handled >= 240
-        assert figures[0] <= 240 * 6 * KIB
+        assert figures[0] <= 240 * 16 * KIB  # copied, they would be 60; a process that measures coverage needs some too
         mock_clock.jump(31)
         await scene.settle()
 
