@@ -167,14 +167,18 @@ async def test_what_is_no_content_does_not_take_the_place_of_a_file(
     assert file.read_bytes() == b"before"
 
 
+@pytest.mark.parametrize(
+    ("redirected", "why"),
+    [(">&-", "standard output is closed"), (">/dev/full", "no space left on device")],
+    ids=["closed", "full"],
+)
 @bounded()
-async def test_standard_output_that_is_closed_is_one_line() -> None:
+async def test_standard_output_that_cannot_be_written_is_one_line(redirected: str, why: str) -> None:
     async with serving() as url:
-        done = await trio.run_process(
-            ["bash", "-c", f"{' '.join(COMMAND)} get {url}/data >&-"], capture_stderr=True, check=False, env=ENVIRONMENT
-        )
+        command = f"{' '.join(COMMAND)} get {url}/data {redirected}"
+        done = await trio.run_process(["bash", "-c", command], capture_stderr=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 1
-    assert done.stderr == b"muxpy: cannot write the output: bad file descriptor\n"
+    assert done.stderr.decode() == f"muxpy: cannot write the output: {why}\n"
 
 
 @bounded()

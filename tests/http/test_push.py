@@ -90,7 +90,7 @@ async def test_what_can_be_pushed() -> None:
             return
         with pytest.raises(ValueError, match="only GET and HEAD can be pushed, not 'POST'"):
             await exchange.push("/a", method="POST")
-        with pytest.raises(ValueError, match=":path is missing or is none"):
+        with pytest.raises(ValueError, match=":path is missing, does not begin with"):
             await exchange.push("a")
         with pytest.raises(ValueError, match="has no body, and no content-length"):
             await exchange.push("/a", {"content-length": "0"})

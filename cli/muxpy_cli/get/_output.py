@@ -14,7 +14,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from .._errors import Failure, describe
-from ..view import discard_output
+from ..view import discard_output, output_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +89,10 @@ class Output:
             # In a thread: whoever reads standard output may be slow, and the connection goes on meanwhile.
             await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
         except OSError as error:
-            if self._path is None:
-                discard_output()
-            raise Failure(f"cannot write {self._path or 'the output'}: {describe(error)}") from error
+            if self._path is not None:
+                raise Failure(f"cannot write {self._path}: {describe(error)}") from error
+            discard_output()
+            raise Failure(f"cannot write the output: {output_problem(error)}") from error
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task, len(data))
 
