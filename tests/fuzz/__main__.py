@@ -1,7 +1,8 @@
 """`python -m tests.fuzz [--seconds N] [PART...]`: look for inputs that break muxpy, for about N seconds in all.
 
 A part is a target (such as decoder or pair), `machines`, Hypothesis' random sequences with ever new seeds, or
-`differential`, the same operations with the Go peer and with muxpy in its place. Without any, all take their share.
+`differential` or `http2_differential`, the same operations with a Go peer and with muxpy in its place. Without any, all
+take their share.
 """
 
 from __future__ import annotations
