@@ -70,7 +70,7 @@ def summarise(reports: list[Report]) -> None:
     """A line for each part, then each failure with how to see it again."""
     print("\n---- summary")
     for report in reports:
-        print(f"{report.name:<14}{'FAILED' if report.failures else 'ok':<8}{report.summary}")
+        print(f"{report.name:<20}{'FAILED' if report.failures else 'ok':<8}{report.summary}")
     for report in reports:
         for failure in report.failures:
             print(f"\n{report.name}: {failure}")

@@ -62,14 +62,17 @@ class Server:
 
     def __init__(self) -> None:
         self.port = 0
-        self._plan: dict[int, Exchange] = {}
+        self._plan: dict[str, Exchange] = {}
+        self._waiting: set[int] = set()
         self._views: list[View] = []
         self._all = trio.Event()
 
     async def begin(self, plan: Plan) -> None:
-        self._plan = {exchange.number: exchange for exchange in plan.exchanges}
+        self._plan = {exchange.fields[0][1]: exchange for exchange in plan.exchanges}
+        self._waiting = {each.number for each in plan.exchanges if each.client_reset != "at any time"}
         self._views = []
         self._all = trio.Event()
+        self._check_all()
 
     async def views(self) -> list[View]:
         """Wait for all."""
@@ -78,7 +81,9 @@ class Server:
 
     async def answer(self, stream: http.Exchange) -> None:
         request = stream.request
-        exchange = self._plan[int(request.headers["x-exchange"])]
+        exchange = self._plan.get(request.headers["x-exchange"])
+        if exchange is None:  # given up, of the plan before
+            return
         length = -1 if request.content_length is None else request.content_length
         view = View(
             exchange.number, request.method, request.path, request.authority, 0, listed(request.headers), length
@@ -86,9 +91,14 @@ class Server:
         try:
             view = await _answer(stream, exchange, view)
         finally:
-            self._views.append(view)
-            if len(self._views) == len(self._plan):
-                self._all.set()
+            if exchange.client_reset != "at any time" or view.end == "clean":
+                self._views.append(view)
+            self._waiting.discard(exchange.number)
+            self._check_all()
+
+    def _check_all(self) -> None:
+        if not self._waiting:
+            self._all.set()
 
 
 async def _answer(stream: http.Exchange, exchange: Exchange, view: View) -> View:
@@ -124,7 +134,7 @@ async def _answer_in_parts(stream: http.Exchange, exchange: Exchange, view: View
     if exchange.client_reset == "closed":
         await stream.wait_ended()
         return replace(view, cut=True)
-    if exchange.client_reset != "open":
+    if view.end != "reset CANCEL":
         await stream.finish(exchange.response_trailers)
     return view
 
@@ -165,6 +175,14 @@ async def ask(port: int, plan: Plan) -> list[View]:
     return views
 
 
+async def parts(exchange: Exchange) -> AsyncIterator[bytes]:
+    """A request's body."""
+    start = 0
+    for size in exchange.body or ():
+        yield content(exchange.number, "client", start, size)
+        start += size
+
+
 class _Asking:
     """One request."""
 
@@ -180,6 +198,8 @@ class _Asking:
             fields.append(("content-length", str(size)))
         if exchange.trailers:
             fields.append(("trailer", ", ".join(dict.fromkeys(name for name, _ in exchange.trailers))))
+        if exchange.flush and exchange.wait_at < 0 and not (exchange.client_reset or exchange.trailers):
+            return await self.request(client, fields)
         stream = await client.open(
             exchange.method, exchange.path, fields, authority=exchange.authority, end=exchange.body is None
         )
@@ -189,6 +209,17 @@ class _Asking:
             for event in self.reached.values():
                 event.set()
         return view
+
+    async def request(self, client: http.Client, fields: list[Field]) -> View:
+        """The same by other means, where they do."""
+        exchange = self.exchange
+        body = b"" if exchange.body is None else parts(exchange)
+        try:
+            stream = await client.request(exchange.method, exchange.path, fields, body, authority=exchange.authority)
+        except trio.BrokenResourceError as error:
+            return View(exchange.number, end=ending(error))
+        async with stream:
+            return await self.receive(stream)
 
     async def send(self, stream: http.Response) -> None:
         body = self.exchange.body
@@ -209,12 +240,16 @@ class _Asking:
             start += size
         if exchange.wait_at == len(body):
             await self.reached[exchange.wait_for].wait()
-        if exchange.client_reset != "open":
+        if exchange.client_reset in ("", "closed"):
             await stream.finish(exchange.trailers)
 
     async def receive(self, stream: http.Response) -> View:
         exchange = self.exchange
         view = View(exchange.number)
+        if exchange.client_reset == "at any time":
+            await self.sent.wait()
+            stream.reset()
+            return replace(view, end="given up")
         try:
             await stream.started()
         except trio.BrokenResourceError as error:

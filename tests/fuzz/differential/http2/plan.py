@@ -38,6 +38,8 @@ VALUES = (
     "=?utf-8?",
     "Basic Og==",
 )
+LONG = "z9" * 9_000
+"""More than one frame of a head."""
 SINGLE = (
     ("user-agent", "someone/1.0"),
     ("te", "trailers"),
@@ -46,6 +48,7 @@ SINGLE = (
     ("range", "bytes=0-"),
     ("accept-encoding", "gzip"),
     ("referer", "http://a/"),
+    ("expect", "100-continue"),
 )
 TRAILER_NAMES = ("x-sum", "x-after", "grpc-status", "server-timing")
 STATUSES = (200, 200, 200, 201, 202, 206, 299, 301, 404, 418, 500, 503, 599)
@@ -74,8 +77,9 @@ class Exchange:
     """The part of the body before which the client waits; as many as there are: before the end."""
     wait_for: Literal["head", "body"] = "head"
     """What it waits for: the head of the response, or all that is sent of its body."""
-    client_reset: Literal["", "open", "closed"] = ""
-    """The client gives up when it has seen all of the response but its end, with its own body open or ended."""
+    client_reset: Literal["", "open", "closed", "at any time"] = ""
+    """The client gives up when it has seen all of the response but its end, with its own body open or ended; or as soon
+    as it has sent its body but not the end: then the server sees a part, or nothing."""
     answer: Literal["late", "early", "unread"] = "late"
     """The server answers when it has read the body, or reads the body between the response's and its end, or not."""
     status: int = 200
@@ -123,14 +127,15 @@ def shown_content(data: bytes) -> str:
 def generate(seed: int, count: int, only: Sequence[int] = ()) -> Plan:
     """The plan of a seed. Each exchange has a source of its own, so that `only` some leaves the others as they are."""
     numbers = only or range(count)
-    return Plan(seed, [_Maker(random.Random(f"{seed} {number}"), number).make() for number in numbers])
+    return Plan(seed, [_Maker(f"{seed}-{number}", number).make() for number in numbers])
 
 
 class _Maker:
     """Makes one exchange."""
 
-    def __init__(self, source: random.Random, number: int) -> None:
-        self.random = source
+    def __init__(self, name: str, number: int) -> None:
+        self.random = random.Random(name)
+        self.name = name
         self.number = number
 
     def make(self) -> Exchange:
@@ -167,7 +172,7 @@ class _Maker:
 
     def client_resets(self) -> Exchange:
         """What the client has seen shows how far the server is: that it reads, or that it has read all."""
-        client_reset, answer = self.random.choice((("open", "early"), ("closed", "late")))
+        client_reset, answer = self.random.choice((("open", "early"), ("closed", "late"), ("at any time", "early")))
         return self.exchange(
             "POST",
             answer=answer,
@@ -198,7 +203,7 @@ class _Maker:
             "method": method,
             "path": self.path(),
             "authority": self.random.choice(AUTHORITIES),
-            "fields": (("x-exchange", str(self.number)), *self.fields(), *self.cookies(), *self.singles()),
+            "fields": (("x-exchange", self.name), *self.fields(), *self.cookies(), *self.singles()),
             "body": body,
             "length": body is not None and self.maybe(0.4),
             "trailers": self.trailers() if body is not None and self.maybe(0.3) else (),
@@ -229,7 +234,8 @@ class _Maker:
 
     def fields(self) -> tuple[Field, ...]:
         count = self.random.choice((0, 1, 3, 8, 40))
-        return tuple((self.random.choice(NAMES), self.random.choice(VALUES)) for _ in range(count))
+        fields = tuple((self.random.choice(NAMES), self.random.choice(VALUES)) for _ in range(count))
+        return (*fields, ("x-long", LONG)) if self.maybe(0.05) else fields
 
     def cookies(self) -> tuple[Field, ...]:
         return tuple(("cookie", f"c{index}=v{index}") for index in range(self.random.choice((0, 0, 1, 3))))

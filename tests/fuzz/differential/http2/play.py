@@ -79,11 +79,14 @@ async def play(ends: Ends, way: str, plan: Plan) -> None:
         check(exchange, f"{way}, the server", by_server, expected_by_server(exchange))
 
 
-def check(exchange: Exchange, who: str, views: Sequence[View], expected: View) -> None:
-    [view] = [view for view in views if view.number == exchange.number]
-    seen, wanted = asdict(common(view, exchange)), asdict(expected)
+def check(exchange: Exchange, who: str, views: Sequence[View], expected: View | None) -> None:
+    """Raise Difference if the view of an exchange is not the expected one."""
+    view = next((view for view in views if view.number == exchange.number), None)
+    seen = asdict(common(view, exchange)) if view else {}
+    wanted = asdict(expected) if expected else {}
     if seen != wanted:
-        lines = [f"  {name}: {seen[name]!r}, not {wanted[name]!r}" for name in seen if seen[name] != wanted[name]]
+        names = [name for name in {**seen, **wanted} if seen.get(name) != wanted.get(name)]
+        lines = [f"  {name}: {seen.get(name)!r}, not {wanted.get(name)!r}" for name in names]
         raise Difference("\n".join([f"{who} saw", *lines, f"  of {exchange}"]))
 
 

@@ -36,9 +36,10 @@ class View:
     """The peer has given up after that."""
 
 
-NOT_COMPARED = ("date", "content-length", "trailer")
-"""`date` is another each time; the two others are hidden by net/http, which has what they say in fields of its own
-(Request.ContentLength, Request.Trailer), and may add them; `View.length` and `View.trailers` are compared instead."""
+NOT_COMPARED = ("date", "content-length", "trailer", "expect")
+"""`date` is another each time. The others are hidden by net/http, which has what they say in fields of its own
+(Request.ContentLength, Request.Trailer) or does it (`expect`), and may add them; `View.length` and `View.trailers` are
+compared instead."""
 
 
 def common(view: View, exchange: Exchange) -> View:
@@ -78,8 +79,10 @@ def _common_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
 # ---- the model ----
 
 
-def expected_by_server(exchange: Exchange) -> View:
-    """What the application of a server must see."""
+def expected_by_server(exchange: Exchange) -> View | None:
+    """What the application of a server must see; None: it tells nothing, as it has not seen the end."""
+    if exchange.client_reset == "at any time":
+        return None
     unread = exchange.answer == "unread"
     end = "unread" if unread else "reset CANCEL" if exchange.client_reset == "open" else "clean"
     return common(
@@ -103,6 +106,8 @@ def expected_by_client(exchange: Exchange) -> View:
     """What the application of a client must see."""
     if exchange.server_reset == 0:
         return View(exchange.number, end="reset INTERNAL_ERROR")
+    if exchange.client_reset == "at any time":
+        return View(exchange.number, end="given up")
     end = "reset INTERNAL_ERROR" if exchange.server_reset > 0 else "given up" if exchange.client_reset else "clean"
     return common(
         View(

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -199,41 +198,52 @@ func differServe() {
 }
 
 type differServer struct {
-	mu    sync.Mutex
-	plan  map[int]exchange
-	views []view
+	mu      sync.Mutex
+	plan    map[string]exchange
+	waiting int // for so many views
+	views   []view
 }
 
 func (s *differServer) begin(plan []exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan, s.views = map[int]exchange{}, []view{}
+	s.plan, s.waiting, s.views = map[string]exchange{}, 0, []view{}
 	for _, x := range plan {
-		s.plan[x.Number] = x
+		s.plan[x.Fields[0][1]] = x
+		if x.ClientReset != "at any time" {
+			s.waiting++
+		}
+	}
+	s.tell()
+}
+
+// tell says what was seen if that is everything.
+func (s *differServer) tell() {
+	if len(s.views) == s.waiting {
+		told, _ := json.Marshal(s.views)
+		fmt.Println("saw", string(told))
 	}
 }
 
 func (s *differServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	number, _ := strconv.Atoi(r.Header.Get("x-exchange"))
 	s.mu.Lock()
-	x, ok := s.plan[number]
+	x, ok := s.plan[r.Header.Get("x-exchange")]
 	s.mu.Unlock()
 	if !ok {
-		w.WriteHeader(500)
-		return
+		return // given up, of the plan before
 	}
 	saw := view{
-		Number: number, Method: r.Method, Path: toText(r.RequestURI), Authority: r.Host, Fields: listed(r.Header),
+		Number: x.Number, Method: r.Method, Path: toText(r.RequestURI), Authority: r.Host, Fields: listed(r.Header),
 		Length: r.ContentLength, Trailers: [][2]string{}, End: "unread",
 	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.views = append(s.views, saw)
-		if len(s.views) == len(s.plan) {
-			told, _ := json.Marshal(s.views)
-			fmt.Println("saw", string(told))
+		if x.ClientReset == "at any time" {
+			return
 		}
+		s.views = append(s.views, saw)
+		s.tell()
 	}()
 	x.answer(w, r, &saw)
 }
@@ -367,7 +377,20 @@ func (x exchange) ask(transport http.RoundTripper) view {
 			x.send(writer, reached)
 		}
 	}()
+	if x.ClientReset == "at any time" {
+		go func() {
+			<-sent
+			cancel()
+		}()
+	}
 	response, err := transport.RoundTrip(request)
+	if x.ClientReset == "at any time" {
+		cancel()
+		reader.Close()
+		<-sent
+		saw.End = "given up"
+		return saw
+	}
 	reach("head")
 	if err != nil {
 		reach("body")
@@ -418,7 +441,7 @@ func (x exchange) send(to *io.PipeWriter, reached map[string]chan struct{}) {
 			start += x.Body[index]
 		}
 	}
-	if x.ClientReset != "open" {
+	if x.ClientReset == "" || x.ClientReset == "closed" {
 		to.Close()
 	}
 }
