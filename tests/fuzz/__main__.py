@@ -1,7 +1,8 @@
 """`python -m tests.fuzz [--seconds N] [PART...]`: look for inputs that break muxpy, for about N seconds in all.
 
 A part is a target (such as decoder or pair), `machines`, Hypothesis' random sequences with ever new seeds, or
-`differential`, the same operations with the Go peer and with muxpy in its place. Without any, all take their share.
+`differential` or `http2_differential`, the same operations with a Go peer and with muxpy in its place. Without any, all
+take their share.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def summarise(reports: list[Report]) -> None:
     """A line for each part, then each failure with how to see it again."""
     print("\n---- summary")
     for report in reports:
-        print(f"{report.name:<14}{'FAILED' if report.failures else 'ok':<8}{report.summary}")
+        print(f"{report.name:<20}{'FAILED' if report.failures else 'ok':<8}{report.summary}")
     for report in reports:
         for failure in report.failures:
             print(f"\n{report.name}: {failure}")

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import running
@@ -28,6 +29,11 @@ MACHINES = (
     "tests/frame/http2/test_decoder.py",
     "tests/frame/http2/test_hpack_oracle.py",
 )
+DIFFERENTIAL = {
+    "differential": ("tests.fuzz.differential", "tests.interop.gopeer"),
+    "http2_differential": ("tests.fuzz.differential.http2", "tests.interop.http2.gopeer"),
+}
+"""What plays, and which Go program it needs."""
 SEEDS = 1 << 32
 
 
@@ -109,25 +115,22 @@ def repeat(name: str, seconds: float, log: Path, command: Callable[[int], list[s
     return Report(name, f"{runs} runs, each with a seed of its own")
 
 
-def run_differential(seconds: float) -> Report:
-    """Random operations with the Go peer and with muxpy in its place."""
-    from tests.interop.gopeer import PROGRAM
-
-    missing = PROGRAM.why_missing()
+def run_differential(name: str, seconds: float) -> Report:
+    """Random operations with a Go peer and with muxpy in its place: of muxado, or of HTTP/2."""
+    module, program = DIFFERENTIAL[name]
+    missing = import_module(program).PROGRAM.why_missing()
     if missing is not None:
-        return not_run("differential", missing)
-    log = WORK / "differential.txt"
+        return not_run(name, missing)
+    log = WORK / f"{name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     seed = random.randrange(SEEDS)
-    arguments = [sys.executable, "-m", "tests.fuzz.differential", "--seconds", f"{seconds:.0f}", "--seed", str(seed)]
+    arguments = [sys.executable, "-m", module, "--seconds", f"{seconds:.0f}", "--seed", str(seed)]
     with log.open("wb") as output:
         code = running.run(arguments, output.fileno(), seconds + 2 * running.PATIENCE)
     lines = log.read_text(errors="replace").splitlines() or ["nothing was said"]
     if not code:
-        return Report("differential", lines[-1])
-    return Report(
-        "differential", f"from seed {seed}", [f"failed; its output is in {log.relative_to(ROOT)}", *lines[-12:]]
-    )
+        return Report(name, lines[-1])
+    return Report(name, f"from seed {seed}", [f"failed; its output is in {log.relative_to(ROOT)}", *lines[-12:]])
 
 
 PARTS = (
@@ -136,6 +139,6 @@ PARTS = (
         for target in TARGETS
     ),
     Part("machines", 1, run_machines),
-    Part("differential", 1, run_differential),
+    *(Part(name, 1, partial(run_differential, name)) for name in DIFFERENTIAL),
 )
 """Everything, in order. The connection takes twice the time of the others: it has the most to find."""

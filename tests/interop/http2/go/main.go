@@ -2,6 +2,7 @@
 //
 //	http2peer ask [-ca FILE] [-count N] WHAT URL    does what client.go lists, and prints what came of it as JSON
 //	http2peer serve [-cert FILE -key FILE] [-streams N]    prints its address; "stop" on standard input ends it gracefully
+//	http2peer differ-ask, differ-serve    play plans from standard input: see differential.go
 //
 // With TLS it is the HTTP/2 of net/http, otherwise that of golang.org/x/net by prior knowledge.
 package main
@@ -20,6 +21,10 @@ func main() {
 		ask(os.Args[2:])
 	case "serve":
 		serve(os.Args[2:])
+	case "differ-ask":
+		differAsk()
+	case "differ-serve":
+		differServe()
 	default:
 		fail(fmt.Errorf("unknown command %q", os.Args[1]))
 	}

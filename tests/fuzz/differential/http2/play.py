@@ -1,0 +1,102 @@
+"""Plays plans with muxpy at both ends, and with Go at either, and compares."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from . import gos, ours
+from .plan import Plan
+from .views import common, expected_by_client, expected_by_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from .plan import Exchange
+    from .views import View
+
+__all__ = ["Difference", "Ends", "all_ends", "compare", "smallest"]
+
+PATIENCE = 20.0
+"""Seconds for one plan, which takes a tenth of one."""
+
+
+class Difference(Exception):
+    """An application did not see what it must see."""
+
+
+class Server(Protocol):
+    """Either server."""
+
+    port: int
+
+    async def begin(self, plan: Plan) -> None:
+        """Answer this plan from now on."""
+
+    async def views(self) -> list[View]:
+        """What the application saw, as soon as it has seen all."""
+
+
+class Ends:
+    """Servers and clients that run."""
+
+    def __init__(self, our_server: ours.Server, go_server: gos.GoServer, go_client: gos.GoClient) -> None:
+        self.ways: dict[str, tuple[Server, Callable[[int, Plan], Awaitable[list[View]]]]] = {
+            "muxpy asks muxpy": (our_server, ours.ask),
+            "muxpy asks Go": (go_server, ours.ask),
+            "Go asks muxpy": (our_server, go_client.ask),
+        }
+
+
+@asynccontextmanager
+async def all_ends() -> AsyncIterator[Ends]:
+    """Run them as long as the block."""
+    async with ours.serving() as our_server, gos.running() as (go_server, go_client):
+        yield Ends(our_server, go_server, go_client)
+
+
+async def compare(ends: Ends, plan: Plan) -> None:
+    """Play a plan in all ways; raises Difference."""
+    for way in ends.ways:
+        await play(ends, way, plan)
+
+
+async def play(ends: Ends, way: str, plan: Plan) -> None:
+    """Play a plan in one way. Each application must see what the plan says: so all ways are the same."""
+    server, ask = ends.ways[way]
+    try:
+        with trio.fail_after(PATIENCE):
+            await server.begin(plan)
+            by_client = await ask(server.port, plan)
+            by_server = await server.views()
+    except Exception as error:
+        raise Difference(f"{way}: {error!r}") from error
+    for exchange in plan.exchanges:
+        check(exchange, f"{way}, the client", by_client, expected_by_client(exchange))
+        check(exchange, f"{way}, the server", by_server, expected_by_server(exchange))
+
+
+def check(exchange: Exchange, who: str, views: Sequence[View], expected: View | None) -> None:
+    """Raise Difference if the view of an exchange is not the expected one."""
+    view = next((view for view in views if view.number == exchange.number), None)
+    seen = asdict(common(view, exchange)) if view else {}
+    wanted = asdict(expected) if expected else {}
+    if seen != wanted:
+        names = [name for name in {**seen, **wanted} if seen.get(name) != wanted.get(name)]
+        lines = [f"  {name}: {seen.get(name)!r}, not {wanted.get(name)!r}" for name in names]
+        raise Difference("\n".join([f"{who} saw", *lines, f"  of {exchange}"]))
+
+
+async def smallest(plan: Plan) -> tuple[Plan, str] | None:
+    """The exchange of a plan that fails alone, and how, if there is one."""
+    for exchange in plan.exchanges:
+        alone = Plan(plan.seed, [exchange])
+        try:
+            async with all_ends() as ends:  # new ones: those that hang stay so
+                await compare(ends, alone)
+        except Difference as difference:
+            return alone, str(difference)
+    return None
