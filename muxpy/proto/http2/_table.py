@@ -105,7 +105,17 @@ class StreamTable:
         Those that are over and whose handlers still run are counted apart: for the peer they are over, so it may use
         their places, and yet it must not be able to make any number of handlers run together (rapid reset).
         """
-        return self.remote_open >= self.most or self.held >= self.most or self.waiting >= most_waiting
+        if self.held >= self.most or self.waiting >= most_waiting:
+            return True
+        return self.remote_open >= self.most and self.remote_open - self._ended_for_peer() >= self.most
+
+    def _ended_for_peer(self) -> int:
+        """Streams of the peer whose last frame is made, and perhaps read by it, while their sender has yet to wake up
+        and see that: the peer may open others in their places. Asked for only where there is no room otherwise."""
+        return sum(
+            stream.ends and not stream.unsent and stream.phase.peer_done and not self.is_local(stream.id)
+            for stream in self.live.values()
+        )
 
     def add_remote(self, stream: HttpStream) -> None:
         """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""

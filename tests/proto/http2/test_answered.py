@@ -127,3 +127,17 @@ def test_those_that_wait_keep_their_places() -> None:
 def test_the_connection_may_end_meanwhile(side: Side) -> None:
     answer(side, 1)
     assert side.core.receive_eof()
+
+
+def test_a_response_whose_end_is_on_its_way_has_left_its_place() -> None:
+    """The client may have read the end, and ask for more, before the sender's task has run again."""
+    side = Side(config=http.Config(max_streams=1))
+    side.begin()
+    side.open(1, end=True)
+    stream = side.core.streams[1]
+    side.core.send_head(stream, ((b":status", b"200"),))
+    side.core.sending.submit(stream, memoryview(bytes(20_000)), end=True)
+    assert side.sent().endswith(bytes(10))
+    side.open(3, end=True)
+    side.receive(frame(wire.HEADERS, 5, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
+    assert side.sent() == rst(5, Http2Code.REFUSED_STREAM)
