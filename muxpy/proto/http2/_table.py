@@ -10,6 +10,7 @@ from muxpy._codes import ProtocolError
 from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import MAX_ID, Http2Code
 from muxpy.proto._limits import MAX_CLOSING, RecentResets
+from muxpy.proto._state import Phase
 
 if TYPE_CHECKING:
     from muxpy._config import SessionConfig
@@ -37,6 +38,15 @@ class Past(Enum):
     RESET_THERE = "reset there"
 
 
+def _hold(stream: StreamState) -> int:
+    """What a stream that is over counts in `StreamTable.held`, where two for each place are allowed.
+
+    A reset costs the peer nothing, so such streams take a place each. A response that has come to its end was the
+    handler's work, which is about to return: a peer that uses all places may have as many more by then.
+    """
+    return (1 if stream.phase is Phase.CLOSED else 2) if stream.held else 0
+
+
 class StreamTable:
     """The streams of one connection: odd ids are the client's, even ones (of pushed streams) the server's."""
 
@@ -62,7 +72,7 @@ class StreamTable:
         self.most = config.max_streams  # streams that the peer may have open
         self.last_remote = 0  # the highest id that the peer has used
         self.local_open = self.remote_open = 0  # living streams of either side
-        self.held = 0  # streams of the peer that are over, while a handler still works for them
+        self.held = 0  # streams of the peer that are over, while a handler still works for them, by `_hold`
         self.waiting = 0  # streams of the peer that nobody has accepted yet
         self.recent_resets = RecentResets()  # by this side
         self.reset_there = RecentResets()  # by the peer
@@ -105,7 +115,17 @@ class StreamTable:
         Those that are over and whose handlers still run are counted apart: for the peer they are over, so it may use
         their places, and yet it must not be able to make any number of handlers run together (rapid reset).
         """
-        return self.remote_open >= self.most or self.held >= self.most or self.waiting >= most_waiting
+        if self.held >= 2 * self.most or self.waiting >= most_waiting:
+            return True
+        return self.remote_open >= self.most and self.remote_open - self._ended_for_peer() >= self.most
+
+    def _ended_for_peer(self) -> int:
+        """Streams of the peer whose last frame is made, and perhaps read by it, while their sender has yet to wake up
+        and see that: the peer may open others in their places. Asked for only where there is no room otherwise."""
+        return sum(
+            stream.ends and not stream.unsent and stream.phase.peer_done and not self.is_local(stream.id)
+            for stream in self.live.values()
+        )
 
     def add_remote(self, stream: HttpStream) -> None:
         """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""
@@ -143,7 +163,7 @@ class StreamTable:
             self.local_open -= 1
         else:
             self.remote_open -= 1
-            self.held += stream.held
+            self.held += _hold(stream)
         if stream.incoming.size != INITIAL_WINDOW:
             self.shrink_window(stream)
 
@@ -155,8 +175,8 @@ class StreamTable:
 
     def let_go(self, stream: StreamState) -> None:
         """See Core.let_go."""
-        if stream.held and stream.phase.over:
-            self.held -= 1
+        if stream.phase.over:
+            self.held -= _hold(stream)
         stream.held = False
 
     def note_closing(self, stream: HttpStream, now: float) -> HttpStream | None:

@@ -135,3 +135,46 @@ def test_those_that_wait_keep_their_places() -> None:
 def test_the_connection_may_end_meanwhile(side: Side) -> None:
     answer(side, 1)
     assert side.core.receive_eof()
+
+
+def test_a_response_whose_end_is_on_its_way_has_left_its_place() -> None:
+    """The client may have read the end, and ask for more, before the sender's task has run again."""
+    side = Side(config=http.Config(max_streams=1))
+    side.begin()
+    side.open(1, end=True)
+    stream = side.core.streams[1]
+    side.core.send_head(stream, ((b":status", b"200"),))
+    side.core.sending.submit(stream, memoryview(bytes(20_000)), end=True)
+    assert side.sent().endswith(bytes(10))
+    side.open(3, end=True)
+    side.receive(frame(wire.HEADERS, 5, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
+    assert side.sent() == rst(5, Http2Code.REFUSED_STREAM)
+
+
+def test_handlers_that_have_answered_and_not_returned_leave_room() -> None:
+    """As many as there are places: the client has read their answers, and uses the places again."""
+    side = Side(config=http.Config(max_streams=2))
+    side.begin()
+    streams = []
+    for stream_id in (1, 3, 5, 7):
+        side.open(stream_id, end=True)
+        stream = side.core.streams[stream_id]
+        side.core.accepted(stream, hold=True)
+        assert side.core.respond(stream, ((b":status", b"200"),), b"")
+        assert side.sent()
+        streams.append(stream)
+    side.receive(frame(wire.HEADERS, 9, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
+    assert side.sent() == rst(9, Http2Code.REFUSED_STREAM)
+    side.core.let_go(streams[0])
+    side.open(11, end=True)
+
+
+def test_handlers_whose_requests_were_reset_leave_none() -> None:
+    side = Side(config=http.Config(max_streams=2))
+    side.begin()
+    for stream_id in (1, 3):
+        side.open(stream_id)
+        side.core.accepted(side.core.streams[stream_id], hold=True)
+        side.receive(rst(stream_id, Http2Code.CANCEL))
+    side.receive(frame(wire.HEADERS, 5, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
+    assert side.sent() == rst(5, Http2Code.REFUSED_STREAM)

@@ -50,7 +50,7 @@ class GoServer(_Program):
     port = 0
 
     async def begin(self, plan: Plan) -> None:
-        await self.tell([asdict(exchange) for exchange in plan.exchanges])
+        await self.tell(asdict(plan))
         await self.said("ready")
 
 
@@ -58,7 +58,7 @@ class GoClient(_Program):
     """Go's client."""
 
     async def ask(self, port: int, plan: Plan) -> list[View]:
-        await self.tell({"port": port, "exchanges": [asdict(exchange) for exchange in plan.exchanges]})
+        await self.tell({"port": port, **asdict(plan)})
         return await self.views()
 
 

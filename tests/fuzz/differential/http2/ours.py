@@ -12,7 +12,7 @@ import trio
 from muxpy import StreamReset, http
 from tests.interop.http2.site import HOST
 
-from .plan import content, shown_content
+from .plan import NARROW, content, shown_content
 from .views import View
 
 if TYPE_CHECKING:
@@ -62,12 +62,15 @@ class Server:
 
     def __init__(self) -> None:
         self.port = 0
+        self.ports: dict[int, int] = {}
+        """By the number of streams at the same time."""
         self._plan: dict[str, Exchange] = {}
         self._waiting: set[int] = set()
         self._views: list[View] = []
         self._all = trio.Event()
 
     async def begin(self, plan: Plan) -> None:
+        self.port = self.ports[plan.streams]
         self._plan = {exchange.fields[0][1]: exchange for exchange in plan.exchanges}
         self._waiting = {each.number for each in plan.exchanges if each.client_reset != "at any time"}
         self._views = []
@@ -81,8 +84,9 @@ class Server:
 
     async def answer(self, stream: http.Exchange) -> None:
         request = stream.request
-        exchange = self._plan.get(request.headers["x-exchange"])
-        if exchange is None:  # given up, of the plan before
+        exchange = self._plan.get(request.headers.get("x-exchange", ""))
+        if exchange is None:  # of the plan before, and given up; or the first one of a client
+            await stream.respond()
             return
         length = -1 if request.content_length is None else request.content_length
         view = View(
@@ -153,8 +157,9 @@ async def serving() -> AsyncIterator[Server]:
     """Serve as long as the block."""
     server = Server()
     async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(http.serve, server.answer, 0, host=HOST))
-        server.port = listener.socket.getsockname()[1]
+        for streams, config in ((0, None), (NARROW, http.Config(max_streams=NARROW))):
+            [listener] = await nursery.start(partial(http.serve, server.answer, 0, host=HOST, config=config))
+            server.ports[streams] = listener.socket.getsockname()[1]
         yield server
         nursery.cancel_scope.cancel()
 
@@ -170,6 +175,7 @@ async def ask(port: int, plan: Plan) -> list[View]:
         views.append(await _Asking(exchange).run(client))
 
     async with http.connect(f"http://{HOST}:{port}") as client, trio.open_nursery() as nursery:
+        await client.session.ping()  # then the server has said how many it takes
         for exchange in plan.exchanges:
             nursery.start_soon(one, client, exchange)
     return views

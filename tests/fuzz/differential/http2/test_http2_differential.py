@@ -8,7 +8,7 @@ import pytest
 from tests.interop.http2.gopeer import PROGRAM
 
 from .__main__ import EXCHANGES
-from .plan import Exchange, generate
+from .plan import NARROW, Exchange, generate
 from .play import Difference, all_ends, check, compare
 from .views import expected_by_server
 
@@ -41,6 +41,11 @@ def test_plans_hold_every_kind_of_exchange() -> None:
     assert any(exchange.bodiless and exchange.response_length for exchange in exchanges)
     assert any(exchange.announce for exchange in exchanges)
     assert any(sum(exchange.body or ()) > 65_535 for exchange in exchanges)
+
+
+def test_some_plans_make_the_client_wait() -> None:
+    plans = [generate(seed, EXCHANGES) for seed in SEEDS]
+    assert {plan.streams for plan in plans} == {0, NARROW}
 
 
 def test_an_exchange_alone_is_the_one_of_its_plan() -> None:

@@ -43,6 +43,13 @@ type exchange struct {
 	Flush            bool        `json:"flush"`
 }
 
+// plan is what happens on one connection.
+type plan struct {
+	Port      int        `json:"port"`    // of the server, for a client
+	Streams   uint32     `json:"streams"` // that a server takes at the same time; 0: as many as it likes
+	Exchanges []exchange `json:"exchanges"`
+}
+
 // view is what an application saw of an exchange.
 type view struct {
 	Number    int         `json:"number"`
@@ -177,22 +184,22 @@ func differServe() {
 	fmt.Println("listening at", listener.Addr().(*net.TCPAddr).Port)
 	s := &differServer{}
 	go func() {
-		server := &http2.Server{}
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				fail(err)
 			}
+			server := &http2.Server{MaxConcurrentStreams: s.streams()}
 			go server.ServeConn(conn, &http2.ServeConnOpts{Handler: s})
 		}
 	}()
 	plans := json.NewDecoder(os.Stdin)
 	for {
-		var plan []exchange
-		if plans.Decode(&plan) != nil {
+		var told plan
+		if plans.Decode(&told) != nil {
 			return
 		}
-		s.begin(plan)
+		s.begin(told)
 		fmt.Println("ready")
 	}
 }
@@ -200,15 +207,22 @@ func differServe() {
 type differServer struct {
 	mu      sync.Mutex
 	plan    map[string]exchange
-	waiting int // for so many views
+	most    uint32 // streams at the same time
+	waiting int    // for so many views
 	views   []view
 }
 
-func (s *differServer) begin(plan []exchange) {
+func (s *differServer) streams() uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.plan, s.waiting, s.views = map[string]exchange{}, 0, []view{}
-	for _, x := range plan {
+	return s.most
+}
+
+func (s *differServer) begin(plan plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan, s.most, s.waiting, s.views = map[string]exchange{}, plan.Streams, 0, []view{}
+	for _, x := range plan.Exchanges {
 		s.plan[x.Fields[0][1]] = x
 		if x.ClientReset != "at any time" {
 			s.waiting++
@@ -230,7 +244,7 @@ func (s *differServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, ok := s.plan[r.Header.Get("x-exchange")]
 	s.mu.Unlock()
 	if !ok {
-		return // given up, of the plan before
+		return // of the plan before, and given up; or the first one of a client
 	}
 	saw := view{
 		Number: x.Number, Method: r.Method, Path: toText(r.RequestURI), Authority: r.Host, Fields: listed(r.Header),
@@ -309,20 +323,20 @@ func (x exchange) answer(w http.ResponseWriter, r *http.Request, saw *view) {
 func differAsk() {
 	plans := json.NewDecoder(os.Stdin)
 	for {
-		var plan struct {
-			Port      int        `json:"port"`
-			Exchanges []exchange `json:"exchanges"`
-		}
+		var plan plan
 		if plans.Decode(&plan) != nil {
 			return
 		}
 		transport := &http2.Transport{
 			AllowHTTP:          true,
 			DisableCompression: true,
+			// It waits rather than to open another connection.
+			StrictMaxConcurrentStreams: true,
 			DialTLS: func(network, _ string, _ *tls.Config) (net.Conn, error) {
 				return net.Dial(network, fmt.Sprint("127.0.0.1:", plan.Port))
 			},
 		}
+		greet(transport)
 		views := make([]view, len(plan.Exchanges))
 		var all sync.WaitGroup
 		for index := range plan.Exchanges {
@@ -339,6 +353,23 @@ func differAsk() {
 	}
 }
 
+// one host for the transport, which has a connection for each, whatever the requests have as their authority.
+const one = "example.test"
+
+// greet makes a first request, after which the transport knows how many streams the server takes.
+func greet(transport http.RoundTripper) {
+	request, err := http.NewRequest("GET", "http://"+one+"/", nil)
+	if err != nil {
+		fail(err)
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "greeting:", err)
+		return
+	}
+	response.Body.Close()
+}
+
 func (x exchange) ask(transport http.RoundTripper) view {
 	saw := view{Number: x.Number, Fields: [][2]string{}, Trailers: [][2]string{}, Length: -1}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -346,7 +377,7 @@ func (x exchange) ask(transport http.RoundTripper) view {
 	reader, writer := io.Pipe()
 	request := (&http.Request{
 		Method: x.Method, Host: x.Authority, Header: http.Header{},
-		URL: &url.URL{Scheme: "http", Host: x.Authority, Opaque: "//" + x.Authority + toBytes(x.Path)}, // this very path
+		URL: &url.URL{Scheme: "http", Host: one, Opaque: "//" + x.Authority + toBytes(x.Path)}, // this very path
 	}).WithContext(ctx)
 	add(request.Header, "", x.Fields)
 	if request.Header["User-Agent"] == nil {
