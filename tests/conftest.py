@@ -11,15 +11,18 @@ from tests.helpers.ids import word
 if TYPE_CHECKING:
     import pytest
 
-MEASURED: Final = {"adversary", "ext", "frame", "proto", "seam", "session"}
+MEASURED: Final = {"adversary", "ext", "frame", "http", "proto", "seam", "session"}
 """Where coverage comes from, but for what is marked `no_cover`. Tracing makes a test take three times as long, so it is
 off where nothing new would be covered."""
 
 
 def pytest_configure() -> None:
-    """A script that runs the tests in the background has them ignore Ctrl-C, and whatever they start inherits that."""
+    """A script that runs the tests in the background has them ignore Ctrl-C, as nohup has them ignore the terminal's
+    end, and whatever they start inherits that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -16,6 +17,19 @@ from .trace_helpers import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+LOGGERS: Final = ("muxpy", "muxpy.session", "muxpy.serve")
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging() -> Iterator[None]:
+    """The program says which of the library's messages are shown; other tests in this process want to see all."""
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in LOGGERS]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
+    yield
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

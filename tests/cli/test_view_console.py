@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,20 +18,7 @@ from muxpy_cli.view._console import MAX_EVENTS
 
 from .program import ENVIRONMENT
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 EVIL = 'a "quoted" \x1b]0;title\x07 \n{"level":"x"} \\ \ud800 \u202e ü'
-
-
-@pytest.fixture
-def untouched_logging() -> Iterator[None]:
-    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in ("muxpy", "muxpy.serve")]
-    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
-    yield
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def _all_kinds(console: Console) -> None:
@@ -138,9 +124,7 @@ def test_standard_error_instead(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("verbosity", "shown"), [(0, 2), (1, 2), (2, 4)])
-def test_the_library_s_log_becomes_lines(
-    verbosity: int, shown: int, capsys: pytest.CaptureFixture[str], untouched_logging: None
-) -> None:
+def test_the_library_s_log_becomes_lines(verbosity: int, shown: int, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(Output(format="json", verbosity=verbosity))
     console.log_to_lines()
     console.log_to_lines()  # not twice
