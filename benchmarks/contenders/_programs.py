@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 from contextlib import suppress
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ..family import family
 from ._base import HOST
 
 if TYPE_CHECKING:
@@ -57,8 +60,10 @@ async def keep_running(
         name = " ".join((Path(command[0]).name, *command[1:4]))
         raise OSError(f"{name} ended by itself, with status {status}: {_last_line(output)}")
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            for member in family(process.pid):  # granian's workers would go on without it
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
         with trio.CancelScope(shield=True):
             await process.wait()
 

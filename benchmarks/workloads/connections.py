@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ..family import family, resident
 from ._base import Figures, Job, echo_once, message
-from ._family import family, resident
 
 if TYPE_CHECKING:
     from benchmarks.contenders import Client

@@ -15,8 +15,8 @@ import trio
 from benchmarks.contenders import HOST
 from benchmarks.tools import find_tool
 
+from ..family import processor_time
 from ._base import Figures, Job, WorkloadError
-from ._family import processor_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks import gopeers
 from benchmarks.contenders import CONTENDERS
+from benchmarks.family import processor_time
 from benchmarks.measures import GO_HTTP, MEASURES
 from benchmarks.runner import Options, Programs, run_measure
 from benchmarks.workloads._base import WorkloadError
-from benchmarks.workloads._family import processor_time
 from benchmarks.workloads.http import h2load_figures
 from tests.helpers.ids import word
 
