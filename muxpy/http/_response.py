@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from muxpy.proto.http2 import ResponseHead
     from muxpy.session import Engine, SessionOfStream
 
-__all__ = ["Informed", "Response"]
-
-Informed = "Callable[[int, Headers], object]"
-"""What is called with the status and fields of each interim response (1xx)."""
+__all__ = ["Response"]
 
 
 class Response(Message):

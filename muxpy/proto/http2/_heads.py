@@ -1,6 +1,6 @@
 """What a message begins and ends with: requests, responses and trailers, and which of them are well-formed.
 
-Decoded fields are checked once, when their block is decoded (`HeaderBlock.checked` keeps what comes of it). What is let
+Decoded fields are checked once, when their block is decoded (`Block.checked` keeps what comes of it). What is let
 through here may be written into an HTTP/1 message by whoever stands behind: these checks are what keeps such a proxy
 from being smuggled into (RFC 9113, 8.2 and 10.3).
 """
@@ -51,11 +51,6 @@ class RequestHead(NamedTuple):
     urgency: int = 3
     """0, the most urgent, to 7 (RFC 9218, 4.1)."""
 
-    @property
-    def tunnels(self) -> bool:
-        """Whether a stream of bytes is asked for, and no message: CONNECT, extended or not."""
-        return self.method == b"CONNECT"
-
 
 class ResponseHead(NamedTuple):
     """What a response begins with; also an interim one (status 1xx)."""
@@ -63,11 +58,6 @@ class ResponseHead(NamedTuple):
     status: int
     fields: Fields
     content_length: int | None = None
-
-    @property
-    def interim(self) -> bool:
-        """Whether another head follows."""
-        return self.status < 200
 
 
 # ---- urgency ----
@@ -118,12 +108,12 @@ MOST_KNOWN_SIZE: Final = 64
 _ORDINARY: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language accept-ranges age allow authorization cache-control "
     b"content-disposition content-encoding content-language content-location content-range content-type cookie "
-    b"date dnt etag expires from grpc-encoding grpc-timeout if-match if-modified-since if-none-match if-range if- "
-    b"unmodified-since last-modified link location max-forwards origin pragma proxy-authenticate proxy- "
-    b"authorization range referer refresh retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest "
-    b"sec-fetch-mode sec-fetch-site sec-fetch-user server set-cookie strict-transport-security upgrade-insecure- "
-    b"requests user-agent vary via www-authenticate x-forwarded-for x-forwarded-host x-forwarded-proto x-request- "
-    b"id".split()
+    b"date dnt etag expires from grpc-encoding grpc-timeout if-match if-modified-since if-none-match if-range "
+    b"if-unmodified-since last-modified link location max-forwards origin pragma proxy-authenticate "
+    b"proxy-authorization range referer refresh retry-after sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform "
+    b"sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user server set-cookie strict-transport-security "
+    b"upgrade-insecure-requests user-agent vary via www-authenticate x-forwarded-for x-forwarded-host "
+    b"x-forwarded-proto x-request-id".split()
 )
 _plain_names: set[bytes] = set(_ORDINARY)
 """Names that are in order, and of which nothing more is to be asked: a bounded cache for the process. Ordinary ones
@@ -245,27 +235,8 @@ def _authority(authority: bytes | None, host: bytes | None) -> bytes:
 # ---- responses and trailers ----
 
 
-def parse_response(fields: Fields) -> ResponseHead:
-    """The head of a response, which may be an interim one. Raises Malformed if it is not in order."""
-    _check_values(fields)
-    pseudo, rest = _take_pseudo(fields, (b":status",))
-    status = pseudo.get(b":status", b"")
-    if _STATUS.fullmatch(status) is None or status == b"101":
-        raise Malformed(f"the status is {_shown(status)}")
-    length = None
-    for name, value in rest:
-        if name in _plain_names:
-            continue
-        _check_name(name)
-        _check_special(name, value)
-        if name == b"content-length":
-            length = _parse_length(value, length)
-    return ResponseHead(int(status), rest, length)
-
-
-def check_fields(fields: Fields) -> None:
-    """Raise Malformed if the fields cannot be those of a head, beside the pseudo ones."""
-    _check_values(fields)
+def _check_regular(fields: Fields) -> int | None:
+    """Check the names of fields that are no pseudo ones, and what the special ones say; the content-length, if any."""
     length = None
     for name, value in fields:
         if name in _plain_names:
@@ -274,6 +245,23 @@ def check_fields(fields: Fields) -> None:
         _check_special(name, value)
         if name == b"content-length":
             length = _parse_length(value, length)
+    return length
+
+
+def parse_response(fields: Fields) -> ResponseHead:
+    """The head of a response, which may be an interim one. Raises Malformed if it is not in order."""
+    _check_values(fields)
+    pseudo, rest = _take_pseudo(fields, (b":status",))
+    status = pseudo.get(b":status", b"")
+    if _STATUS.fullmatch(status) is None or status == b"101":
+        raise Malformed(f"the status is {_shown(status)}")
+    return ResponseHead(int(status), rest, _check_regular(rest))
+
+
+def check_fields(fields: Fields) -> None:
+    """Raise Malformed if the fields cannot be those of a head, beside the pseudo ones."""
+    _check_values(fields)
+    _check_regular(fields)
 
 
 def check_trailers(fields: Fields) -> None:

@@ -43,10 +43,7 @@ from muxpy.proto._changes import Changes, RemoteGoAway
 from muxpy.proto._limits import MAX_REASON, WAKE
 from muxpy.proto._state import SEND_FIN
 
-from ._heads import (
-    PRIORITIES,
-    parse_urgency,
-)
+from ._heads import PRIORITIES, parse_urgency
 from ._news import USELESS, on_itself
 from ._table import Past
 
