@@ -70,7 +70,7 @@ _HOMES = {
     ),
     "muxpy.trace": ("TraceEvent", "TraceFile"),
 }
-_PACKAGES = ("ext", "frame", "http", "proto")
+_PACKAGES = ("ext", "frame", "http", "proto", "rpc")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 

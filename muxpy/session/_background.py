@@ -56,8 +56,13 @@ class Background:
             )
 
     def add_extension(self, run: Task) -> None:
-        """Run this too, as soon as the peer is admitted."""
-        self._extensions.append(run)
+        """Run this too, as soon as the peer is admitted. After the session has ended, this does nothing."""
+        if self._ending.end is not None:
+            return
+        if self._admitted and self._tasks is not None:
+            self._start(run)
+        else:
+            self._extensions.append(run)
 
     # ---- running ----
 
@@ -167,6 +172,7 @@ class Background:
     def _start_extensions(self) -> None:
         for run in self._extensions:
             self._start(run)
+        self._extensions.clear()
 
     # ---- the tasks ----
 

@@ -135,6 +135,13 @@ class Backlog:
         """Wait for a stream to take, or for news of the session."""
         await self._takers.park()
 
+    async def wait_until(self, done: Callable[[], bool]) -> None:
+        """Wait for news of the session until `done`, beside tasks that take streams."""
+        while not done():
+            await self._takers.park()
+            if self._streams:  # the wake-up was meant for one of those
+                self._takers.unpark()
+
     def wake(self) -> None:
         """Wake the tasks that wait: the session ends, or goes away."""
         self._takers.unpark_all()

@@ -288,6 +288,12 @@ class Session:
         over streams, get SessionClosed; its cause is `error`, or otherwise a trio.ClosedResourceError."""
         self._background.kill(error)
 
+    async def wait_closing(self) -> None:
+        """Wait until this side takes no more streams: it has called `go_away` or `aclose`, or the session has ended. At
+        that point, a program that holds a stream open for its own purposes ends that stream."""
+        ending, core = self._engine.ending, self._engine.core
+        await self._engine.backlog.wait_until(lambda: ending.end is not None or core.goaway_sent)
+
     @property
     def end(self) -> SessionEnd | None:
         """How the session ended; None while it goes on. The last frames may still be on their way: see `wait`."""
@@ -315,6 +321,11 @@ class Session:
     def silence(self) -> float:
         """Seconds since the last byte was received."""
         return trio.current_time() - self._engine.reader.last_received
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run `task` as a task of the session, as extensions are run: see `Extension.run`. It begins as soon as the
+        peer is admitted, and never if the session has ended."""
+        self._background.add_extension(task)
 
     def report_rtt(self, seconds: float) -> None:
         """Tell the session a measured round trip, in seconds, for window growth and `statistics().rtt`."""

@@ -1,0 +1,42 @@
+"""Calls over a session, in both directions (RPC): a service is a class of async methods with type hints.
+
+    class Calculator(Protocol):
+        async def add(self, a: int, b: int) -> int: ...
+        def count(self, to: int) -> AsyncIterator[int]: ...
+
+The side that serves has an object with these methods:
+
+    await rpc.serve(session, [MyCalculator()])
+
+and the other side calls them as if the object were there:
+
+    calculator = rpc.client(session, Calculator)
+    print(await calculator.add(1, 2))
+    async for number in calculator.count(3):
+        print(number)
+
+Needs msgspec: `pip install 'muxpy-trio[rpc]'`. docs/rpc.md explains it, and docs/rpc-protocol.md has the wire.
+"""
+
+from ._call import Call, Interceptor, current_call
+from ._client import client
+from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable, Unimplemented
+from ._serve import serve, stream
+from ._service import idempotent, service
+
+__all__ = [
+    "Call",
+    "Code",
+    "DeadlineExceeded",
+    "Error",
+    "Interceptor",
+    "InvalidArgument",
+    "Unavailable",
+    "Unimplemented",
+    "client",
+    "current_call",
+    "idempotent",
+    "serve",
+    "service",
+    "stream",
+]

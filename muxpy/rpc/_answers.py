@@ -1,0 +1,210 @@
+"""The answering end of a shared stream: small calls, and the tasks that carry them out, kept for the next ones."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from muxpy import ErrorCode, SessionClosed, StreamReset
+
+from ._bucket import Bucket
+from ._errors import Code, DeadlineExceeded, Error, Unavailable, Unimplemented
+from ._handling import CODINGS, error_body
+from ._outlet import Outlet
+from ._wire import HEADER, IN_JSON, INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from muxpy import Stream
+
+    from ._handling import Handling, Outcome
+
+__all__ = ["MAX_CALLS", "SharedAnswers"]
+
+MAX_CALLS: Final = 1024
+"""Calls of one caller that may be without an answer on a shared stream. Each is a task, and up to 4 KiB of request."""
+
+MOST_IDLE: Final = 64
+"""Tasks that are kept for the next calls; each takes some two kilobytes."""
+
+CANCELS: Final = 2048
+CANCELS_PER_SECOND: Final = 1024
+"""So many calls may be cancelled at once, and so many more each second: each has started a handler for nothing. The
+stream is read only as fast as that, so that those who cancel more wait, and other sessions do not."""
+
+
+class _Running:
+    """A call that is being carried out."""
+
+    __slots__ = ("body", "call_id", "cancelled", "flag", "scope")
+
+    def __init__(self, call_id: int, flag: int, body: bytes) -> None:
+        self.call_id = call_id
+        self.flag = flag
+        self.body = body
+        self.cancelled = False
+        self.scope: trio.CancelScope | None = None  # of its task, as soon as that runs
+
+
+class SharedAnswers:
+    """A shared stream that the other side has opened.
+
+    A task has one cancel scope for call after call, until one of them is cancelled: a scope for each call would be a
+    tenth of what the call costs. Deadlines are in Trio's heap, and a call without one adds nothing to that.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        handling: Handling,
+        elsewhere: trio.Semaphore,
+        send_elsewhere: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        self._stream = stream
+        self._handling = handling
+        self._elsewhere = elsewhere
+        self._send_elsewhere = send_elsewhere
+        self._running: dict[int, _Running] = {}
+        self._context = copy_context()
+        self._idle: list[trio.lowlevel.Task] = []
+        self._given: dict[trio.lowlevel.Task, _Running] = {}  # to idle tasks that have not run yet
+        self._cancels = Bucket(CANCELS, CANCELS_PER_SECOND)
+        self._retired = False
+        self._nursery: trio.Nursery
+        self._outlet: Outlet
+
+    async def run(self) -> None:
+        """Answer calls until the caller has ended its direction, and all that have begun are answered."""
+        async with trio.open_nursery() as self._nursery:
+            self._outlet = Outlet(self._stream, self._nursery.start_soon)
+            self._outlet.send(pack(Kind.CREDIT, MAX_CALLS - INITIAL_CREDIT))
+            try:
+                await self._read()
+            except (TooLarge, ValueError):
+                self._stream.reset(ErrorCode.PROTOCOL_ERROR)
+                self._nursery.cancel_scope.cancel()
+            except (StreamReset, SessionClosed):
+                self._nursery.cancel_scope.cancel()
+            self.retire()
+
+    def retire(self) -> None:
+        """Begin no more calls, and end the stream when those are answered that have begun."""
+        if not self._retired:
+            self._retired = True
+            while self._idle:
+                trio.lowlevel.reschedule(self._idle.pop())
+            self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._retired and not self._running:
+            self._outlet.end()
+
+    # ---- what comes ----
+
+    async def _read(self) -> None:
+        messages = Messages(MAX_SMALL)
+        while data := await self._stream.receive_some():
+            for kind, call_id, body in messages.feed(data):
+                if kind == Kind.CANCEL:
+                    self._cancel(call_id)
+                    await self._cancels.take()
+                else:
+                    self._on_call(kind, call_id, body)
+
+    def _on_call(self, kind: int, call_id: int, body: bytes) -> None:
+        """Raises ValueError for what the caller may not send."""
+        flag = kind & IN_JSON
+        if kind ^ flag != Kind.CALL or call_id in self._running or len(self._running) >= MAX_CALLS:
+            raise ValueError(f"kind {kind}, call {call_id}")
+        if self._retired:
+            self._fail(call_id, flag, Unavailable("the other side goes away"), retryable=True)
+            return
+        running = self._running[call_id] = _Running(call_id, flag, body)
+        if self._idle:
+            task = self._idle.pop()
+            task.context = self._context.copy()  # as for a new task: what an earlier handler has set there is gone
+            self._given[task] = running
+            trio.lowlevel.reschedule(task)
+        else:
+            self._nursery.start_soon(self._work, running)
+
+    def _cancel(self, call_id: int) -> None:
+        running = self._running.get(call_id)
+        if running is not None:  # otherwise its answer is on its way
+            running.cancelled = True
+            if running.scope is not None:
+                running.scope.cancel()
+
+    # ---- carrying out ----
+
+    async def _work(self, first: _Running) -> None:
+        """Carry out one call after another."""
+        task = trio.lowlevel.current_task()
+        running: _Running | None = first
+        while running is not None:
+            with trio.CancelScope() as scope:
+                while running is not None:
+                    await self._carry_out(running, scope)
+                    running = await self._next(task)
+            if scope.cancelled_caught:  # this call, or the last one in its last moment
+                running = await self._next(task)
+
+    async def _next(self, task: trio.lowlevel.Task) -> _Running | None:
+        """Wait for the next call; None if this task is not needed any more."""
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if self._retired or len(self._idle) >= MOST_IDLE:
+            return None
+        self._idle.append(task)
+        await trio.lowlevel.wait_task_rescheduled(leave)
+        return self._given.pop(task, None)
+
+    async def _carry_out(self, running: _Running, scope: trio.CancelScope) -> None:
+        running.scope = scope
+        if running.cancelled:
+            scope.cancel()
+        try:
+            kind, body = await self._outcome(running, scope)
+            if len(body) > MAX_SMALL - HEADER.size:
+                await self._answer_elsewhere(running, kind, body)
+            else:
+                del self._running[running.call_id]
+                self._outlet.send(pack(kind, running.call_id, body))
+        finally:
+            if self._running.pop(running.call_id, None) is not None:
+                late = trio.current_time() >= scope.deadline
+                given_up = DeadlineExceeded() if late else Error("the caller gave up", code=Code.CANCELLED)
+                self._fail(running.call_id, running.flag, given_up)
+            scope.deadline = inf
+            self._end_if_done()
+
+    async def _outcome(self, running: _Running, scope: trio.CancelScope) -> Outcome:
+        try:
+            begun = self._handling.begin(running.body, running.flag)
+            if not begun.method.unary:
+                raise Unimplemented(f"{begun.method.name} takes or gives many values: call it on a stream of its own")
+        except Error as error:
+            return Kind.ERROR, error_body(error, CODINGS[running.flag])
+        running.body = b""
+        if begun.call.deadline != inf:
+            scope.deadline = begun.call.deadline
+        try:
+            return await self._handling.result(begun)
+        except Exception as error:
+            return self._handling.failure(error, begun)
+
+    async def _answer_elsewhere(self, running: _Running, kind: int, body: bytes) -> None:
+        async with self._elsewhere:
+            del self._running[running.call_id]  # the caller may make another call as soon as it knows
+            self._outlet.send(pack(Kind.ELSEWHERE, running.call_id))
+            await self._send_elsewhere(pack(kind, running.call_id, body))
+
+    def _fail(self, call_id: int, flag: int, error: Error, *, retryable: bool = False) -> None:
+        self._outlet.send(pack(Kind.ERROR, call_id, error_body(error, CODINGS[flag], retryable=retryable)))

@@ -1,0 +1,241 @@
+"""The calling end of a shared stream: small calls, each with an id, and their answers in any order.
+
+Theory of operation: nobody is there only to read. A task that waits for its answer reads the stream, for itself and for
+all others (leader and followers), so that one caller alone waits for the stream and for nothing in between. When it
+leaves, with its answer or cancelled, another one that waits goes on reading. If only calls are left whose callers have
+given up, a task of the session reads until their answers have come: each answer gives back one of the places that the
+other side has for calls, and a call that nobody waits for keeps its place until its handler has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from muxpy import ErrorCode, SessionClosed, StreamReset
+
+from ._errors import Error, Unavailable
+from ._outlet import Outlet
+from ._wire import INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from muxpy import Session, Stream
+
+    from ._wire import Message
+
+__all__ = ["Calls"]
+
+
+class _Pending:
+    """A call without an answer."""
+
+    __slots__ = ("abandoned", "answer", "elsewhere", "error", "task")
+
+    def __init__(self) -> None:
+        self.answer: Message | None = None
+        self.error: Error | None = None
+        self.task: trio.lowlevel.Task | None = None  # waits, and does not read
+        self.elsewhere = False  # the answer comes on a stream of its own
+        self.abandoned = False
+
+    @property
+    def over(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+    def wake(self) -> None:
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self.task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Calls:
+    """The calls on one shared stream, which belongs to this object."""
+
+    def __init__(self, session: Session, stream: Stream, ids: Iterator[int]) -> None:
+        self._session = session
+        self._stream = stream
+        self._ids = ids
+        self._outlet = Outlet(stream, session.start_soon)
+        self._messages = Messages(MAX_SMALL)
+        self._pending: dict[int, _Pending] = {}
+        self._credit = INITIAL_CREDIT
+        self._creditless = trio.lowlevel.ParkingLot()
+        self._reading = False
+        self._heir: _Pending | None = None  # was woken to read, and has not run yet
+        self._retiring = False
+        self._over: Error | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no more calls can be made here."""
+        return self._over is not None or self._retiring
+
+    @property
+    def waiting(self) -> int:
+        """The calls without an answer."""
+        return len(self._pending)
+
+    async def call(self, kind: int, body: bytes) -> Message:
+        """Make a call and wait for its answer, as a RESULT or an ERROR.
+
+        Raises Unavailable if the stream or the session ends before that.
+        """
+        await self._take_credit()
+        call_id = next(self._ids)
+        pending = self._pending[call_id] = _Pending()
+        self._outlet.send(pack(kind, call_id, body))
+        try:
+            await self._wait(pending)
+        except BaseException:
+            self._abandon(call_id, pending)
+            raise
+        finally:
+            if not self._reading and self._heir is None and self._pending:
+                self._hand_over()
+        if pending.error is not None:
+            raise pending.error
+        assert pending.answer is not None
+        return pending.answer
+
+    def answer(self, call_id: int, message: Message) -> bool:
+        """A large answer has come, on a stream of its own. Returns whether somebody waits for it."""
+        pending = self._pending.pop(call_id, None)
+        if pending is None or pending.abandoned:
+            return False
+        if not pending.elsewhere:  # the word that it comes elsewhere is still on its way, and gives back the credit
+            self._pending[call_id] = _Pending()
+            self._pending[call_id].abandoned = True
+        pending.answer = message
+        pending.wake()
+        return True
+
+    def retire(self) -> None:
+        """Begin no more calls, and end the stream when the last one has its answer."""
+        self._retiring = True
+        self._creditless.unpark_all()
+        if not self._pending:
+            self._outlet.end()
+            self._end(None)
+
+    def end(self, error: Exception | None) -> None:
+        """The session has ended."""
+        self._end(error)
+
+    # ---- waiting ----
+
+    async def _take_credit(self) -> None:
+        if self._credit and not self.over:
+            self._credit -= 1
+        elif not self.over:
+            await self._creditless.park()  # whoever ends this has passed on a credit
+        if self._over is not None or self._retiring:
+            raise Unavailable("the other side takes no more calls on this session", retryable=True)
+
+    def _give_credit(self, count: int) -> None:
+        self._credit += count - len(self._creditless.unpark(count=count))
+
+    async def _wait(self, pending: _Pending) -> None:
+        while not pending.over:
+            if self._reading or pending.elsewhere:
+                if not self._reading and self._heir is None:
+                    self._hand_over()
+                try:
+                    await pending.wait()
+                finally:
+                    if self._heir is pending:
+                        self._heir = None
+            else:
+                await self._read()
+
+    async def _read(self) -> None:
+        """Read once, and give everybody what has come."""
+        self._reading = True
+        try:
+            self._receive(await self._stream.receive_some())
+        except (StreamReset, SessionClosed, trio.ClosedResourceError) as error:
+            self._end(error)
+        finally:
+            self._reading = False
+
+    def _hand_over(self) -> None:
+        """Nobody reads any more."""
+        for pending in self._pending.values():
+            if pending.task is not None and not pending.elsewhere:
+                self._heir = pending
+                pending.wake()
+                return
+        self._reading = True
+        self._session.start_soon(self._read_rest)
+
+    async def _read_rest(self) -> None:
+        while self._pending:
+            await self._read()
+            self._reading = True
+        self._reading = False
+
+    def _abandon(self, call_id: int, pending: _Pending) -> None:
+        if pending.over:
+            return
+        pending.abandoned = True
+        if pending.elsewhere:
+            del self._pending[call_id]
+        else:
+            self._outlet.send(pack(Kind.CANCEL, call_id))
+
+    # ---- what comes ----
+
+    def _receive(self, data: bytes) -> None:
+        if not data:
+            self._end(None)
+            return
+        try:
+            for message in self._messages.feed(data):
+                self._on_message(message)
+        except (TooLarge, KeyError):
+            self._stream.reset(ErrorCode.PROTOCOL_ERROR)
+            self._end(trio.BrokenResourceError("the other side broke a rule of the calls' protocol"))
+
+    def _on_message(self, message: Message) -> None:
+        """Raises KeyError for what cannot be."""
+        kind, call_id, _ = message
+        if kind == Kind.CREDIT:
+            self._give_credit(call_id)
+            return
+        if kind not in (Kind.RESULT, Kind.ERROR, Kind.ELSEWHERE) or self._pending[call_id].elsewhere:
+            raise KeyError(kind)
+        pending = self._pending[call_id]
+        self._give_credit(1)
+        if kind == Kind.ELSEWHERE and not pending.abandoned:
+            pending.elsewhere = True
+            return
+        del self._pending[call_id]
+        pending.answer = message
+        pending.wake()
+        if self._retiring and not self._pending:
+            self._outlet.end()
+
+    def _end(self, error: Exception | None) -> None:
+        """No more answers come. If the other side has ended the stream in order, it has begun nothing of what it has
+        not answered."""
+        if self._over is None:
+            self._over = Unavailable(str(error or "the other side takes no more calls"), retryable=error is None)
+            self._over.__cause__ = error
+        pendings = list(self._pending.values())
+        self._pending.clear()
+        for pending in pendings:
+            retryable = error is None and not pending.elsewhere
+            pending.error = Unavailable(self._over.message, retryable=retryable)
+            pending.error.__cause__ = error
+            pending.wake()
+        self._creditless.unpark_all()

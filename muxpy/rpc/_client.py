@@ -1,0 +1,335 @@
+"""What callers use: an object with the methods of a service, whose calls go over a session."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import msgspec
+import trio
+
+from ._alone import ItemSender, open_call, unavailable
+from ._call import Call, around
+from ._endpoint import endpoint_of
+from ._errors import Code, Error, Unavailable, error_class
+from ._reading import MessageReader
+from ._service import describe
+from ._wire import MSGPACK, ErrorBody, Kind, StreamType, pack
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+    from contextlib import AsyncExitStack
+
+    from muxpy import Session, Stream
+
+    from ._call import Interceptor
+    from ._endpoint import Endpoint
+    from ._service import Method
+    from ._wire import Message
+
+__all__ = ["Route", "client"]
+
+T = TypeVar("T")
+
+_decode_error = MSGPACK.decoder(ErrorBody)
+
+
+class Route(Protocol):
+    """Where calls go."""
+
+    async def endpoint(self) -> Endpoint:
+        """The endpoint for the next call. Raises Unavailable if there is none, and there will be none."""
+
+    def again(self, error: Error, method: Method) -> bool:
+        """Whether a call that has failed is to be made again."""
+
+
+class _OneSession:
+    """Calls over one session; what it refuses because it is busy is tried again there."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def endpoint(self) -> Endpoint:
+        return endpoint_of(self._session)
+
+    def again(self, error: Error, method: Method) -> bool:
+        return error.retryable and not self._session.going_away
+
+
+def client(
+    session: Session | Route,
+    service: Callable[..., T],
+    *,
+    priority: int = 0,
+    metadata: Mapping[str, str] | None = None,
+    interceptors: Sequence[Interceptor] = (),
+) -> T:
+    """The methods of `service`, a class or a Protocol, as the other side of `session` serves them. `session` may be a
+    pool.
+
+    The calls of the object have `priority` (0 to 2^31-1, a higher one gets a larger share of the session; one above 0
+    takes a stream for each call) and `metadata`; `interceptors` run around each. An object costs little, so make
+    another one for other metadata.
+
+    A call ends when the cancel scope that it is made in ends: deadlines and cancellation reach the handler, and what
+    that has called. It raises TypeError for arguments that the method does not take, before anything is sent; an Error
+    of the class that the handler has raised; and Unavailable if the session has ended or goes away, whose `retryable`
+    says whether the call may have been carried out. What the other side cannot have acted on is sent again, as long
+    as the session takes calls.
+    """
+    route = session if hasattr(session, "again") else _OneSession(session)
+    options = _Options(cast("Route", route), priority, dict(metadata or {}), tuple(interceptors))
+    return cast("T", _proxy_class(cast("type", service))(options))
+
+
+class _Options:
+    """What all calls of a client have in common."""
+
+    __slots__ = ("interceptors", "metadata", "priority", "route")
+
+    def __init__(
+        self, route: Route, priority: int, metadata: dict[str, str], interceptors: tuple[Interceptor, ...]
+    ) -> None:
+        self.route = route
+        self.priority = priority
+        self.metadata = metadata
+        self.interceptors = interceptors
+
+
+@cache
+def _proxy_class(service: type) -> type:
+    """A class with a method for each of the service's."""
+    described = describe(service)
+
+    def create(self: Any, options: _Options) -> None:  # noqa: ANN401 - of the class that is made here
+        self._options = options
+
+    def __repr__(self: object) -> str:
+        return f"<muxpy.rpc client of {described.name}>"
+
+    made = {"__slots__": ("_options",), "__init__": create, "__repr__": __repr__, "__doc__": described.doc}
+    for name, method in described.methods.items():
+        made[name] = _caller(method)
+    return type(described.name, (), made)
+
+
+def _caller(method: Method) -> Callable[..., Any]:
+    """The function that calls a method."""
+    if method.gives_items:
+
+        def results(self: Any, *arguments: object, **named: object) -> Results:  # noqa: ANN401
+            return Results(self._options, method, method.bind(arguments, named))
+
+        results.__doc__ = method.doc
+        return results
+
+    async def result(self: Any, *arguments: object, **named: object) -> object:  # noqa: ANN401
+        options: _Options = self._options
+        values = method.bind(arguments, named)
+        if not options.interceptors:
+            return await _result(options, method, values, options.metadata)
+        call = Call(method.name, None, dict(options.metadata), trio.current_effective_deadline())
+        async with await around(options.interceptors, call):
+            return await _result(options, method, values, dict(call.metadata))
+
+    result.__doc__ = method.doc
+    return result
+
+
+async def _result(options: _Options, method: Method, values: tuple[object, ...], metadata: Mapping[str, str]) -> object:
+    """Make a call that has one answer, again if it is sure that it was not begun."""
+    items, arguments = _split(method, values)
+    pause = _Pause()
+    while True:
+        endpoint = await options.route.endpoint()
+        body = method.msgpack.request(arguments, _time_left(), metadata)
+        try:
+            if items is None:
+                answer = await endpoint.call(Kind.CALL, body, options.priority)
+            else:
+                answer = await _send_items(endpoint, options, method, body, items)
+            return await _value(endpoint, method, answer)
+        except Error as error:
+            # An iterator may have given some of its items: it cannot be asked again.
+            if items is not None or not options.route.again(error, method):
+                raise
+        await pause()
+
+
+def _split(method: Method, values: tuple[object, ...]) -> tuple[AsyncIterable[object] | None, bytes]:
+    """The iterator among the arguments, and the others, encoded. Raises TypeError for what the method does not take."""
+    if method.takes_items is None and not method.takes_streams:
+        return None, method.msgpack.arguments(values)
+    arguments = list(values)
+    items = cast("AsyncIterable[object]", arguments.pop(method.takes_items)) if method.takes_items is not None else None
+    if items is not None and not hasattr(items, "__aiter__"):
+        raise TypeError(f"{method.name}: {items!r} is not an async iterator")
+    for place in method.takes_streams:
+        arguments[place] = _raw_id(method, arguments[place])
+    return items, method.msgpack.arguments(tuple(arguments))
+
+
+def _raw_id(method: Method, value: object) -> int:
+    stream = cast("Stream", value)
+    if getattr(value, "stream_type", None) != StreamType.RAW:
+        raise TypeError(f"{method.name}: {value!r} is not a stream that rpc.stream has opened")
+    return stream.id
+
+
+def _time_left() -> float | None:
+    deadline = trio.current_effective_deadline()
+    return None if deadline == inf else max(deadline - trio.current_time(), 0.0)
+
+
+async def _send_items(
+    endpoint: Endpoint, options: _Options, method: Method, body: bytes, items: AsyncIterable[object]
+) -> Message:
+    stream = await open_call(endpoint.session, options.priority, pack(Kind.CALL, 0, body), last=False)
+    sender = ItemSender(endpoint.session, stream, items, method.msgpack)
+    endpoint.alone += 1
+    try:
+        return await endpoint.answer_on(stream)
+    except Unavailable:
+        if sender.error is not None:
+            raise sender.error from None
+        raise
+    finally:
+        endpoint.alone -= 1
+        await sender.stopped()
+
+
+async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
+    """What a call returns. Raises the Error that it is answered with."""
+    kind, _, body = answer
+    if kind != Kind.RESULT:
+        raise _error(kind, body)
+    value = _decoded(method, body)
+    return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
+
+
+def _decoded(method: Method, body: bytes) -> object:
+    try:
+        return method.msgpack.decode_result(body)
+    except msgspec.DecodeError as error:
+        raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
+
+
+def _error(kind: int, body: bytes) -> Error:
+    """The exception that an ERROR stands for."""
+    try:
+        if kind != Kind.ERROR:
+            raise msgspec.ValidationError(f"a message of kind {kind}")
+        said: ErrorBody = _decode_error(body)
+        found = error_class(said.name)
+        details = MSGPACK.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
+    except msgspec.DecodeError as error:
+        return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
+    raised = found(said.message, details=details)
+    raised.code, raised.name, raised.retryable = said.code, said.name, said.retryable
+    return raised
+
+
+class Results:
+    """The values of a call that gives many. The call begins with the first `anext`. It ends with the last value, with
+    `aclose`, or when nobody refers to this object any more, as after a `break`."""
+
+    __slots__ = ("_arguments", "_items", "_method", "_options", "_over", "_reader", "_sender", "_stack", "_stream")
+
+    def __init__(self, options: _Options, method: Method, values: tuple[object, ...]) -> None:
+        self._options = options
+        self._method = method
+        self._items, self._arguments = _split(method, values)
+        self._stack: AsyncExitStack | None = None
+        self._stream: Stream | None = None
+        self._reader: MessageReader | None = None
+        self._sender: ItemSender | None = None
+        self._over = False
+
+    def __aiter__(self) -> Results:
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401 - whatever the method gives
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            if self._reader is None:
+                self._reader = await self._begin()
+            message = await self._next(self._reader)
+            if message is not None:
+                kind, _, body = message
+                if kind != Kind.ITEM:
+                    raise _error(kind, body)
+                return _decoded(self._method, body)
+        except Exception as error:
+            await self._finish(error)
+            raise
+        await self._finish(None)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the call. Its handler is cancelled if it has more values."""
+        await self._finish(None)
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    async def _begin(self) -> MessageReader:
+        options, method = self._options, self._method
+        call = Call(method.name, None, dict(options.metadata), trio.current_effective_deadline())
+        self._stack = await around(options.interceptors, call)
+        pause = _Pause()
+        while True:
+            endpoint = await options.route.endpoint()
+            body = method.msgpack.request(self._arguments, _time_left(), call.metadata)
+            message = pack(Kind.CALL, 0, body)
+            try:
+                self._stream = await open_call(endpoint.session, options.priority, message, last=self._items is None)
+                break
+            except Error as error:
+                if not options.route.again(error, method):
+                    raise
+            await pause()
+        if self._items is not None:
+            self._sender = ItemSender(endpoint.session, self._stream, self._items, method.msgpack)
+        return MessageReader(self._stream, endpoint.budget)
+
+    async def _next(self, reader: MessageReader) -> Message | None:
+        try:
+            return await reader.next()
+        except trio.BrokenResourceError as error:
+            if self._sender is not None and self._sender.error is not None:
+                raise self._sender.error from None
+            raise unavailable(error) from error
+
+    def _let_go(self) -> None:
+        self._over = True
+        if self._reader is not None:
+            self._reader.close()
+        if self._stream is not None:
+            self._stream.reset()  # no effect if both directions have ended
+        if self._sender is not None:
+            self._sender.cancel()
+
+    async def _finish(self, error: Exception | None) -> None:
+        self._let_go()
+        if self._sender is not None:
+            await self._sender.stopped()
+        if self._stack is not None:
+            stack, self._stack = self._stack, None
+            await stack.__aexit__(type(error) if error is not None else None, error, None)
+
+
+class _Pause:
+    """Backoff with jitter."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self) -> None:
+        self._seconds = 0.005
+
+    async def __call__(self) -> None:
+        await trio.sleep(self._seconds * random.uniform(0.5, 1.5))
+        self._seconds = min(2 * self._seconds, 1.0)

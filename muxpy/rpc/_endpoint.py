@@ -1,0 +1,220 @@
+"""One end of a session, for calls in both directions: which stream is for what, and what goes over which stream."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import count
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+import trio
+
+from muxpy import ErrorCode, SessionClosed, StreamReset
+
+from ._alone import answer_alone, open_call, unavailable
+from ._answers import SharedAnswers
+from ._calls import Calls
+from ._errors import InvalidArgument, Unavailable
+from ._handling import Handling
+from ._reading import Budget, MessageReader
+from ._wire import HEADER, MAX_SMALL, StreamType, pack
+
+if TYPE_CHECKING:
+    from muxpy import Session, Stream
+
+    from ._wire import Message
+
+__all__ = ["Endpoint", "endpoint_of"]
+
+LARGE_ANSWERS: Final = 64
+"""Large answers to small calls that are sent at the same time. Handlers beyond that wait with theirs."""
+
+PATIENCE: Final = 10.0
+"""Seconds for which a stream waits for the call that names it, and a call for the stream that it names."""
+
+
+class _Raw:
+    """A stream that is an argument or a result: it and the call that names it come in any order."""
+
+    __slots__ = ("arrived", "stream", "taken")
+
+    def __init__(self) -> None:
+        self.stream: Stream | None = None
+        self.arrived = trio.Event()
+        self.taken = trio.Event()
+
+
+class Endpoint:
+    """The calls of one session, at this end. It takes all streams of the session, as `Session.serve_streams` does."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.budget = Budget()
+        self.handling = Handling(session, self.stream_of)
+        self.served = trio.Event()
+        """No more calls of the other side come, and all are answered."""
+        self.error: SessionClosed | None = None
+        """The session has ended with an error."""
+        self.alone = 0
+        """Calls of this end that go on streams of their own."""
+        self._ids = count(1)
+        self._opening = trio.Lock()
+        self._calls: Calls | None = None
+        self._shared: set[SharedAnswers] = set()
+        self._elsewhere = trio.Semaphore(LARGE_ANSWERS)
+        self._raw: dict[int, _Raw] = {}
+        session.start_soon(self._run)
+
+    @property
+    def waiting(self) -> int:
+        """The calls of this end that have no answer yet."""
+        return self.alone + (self._calls.waiting if self._calls is not None else 0)
+
+    # ---- calling ----
+
+    async def call(self, kind: int, body: bytes, priority: int) -> Message:
+        """Make a call that has one answer, and wait for that: a RESULT or an ERROR. Raises Unavailable."""
+        if priority == 0 and len(body) <= MAX_SMALL - HEADER.size:
+            calls = self._calls
+            if calls is None or calls.over:
+                calls = await self._open_calls()
+            return await calls.call(kind, body)
+        self.alone += 1
+        try:
+            stream = await open_call(self.session, priority, pack(kind, 0, body), last=True)
+            return await self.answer_on(stream)
+        finally:
+            self.alone -= 1
+
+    async def answer_on(self, stream: Stream) -> Message:
+        """Wait for the one answer that comes on a call's own stream, and end that. Raises Unavailable."""
+        try:
+            with closing(MessageReader(stream, self.budget)) as reader:
+                answer = await reader.next()
+        except trio.BrokenResourceError as error:
+            raise unavailable(error) from error
+        finally:
+            stream.reset()  # no effect if both directions have ended
+        if answer is None:
+            raise Unavailable("the other side has ended the call without an answer")
+        return answer
+
+    async def _open_calls(self) -> Calls:
+        async with self._opening:
+            if self._calls is None or self._calls.over:
+                if self.session.going_away:
+                    raise Unavailable("the session goes away", retryable=True)
+                try:
+                    stream = await self.session.open_stream(stream_type=StreamType.SHARED)
+                except SessionClosed as error:
+                    raise Unavailable(str(error), retryable=True) from error
+                self._calls = Calls(self.session, stream, self._ids)
+            return self._calls
+
+    async def stream_of(self, stream_id: int) -> Stream:
+        """The stream with this id, which the other side has opened. Raises InvalidArgument if it does not come."""
+        raw = self._raw.setdefault(stream_id, _Raw())
+        with trio.move_on_after(PATIENCE):
+            await raw.arrived.wait()
+        del self._raw[stream_id]
+        if raw.stream is None:
+            raise InvalidArgument(f"a call names stream {stream_id}, which was not opened")
+        raw.taken.set()
+        return raw.stream
+
+    # ---- what runs ----
+
+    async def _run(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._retire_answers)
+                nursery.start_soon(self._retire_calls)
+                try:
+                    await self.session.serve_streams(self._on_stream, cancel_handlers=True)
+                except SessionClosed as error:
+                    self.error = error
+                self.served.set()
+                await trio.sleep_forever()  # until the session has ended
+        finally:
+            self.served.set()
+            if self._calls is not None:
+                self._calls.end(self.error)
+
+    async def _retire_answers(self) -> None:
+        await self.session.wait_closing()
+        for shared in self._shared:
+            shared.retire()
+
+    async def _retire_calls(self) -> None:
+        await self.session.wait_going_away()
+        if self._calls is not None:
+            self._calls.retire()
+
+    async def _on_stream(self, stream: Stream) -> None:
+        match stream.stream_type:
+            case StreamType.SHARED:
+                await self._answer_shared(stream)
+            case StreamType.CALL:
+                await answer_alone(stream, self.handling, self.budget)
+            case StreamType.ANSWER:
+                await self._take_answer(stream)
+            case StreamType.RAW:
+                await self._keep(stream)
+            case _:
+                stream.reset(ErrorCode.REFUSED_STREAM)
+
+    async def _answer_shared(self, stream: Stream) -> None:
+        shared = SharedAnswers(stream, self.handling, self._elsewhere, self._send_elsewhere)
+        self._shared.add(shared)
+        try:
+            await shared.run()
+        finally:
+            self._shared.discard(shared)
+
+    async def _send_elsewhere(self, message: bytes) -> None:
+        """Send a large answer. While the other side refuses streams because it has too many, try again."""
+        pause = 0.01
+        while True:
+            try:
+                stream = await self.session.open_stream(stream_type=StreamType.ANSWER)
+                await stream.send_all(message, end=True)
+                await stream.wait_ended()
+            except StreamReset as error:
+                if not error.retryable:
+                    return  # the caller has given up
+            except SessionClosed:
+                return
+            else:
+                return
+            await trio.sleep(pause)
+            pause = min(2 * pause, 1)
+
+    async def _take_answer(self, stream: Stream) -> None:
+        with closing(MessageReader(stream, self.budget)) as reader:
+            answer = await reader.next()
+        if answer is None or self._calls is None or not self._calls.answer(answer[1], answer):
+            stream.reset()
+
+    async def _keep(self, stream: Stream) -> None:
+        """Keep a stream until a call names it, and then until it has ended."""
+        raw = self._raw.setdefault(stream.id, _Raw())
+        raw.stream = stream
+        raw.arrived.set()
+        with trio.move_on_after(PATIENCE):
+            await raw.taken.wait()
+        if not raw.taken.is_set():
+            self._raw.pop(stream.id, None)
+            stream.reset(ErrorCode.REFUSED_STREAM)
+            return
+        await stream.wait_ended()
+
+
+_endpoints: Final[WeakKeyDictionary[Session, Endpoint]] = WeakKeyDictionary()
+
+
+def endpoint_of(session: Session) -> Endpoint:
+    """The endpoint of a session; there is one."""
+    endpoint = _endpoints.get(session)
+    if endpoint is None:
+        endpoint = _endpoints[session] = Endpoint(session)
+    return endpoint

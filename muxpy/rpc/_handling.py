@@ -1,0 +1,183 @@
+"""Carrying out a call, whichever way it came: its request, its handler, and what comes of it."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncGenerator
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import trio
+
+from muxpy import ErrorCode, Stream
+
+from ._call import Call, around, current
+from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unimplemented
+from ._service import service_of
+from ._wire import IN_JSON, JSON, MSGPACK, ErrorBody, Kind, Request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from contextlib import AsyncExitStack
+
+    from muxpy import Session
+
+    from ._call import Interceptor
+    from ._service import Codec, Method
+    from ._wire import Coding
+
+__all__ = ["Begun", "Handling", "Outcome", "error_body"]
+
+log = logging.getLogger("muxpy.rpc")
+
+Outcome = tuple[int, bytes]
+"""What a call is answered with: the kind of the message, and its body."""
+
+CODINGS: Final = {0: MSGPACK, IN_JSON: JSON}
+_requests: Final = {flag: coding.decoder(Request) for flag, coding in CODINGS.items()}
+
+
+class Begun:
+    """A call that can be carried out."""
+
+    __slots__ = ("arguments", "call", "codec", "function", "method")
+
+    def __init__(
+        self, method: Method, function: Callable[..., Any], codec: Codec, arguments: tuple[Any, ...], call: Call
+    ) -> None:
+        self.method = method
+        self.function = function
+        self.codec = codec
+        self.arguments = arguments
+        self.call = call
+
+
+class Handling:
+    """The services of one end of a session, and how their methods are called. `stream_of` finds the stream of an id."""
+
+    def __init__(self, session: Session, stream_of: Callable[[int], Awaitable[Stream]]) -> None:
+        self._session = session
+        self._stream_of = stream_of
+        self._served: dict[str, tuple[Method, Callable[..., Any]]] = {}
+        self._interceptors: Sequence[Interceptor] = ()
+        self._tracebacks = False
+
+    def serve(
+        self, implementations: Iterable[object], interceptors: Sequence[Interceptor], *, tracebacks: bool
+    ) -> None:
+        """Offer these services from now on, and no others."""
+        served = {}
+        for implementation in implementations:
+            service = service_of(implementation)
+            for method in service.methods.values():
+                if method.name in served:
+                    raise ValueError(f"two services are named {service.name!r}")
+                served[method.name] = method, getattr(implementation, method.attribute)
+        self._served = served
+        self._interceptors = interceptors
+        self._tracebacks = tracebacks
+
+    def begin(self, body: bytes, flag: int) -> Begun:
+        """Understand a request. Raises Error for one that cannot be carried out."""
+        try:
+            request: Request = _requests[flag](body)
+        except msgspec.DecodeError as error:
+            raise InvalidArgument(f"the request cannot be understood: {error}") from None
+        found = self._served.get(request.method)
+        if found is None:
+            raise self._unknown(request.method)
+        method, function = found
+        codec = method.json if flag else method.msgpack
+        try:
+            arguments = codec.decode_arguments(bytes(request.arguments))
+        except msgspec.DecodeError as error:
+            raise InvalidArgument(f"{method.name}: {error}") from None
+        deadline = inf if request.timeout is None else trio.current_time() + request.timeout
+        call = Call(method.name, self._session, request.metadata or {}, deadline)
+        return Begun(method, function, codec, arguments, call)
+
+    def _unknown(self, name: str) -> Error:
+        service = name.partition(".")[0]
+        others = [method for method in self._served if method.startswith(f"{service}.")]
+        if others:
+            return Unimplemented(f"there is no method {name!r}, but {', '.join(others)}")
+        services = sorted({method.partition(".")[0] for method in self._served})
+        return Unimplemented(f"there is no service {service!r}, but {', '.join(services) or 'none at all'}")
+
+    async def result(self, begun: Begun, items: AsyncIterator[object] | None = None) -> Outcome:
+        """Carry out a call that has one answer. Raises what the handler raises."""
+        current.set(begun.call)
+        if not self._interceptors and items is None and not begun.method.takes_streams:
+            value = await begun.function(*begun.arguments)
+        else:
+            async with await around(self._interceptors, begun.call) as stack:
+                value = await begun.function(*await self._arguments(begun, items, stack))
+        if begun.method.gives_stream:
+            value = value.id
+        return Kind.RESULT, begun.codec.encode_result(value)
+
+    async def results(self, begun: Begun, items: AsyncIterator[object] | None) -> AsyncGenerator[bytes, None]:
+        """Carry out a call that has many. Raises what the handler raises."""
+        current.set(begun.call)
+        async with await around(self._interceptors, begun.call) as stack:
+            values = begun.function(*await self._arguments(begun, items, stack))
+            if isinstance(values, AsyncGenerator):
+                stack.push_async_callback(values.aclose)
+            async for value in values:
+                yield begun.codec.encode_result(value)
+
+    async def _arguments(
+        self, begun: Begun, items: AsyncIterator[object] | None, stack: AsyncExitStack
+    ) -> list[object]:
+        """What the method is called with: streams in place of their ids, and the items. `stack` closes the streams."""
+        arguments = list(begun.arguments)
+        for place in begun.method.takes_streams:
+            stream = await self._stream_of(arguments[place])
+            stack.push_async_exit(_closing(stream))
+            arguments[place] = stream
+        if begun.method.takes_items is not None:
+            arguments.insert(begun.method.takes_items, items)
+        return arguments
+
+    def failure(self, error: Exception, begun: Begun) -> Outcome:
+        """What a call is answered with whose handler has raised `error`."""
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        try:
+            if isinstance(error, Error):
+                return Kind.ERROR, error_body(error, begun.codec.coding)
+        except TypeError as wrong:  # its details
+            error = wrong
+        if isinstance(error, trio.TooSlowError):
+            return Kind.ERROR, error_body(DeadlineExceeded("the handler was too slow"), begun.codec.coding)
+        log.error("%r: %s failed", self._session, begun.method.name, exc_info=error)
+        unexpected = Error("the service has failed; its log says more", code=Code.INTERNAL)
+        unexpected.name = type(error).__name__
+        if self._tracebacks:
+            unexpected.message, unexpected.details = str(error), "".join(traceback.format_exception(error))
+        return Kind.ERROR, error_body(unexpected, begun.codec.coding)
+
+
+def error_body(error: Error, coding: Coding, *, retryable: bool = False) -> bytes:
+    """The body of an ERROR. Raises TypeError if the details are not of their type. An error that a handler has got from
+    elsewhere is not retryable here, whatever it was there: this call has been begun."""
+    details = msgspec.Raw(coding.encode(error.details))
+    try:
+        coding.decoder(error.details_type)(bytes(details))
+    except msgspec.ValidationError as wrong:
+        raise TypeError(f"the details of {error.name} are wrong: {wrong}") from None
+    return coding.encode(ErrorBody(int(error.code), error.name, error.message, retryable, details))
+
+
+def _closing(stream: Stream) -> Callable[..., Awaitable[None]]:
+    """Closes the stream when its handler has ended, or resets it if that has raised."""
+
+    async def close(kind: object, error: BaseException | None, _: object) -> None:
+        if error is None:
+            await stream.aclose()
+        else:
+            stream.reset(ErrorCode.INTERNAL_ERROR if isinstance(error, Exception) else ErrorCode.CANCEL)
+
+    return close
