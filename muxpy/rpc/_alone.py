@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._reading import Budget
     from ._service import Codec
 
-__all__ = ["ItemSender", "answer_alone", "open_call", "unavailable"]
+__all__ = ["CUT", "ItemSender", "answer_alone", "open_call", "unavailable"]
 
 EARLY: Final = 1.0
 """Seconds for which the items of a caller are read and dropped that has its answer already: it stops as soon as it has
@@ -49,7 +49,11 @@ async def open_call(session: Session, priority: int, message: bytes, *, last: bo
     return stream
 
 
-def unavailable(error: trio.BrokenResourceError) -> Unavailable:
+CUT: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""What operations on the stream of a call raise when that was cut short, by either side."""
+
+
+def unavailable(error: Exception) -> Unavailable:
     """The stream of a call was cut short: what its caller gets."""
     return Unavailable(str(error), retryable=isinstance(error, StreamReset | SessionClosed) and error.retryable)
 
@@ -74,7 +78,7 @@ class ItemSender:
                 async for item in self._items:
                     await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
                 await self._stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except CUT:
             pass  # whoever waits for the answer learns why
         except Exception as error:
             self.error = error

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from muxpy import Session
 
@@ -26,9 +26,7 @@ class Call:
 
     __slots__ = ("deadline", "metadata", "method", "session")
 
-    def __init__(
-        self, method: str, session: Session | None, metadata: Mapping[str, str], deadline: float = inf
-    ) -> None:
+    def __init__(self, method: str, session: Session | None, metadata: dict[str, str], deadline: float = inf) -> None:
         self.method = method
         self.session = session
         self.metadata = metadata

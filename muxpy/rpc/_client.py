@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import msgspec
 import trio
 
-from ._alone import ItemSender, open_call, unavailable
+from ._alone import CUT, ItemSender, open_call, unavailable
 from ._call import Call, around
 from ._endpoint import endpoint_of
-from ._errors import Code, Error, Unavailable, error_class
+from ._errors import Code, Error, Unavailable, error_class, named_code
 from ._reading import MessageReader
 from ._service import describe
 from ._wire import MSGPACK, ErrorBody, Kind, StreamType, pack
@@ -50,13 +50,13 @@ class _OneSession:
     """Calls over one session; what it refuses because it is busy is tried again there."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._endpoint = endpoint_of(session)
 
     async def endpoint(self) -> Endpoint:
-        return endpoint_of(self._session)
+        return self._endpoint
 
     def again(self, error: Error, method: Method) -> bool:
-        return error.retryable and not self._session.going_away
+        return error.retryable and not self._endpoint.session.going_away
 
 
 def client(
@@ -228,7 +228,7 @@ def _error(kind: int, body: bytes) -> Error:
     except msgspec.DecodeError as error:
         return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
     raised = found(said.message, details=details)
-    raised.code, raised.name, raised.retryable = said.code, said.name, said.retryable
+    raised.code, raised.name, raised.retryable = named_code(said.code), said.name, said.retryable
     return raised
 
 
@@ -299,7 +299,7 @@ class Results:
     async def _next(self, reader: MessageReader) -> Message | None:
         try:
             return await reader.next()
-        except trio.BrokenResourceError as error:
+        except CUT as error:
             if self._sender is not None and self._sender.error is not None:
                 raise self._sender.error from None
             raise unavailable(error) from error

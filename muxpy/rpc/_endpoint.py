@@ -11,7 +11,7 @@ import trio
 
 from muxpy import ErrorCode, SessionClosed, StreamReset
 
-from ._alone import answer_alone, open_call, unavailable
+from ._alone import CUT, answer_alone, open_call, unavailable
 from ._answers import SharedAnswers
 from ._calls import Calls
 from ._errors import InvalidArgument, Unavailable
@@ -53,8 +53,8 @@ class Endpoint:
         self.handling = Handling(session, self.stream_of)
         self.served = trio.Event()
         """No more calls of the other side come, and all are answered."""
-        self.error: SessionClosed | None = None
-        """The session has ended with an error."""
+        self.error: trio.BrokenResourceError | trio.BusyResourceError | None = None
+        """The session has ended with an error, or something else takes its streams."""
         self.alone = 0
         """Calls of this end that go on streams of their own."""
         self._ids = count(1)
@@ -91,7 +91,7 @@ class Endpoint:
         try:
             with closing(MessageReader(stream, self.budget)) as reader:
                 answer = await reader.next()
-        except trio.BrokenResourceError as error:
+        except CUT as error:
             raise unavailable(error) from error
         finally:
             stream.reset()  # no effect if both directions have ended
@@ -102,6 +102,8 @@ class Endpoint:
     async def _open_calls(self) -> Calls:
         async with self._opening:
             if self._calls is None or self._calls.over:
+                if isinstance(self.error, trio.BusyResourceError):
+                    raise self.error
                 if self.session.going_away:
                     raise Unavailable("the session goes away", retryable=True)
                 try:
@@ -135,6 +137,9 @@ class Endpoint:
                     self.error = error
                 self.served.set()
                 await trio.sleep_forever()  # until the session has ended
+        except* trio.BusyResourceError as busy:
+            self.error = trio.BusyResourceError("serve_streams runs on this session, and calls need all its streams")
+            self.error.__cause__ = busy
         finally:
             self.served.set()
             if self._calls is not None:

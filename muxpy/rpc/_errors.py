@@ -7,7 +7,16 @@ from typing import Any, ClassVar, Final
 
 import trio
 
-__all__ = ["Code", "DeadlineExceeded", "Error", "InvalidArgument", "Unavailable", "Unimplemented", "error_class"]
+__all__ = [
+    "Code",
+    "DeadlineExceeded",
+    "Error",
+    "InvalidArgument",
+    "Unavailable",
+    "Unimplemented",
+    "error_class",
+    "named_code",
+]
 
 
 class Code(IntEnum):
@@ -94,8 +103,8 @@ class Error(Exception):
         _classes[cls.name] = cls  # the module was loaded again
 
     def __str__(self) -> str:
-        named = self.name if type(self) is Error else ""
-        return ": ".join(part for part in (named, self.message) if part) or code_name(self.code)
+        parts = self.name if type(self) is Error else "", self.message
+        return ": ".join(filter(None, parts)) or getattr(self.code, "name", f"code {self.code}")
 
 
 class InvalidArgument(Error, code=Code.INVALID_ARGUMENT):
@@ -123,9 +132,9 @@ def error_class(name: str) -> type[Error]:
     return _classes.get(name, Error)
 
 
-def code_name(code: int) -> str:
-    """The name of a code, or its number."""
+def named_code(code: int) -> int:
+    """The Code of this number, if it has a name."""
     try:
-        return Code(code).name
+        return Code(code)
     except ValueError:
-        return f"code {code}"
+        return code

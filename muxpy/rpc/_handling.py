@@ -74,7 +74,7 @@ class Handling:
             for method in service.methods.values():
                 if method.name in served:
                     raise ValueError(f"two services are named {service.name!r}")
-                served[method.name] = method, getattr(implementation, method.attribute)
+                served[method.name] = method, method.called_by_position(getattr(implementation, method.attribute))
         self._served = served
         self._interceptors = interceptors
         self._tracebacks = tracebacks

@@ -95,6 +95,15 @@ class Method:
         """In JSON."""
         return Codec(self, JSON)
 
+    def called_by_position(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of an object that implements this, to be called with all arguments in order."""
+        parameters = self.signature.parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        if not names:
+            return function
+        before = self.count - len(names)
+        return lambda *values: function(*values[:before], **dict(zip(names, values[before:], strict=True)))
+
     def bind(self, arguments: tuple[object, ...], named: dict[str, object]) -> tuple[object, ...]:
         """All arguments in the order of the parameters. Raises TypeError as a call of the method would."""
         if not named and len(arguments) == self.count:
@@ -224,7 +233,10 @@ def describe(cls: type) -> Service:
 
 def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
     name = f"{vars(cls).get(_MARK, cls.__name__)}.{attribute}"
-    hints = get_type_hints(function, include_extras=True)
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"{name}: {error} where its type hints are read: import it outside of TYPE_CHECKING") from None
     parameters = list(inspect.signature(function).parameters.values())[1:]
     fields: list[tuple[str, Any, Any]] = []
     streams: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class Background:
         self._tap = tap
         self._scope = trio.CancelScope()  # of all tasks
         self._tasks: trio.Nursery | None = None  # while the session runs
-        self._extensions: list[Task] = []  # started when the peer is admitted
+        self._starts: list[Callable[[], None]] = []  # of tasks that wait until the peer is admitted
         self._admitted = not engine.config.wants_login
         self._membership: ExitStack | None = None  # its place in a group
         self.bug: BaseException | None = None
@@ -55,14 +56,15 @@ class Background:
                 client=engine.core.client, local=transport.local_address, remote=transport.remote_address, tls=version
             )
 
-    def add_extension(self, run: Task) -> None:
-        """Run this too, as soon as the peer is admitted. After the session has ended, this does nothing."""
+    def start_soon(self, task: Task) -> None:
+        """Run this too, in the caller's context (contextvars), as soon as the peer is admitted. After the session has
+        ended, this does nothing."""
         if self._ending.end is not None:
             return
         if self._admitted and self._tasks is not None:
-            self._start(run)
+            self._start(task)
         else:
-            self._extensions.append(run)
+            self._starts.append(partial(copy_context().run, self._start, task))
 
     # ---- running ----
 
@@ -106,14 +108,14 @@ class Background:
         if config.idle_timeout is not None:
             self._start(partial(self._watch_idle, config.idle_timeout))
         if self._admitted:
-            self._start_extensions()
+            self._start_waiting()
 
     def _drop_references(self) -> None:
         """Break the reference cycles, so that an ended session is freed as soon as nobody refers to it. If these were
         left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
         a time."""
         self._tasks = None
-        self._extensions.clear()
+        self._starts.clear()
         self._engine.wakings.spawn = None
         self._engine.reader.drop_references()
 
@@ -167,12 +169,12 @@ class Background:
         self._engine.core.admit()
         self._engine.writer.poke()  # the core may have queued a frame about it
         if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
-            self._start_extensions()
+            self._start_waiting()
 
-    def _start_extensions(self) -> None:
-        for run in self._extensions:
-            self._start(run)
-        self._extensions.clear()
+    def _start_waiting(self) -> None:
+        for start in self._starts:
+            start()
+        self._starts.clear()
 
     # ---- the tasks ----
 

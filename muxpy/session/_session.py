@@ -77,7 +77,7 @@ class Session:
         self._extensions = extensions
         for stream_type, extension in extensions.items():
             backlog = engine.extension_backlogs[stream_type]
-            background.add_extension(partial(self._run_extension, extension, backlog))
+            background.start_soon(partial(self._run_extension, extension, backlog))
 
     @property
     def config(self) -> SessionConfig:
@@ -325,7 +325,7 @@ class Session:
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run `task` as a task of the session, as extensions are run: see `Extension.run`. It begins as soon as the
         peer is admitted, and never if the session has ended."""
-        self._background.add_extension(task)
+        self._background.start_soon(task)
 
     def report_rtt(self, seconds: float) -> None:
         """Tell the session a measured round trip, in seconds, for window growth and `statistics().rtt`."""
