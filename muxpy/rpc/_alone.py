@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -15,7 +16,7 @@ from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+    from collections.abc import AsyncIterable, AsyncIterator
 
     from muxpy import Session, Stream
 
@@ -60,7 +61,7 @@ def unavailable(error: Exception) -> Unavailable:
 
 class ItemSender:
     """Sends the values that a call takes, beside whatever the caller does meanwhile: as a task of the session, since an
-    iterator that the caller holds has no nursery of its own."""
+    iterator that the caller holds has no nursery of its own. It closes the iterator that they come from."""
 
     def __init__(self, session: Session, stream: Stream, items: AsyncIterable[object], codec: Codec) -> None:
         self.error: BaseException | None = None
@@ -75,8 +76,9 @@ class ItemSender:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async for item in self._items:
-                    await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
+                async with _closing(self._items) as items:
+                    async for item in items:
+                        await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
                 await self._stream.send_eof()
         except CUT:
             pass  # whoever waits for the answer learns why
@@ -95,6 +97,11 @@ class ItemSender:
         self._scope.cancel()
         with trio.CancelScope(shield=True):
             await self._done.wait()
+
+
+def _closing(items: AsyncIterable[object]) -> AbstractAsyncContextManager[AsyncIterable[object]]:
+    """A generator that is left before its end is closed, rather than left to the garbage collector."""
+    return aclosing(items) if isinstance(items, AsyncGenerator) else nullcontext(items)
 
 
 # ---- the answering end ----
@@ -116,8 +123,9 @@ async def answer_alone(stream: Stream, handling: Handling, budget: Budget) -> No
             await stream.send_all(pack(Kind.ERROR, 0, error_body(error, CODINGS[flag])), end=True)
             return
         items = _items(reader, begun.codec) if begun.method.takes_items is not None else None
-        with trio.CancelScope(deadline=begun.call.deadline) as limit:
-            outcome = await _carry_out(stream, handling, begun, items)
+        async with aclosing(items) if items is not None else nullcontext():
+            with trio.CancelScope(deadline=begun.call.deadline) as limit:
+                outcome = await _carry_out(stream, handling, begun, items)
         if limit.cancelled_caught:
             outcome = Kind.ERROR, error_body(DeadlineExceeded(), begun.codec.coding)
         if outcome is None:
