@@ -110,12 +110,13 @@ class Calls:
 
     def answer(self, call_id: int, message: Message) -> bool:
         """A large answer has come, on a stream of its own. Returns whether somebody waits for it."""
-        pending = self._pending.pop(call_id, None)
+        pending = self._pending.get(call_id)
         if pending is None or pending.abandoned:
             return False
-        if not pending.elsewhere:  # the word that it comes elsewhere is still on its way, and gives back the credit
-            self._pending[call_id] = _Pending()
-            self._pending[call_id].abandoned = True
+        if pending.elsewhere:
+            del self._pending[call_id]
+        else:  # the word that it comes elsewhere is still on its way, and gives back the credit
+            pending.abandoned = True
         pending.answer = message
         pending.wake()
         return True
@@ -220,8 +221,9 @@ class Calls:
             pending.elsewhere = True
             return
         del self._pending[call_id]
-        pending.answer = message
-        pending.wake()
+        if not pending.abandoned:
+            pending.answer = message
+            pending.wake()
         if self._retiring and not self._pending:
             self._outlet.end()
 

@@ -15,7 +15,7 @@ from muxpy import ErrorCode, Stream
 
 from ._call import Call, around, current
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unimplemented
-from ._service import service_of
+from ._service import services_of
 from ._wire import IN_JSON, JSON, MSGPACK, ErrorBody, Kind, Request
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Handling:
         self, implementations: Iterable[object], interceptors: Sequence[Interceptor], *, tracebacks: bool
     ) -> None:
         """Offer these services from now on, and no others."""
-        served = {}
+        served: dict[str, tuple[Method, Callable[..., Any]]] = {}
         for implementation in implementations:
-            service = service_of(implementation)
-            for method in service.methods.values():
-                if method.name in served:
-                    raise ValueError(f"two services are named {service.name!r}")
-                served[method.name] = method, method.called_by_position(getattr(implementation, method.attribute))
+            for service in services_of(implementation):
+                for method in service.methods.values():
+                    if method.name in served:
+                        raise ValueError(f"two services are named {service.name!r}")
+                    served[method.name] = method, method.called_by_position(getattr(implementation, method.attribute))
         self._served = served
         self._interceptors = interceptors
         self._tracebacks = tracebacks

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ._wire import Coding
 
-__all__ = ["Codec", "Method", "Service", "describe", "idempotent", "service", "service_of"]
+__all__ = ["Codec", "Method", "Service", "describe", "idempotent", "service", "services_of"]
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,8 @@ _IDEMPOTENT: Final = "__rpc_idempotent__"
 
 
 def service(cls: C) -> C:
-    """A class decorator: this class is a service. Classes derived from it implement it under its name.
+    """A class decorator: this class is a service. Objects of classes that are derived from it implement it, under its
+    name.
 
     Without it, the class of the object that is served is the service.
     """
@@ -209,11 +210,10 @@ class Service:
     """By the names of the class's attributes."""
 
 
-def service_of(implementation: object) -> Service:
-    """The service that an object implements: its class, or the one among its bases that is marked with `service`."""
+def services_of(implementation: object) -> list[Service]:
+    """What an object implements: those of its bases that are marked with `service`, or otherwise its class."""
     cls: type = type(implementation)
-    marked = (base for base in cls.__mro__ if _MARK in vars(base))
-    return describe(next(marked, cls))
+    return [describe(base) for base in cls.__mro__ if _MARK in vars(base)] or [describe(cls)]
 
 
 @cache
