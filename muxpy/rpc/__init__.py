@@ -21,6 +21,7 @@ Needs msgspec: `pip install 'muxpy-trio[rpc]'`. docs/rpc.md explains it, and doc
 from ._call import Call, Interceptor, current_call
 from ._client import client
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable, Unimplemented
+from ._pool import Pool, pool
 from ._serve import serve, stream
 from ._service import idempotent, service
 
@@ -31,11 +32,13 @@ __all__ = [
     "Error",
     "Interceptor",
     "InvalidArgument",
+    "Pool",
     "Unavailable",
     "Unimplemented",
     "client",
     "current_call",
     "idempotent",
+    "pool",
     "serve",
     "service",
     "stream",

@@ -79,20 +79,19 @@ class SharedAnswers:
 
     async def run(self) -> None:
         """Answer calls until the caller has ended its direction, and all that have begun are answered."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._outlet = Outlet(self._stream, self._nursery.start_soon)
-                self._outlet.send(pack(Kind.CREDIT, MAX_CALLS - INITIAL_CREDIT))
-                try:
-                    await self._read()
-                except (TooLarge, ValueError):
-                    self._stream.reset(ErrorCode.PROTOCOL_ERROR)
-                    self._nursery.cancel_scope.cancel()
-                except (StreamReset, SessionClosed):
-                    self._nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as self._nursery:
+            self._outlet = Outlet(self._stream, self._nursery.start_soon)
+            self._outlet.send(pack(Kind.CREDIT, MAX_CALLS - INITIAL_CREDIT))
+            try:
+                await self._read()
                 self.retire()
-        finally:
-            self._retired = True  # `retire` comes too late
+            except (TooLarge, ValueError):
+                self._stream.reset(ErrorCode.PROTOCOL_ERROR)
+                self._nursery.cancel_scope.cancel()
+            except (StreamReset, SessionClosed):
+                self._nursery.cancel_scope.cancel()
+            finally:
+                self._retired = True  # if it was cut short, a later `retire` has nothing to do
 
     def retire(self) -> None:
         """Begin no more calls, and end the stream when those are answered that have begun."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 import msgspec
 import trio
 
+from muxpy import Stream
+
 from ._alone import CUT, ItemSender, open_call, unavailable
 from ._call import Call, around
 from ._endpoint import endpoint_of
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
     from contextlib import AsyncExitStack
 
-    from muxpy import Session, Stream
+    from muxpy import Session
 
     from ._call import Interceptor
     from ._endpoint import Endpoint
@@ -145,6 +147,7 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
     pause = _Pause()
     while True:
         endpoint = await options.route.endpoint()
+        _check_streams(endpoint, method, values)
         body = method.msgpack.request(arguments, _time_left(), metadata)
         try:
             if items is None:
@@ -173,10 +176,16 @@ def _split(method: Method, values: tuple[object, ...]) -> tuple[AsyncIterable[ob
 
 
 def _raw_id(method: Method, value: object) -> int:
-    stream = cast("Stream", value)
-    if getattr(value, "stream_type", None) != StreamType.RAW:
+    if not isinstance(value, Stream) or value.stream_type != StreamType.RAW:
         raise TypeError(f"{method.name}: {value!r} is not a stream that rpc.stream has opened")
-    return stream.id
+    return value.id
+
+
+def _check_streams(endpoint: Endpoint, method: Method, values: tuple[object, ...]) -> None:
+    """An id means something else on every session."""
+    for value in values if method.takes_streams else ():
+        if isinstance(value, Stream) and value.session is not endpoint.session:
+            raise TypeError(f"{method.name}: {value!r} belongs to another session than the call")
 
 
 def _time_left() -> float | None:
@@ -236,11 +245,23 @@ class Results:
     """The values of a call that gives many. The call begins with the first `anext`. It ends with the last value, with
     `aclose`, or when nobody refers to this object any more, as after a `break`."""
 
-    __slots__ = ("_arguments", "_items", "_method", "_options", "_over", "_reader", "_sender", "_stack", "_stream")
+    __slots__ = (
+        "_arguments",
+        "_items",
+        "_method",
+        "_options",
+        "_over",
+        "_reader",
+        "_sender",
+        "_stack",
+        "_stream",
+        "_values",
+    )
 
     def __init__(self, options: _Options, method: Method, values: tuple[object, ...]) -> None:
         self._options = options
         self._method = method
+        self._values = values
         self._items, self._arguments = _split(method, values)
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
@@ -283,6 +304,7 @@ class Results:
         pause = _Pause()
         while True:
             endpoint = await options.route.endpoint()
+            _check_streams(endpoint, method, self._values)
             body = method.msgpack.request(self._arguments, _time_left(), call.metadata)
             message = pack(Kind.CALL, 0, body)
             try:
