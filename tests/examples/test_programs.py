@@ -70,10 +70,10 @@ def check_tunnel(output: str) -> None:
 
 def check_rpc(output: str) -> None:
     assert "divide(1, 4): 0.25" in output
-    assert "divide(1, 0): ZeroDivisionError: division by zero" in output
+    assert "divide(1, 0): there is no 1 / 0" in output
     assert "count(3): [1, 2, 3]" in output
     assert "caller: too slow" in output
-    assert output.count("handler: count was cancelled") == 3
+    assert output.count("handler: count was cancelled") == 2
 
 
 PROGRAMS = pytest.mark.parametrize(
