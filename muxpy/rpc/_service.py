@@ -40,6 +40,8 @@ def service(cls: C) -> C:
 
     Without it, the class of the object that is served is the service.
     """
+    if not isinstance(cls, type):
+        raise TypeError(f"a service is a class, not {cls!r}")
     setattr(cls, _MARK, cls.__name__)
     describe(cls)
     return cls
@@ -219,8 +221,6 @@ def services_of(implementation: object) -> list[Service]:
 @cache
 def describe(cls: type) -> Service:
     """The service that a class describes. Raises TypeError for one that cannot be called from elsewhere."""
-    if not isinstance(cls, type):
-        raise TypeError(f"a service is a class, not {cls!r}")
     methods = {}
     for attribute in dir(cls):
         function = inspect.getattr_static(cls, attribute)
@@ -243,7 +243,8 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
     takes_items, items = None, Any
     for place, parameter in enumerate(parameters):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"{name}: a method that is called from elsewhere has no *{parameter.name}")
+            stars = "**" if parameter.kind is parameter.VAR_KEYWORD else "*"
+            raise TypeError(f"{name}: a method that is called from elsewhere has no {stars}{parameter.name}")
         kind = _hint(hints, parameter.name, name)
         if get_origin(kind) in ITERATORS:
             if takes_items is not None:
@@ -261,7 +262,7 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
     if not gives_items and not inspect.iscoroutinefunction(function):
         raise TypeError(f"{name}: it is neither async, nor does it give an AsyncIterator")
     gives_stream = result is Stream
-    return Method(
+    method = Method(
         name=name,
         attribute=attribute,
         doc=inspect.getdoc(function) or "",
@@ -275,6 +276,11 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
         gives_stream=gives_stream,
         idempotent=hasattr(function, _IDEMPOTENT),
     )
+    try:
+        method.msgpack  # noqa: B018 - made now, so that a type that cannot be sent is an error here
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    return method
 
 
 def _hint(hints: dict[str, Any], parameter: str, name: str) -> Any:  # noqa: ANN401 - any type
