@@ -17,6 +17,7 @@ import rpyc
 import rpyc.utils.server
 import trio
 
+from tests.helpers.load import until
 from tests.helpers.tasks import bounded
 
 from .ends import DIGEST, IMAGE, digest, forwarded, in_asyncio, in_thread
@@ -38,6 +39,7 @@ class RpycDevice(rpyc.Service):  # type: ignore[misc]
 async def test_rpyc() -> None:
     server = rpyc.utils.server.ThreadedServer(RpycDevice, "127.0.0.1", 0)
     with in_thread(server.start, server.close):
+        await until(lambda: server.active)  # it listens only then
         async with forwarded(server.port) as session:
             assert (await run("RPyC", session=session, trio=trio, rpyc=rpyc, image=IMAGE))["answer"] == DIGEST
 
