@@ -94,7 +94,7 @@ async def test_httpx2() -> None:
 @bounded()
 async def test_httpcore() -> None:
     async with answering() as session:
-        assert (await run("httpcore", session=session, image=PAGE))["response"].content == PAGE
+        assert (await run("httpcore", session=session, httpcore=httpcore, image=PAGE))["response"].content == PAGE
 
 
 @families
