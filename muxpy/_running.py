@@ -65,7 +65,7 @@ async def run_session(
     failure = broke_off = None
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(background.run)
+            background.start(nursery)
             try:
                 yield session
                 await session.aclose()

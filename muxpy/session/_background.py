@@ -45,6 +45,8 @@ class Background:
         self._starts: list[Callable[[], None]] = []  # of tasks that wait until the peer is admitted
         self._admitted = not engine.config.wants_login
         self._membership: ExitStack | None = None  # its place in a group
+        self._owner: trio.Nursery | None = None  # of what runs until the session has ended, or a little longer
+        self._carried: set[trio.CancelScope] = set()
         self.bug: BaseException | None = None
         """An exception that a task of the session should not have raised."""
         # Logged here, not in `run`: the program may be faster than these tasks, and send or kill before they run.
@@ -67,6 +69,29 @@ class Background:
             self._starts.append(partial(copy_context().run, self._start, task))
 
     # ---- running ----
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Have `nursery` run all that belongs to the session."""
+        self._owner = nursery
+        nursery.start_soon(self.run)
+
+    def carry(self, task: Task) -> None:
+        """Run this for the session. After the session's end it may take `linger_timeout` for what has arrived."""
+        assert self._owner is not None
+        self._owner.start_soon(self._carry, task)
+
+    async def _carry(self, task: Task) -> None:
+        with trio.CancelScope() as scope:
+            self._carried.add(scope)
+            try:
+                await self._guard(task)
+            finally:
+                self._carried.discard(scope)
+
+    def _end_carried(self) -> None:
+        time = 0.0 if self._scope.cancel_called else self._engine.config.linger_timeout
+        for scope in self._carried:
+            scope.deadline = trio.current_time() + time
 
     async def run(self) -> None:
         """Everything that happens in the background, until the transport is closed."""
@@ -97,6 +122,7 @@ class Background:
                 if self._tap is not None and self._ending.end is not None:
                     self._tap.end(self._ending.end)  # only now: the last words were sent after the end was decided
                 self._ending.closed.set()
+                self._end_carried()
                 self._drop_references()
 
     def _begin(self, nursery: trio.Nursery) -> None:
@@ -114,7 +140,7 @@ class Background:
         """Break the reference cycles, so that an ended session is freed as soon as nobody refers to it. If these were
         left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
         a time."""
-        self._tasks = None
+        self._tasks = self._owner = None
         self._starts.clear()
         self._engine.wakings.spawn = None
         self._engine.reader.drop_references()

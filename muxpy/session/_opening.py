@@ -44,14 +44,14 @@ class Openers:
         self._core.check_opening(opening)
         self._comes_back()
         await trio.lowlevel.checkpoint()
-        self._check()
+        self.check()
         try:
             if self.waiting:  # they come first
                 await self._park()
-                self._check()
+                self.check()
             while not self._core.may_open or self._flooded:
                 await (self._writer.next_written() if self._core.may_open else self._park())
-                self._check()
+                self.check()
         except BaseException:
             self.wake()  # the place that this task was woken for goes to the next one
             raise
@@ -60,7 +60,7 @@ class Openers:
     def open_nowait(self, opening: Opening, *, fin: bool) -> StreamState:
         """See Session.open_stream_nowait. The caller must call `Engine.acted` after it."""
         self._core.check_opening(opening)
-        self._check()
+        self.check()
         if self.waiting or not self._core.may_open or self._flooded:
             raise trio.WouldBlock
         return self._core.open(opening, fin=fin)
@@ -85,7 +85,8 @@ class Openers:
         """All tasks look again: perhaps no stream can be opened any more."""
         self._parked.unpark_all()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise SessionGoingAway or SessionClosed if no more streams can be opened."""
         core, ending = self._core, self._ending
         if core.can_open and ending.end is None and not ending.draining:
             return

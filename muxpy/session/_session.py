@@ -14,6 +14,8 @@ from muxpy._config import check_number
 from muxpy._errors import SessionClosed, SessionEnd, SessionGoingAway
 from muxpy.proto import Opening
 
+from ._binding import PortOrPath, bound
+from ._carrying import carry, socket_pair
 from ._closing import close_session, go_away
 from ._ending import Stage
 from ._handlers import Handlers
@@ -22,7 +24,9 @@ from ._statistics import SessionStatistics, of_session
 from ._stream import Stream
 
 if TYPE_CHECKING:
+    import socket
     import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from muxpy._config import SessionConfig
     from muxpy.proto import StreamState
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from ._background import Background
     from ._backlog import Backlog
+    from ._carrying import Place
     from ._engine import Engine
     from ._group import SessionGroup
     from ._handlers import Handler
@@ -225,6 +230,63 @@ class Session:
         All arguments are ignored: there is only one place to connect to, the peer.
         """
         return await self.open_stream()
+
+    async def connect_socket(self, priority: int = 0, stream_type: int = 0) -> socket.socket:
+        """`open_stream` for a library that wants a connected socket: one end of a TCP connection within this process,
+        whose other end the session joins to the stream. It blocks, as new sockets do: use it in a thread, make it
+        non-blocking, or wrap it for Trio (`trio.socket.from_stdlib_socket`). The socket is the caller's, who closes it.
+
+        What one side does, the other side sees: half-close (`shutdown`) and end, and backpressure. A socket that is
+        closed ends its direction; if the peer still sends, the stream is reset with CANCEL. A reset of the stream, its
+        refusal, and a session that ends before the stream does, reset the socket (ConnectionResetError), so that a cut
+        never looks like the end of the data.
+
+        The session joins them in the background until both directions have ended. While the socket is open, it counts
+        as an open stream, for which `aclose` waits. When the peer has closed the session, the socket still gets what
+        had arrived, if it takes it within `config.linger_timeout`.
+
+        Raises the exceptions of `open_stream`, and OSError if there is no socket to be had.
+        """
+        near, far = await socket_pair()
+        try:
+            stream = await self.open_stream(priority, stream_type)
+        except BaseException:
+            near.socket.close()
+            far.close()
+            raise
+        self._background.carry(partial(carry, stream, near))
+        return far
+
+    def bind(
+        self, place: PortOrPath, priority: int = 0, stream_type: int = 0
+    ) -> AbstractAsyncContextManager[PortOrPath]:
+        """Listen on this machine while the block runs, and carry each connection that comes over a new stream, as
+        `ssh -L` does. `place`: a port of 127.0.0.1, or the path of a Unix socket, which only this user may connect to.
+        The value is the place; for port 0 it is the port that the system has picked::
+
+            async with session.bind(0) as port:
+                await trio.open_tcp_stream("127.0.0.1", port)
+
+        The peer decides where its streams lead: see `forward_to`. `priority` and `stream_type` are those of
+        `open_stream`. Half-close and backpressure pass through; a reset of one side resets the other, and so does the
+        end of the session. At most 1,024 connections are carried at the same time, and more wait in the kernel's queue,
+        as they do while this process has no descriptors left.
+
+        When the session can open no more streams, this stops listening, so that the next session may bind the place;
+        open connections go on. So they do at the end of the block, for up to `config.drain_timeout` seconds, after
+        which they are reset. If an exception or a cancellation ends the block, they are reset immediately.
+
+        Raises OSError if the place cannot be bound, and SessionGoingAway or SessionClosed if no stream can be opened.
+        A socket file on which no process listens any more is replaced.
+        """
+        self._engine.openers.check()
+        open_stream = partial(self.open_stream, priority, stream_type)
+        return bound(place, open_stream, self.wait_going_away, self.config.drain_timeout)
+
+    async def forward_to(self, target: Place) -> None:
+        """Connect each stream that the peer opens to `target`: `serve_streams` with `Stream.forward_to`, which says
+        what a target may be. For several targets, write a handler that chooses one by `Stream.stream_type`."""
+        await self.serve_streams(partial(Stream.forward_to, target=target))
 
     def admit(self, group: SessionGroup | None = None) -> None:
         """Admit the peer after its authentication: see `SessionConfig.wants_login`. From now on the peer may do

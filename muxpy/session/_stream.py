@@ -11,6 +11,7 @@ import trio
 from muxpy._codes import ErrorCode, check_code
 from muxpy._errors import SessionClosed, StreamReset
 
+from ._carrying import forward
 from ._copying import copy_both_ways
 from ._engine import reset_error
 from ._poller import has_poller
@@ -22,12 +23,15 @@ from ._watching import watched
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from muxpy._config import SessionConfig
     from muxpy._errors import SessionEnd
     from muxpy.proto import Fields, StreamState
     from muxpy.transport import Address
 
+    from ._binding import PortOrPath
+    from ._carrying import Place
     from ._copying import Head
     from ._engine import Engine
     from ._group import SessionGroup
@@ -73,6 +77,11 @@ class SessionOfStream(Protocol):
         happy_eyeballs_delay: float | None = None,
         local_address: str | None = None,
     ) -> Stream: ...
+    async def connect_socket(self, priority: int = 0, stream_type: int = 0) -> PlainSocket: ...
+    def bind(
+        self, place: PortOrPath, priority: int = 0, stream_type: int = 0
+    ) -> AbstractAsyncContextManager[PortOrPath]: ...
+    async def forward_to(self, target: Place) -> None: ...
     def admit(self, group: SessionGroup | None = None) -> None: ...
     def allow_streams(self, most: int) -> None: ...
     def go_away(self, code: int = 0, debug: bytes = b"", *, final: bool = True) -> bool: ...
@@ -420,6 +429,17 @@ class Stream(trio.abc.HalfCloseableStream):
             raise NotImplementedError("this system has no epoll: use Stream.splice")
         self._check_spliceable()
         self._start_splice(socket, early, head, pacer, partial(self._end_splice, on_end)).on_receivable()
+
+    async def forward_to(self, target: Place) -> None:
+        """Connect to `target`, and join the stream to it until both directions have ended. `target`: a port of
+        127.0.0.1, a pair of host and port, or the path of a Unix socket. It is for streams that the peer has opened, in
+        a handler of `serve_streams`, and the peer's end may be `Session.bind` or `Session.connect_socket`.
+
+        Half-close and backpressure pass through, and a reset of one side resets the other. If the target refuses, or
+        takes more than 10 seconds, the stream is reset with REFUSED_STREAM, which the peer may retry, and the log says
+        why. After the session's end, the target still gets what had arrived. Raises nothing but trio.Cancelled.
+        """
+        await forward(self, target)
 
     def _end_splice(self, on_end: Callable[[BaseException | None], None], splice: Splice) -> None:
         error = splice.error

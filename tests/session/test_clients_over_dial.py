@@ -21,8 +21,7 @@ from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import bounded
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 connect = trio.open_tcp_stream  # as it is before a test puts another one in its place
 PAGE = named("page", 256_000)
@@ -92,57 +91,6 @@ async def test_httpcore_with_dial_in_the_place_of_open_tcp_stream(monkeypatch: p
             for _ in range(10):
                 nursery.start_soon(post, pool, ("Connection", "close"))
         assert session.statistics().streams_opened >= 10
-
-
-class DialledStream(httpcore.AsyncNetworkStream):
-    """What httpcore uses of a connection."""
-
-    def __init__(self, stream: muxpy.Stream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.receive_some(max_bytes)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.send_all(buffer)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:
-        raise NotImplementedError
-
-
-class Dialling(httpcore.AsyncNetworkBackend):
-    """The hook that httpcore has for it."""
-
-    def __init__(self, session: muxpy.Session) -> None:
-        self._session = session
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return DialledStream(await self._session.dial(host, port, local_address=local_address))
-
-
-@bounded()
-async def test_httpcore_with_a_backend_that_dials_keeps_its_connection() -> None:
-    async with http_behind_a_session() as session:
-        before = session.statistics().streams_opened
-        async with httpcore.AsyncConnectionPool(network_backend=Dialling(session)) as pool:
-            for _ in range(10):
-                await post(pool)
-        assert session.statistics().streams_opened <= before + 2  # and a heartbeat's
 
 
 # ---- WebSockets: trio-websocket at both ends ----
