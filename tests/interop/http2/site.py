@@ -44,6 +44,8 @@ class Site:
         """How what /hang has begun was cut short, by its query."""
         self.all_cut = trio.Event()
         """As many as /hang?of=N says were cut short."""
+        self.promised = trio.Event()
+        """/push has made all its promises."""
 
     @property
     def url(self) -> str:
@@ -110,9 +112,15 @@ class Site:
         await exchange.respond(200, {}, b"hinted\n")
 
     async def _push(self, exchange: http.Exchange, query: dict[str, str]) -> None:
-        """A page with three others, which are pushed."""
-        pushed = [await exchange.push(f"/bytes?name={name}&size=20000") for name in "abc"]
+        """A page with three others, which are pushed. None ends before all are promised: a client's limit counts those
+        that are open."""
+        pushed = [await exchange.push(f"/pushed?name={name}&size=20000") for name in "abc"]
+        self.promised.set()
         await exchange.respond(200, {}, f"pushed {sum(pushed)}\n".encode())
+
+    async def _pushed(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        await self.promised.wait()
+        await self._bytes(exchange, query)
 
     async def _hang(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """Begin an answer and never end it."""

@@ -51,7 +51,7 @@ async def test_traffic_that_node_checks(what: str, tls: Tls | None) -> None:
 async def test_push(tls: Tls | None) -> None:
     async with serving(tls) as site:
         said = await node_asks("push", site.url, tls)
-        pushed = {f"/bytes?name={name}&size=20000": sha256(named(name, 20_000)) for name in "abc"}
+        pushed = {f"/pushed?name={name}&size=20000": sha256(named(name, 20_000)) for name in "abc"}
         assert said == {"body": "pushed 3\n", "pushed": pushed}
 
 
