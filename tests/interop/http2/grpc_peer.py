@@ -8,6 +8,7 @@ Messages are bytes as they are: both ends only echo them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SIZES = (0, 1, 5, 16_384, 65_536, 1_000_000)
 
@@ -28,6 +29,23 @@ def messages(count: int) -> Iterator[bytes]:
 
 
 # ---- a client ----
+
+
+def sha256(data: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(data)).hexdigest()
+
+
+def upload(channel: Any, count: int) -> bool:  # noqa: ANN401 - grpc has no types
+    """Whether the server has got all messages of a call as they were sent."""
+    said: bytes = channel.stream_unary("/upload")(messages(count), timeout=300)
+    return said.decode() == sha256(messages(count))
+
+
+def download(channel: Any, count: int) -> bool:  # noqa: ANN401
+    """Whether this end has."""
+    call = channel.unary_stream("/download")(str(count).encode(), timeout=300)
+    received = list(call)
+    return len(received) == count and dict(call.trailing_metadata())["x-sha256"] == sha256(received)
 
 
 def ask(address: str, authority: str | None) -> dict[str, Any]:
@@ -42,6 +60,8 @@ def ask(address: str, authority: str | None) -> dict[str, Any]:
         streaming = channel.stream_stream("/streaming")
         with ThreadPoolExecutor(20) as threads:
             replies = list(threads.map(lambda message: unary(message, timeout=300), messages(60)))
+            uploads = list(threads.map(lambda number: upload(channel, number), range(20)))
+            downloads = list(threads.map(lambda number: download(channel, number), range(20)))
         echoed = list(streaming(messages(60), timeout=300))
         failed = streaming(iter([b"one", b"fail", b"two"]), timeout=300)
         before = [next(failed)]
@@ -55,6 +75,8 @@ def ask(address: str, authority: str | None) -> dict[str, Any]:
     return {
         "unary": replies == list(messages(60)),
         "streaming": echoed == list(messages(60)),
+        "uploads": all(uploads),
+        "downloads": all(downloads),
         "before": [message.decode() for message in before],
         "status": status,
         "answer": answer.decode(),
@@ -65,7 +87,7 @@ def ask(address: str, authority: str | None) -> dict[str, Any]:
 # ---- a server ----
 
 
-def echo(message: bytes, context: Any) -> bytes:  # noqa: ANN401 - grpc has no types
+def echo(message: bytes, context: Any) -> bytes:  # noqa: ANN401
     context.set_trailing_metadata([("x-size", str(len(message)))])
     return message
 

@@ -12,12 +12,14 @@ import pytest
 import trio
 
 from muxpy import http
-from tests.cli.real._programs import run
+from tests.cli.real._programs import require, run
 from tests.helpers.content import named
 from tests.helpers.processes import Output, started
 from tests.helpers.tasks import LIMIT
 
-from .site import HOST, serving
+from .grpc_messages import Messages, prefixed
+from .nginx import nginx_before
+from .site import HOST, Site, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,38 +32,41 @@ PEER = str(Path(__file__).with_name("grpc_peer.py"))
 FIELDS = {"content-type": "application/grpc", "te": "trailers"}
 
 
-def prefixed(message: bytes) -> bytes:
-    """As gRPC sends a message: it is not compressed, and so long."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+# ---- gRPC's client ----
 
 
-async def next_message(response: http.Response, buffer: bytearray) -> bytes:
-    """The next message; `buffer` keeps what comes behind it."""
-    while len(buffer) < 5 or len(buffer) < 5 + int.from_bytes(buffer[1:5], "big"):
-        chunk = await response.receive_some()
-        assert chunk, response.trailers
-        buffer += chunk
-    end = 5 + int.from_bytes(buffer[1:5], "big")
-    message = bytes(buffer[5:end])
-    del buffer[:end]
-    return message
+async def check_calls(port: int, tls: Tls | None, site: Site) -> None:
+    """Single calls at the same time, streams of messages each way and both ways, and what comes in trailers."""
+    files = () if tls is None else (tls.authority,)
+    done = await run(sys.executable, PEER, "ask", f"{HOST}:{port}", *files)
+    assert json.loads(done.out) == {
+        "unary": True,
+        "streaming": True,
+        "uploads": True,
+        "downloads": True,
+        "before": ["one"],
+        "status": ["FAILED_PRECONDITION", "as you wish"],
+        "answer": "with metadata",
+        "trailers": {"x-served": "by muxpy"},
+    }
+    assert site.asked[0].headers["te"] == "trailers"
+    assert [request.headers["x-told"] for request in site.asked if "x-told" in request.headers] == ["yes"]
 
 
 async def test_the_client_of_grpc(tls: Tls | None) -> None:
     async with serving(tls) as site:
-        files = () if tls is None else (tls.authority,)
-        done = await run(sys.executable, PEER, "ask", f"{HOST}:{site.port}", *files)
-        assert json.loads(done.out) == {
-            "unary": True,
-            "streaming": True,
-            "before": ["one"],
-            "status": ["FAILED_PRECONDITION", "as you wish"],
-            "answer": "with metadata",
-            "trailers": {"x-served": "by muxpy"},
-        }
-        assert site.asked[0].headers["te"] == "trailers"
-        assert [request.headers["x-told"] for request in site.asked if "x-told" in request.headers] == ["yes"]
+        await check_calls(site.port, tls, site)
         assert len(site.sessions) == 1
+
+
+async def test_the_client_of_grpc_through_nginx(tls: Tls | None, behind: Tls | None, tmp_path: Path) -> None:
+    require("nginx", "nginx")
+    async with serving(behind) as site:
+        with nginx_before(site, tmp_path, tls, behind) as port:
+            await check_calls(port, tls, site)
+
+
+# ---- gRPC's server ----
 
 
 @asynccontextmanager
@@ -104,12 +109,12 @@ async def test_a_method_that_a_server_of_grpc_does_not_have(tls: Tls | None) -> 
 
 async def test_conversations_with_a_server_of_grpc(tls: Tls | None) -> None:
     async def converse(number: int) -> None:
-        buffer = bytearray()
         async with await client.open("POST", "/Echo/Streaming", FIELDS) as response:
+            back = Messages(response)
             for turn in range(20):
                 message = named((number, turn), turn * 1000)
                 await response.send_all(prefixed(message))
-                assert await next_message(response, buffer) == message
+                assert await anext(back) == message
             if number % 2:
                 await response.send_eof()
             else:
