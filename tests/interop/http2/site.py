@@ -59,6 +59,11 @@ class Site:
         while len(self.asked) < count:
             await self._news.park()
 
+    async def stop_when_asked_for(self, count: int) -> None:
+        """Go away gracefully after so many requests."""
+        await self.asked_for(count)
+        self.stop.set()
+
     async def answer(self, exchange: http.Exchange) -> None:
         request = exchange.request
         self.asked.append(request)
