@@ -8,18 +8,19 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from muxpy._running import prepared, run_session
+import trio
+
+from muxpy._running import prepared, run_session, secure
 from muxpy.http import Exchange, HttpSession, Response
-from muxpy.http._session import looking_after, make_session
+from muxpy.http._session import looking_after, make_session, prepare_tls
 from muxpy.transport import StreamTransport
 from tests.helpers.tunnels import Tunnel, TunnelSession, authority
 
 from .script import WHOLE, script_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
-
-    import trio
 
     import muxpy
     from muxpy.http import Config
@@ -96,11 +97,16 @@ def wrong_trailers(stream: muxpy.Stream, seed: int, number: int) -> str:
 
 @asynccontextmanager
 async def open_http_session(
-    end: trio.abc.Stream, seed: int, *, client: bool, config: Config
+    end: trio.abc.Stream, seed: int, *, client: bool, config: Config, ssl_context: ssl.SSLContext | None
 ) -> AsyncIterator[HttpSession]:
     """A session that looks after what takes too long, as those of `http.serve` and `http.connect` do."""
+    prepare_tls(ssl_context)
+    if isinstance(end, trio.SocketStream):
+        transport = await secure(end, ssl_context, config, server_hostname="127.0.0.1", server_side=not client)
+    else:
+        transport = prepared(StreamTransport(end), config)
     make = partial(make_session, client=client, config=config, kind=Response if client else Answer)
-    async with run_session(prepared(StreamTransport(end), config), config, make) as session:
+    async with run_session(transport, config, make) as session:
         session.__class__ = Asking
         assert isinstance(session, Asking)
         session.seed = seed

@@ -24,9 +24,8 @@ import time
 import traceback
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 import trio
 import trio.testing
@@ -51,10 +50,30 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "STREAMS", "Kind", "Result", "play_round"]
 
-Kind: TypeAlias = Literal["memory", "plain", "tls", "http2"]
-KINDS: Final[tuple[Kind, ...]] = ("memory", "plain", "tls", "http2")
-"""The link in memory, TCP, and TLS; `http2` is in memory, and the others are muxado's sessions."""
-IN_MEMORY: Final[tuple[Kind, ...]] = ("memory", "http2")
+
+class Kind(NamedTuple):
+    """What is between two sessions, and what they speak: muxado or HTTP/2."""
+
+    link: Literal["memory", "tcp", "tls"]
+    http2: bool = False
+
+    @property
+    def in_memory(self) -> bool:
+        return self.link == "memory"
+
+    @property
+    def tls(self) -> bool:
+        return self.link == "tls"
+
+
+KINDS: Final = {
+    "memory": Kind("memory"),
+    "plain": Kind("tcp"),
+    "tls": Kind("tls"),
+    "http2": Kind("memory", http2=True),
+    "http2-plain": Kind("tcp", http2=True),
+    "http2-tls": Kind("tls", http2=True),
+}
 STREAMS: Final = 200
 
 
@@ -93,7 +112,7 @@ IMPATIENT: Final = ("lose", "corrupt")
 class Result:
     """A round that is over. `violations` is empty if every rule was kept."""
 
-    kind: Kind
+    kind: str
     seed: int
     fault: Fault
     tally: Tally
@@ -105,15 +124,17 @@ class Result:
         return self.tally.violations
 
 
-def play_round(kind: Kind, seed: int, *, streams: int = STREAMS, fault: Fault | None = None) -> Result:
-    """One round in a Trio run of its own. In memory, the seed decides everything, the scheduler's order included."""
-    times = MOCK if kind in IN_MEMORY else REAL
-    plan = plan_link(seed, longest_delay=times.delay, tls=kind == "tls", http2=kind == "http2", fault=fault)
+def play_round(name: str, seed: int, *, streams: int = STREAMS, fault: Fault | None = None) -> Result:
+    """One round, of a kind of KINDS, in a Trio run of its own. In memory, the seed decides everything, the scheduler's
+    order included."""
+    kind = KINDS[name]
+    times = MOCK if kind.in_memory else REAL
+    plan = plan_link(seed, longest_delay=times.delay, tls=kind.tls, http2=kind.http2, fault=fault)
     play = Round(kind, seed, plan, times, streams)
     started = time.perf_counter()
     before = len(os.listdir("/proc/self/fd"))
     with LogWatch(play.tally):
-        if kind in IN_MEMORY:
+        if kind.in_memory:
             with _deterministic(seed):
                 trio.run(play.run, clock=trio.testing.MockClock(autojump_threshold=0))
         else:
@@ -121,7 +142,7 @@ def play_round(kind: Kind, seed: int, *, streams: int = STREAMS, fault: Fault | 
     left = len(os.listdir("/proc/self/fd")) - before
     if left > 0:  # fewer there may be: what an earlier test left to the garbage collector
         play.tally.violations.append(f"{left} descriptors are left")
-    return Result(kind, seed, plan.fault, play.tally, play.damaged, time.perf_counter() - started)
+    return Result(name, seed, plan.fault, play.tally, play.damaged, time.perf_counter() - started)
 
 
 class Round:
@@ -134,16 +155,17 @@ class Round:
         self._seed = seed
         self._plan = plan
         self._times = times
-        self._link: Link = MemoryLink(plan, rng.choice([5000, 65536, 1 << 20])) if kind in IN_MEMORY else Proxy(plan)
+        self._link: Link = MemoryLink(plan, rng.choice([5000, 65536, 1 << 20])) if kind.in_memory else Proxy(plan)
+        self._impatient = impatient = not kind.in_memory and plan.fault in IMPATIENT
         self._config = muxpy.SessionConfig(
             linger_timeout=times.patience / 5,
             drain_timeout=times.limit / 3,
             receive_budget=rng.choice([0, 1 << 20, 64 << 20]),
             # A dead link must be found in the time of a test; a good one is given the usual time.
-            heartbeat_interval=0.2 if kind not in IN_MEMORY and plan.fault in IMPATIENT else 3.0,
-            heartbeat_tolerance=1.5 if kind not in IN_MEMORY and plan.fault in IMPATIENT else 10.0,
+            heartbeat_interval=0.2 if impatient else 3.0,
+            heartbeat_tolerance=1.5 if impatient else 10.0,
         )
-        half = streams if kind == "http2" else streams // 2  # only the client opens streams
+        half = streams if kind.http2 else streams // 2  # only the client opens streams
         self._most = rng.choice([20, 250])  # streams of HTTP/2
         self._client = Side("client", seed, range(half), self.tally, times.pause)
         self._server = Side("server", seed, range(half, streams), self.tally, times.pause)
@@ -199,14 +221,15 @@ class Round:
     def _session(
         self, end: trio.abc.HalfCloseableStream, *, client: bool
     ) -> AbstractAsyncContextManager[muxpy.Session]:
-        if self._kind == "http2":
+        context = None
+        if self._kind.tls:
+            context = client_context() if client else server_context()
+        if self._kind.http2:
             config = http_config(self._config, max_streams=self._most)
-            return open_http_session(end, self._seed, client=client, config=config)
-        open_session = partial(muxpy.open_session, end, client=client, config=self._config)
-        if self._kind != "tls":
-            return open_session()
-        context = client_context() if client else server_context()
-        return open_session(ssl_context=context, server_hostname="127.0.0.1" if client else None)
+            return open_http_session(end, self._seed, client=client, config=config, ssl_context=context)
+        return muxpy.open_session(
+            end, client=client, ssl_context=context, server_hostname="127.0.0.1", config=self._config
+        )
 
     async def _watch(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Look at the memory; end a link that does damage when nothing comes through any more."""
@@ -225,7 +248,7 @@ class Round:
     @property
     def _may_be_stuck(self) -> bool:
         """After damage; and in a TLS handshake, whose time is the caller's affair."""
-        return self._plan.fault == "corrupt" or (self._kind == "tls" and len(self._sessions) < 2)
+        return self._plan.fault == "corrupt" or (self._kind.tls and len(self._sessions) < 2)
 
     def _check_memory(self) -> None:
         for name, session in self._sessions.items():
@@ -244,7 +267,7 @@ class Round:
 
     def _judge(self) -> None:
         tally = self.tally
-        if self._kind == "tls" or not self.damaged:
+        if self._kind.tls or not self.damaged:
             tally.violations += tally.lies
         for name in ("client", "server"):
             if name not in tally.ends:
@@ -255,7 +278,7 @@ class Round:
             tally.violations += [
                 f"{name}: the link is good, and the session ended with: {tally.ends[name]}" for name in tally.broken
             ]
-        if len(tally.ends) == 2 and (self._kind == "tls" or not self.damaged):
+        if len(tally.ends) == 2 and (self._kind.tls or not self.damaged):
             self._judge_whole_plays()
 
     @staticmethod
@@ -267,8 +290,7 @@ class Round:
     @property
     def _touched(self) -> bool:
         """Whether the link has done more than delaying and splitting, or is watched too closely to be sure."""
-        impatient = self._kind not in IN_MEMORY and self._plan.fault in IMPATIENT
-        return impatient or any(mangler.over or mangler.damaged for mangler in self._link.manglers)
+        return self._impatient or any(mangler.over or mangler.damaged for mangler in self._link.manglers)
 
     def _judge_whole_plays(self) -> None:
         """A session that says it ended in order has brought every byte that was meant to arrive there."""
@@ -283,15 +305,16 @@ class Round:
                 ]
 
     def _expects(self, name: str, number: int) -> bool:
-        """Whether a side has heard of a stream, and of no error that could have stopped it.
+        """Whether a side must have read all of a stream: if it has heard of it, and of no error that could have stopped
+        it. On a good link there is none.
 
-        A client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server
-        does not hear of the streams that were still to come. And a client that has lost its session resets what it has
-        open, which is an end in order, too.
+        A side that finds the link cut resets what it has open; the other may hear of that and still end in order. And a
+        client of HTTP/2 may leave without a word when it has no stream open. So if the link ends then, the server does
+        not hear of the streams that were still to come.
         """
-        if self._kind != "http2":
-            return name not in self.tally.broken
-        taken = name == "client" or number in self._server.taken
+        if not self._touched:
+            return True
+        taken = name == "client" or not self._kind.http2 or number in self._server.taken
         return taken and not {name, (name, number)} & (self.tally.broken | self.tally.failed)
 
     def _opener(self, number: int) -> str:

@@ -24,6 +24,12 @@ def tls(request: pytest.FixtureRequest, certificate: Tls) -> Tls | None:
     return certificate if request.param == "tls" else None
 
 
+@pytest.fixture(params=["clear_behind", "tls_behind"])
+def behind(request: pytest.FixtureRequest, certificate: Tls) -> Tls | None:
+    """The same between a proxy and what is behind it."""
+    return certificate if request.param == "tls_behind" else None
+
+
 @pytest.fixture(autouse=True)
 def no_errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever happens with an honest peer, muxpy has nothing to complain of."""

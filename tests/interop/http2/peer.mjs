@@ -30,6 +30,10 @@ async function exchange(session, head, body) {
   return { headers, trailers, body: await whole(stream) };
 }
 
+// Whether an error says that the server has not seen a request: node knew of the end before it sent it.
+const unsent = ({ code, message }) =>
+  ["ERR_HTTP2_GOAWAY_SESSION", "ERR_HTTP2_INVALID_SESSION"].includes(code) || message.endsWith("NGHTTP2_REFUSED_STREAM");
+
 const asking = {
   // Uploads and downloads at the same time, with the hashes checked at both ends.
   async many(session) {
@@ -101,6 +105,39 @@ const asking = {
     });
     return { after: (await exchange(session, { ":path": "/hello" })).body.toString() };
   },
+  // The server goes away while conversations are under way and requests follow each other.
+  async leaving(session) {
+    const leaving = once(session, "goaway");
+    const converse = async (number) => {
+      const data = randomBytes(10000 * number);
+      const stream = session.request({ ":method": "POST", ":path": "/echo" }, { endStream: false });
+      const trailers = once(stream, "trailers");
+      await once(stream, "response");
+      return async () => {
+        await leaving;
+        stream.end(data);
+        assert.ok((await whole(stream)).equals(data));
+        const [fields] = await trailers;
+        assert.equal(fields["x-sha256"], sha256(data));
+      };
+    };
+    let answered = 0;
+    const askOn = async () => {
+      for (;;) {
+        const data = randomBytes(20000);
+        const answer = await exchange(session, { ":method": "POST", ":path": "/hash" }, data).catch((error) => {
+          if (unsent(error)) return null;
+          throw error;
+        });
+        if (answer === null) return;
+        assert.equal(answer.body.toString(), `${data.length} ${sha256(data)}\n`);
+        answered += 1;
+      }
+    };
+    const conversations = await together(24, converse);
+    await Promise.all([...conversations.map((goOn) => goOn()), together(16, askOn)]);
+    return { answered };
+  },
   async plain(session) {
     const said = [];
     for (const path of ["/hello", "/status?is=204", "/status?is=304", "/status?is=500"]) {
@@ -134,7 +171,19 @@ async function ask(what, url, ca) {
 
 // ---- a server ----
 
+let server;
 let cut = 0;
+
+// Ways to go away: the session ends when what is under way is over; the same, and no connection is taken any more; only
+// GOAWAY is said, and the connection stays.
+const leave = {
+  close: (session) => session.close(),
+  server: (session) => {
+    server.close();
+    session.close();
+  },
+  goaway: (session) => session.goaway(),
+};
 
 const pages = {
   "/hello": (stream) => {
@@ -185,10 +234,10 @@ const pages = {
     stream.respond();
     stream.end(`${cut}\n`);
   },
-  "/goaway": (stream) => {
+  "/goaway": (stream, query) => {
     stream.respond();
     stream.end("the last one\n");
-    stream.session.close();
+    leave[query.get("how")](stream.session);
   },
   "/chat": (stream, query, headers) => {
     assert.equal(headers[":protocol"], "websocket");
@@ -200,13 +249,14 @@ const pages = {
 function serve(cert, key) {
   // Beyond its memory of 10 MB a session refuses streams.
   const options = { settings: { enableConnectProtocol: true }, maxSessionMemory: 100 };
-  const server = cert
+  server = cert
     ? http2.createSecureServer({ cert: readFileSync(cert), key: readFileSync(key), ...options })
     : http2.createServer(options);
   server.on("stream", (stream, headers) => {
     const { pathname, searchParams } = new URL(headers[":path"], "http://any");
-    stream.on("error", () => {}); // of streams that were reset
-    pages[pathname](stream, searchParams, headers);
+    const ofReset = () => {}; // and of those that come behind a GOAWAY
+    stream.on("error", ofReset);
+    Promise.resolve(pages[pathname](stream, searchParams, headers)).catch(ofReset);
   });
   server.listen(0, "127.0.0.1", () => console.log("listening at", server.address().port));
 }

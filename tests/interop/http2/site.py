@@ -14,6 +14,8 @@ from muxpy import http
 from tests.helpers.content import named
 from tests.helpers.tasks import LIMIT, echo
 
+from .grpc_messages import Messages, prefixed
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HOST", "Site", "echoing", "serving", "sha256"]
 
 HOST: Final = "127.0.0.1"
+GRPC: Final = {"content-type": "application/grpc"}
 
 
 def sha256(data: bytes) -> str:
@@ -44,6 +47,8 @@ class Site:
         """How what /hang has begun was cut short, by its query."""
         self.all_cut = trio.Event()
         """As many as /hang?of=N says were cut short."""
+        self.promised = trio.Event()
+        """/push has made all its promises."""
 
     @property
     def url(self) -> str:
@@ -53,6 +58,11 @@ class Site:
         """Wait for so many requests."""
         while len(self.asked) < count:
             await self._news.park()
+
+    async def stop_when_asked_for(self, count: int) -> None:
+        """Go away gracefully after so many requests."""
+        await self.asked_for(count)
+        self.stop.set()
 
     async def answer(self, exchange: http.Exchange) -> None:
         request = exchange.request
@@ -110,9 +120,15 @@ class Site:
         await exchange.respond(200, {}, b"hinted\n")
 
     async def _push(self, exchange: http.Exchange, query: dict[str, str]) -> None:
-        """A page with three others, which are pushed."""
-        pushed = [await exchange.push(f"/bytes?name={name}&size=20000") for name in "abc"]
+        """A page with three others, which are pushed. None ends before all are promised: a client's limit counts those
+        that are open."""
+        pushed = [await exchange.push(f"/pushed?name={name}&size=20000") for name in "abc"]
+        self.promised.set()
         await exchange.respond(200, {}, f"pushed {sum(pushed)}\n".encode())
+
+    async def _pushed(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        await self.promised.wait()
+        await self._bytes(exchange, query)
 
     async def _hang(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """Begin an answer and never end it."""
@@ -136,27 +152,43 @@ class Site:
         await exchange.start(200)
         await echo(exchange)
 
+    # ---- gRPC without gRPC ----
+
     async def _unary(self, exchange: http.Exchange, query: dict[str, str]) -> None:
-        """gRPC without gRPC: the message of the request, which is length-prefixed, as the answer."""
+        """The message of the request as the answer."""
         body = b"".join([chunk async for chunk in exchange])
-        await exchange.start(200, {"content-type": "application/grpc"})
+        await exchange.start(200, GRPC)
         await exchange.send_all(body)
         await exchange.finish({"grpc-status": "0", "x-served": "by muxpy"})
 
     async def _streaming(self, exchange: http.Exchange, query: dict[str, str]) -> None:
         """The same for each message as it comes; one that says `fail` is answered by a status."""
-        await exchange.start(200, {"content-type": "application/grpc"})
-        buffer = bytearray()
-        async for chunk in exchange:
-            buffer += chunk
-            while len(buffer) >= 5 and len(buffer) >= (end := 5 + int.from_bytes(buffer[1:5], "big")):
-                message = bytes(buffer[:end])
-                del buffer[:end]
-                if message[5:] == b"fail":
-                    await exchange.finish({"grpc-status": "9", "grpc-message": "as you wish"})
-                    return
-                await exchange.send_all(message)
+        await exchange.start(200, GRPC)
+        async for message in Messages(exchange):
+            if message == b"fail":
+                await exchange.finish({"grpc-status": "9", "grpc-message": "as you wish"})
+                return
+            await exchange.send_all(prefixed(message))
         await exchange.finish({"grpc-status": "0"})
+
+    async def _upload(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        """The hash of all messages."""
+        digest = hashlib.sha256()
+        async for message in Messages(exchange):
+            digest.update(message)
+        await exchange.start(200, GRPC)
+        await exchange.send_all(prefixed(digest.hexdigest().encode()))
+        await exchange.finish({"grpc-status": "0"})
+
+    async def _download(self, exchange: http.Exchange, query: dict[str, str]) -> None:
+        """As many messages as the one of the request says, each longer than the one before, and then their hash."""
+        [asked] = [int(message) async for message in Messages(exchange)]
+        digest = hashlib.sha256()
+        await exchange.start(200, GRPC)
+        for number in range(asked):
+            digest.update(message := named((asked, number), 10_000 * number))
+            await exchange.send_all(prefixed(message))
+        await exchange.finish({"grpc-status": "0", "x-sha256": digest.hexdigest()})
 
 
 async def _tunnel(exchange: http.Exchange) -> None:

@@ -79,12 +79,7 @@ async def test_answers_without_a_body_and_those_that_read_none(tls: Tls | None) 
 async def test_a_graceful_end_in_the_midst_of_traffic(tls: Tls | None) -> None:
     """What the server has taken is answered, and what it has not taken is safe to try again."""
     async with serving(tls) as site, trio.open_nursery() as nursery:
-
-        async def stop() -> None:
-            await site.asked_for(300)
-            site.stop.set()
-
-        nursery.start_soon(stop)
+        nursery.start_soon(site.stop_when_asked_for, 300)
         said = await go_asks("traffic", site.url, tls, 40)
         assert said["lost"] == []
         assert said["succeeded"] == len(site.asked) >= 300

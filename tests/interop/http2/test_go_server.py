@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from muxpy import SessionClosed, SessionGoingAway, StreamReset, http
+from muxpy import StreamReset, http
 from tests.helpers.content import named
 from tests.helpers.tasks import read_all
 
 from .gopeer import PROGRAM, GoServer, go_serves
+from .leaving import ask_for_hash, check_leaving, echo_afterwards
 from .site import HOST, echoing, sha256
 
 if TYPE_CHECKING:
@@ -173,31 +174,8 @@ async def test_push_is_not_wanted(tls: Tls | None) -> None:
 
 
 async def test_a_graceful_end_in_the_midst_of_traffic(tls: Tls | None) -> None:
-    """Each request is answered, or known not to be."""
-    answered = 0
-    enough = trio.Event()
-
-    async def ask(client: http.Client, number: int) -> None:
-        nonlocal answered
-        while True:
-            try:
-                await check_upload(client, named(number, 20_000))
-            except SessionGoingAway:
-                return
-            except (StreamReset, SessionClosed) as error:
-                if not error.retryable:
-                    raise
-                return
-            answered += 1
-            if answered == 300:
-                enough.set()
-
-    async with connected(tls) as (client, server), trio.open_nursery() as nursery:
-        for number in range(40):
-            nursery.start_soon(ask, client, number)
-        await enough.wait()
-        await server.stop()
-        await client.session.wait_going_away()
+    async with connected(tls) as (client, server):
+        await check_leaving(client, ask_for_hash, echo_afterwards, server.stop)
 
 
 async def test_tunnels(tls: Tls | None) -> None:

@@ -63,7 +63,7 @@ async def test_push(tls: Tls | None) -> None:
     async with serving(tls) as site:
         shown = await nghttp("--verbose", "--null-out", "--stat", f"{site.url}/push")
         assert len(frames(shown, "PUSH_PROMISE")) == 3
-        assert len(re.findall(r"\* .*  200  19K /bytes", shown)) == 3  # the star says that it was pushed
+        assert len(re.findall(r"\* .*  200  19K /pushed", shown)) == 3  # the star says that it was pushed
         assert "GOAWAY" not in "".join(frames(shown, "(GOAWAY|RST_STREAM)")).replace("send GOAWAY", "")
 
 
@@ -75,7 +75,7 @@ async def test_push_that_the_client_does_not_want(tls: Tls | None) -> None:
 async def test_push_up_to_the_limit_of_the_client(tls: Tls | None) -> None:
     async with serving(tls) as site:
         shown = await nghttp("--max-concurrent-streams", "2", "--null-out", "--stat", f"{site.url}/push")
-        assert len(re.findall(r"\* .*  200 +\S+ /bytes", shown)) == 2
+        assert len(re.findall(r"\* .*  200  19K /pushed", shown)) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from muxpy import SessionClosed, SessionGoingAway, StreamReset, http
+from muxpy import StreamReset, http
 from tests.cli.real._programs import find, require, run
 from tests.helpers.content import named
 from tests.helpers.processes import Output, started
 from tests.helpers.tasks import LIMIT
 
+from .leaving import ask_for_hash, check_leaving, echo_afterwards
 from .site import HOST, serving, sha256
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def test_traffic_that_node_checks(what: str, tls: Tls | None) -> None:
 async def test_push(tls: Tls | None) -> None:
     async with serving(tls) as site:
         said = await node_asks("push", site.url, tls)
-        pushed = {f"/bytes?name={name}&size=20000": sha256(named(name, 20_000)) for name in "abc"}
+        pushed = {f"/pushed?name={name}&size=20000": sha256(named(name, 20_000)) for name in "abc"}
         assert said == {"body": "pushed 3\n", "pushed": pushed}
 
 
@@ -87,11 +88,19 @@ async def test_another_protocol_on_a_stream(tls: Tls | None) -> None:
         assert [request.protocol for request in site.asked] == ["websocket"]
 
 
+async def test_a_graceful_end_while_node_asks_on(tls: Tls | None) -> None:
+    """What the server has taken is answered, and node knows of the rest that it was not sent."""
+    async with serving(tls) as site, trio.open_nursery() as nursery:
+        nursery.start_soon(site.stop_when_asked_for, 224)
+        said = await node_asks("leaving", site.url, tls)
+        assert 24 + said["answered"] == len(site.asked) >= 224
+
+
 # ---- node's server ----
 
 
 @asynccontextmanager
-async def connected(tls: Tls | None) -> AsyncIterator[http.Client]:
+async def connected(tls: Tls | None, config: http.Config | None = None) -> AsyncIterator[http.Client]:
     """A client of a server that runs as long as the block."""
     files = () if tls is None else (tls.chain, tls.key)
     with trio.fail_after(LIMIT):
@@ -101,7 +110,7 @@ async def connected(tls: Tls | None) -> AsyncIterator[http.Client]:
             port = (await output.said("listening at")).split()[-1]
             context = None if tls is None else tls.client
             url = f"{'http' if tls is None else 'https'}://{HOST}:{port}"
-            async with http.connect(url, ssl_context=context) as client:
+            async with http.connect(url, ssl_context=context, config=config) as client:
                 yield client
             nursery.cancel_scope.cancel()
 
@@ -192,13 +201,16 @@ async def test_answers_of_node_that_end_early(tls: Tls | None) -> None:
             assert reset.value.code == http.ErrorCode.INTERNAL_ERROR
 
 
-async def test_node_ends_the_session(tls: Tls | None) -> None:
-    async with connected(tls) as client:
-        async with await client.request("GET", "/goaway") as response:
+@pytest.mark.parametrize("how", ["close", "server", "goaway"])
+async def test_node_ends_the_session(how: str, tls: Tls | None) -> None:
+    async def leave() -> None:
+        async with await client.request("GET", f"/goaway?how={how}") as response:
             assert await response.read() == b"the last one\n"
-        await client.session.wait_going_away()
-        with pytest.raises((SessionGoingAway, SessionClosed)):  # node closes soon after
-            await client.request("GET", "/hello")
+
+    # Where node has only said GOAWAY, it does not hear any more that this side ends the connection.
+    config = http.Config(linger_timeout=0.1, drain_timeout=0.1) if how == "goaway" else None
+    async with connected(tls, config) as client:
+        await check_leaving(client, ask_for_hash, echo_afterwards, leave)
 
 
 async def test_another_protocol_on_a_stream_to_node(tls: Tls | None) -> None:

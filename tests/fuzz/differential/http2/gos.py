@@ -18,6 +18,8 @@ from .views import View
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.interop.http2.tls import Tls
+
     from .plan import Plan
 
 __all__ = ["GoClient", "GoServer", "running"]
@@ -70,12 +72,13 @@ def _view(fields: list[list[str]], trailers: list[list[str]], **rest: Any) -> Vi
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[tuple[GoServer, GoClient]]:
+async def running(tls: Tls | None) -> AsyncIterator[tuple[GoServer, GoClient]]:
     """Run both as long as the block."""
     program = PROGRAM.build()
+    pair, authority = ((), ()) if tls is None else ((tls.chain, tls.key), (tls.authority,))
     async with (
-        started((program, "differ-serve"), stdin=subprocess.PIPE) as serving,
-        started((program, "differ-ask"), stdin=subprocess.PIPE) as asking,
+        started((program, "differ-serve", *pair), stdin=subprocess.PIPE) as serving,
+        started((program, "differ-ask", *authority), stdin=subprocess.PIPE) as asking,
         trio.open_nursery() as nursery,
     ):
         outputs = Output(serving.stdout), Output(asking.stdout)

@@ -18,6 +18,8 @@ from .views import View
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from tests.interop.http2.tls import Tls
+
     from .plan import Exchange, Field, Plan
 
 __all__ = ["Server", "ask", "serving"]
@@ -153,12 +155,14 @@ def _head(exchange: Exchange) -> list[Field]:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
+async def serving(tls: Tls | None) -> AsyncIterator[Server]:
     """Serve as long as the block."""
     server = Server()
+    context = None if tls is None else tls.server
     async with trio.open_nursery() as nursery:
         for streams, config in ((0, None), (NARROW, http.Config(max_streams=NARROW))):
-            [listener] = await nursery.start(partial(http.serve, server.answer, 0, host=HOST, config=config))
+            serve = partial(http.serve, server.answer, 0, host=HOST, ssl_context=context, config=config)
+            [listener] = await nursery.start(serve)
             server.ports[streams] = listener.socket.getsockname()[1]
         yield server
         nursery.cancel_scope.cancel()
@@ -167,14 +171,15 @@ async def serving() -> AsyncIterator[Server]:
 # ---- the client ----
 
 
-async def ask(port: int, plan: Plan) -> list[View]:
+async def ask(tls: Tls | None, port: int, plan: Plan) -> list[View]:
     """Have a client do its part of a plan on one connection; what it saw."""
     views: list[View] = []
 
     async def one(client: http.Client, exchange: Exchange) -> None:
         views.append(await _Asking(exchange).run(client))
 
-    async with http.connect(f"http://{HOST}:{port}") as client, trio.open_nursery() as nursery:
+    scheme, context = ("http", None) if tls is None else ("https", tls.client)
+    async with http.connect(f"{scheme}://{HOST}:{port}", ssl_context=context) as client, trio.open_nursery() as nursery:
         await client.session.ping()  # then the server has said how many it takes
         for exchange in plan.exchanges:
             nursery.start_soon(one, client, exchange)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -14,6 +15,8 @@ from .views import common, expected_by_client, expected_by_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from tests.interop.http2.tls import Tls
 
     from .plan import Exchange
     from .views import View
@@ -43,19 +46,22 @@ class Server(Protocol):
 class Ends:
     """Servers and clients that run."""
 
-    def __init__(self, our_server: ours.Server, go_server: gos.GoServer, go_client: gos.GoClient) -> None:
+    def __init__(
+        self, tls: Tls | None, our_server: ours.Server, go_server: gos.GoServer, go_client: gos.GoClient
+    ) -> None:
+        our_ask = partial(ours.ask, tls)
         self.ways: dict[str, tuple[Server, Callable[[int, Plan], Awaitable[list[View]]]]] = {
-            "muxpy asks muxpy": (our_server, ours.ask),
-            "muxpy asks Go": (go_server, ours.ask),
+            "muxpy asks muxpy": (our_server, our_ask),
+            "muxpy asks Go": (go_server, our_ask),
             "Go asks muxpy": (our_server, go_client.ask),
         }
 
 
 @asynccontextmanager
-async def all_ends() -> AsyncIterator[Ends]:
-    """Run them as long as the block."""
-    async with ours.serving() as our_server, gos.running() as (go_server, go_client):
-        yield Ends(our_server, go_server, go_client)
+async def all_ends(tls: Tls | None) -> AsyncIterator[Ends]:
+    """Run them as long as the block, over TLS if there is a certificate."""
+    async with ours.serving(tls) as our_server, gos.running(tls) as (go_server, go_client):
+        yield Ends(tls, our_server, go_server, go_client)
 
 
 async def compare(ends: Ends, plan: Plan) -> None:
@@ -95,12 +101,12 @@ def check(exchange: Exchange, who: str, views: Sequence[View], expected: View | 
         raise Difference("\n".join([f"{who} saw", *lines, f"  of {exchange}"]))
 
 
-async def smallest(plan: Plan) -> tuple[Plan, str] | None:
+async def smallest(tls: Tls | None, plan: Plan) -> tuple[Plan, str] | None:
     """The exchange of a plan that fails alone, and how, if there is one."""
     for exchange in plan.exchanges:
         alone = Plan(plan.seed, plan.streams, [exchange])
         try:
-            async with all_ends() as ends:  # new ones: those that hang stay so
+            async with all_ends(tls) as ends:  # new ones: those that hang stay so
                 await compare(ends, alone)
         except Difference as difference:
             return alone, str(difference)

@@ -1,32 +1,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.interop.http2.gopeer import PROGRAM
+from tests.interop.http2.tls import make_tls
 
 from .__main__ import EXCHANGES
 from .plan import NARROW, Exchange, generate
 from .play import Difference, all_ends, check, compare
 from .views import expected_by_server
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.interop.http2.tls import Tls
+
 SEEDS = range(20)
+
+
+async def check_seeds(seeds: range, tls: Tls | None = None) -> None:
+    PROGRAM.require()
+    async with all_ends(tls) as ends:
+        for seed in seeds:
+            try:
+                await compare(ends, generate(seed, EXCHANGES))
+            except Difference as difference:
+                command = f"python -m tests.fuzz.differential.http2 --seed {seed} --exchanges {EXCHANGES}"
+                pytest.fail(f"{command}{' --tls' if tls else ''}\n{difference}", pytrace=False)
 
 
 @pytest.mark.live_peer
 @pytest.mark.parametrize("seeds", [SEEDS[::2], SEEDS[1::2]], ids=["even", "odd"])
 async def test_random_exchanges_come_to_the_same(seeds: range) -> None:
     """Fixed seeds, so that what fails once fails again."""
-    PROGRAM.require()
-    async with all_ends() as ends:
-        for seed in seeds:
-            try:
-                await compare(ends, generate(seed, EXCHANGES))
-            except Difference as difference:
-                command = f"python -m tests.fuzz.differential.http2 --seed {seed} --exchanges {EXCHANGES}"
-                pytest.fail(f"{command}\n{difference}", pytrace=False)
+    await check_seeds(seeds)
+
+
+@pytest.mark.live_peer
+async def test_random_exchanges_come_to_the_same_over_tls(tmp_path: Path) -> None:
+    await check_seeds(SEEDS[:6], make_tls(tmp_path))
 
 
 def test_plans_hold_every_kind_of_exchange() -> None:

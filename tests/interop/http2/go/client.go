@@ -90,18 +90,26 @@ func newTransport(ca string) (http.RoundTripper, error) {
 		}
 		return transport, nil
 	}
+	trusted, err := trusting(ca)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Transport{
+		DialContext:           dial,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       trusted,
+		ExpectContinueTimeout: patience,
+	}, nil
+}
+
+func trusting(ca string) (*tls.Config, error) {
 	pem, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	return &http.Transport{
-		DialContext:           dial,
-		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{RootCAs: pool},
-		ExpectContinueTimeout: patience,
-	}, nil
+	return &tls.Config{RootCAs: pool}, nil
 }
 
 func sum(data []byte) string {

@@ -173,13 +173,23 @@ func ending(err error) string {
 	return err.Error()
 }
 
+// h2 is what ALPN offers and chooses.
+var h2 = []string{"h2"}
+
 // ---- the server ----
 
 // differServe reads plans from standard input, and answers each with what its handlers saw as soon as all have returned.
-func differServe() {
+func differServe(files []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fail(err)
+	}
+	if len(files) > 0 {
+		pair, err := tls.LoadX509KeyPair(files[0], files[1])
+		if err != nil {
+			fail(err)
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: h2})
 	}
 	fmt.Println("listening at", listener.Addr().(*net.TCPAddr).Port)
 	s := &differServer{}
@@ -190,7 +200,14 @@ func differServe() {
 				fail(err)
 			}
 			server := &http2.Server{MaxConcurrentStreams: s.streams()}
-			go server.ServeConn(conn, &http2.ServeConnOpts{Handler: s})
+			go func() {
+				// ServeConn looks at what was agreed on.
+				if secure, ok := conn.(*tls.Conn); ok && secure.Handshake() != nil {
+					conn.Close()
+					return
+				}
+				server.ServeConn(conn, &http2.ServeConnOpts{Handler: s})
+			}()
 		}
 	}()
 	plans := json.NewDecoder(os.Stdin)
@@ -320,7 +337,17 @@ func (x exchange) answer(w http.ResponseWriter, r *http.Request, saw *view) {
 // ---- the client ----
 
 // differAsk reads plans with the URL to ask from standard input, and answers each with what came of it.
-func differAsk() {
+func differAsk(authorities []string) {
+	scheme, dial := "http", net.Dial
+	if len(authorities) > 0 {
+		trusted, err := trusting(authorities[0])
+		if err != nil {
+			fail(err)
+		}
+		trusted.NextProtos = h2
+		scheme = "https"
+		dial = func(network, address string) (net.Conn, error) { return tls.Dial(network, address, trusted) }
+	}
 	plans := json.NewDecoder(os.Stdin)
 	for {
 		var plan plan
@@ -333,16 +360,16 @@ func differAsk() {
 			// It waits rather than to open another connection.
 			StrictMaxConcurrentStreams: true,
 			DialTLS: func(network, _ string, _ *tls.Config) (net.Conn, error) {
-				return net.Dial(network, fmt.Sprint("127.0.0.1:", plan.Port))
+				return dial(network, fmt.Sprint("127.0.0.1:", plan.Port))
 			},
 		}
-		greet(transport)
+		greet(transport, scheme)
 		views := make([]view, len(plan.Exchanges))
 		var all sync.WaitGroup
 		for index := range plan.Exchanges {
 			all.Add(1)
 			go func(index int) {
-				views[index] = plan.Exchanges[index].ask(transport)
+				views[index] = plan.Exchanges[index].ask(transport, scheme)
 				all.Done()
 			}(index)
 		}
@@ -357,8 +384,8 @@ func differAsk() {
 const one = "example.test"
 
 // greet makes a first request, after which the transport knows how many streams the server takes.
-func greet(transport http.RoundTripper) {
-	request, err := http.NewRequest("GET", "http://"+one+"/", nil)
+func greet(transport http.RoundTripper, scheme string) {
+	request, err := http.NewRequest("GET", scheme+"://"+one+"/", nil)
 	if err != nil {
 		fail(err)
 	}
@@ -370,14 +397,14 @@ func greet(transport http.RoundTripper) {
 	response.Body.Close()
 }
 
-func (x exchange) ask(transport http.RoundTripper) view {
+func (x exchange) ask(transport http.RoundTripper, scheme string) view {
 	saw := view{Number: x.Number, Fields: [][2]string{}, Trailers: [][2]string{}, Length: -1}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	reader, writer := io.Pipe()
 	request := (&http.Request{
 		Method: x.Method, Host: x.Authority, Header: http.Header{},
-		URL: &url.URL{Scheme: "http", Host: one, Opaque: "//" + x.Authority + toBytes(x.Path)}, // this very path
+		URL: &url.URL{Scheme: scheme, Host: one, Opaque: "//" + x.Authority + toBytes(x.Path)}, // this very path
 	}).WithContext(ctx)
 	add(request.Header, "", x.Fields)
 	if request.Header["User-Agent"] == nil {

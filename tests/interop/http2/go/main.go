@@ -2,7 +2,8 @@
 //
 //	http2peer ask [-ca FILE] [-count N] WHAT URL    does what client.go lists, and prints what came of it as JSON
 //	http2peer serve [-cert FILE -key FILE] [-streams N]    prints its address; "stop" on standard input ends it gracefully
-//	http2peer differ-ask, differ-serve    play plans from standard input: see differential.go
+//	http2peer differ-ask [CA]          plays plans from standard input: see differential.go
+//	http2peer differ-serve [CERT KEY]  the same
 //
 // With TLS it is the HTTP/2 of net/http, otherwise that of golang.org/x/net by prior knowledge.
 package main
@@ -22,9 +23,9 @@ func main() {
 	case "serve":
 		serve(os.Args[2:])
 	case "differ-ask":
-		differAsk()
+		differAsk(os.Args[2:])
 	case "differ-serve":
-		differServe()
+		differServe(os.Args[2:])
 	default:
 		fail(fmt.Errorf("unknown command %q", os.Args[1]))
 	}
