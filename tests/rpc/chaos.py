@@ -93,7 +93,7 @@ class Round:
             async with trio.open_nursery() as callers:
                 for number in range(CALLERS):
                     callers.start_soon(self._call, session, name, number)
-            await trio.sleep(5)  # for answers to calls that were given up, and for the other side
+            await trio.sleep(60)  # for answers to calls that were given up, and for the other side
             if endpoint_of(session).waiting and not self.damages:
                 self.violations.append(f"{name}: {endpoint_of(session).waiting} calls are left")
             session.go_away()
