@@ -129,8 +129,8 @@ class Calls:
             self._outlet.end()
             self._end(None)
 
-    def end(self, error: Exception | None) -> None:
-        """The session has ended."""
+    def end(self, error: Exception) -> None:
+        """The session has ended, in order or not: what has no answer yet may have been carried out."""
         self._end(error)
 
     # ---- waiting ----

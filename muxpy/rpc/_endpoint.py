@@ -143,7 +143,7 @@ class Endpoint:
         finally:
             self.served.set()
             if self._calls is not None:
-                self._calls.end(self.error)
+                self._calls.end(self.error or SessionClosed(self.session.end))
 
     async def _retire_answers(self) -> None:
         await self.session.wait_closing()

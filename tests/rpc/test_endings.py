@@ -110,6 +110,20 @@ async def test_the_client_closes_while_calls_are_under_way(priority: int, autoju
 
 
 @bounded(1000)
+async def test_a_close_that_cuts_a_call_off(priority: int, autojump_clock: Clock) -> None:
+    """The session ends in order, but this call may have been carried out."""
+    outcomes = Outcomes()
+    config = muxpy.SessionConfig(drain_timeout=1)
+    async with session_pair(client_config=config) as (here, there), trio.open_nursery() as nursery:
+        nursery.start_soon(rpc.serve, there, [Worker()])
+        nursery.start_soon(outcomes.of, rpc.client(here, Bench, priority=priority).wait("a"))
+        await trio.sleep(1)
+        await here.aclose()
+        nursery.cancel_scope.cancel()
+    assert [error.retryable for error in outcomes.errors] == [False]
+
+
+@bounded(1000)
 async def test_serve_returns_when_all_is_answered(autojump_clock: Clock) -> None:
     async with session_pair() as (here, there), trio.open_nursery() as nursery:
         worker = Worker()
