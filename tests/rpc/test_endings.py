@@ -124,6 +124,19 @@ async def test_a_close_that_cuts_a_call_off(priority: int, autojump_clock: Clock
 
 
 @bounded(1000)
+async def test_whoever_hears_first_that_the_session_was_killed(autojump_clock: Clock) -> None:
+    """The task that reads for the callers, or the one that runs their endpoint: Trio lets either go first."""
+    for _ in range(20):
+        outcomes = Outcomes()
+        async with session_pair() as (here, there), trio.open_nursery() as nursery:
+            nursery.start_soon(served_until_the_end, there, Worker())
+            nursery.start_soon(outcomes.of, rpc.client(here, Bench).wait("a"))
+            await trio.sleep(1)
+            here.kill()
+        assert [error.retryable for error in outcomes.errors] == [False]
+
+
+@bounded(1000)
 async def test_serve_returns_when_all_is_answered(autojump_clock: Clock) -> None:
     async with session_pair() as (here, there), trio.open_nursery() as nursery:
         worker = Worker()
