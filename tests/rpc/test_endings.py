@@ -124,16 +124,26 @@ async def test_a_close_that_cuts_a_call_off(priority: int, autojump_clock: Clock
 
 
 @bounded(1000)
-async def test_whoever_hears_first_that_the_session_was_killed(autojump_clock: Clock) -> None:
-    """The task that reads for the callers, or the one that runs their endpoint: Trio lets either go first."""
-    for _ in range(20):
-        outcomes = Outcomes()
-        async with session_pair() as (here, there), trio.open_nursery() as nursery:
-            nursery.start_soon(served_until_the_end, there, Worker())
-            nursery.start_soon(outcomes.of, rpc.client(here, Bench).wait("a"))
-            await trio.sleep(1)
-            here.kill()
-        assert [error.retryable for error in outcomes.errors] == [False]
+async def test_a_killed_session_in_which_a_task_of_its_own_reads(autojump_clock: Clock) -> None:
+    """That task is cancelled with the session, and tells nobody."""
+
+    class Stubborn(Worker):
+        async def wait(self, name: str) -> None:
+            with trio.CancelScope(shield=name == "stubborn"):
+                await super().wait(name)
+
+    outcomes = Outcomes()
+    async with session_pair() as (here, there), trio.open_nursery() as nursery:
+        worker = Stubborn()
+        nursery.start_soon(served_until_the_end, there, worker)
+        bench = rpc.client(here, Bench)
+        with trio.move_on_after(1):
+            await bench.wait("stubborn")
+        nursery.start_soon(outcomes.of, bench.wait("a"))
+        await trio.sleep(1)
+        here.kill()
+        worker.go_on.set()
+    assert [error.retryable for error in outcomes.errors] == [False]
 
 
 @bounded(1000)
