@@ -48,7 +48,7 @@ from .tally import LogWatch, Tally
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["KINDS", "STREAMS", "Kind", "Result", "play_round"]
+__all__ = ["KINDS", "STREAMS", "Kind", "Result", "deterministic", "play_round"]
 
 
 class Kind(NamedTuple):
@@ -135,7 +135,7 @@ def play_round(name: str, seed: int, *, streams: int = STREAMS, fault: Fault | N
     before = len(os.listdir("/proc/self/fd"))
     with LogWatch(play.tally):
         if kind.in_memory:
-            with _deterministic(seed):
+            with deterministic(seed):
                 trio.run(play.run, clock=trio.testing.MockClock(autojump_threshold=0))
         else:
             trio.run(play.run)
@@ -323,7 +323,7 @@ class Round:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Iterator[None]:
     """Trio shuffles the tasks that are ready; here it does so by the seed."""
     before = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()
     vars(run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True

@@ -22,6 +22,7 @@ from muxpy import rpc
 from muxpy.rpc._endpoint import endpoint_of
 from tests.chaos.memory import MemoryLink
 from tests.chaos.plan import FAULTS, Fault, plan_link
+from tests.chaos.rounds import deterministic
 from tests.helpers.content import named
 
 from .services import Bench, Worker
@@ -172,9 +173,10 @@ PLAYS = [wait, echo, count, give_up, double, total]
 
 
 def play(seed: int, fault: Fault | None = None) -> list[str]:
-    """One round; what broke the rules."""
+    """One round; what broke the rules. The seed decides everything, the scheduler's order included."""
     made = Round(seed, fault)
-    trio.run(made.run, clock=trio.testing.MockClock(autojump_threshold=0))
+    with deterministic(seed):
+        trio.run(made.run, clock=trio.testing.MockClock(autojump_threshold=0))
     return made.violations
 
 
