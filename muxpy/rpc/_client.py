@@ -213,7 +213,7 @@ async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
 def _decoded(method: Method, body: bytes) -> object:
     try:
         return method.msgpack.decode_result(body)
-    except msgspec.DecodeError as error:
+    except Exception as error:  # the types are the service's: they may have code of their own
         raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
 
 
@@ -224,10 +224,11 @@ def _error(kind: int, body: bytes) -> Error:
             raise msgspec.ValidationError(f"a message of kind {kind}")
         said: ErrorBody = _decode_error(body)
         found = error_class(said.name)
-        details = MSGPACK.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
-    except msgspec.DecodeError as error:
+        details = MSGPACK.decoder(found.details_type | None)(bytes(said.details)) if bytes(said.details) else None
+    except Exception as error:  # the details are the service's: they may have code of their own
         return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
-    raised = found(said.message, details=details)
+    raised = found.__new__(found, said.message)
+    Error.__init__(raised, said.message, details=details)  # a class may be made in a way of its own
     raised.code, raised.name, raised.retryable = said.code, said.name, said.retryable
     return raised
 
@@ -258,11 +259,13 @@ class Results:
             if self._reader is None:
                 self._reader = await self._begin()
             message = await self._next(self._reader)
-            if message is not None:
-                kind, _, body = message
-                if kind != Kind.ITEM:
-                    raise _error(kind, body)
+            if message is None:
+                raise Unavailable("the other side has broken the call off")
+            kind, _, body = message
+            if kind == Kind.ITEM:
                 return _decoded(self._method, body)
+            if kind != Kind.END:
+                raise _error(kind, body)
         except Exception as error:
             await self._finish(error)
             raise
