@@ -10,7 +10,7 @@ import trio
 
 from muxpy import SessionClosed, StreamReset
 
-from ._errors import DeadlineExceeded, Error, InvalidArgument, Unavailable
+from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable
 from ._handling import CODINGS, error_body
 from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
@@ -79,7 +79,7 @@ class ItemSender:
                 async with _closing(self._items) as items:
                     async for item in items:
                         await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
-                await self._stream.send_eof()
+                await self._stream.send_all(pack(Kind.END, 0), end=True)
         except CUT:
             pass  # whoever waits for the answer learns why
         except Exception as error:
@@ -110,38 +110,34 @@ def _closing(items: AsyncIterable[object]) -> AbstractAsyncContextManager[AsyncI
 async def answer_alone(stream: Stream, handling: Handling, budget: Budget) -> None:
     """Answer the call of a stream. It is cancelled when the caller resets that."""
     with closing(MessageReader(stream, budget)) as reader:
-        request = await reader.next()
-        if request is None:
-            return
-        kind, _, body = request
-        flag = kind & IN_JSON
+        flag = 0
+        outcome: Outcome
         try:
+            request = await reader.next()
+            if request is None:
+                return
+            kind, _, body = request
+            flag = kind & IN_JSON
             if kind ^ flag != Kind.CALL:
                 raise InvalidArgument("a stream for a call begins with the call")
             begun = handling.begin(body, flag)
         except Error as error:
-            await stream.send_all(pack(Kind.ERROR, 0, error_body(error, CODINGS[flag])), end=True)
-            return
-        items = _items(reader, begun.codec) if begun.method.takes_items is not None else None
-        async with aclosing(items) if items is not None else nullcontext():
-            with trio.CancelScope(deadline=begun.call.deadline) as limit:
-                outcome = await _carry_out(stream, handling, begun, items)
-        if limit.cancelled_caught:
-            outcome = Kind.ERROR, error_body(DeadlineExceeded(), begun.codec.coding)
-        if outcome is None:
-            await stream.send_eof()
+            outcome = Kind.ERROR, error_body(error, CODINGS[flag])
         else:
-            kind, body = outcome
-            await stream.send_all(pack(kind, 0, body), end=True)
-        if items is not None:
-            with trio.move_on_after(EARLY):
-                async for _ in stream:
-                    pass
+            items = _items(reader, begun.codec) if begun.method.takes_items is not None else None
+            async with aclosing(items) if items is not None else nullcontext():
+                with trio.CancelScope(deadline=begun.call.deadline) as limit:
+                    outcome = await _carry_out(stream, handling, begun, items)
+            if limit.cancelled_caught:
+                outcome = Kind.ERROR, error_body(DeadlineExceeded(), begun.codec.coding)
+    kind, body = outcome
+    await stream.send_all(pack(kind, 0, body), end=True)
+    with trio.move_on_after(EARLY):
+        async for _ in stream:
+            pass
 
 
-async def _carry_out(
-    stream: Stream, handling: Handling, begun: Begun, items: AsyncIterator[object] | None
-) -> Outcome | None:
+async def _carry_out(stream: Stream, handling: Handling, begun: Begun, items: AsyncIterator[object] | None) -> Outcome:
     try:
         if not begun.method.gives_items:
             return await handling.result(begun, items)
@@ -152,13 +148,20 @@ async def _carry_out(
         if isinstance(error, SessionClosed) or (isinstance(error, StreamReset) and error.stream_id == stream.id):
             raise  # nobody is there who could be told
         return handling.failure(error, begun)
-    return None
+    return Kind.END, b""
 
 
 async def _items(reader: MessageReader, codec: Codec) -> AsyncGenerator[Any, None]:
     """The values that a call takes, as they come."""
     while (message := await reader.next()) is not None:
         kind, _, body = message
+        if kind == Kind.END:
+            return
         if kind != Kind.ITEM:
             raise InvalidArgument(f"a message of kind {kind} among the items")
-        yield codec.decode_item(body)
+        try:
+            item = codec.decode_item(body)
+        except Exception as error:  # the types are the service's: they may have code of their own
+            raise InvalidArgument(f"an item cannot be understood: {error}") from None
+        yield item
+    raise Error("the caller has broken off", code=Code.CANCELLED)

@@ -14,7 +14,7 @@ from ._bucket import Bucket
 from ._errors import Code, DeadlineExceeded, Error, Unavailable, Unimplemented
 from ._handling import CODINGS, error_body
 from ._outlet import Outlet
-from ._wire import HEADER, IN_JSON, INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
+from ._wire import IN_JSON, INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_CALLS", "SharedAnswers"]
 
 MAX_CALLS: Final = 1024
-"""Calls of one caller that may be without an answer on a shared stream. Each is a task, and up to 4 KiB of request."""
+"""Calls of one caller that may be without an answer on a shared stream. Each is a task, and up to 4 KiB of request, or
+an answer of up to 4 KiB that the caller has yet to read."""
 
 MOST_IDLE: Final = 64
 """Tasks that are kept for the next calls; each takes some two kilobytes."""
@@ -62,7 +63,7 @@ class SharedAnswers:
         stream: Stream,
         handling: Handling,
         elsewhere: trio.Semaphore,
-        send_elsewhere: Callable[[bytes], Awaitable[None]],
+        send_elsewhere: Callable[[bytes, Callable[[], None]], Awaitable[bool]],
     ) -> None:
         self._stream = stream
         self._handling = handling
@@ -73,6 +74,7 @@ class SharedAnswers:
         self._idle: list[trio.lowlevel.Task] = []
         self._given: dict[trio.lowlevel.Task, _Running] = {}  # to idle tasks that have not run yet
         self._cancels = Bucket(CANCELS, CANCELS_PER_SECOND)
+        self._large = 0  # answers that are being sent on streams of their own
         self._retired = False
         self._nursery: trio.Nursery
         self._outlet: Outlet
@@ -102,7 +104,7 @@ class SharedAnswers:
             self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._retired and not self._running:
+        if self._retired and not self._running and not self._large:
             self._outlet.end()
 
     # ---- what comes ----
@@ -116,11 +118,14 @@ class SharedAnswers:
                     await self._cancels.take()
                 else:
                     self._on_call(kind, call_id, body)
+            if messages.too_large is not None:
+                raise messages.too_large
 
     def _on_call(self, kind: int, call_id: int, body: bytes) -> None:
         """Raises ValueError for what the caller may not send."""
         flag = kind & IN_JSON
-        if kind ^ flag != Kind.CALL or call_id in self._running or len(self._running) >= MAX_CALLS:
+        unanswered = len(self._running) + self._outlet.waiting
+        if kind ^ flag != Kind.CALL or call_id in self._running or unanswered > MAX_CALLS:
             raise ValueError(f"kind {kind}, call {call_id}")
         if self._retired:
             self._fail(call_id, flag, Unavailable("the other side goes away"), retryable=True)
@@ -174,7 +179,7 @@ class SharedAnswers:
             scope.cancel()
         try:
             kind, body = await self._outcome(running, scope)
-            if len(body) > MAX_SMALL - HEADER.size:
+            if len(body) > MAX_SMALL:
                 await self._answer_elsewhere(running, kind, body)
             else:
                 del self._running[running.call_id]
@@ -203,10 +208,21 @@ class SharedAnswers:
             return self._handling.failure(error, begun)
 
     async def _answer_elsewhere(self, running: _Running, kind: int, body: bytes) -> None:
+        message = pack(kind, running.call_id, body)
+
+        def tell() -> None:
+            # The caller may make another call as soon as it knows. It is told once, though a stream may be refused.
+            if self._running.pop(running.call_id, None) is running:
+                self._outlet.send(pack(Kind.ELSEWHERE, running.call_id))
+
         async with self._elsewhere:
-            del self._running[running.call_id]  # the caller may make another call as soon as it knows
-            self._outlet.send(pack(Kind.ELSEWHERE, running.call_id))
-            await self._send_elsewhere(pack(kind, running.call_id, body))
+            self._large += 1
+            try:
+                sent = await self._send_elsewhere(message, tell)
+            finally:
+                self._large -= 1
+        if not sent and self._running.pop(running.call_id, None) is running:
+            self._outlet.send(message)
 
     def _fail(self, call_id: int, flag: int, error: Error, *, retryable: bool = False) -> None:
         self._outlet.send(pack(Kind.ERROR, call_id, error_body(error, CODINGS[flag], retryable=retryable)))

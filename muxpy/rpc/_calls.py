@@ -17,7 +17,7 @@ from muxpy import ErrorCode, SessionClosed, StreamReset
 
 from ._errors import Error, Unavailable
 from ._outlet import Outlet
-from ._wire import INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
+from ._wire import INITIAL_CREDIT, MAX_MESSAGE, Kind, Messages, TooLarge, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Calls:
         self._stream = stream
         self._ids = ids
         self._outlet = Outlet(stream, session.start_soon)
-        self._messages = Messages(MAX_SMALL)
+        self._messages = Messages(MAX_MESSAGE)  # large answers come here too, where their side opens no streams
         self._pending: dict[int, _Pending] = {}
         self._credit = INITIAL_CREDIT
         self._creditless = trio.lowlevel.ParkingLot()
@@ -92,7 +92,8 @@ class Calls:
         Raises Unavailable if the stream or the session ends before that.
         """
         await self._take_credit()
-        call_id = next(self._ids)
+        while (call_id := next(self._ids)) in self._pending:
+            pass  # they begin again after 2^32
         pending = self._pending[call_id] = _Pending()
         self._outlet.send(pack(kind, call_id, body))
         try:
@@ -110,16 +111,33 @@ class Calls:
 
     def answer(self, call_id: int, message: Message) -> bool:
         """A large answer has come, on a stream of its own. Returns whether somebody waits for it."""
+        pending = self._answered_elsewhere(call_id)
+        if pending is not None:
+            pending.answer = message
+            pending.wake()
+        return pending is not None
+
+    def fail(self, call_id: int, error: Error) -> None:
+        """A large answer has begun, and does not come."""
+        pending = self._answered_elsewhere(call_id)
+        if pending is not None:
+            pending.error = error
+            pending.wake()
+
+    def _answered_elsewhere(self, call_id: int) -> _Pending | None:
         pending = self._pending.get(call_id)
         if pending is None or pending.abandoned:
-            return False
+            return None
         if pending.elsewhere:
-            del self._pending[call_id]
+            self._forget(call_id)
         else:  # the word that it comes elsewhere is still on its way, and gives back the credit
             pending.abandoned = True
-        pending.answer = message
-        pending.wake()
-        return True
+        return pending
+
+    def _forget(self, call_id: int) -> None:
+        del self._pending[call_id]
+        if self._retiring and not self._pending:
+            self._outlet.end()
 
     def retire(self) -> None:
         """Begin no more calls, and end the stream when the last one has its answer."""
@@ -129,7 +147,7 @@ class Calls:
             self._outlet.end()
             self._end(None)
 
-    def end(self, error: Exception) -> None:
+    def end(self, error: SessionClosed | trio.BusyResourceError) -> None:
         """The session has ended, in order or not: what has no answer yet may have been carried out."""
         self._end(error)
 
@@ -190,7 +208,7 @@ class Calls:
             return
         pending.abandoned = True
         if pending.elsewhere:
-            del self._pending[call_id]
+            self._forget(call_id)
         else:
             self._outlet.send(pack(Kind.CANCEL, call_id))
 
@@ -198,11 +216,14 @@ class Calls:
 
     def _receive(self, data: bytes) -> None:
         if not data:
+            self._outlet.end()
             self._end(None)
             return
         try:
             for message in self._messages.feed(data):
                 self._on_message(message)
+            if self._messages.too_large is not None:
+                raise self._messages.too_large
         except (TooLarge, KeyError):
             self._stream.reset(ErrorCode.PROTOCOL_ERROR)
             self._end(trio.BrokenResourceError("the other side broke a rule of the calls' protocol"))
@@ -220,23 +241,22 @@ class Calls:
         if kind == Kind.ELSEWHERE and not pending.abandoned:
             pending.elsewhere = True
             return
-        del self._pending[call_id]
+        self._forget(call_id)
         if not pending.abandoned:
             pending.answer = message
             pending.wake()
-        if self._retiring and not self._pending:
-            self._outlet.end()
 
     def _end(self, error: Exception | None) -> None:
-        """No more answers come. If the other side has ended the stream in order, it has begun nothing of what it has
-        not answered."""
+        """No more answers come. If the other side has ended the stream in order, or refused it, it has begun nothing of
+        what it has not answered."""
+        unbegun = error is None or (isinstance(error, StreamReset) and error.retryable)
         if self._over is None:
-            self._over = Unavailable(str(error or "the other side takes no more calls"), retryable=error is None)
+            self._over = Unavailable(str(error or "the other side takes no more calls"), retryable=unbegun)
             self._over.__cause__ = error
         pendings = list(self._pending.values())
         self._pending.clear()
         for pending in pendings:
-            retryable = error is None and not pending.elsewhere
+            retryable = unbegun and not pending.elsewhere
             pending.error = Unavailable(self._over.message, retryable=retryable)
             pending.error.__cause__ = error
             pending.wake()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import cache
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 import trio
@@ -18,7 +18,7 @@ from ._endpoint import endpoint_of
 from ._errors import Code, Error, Unavailable, error_class, named_code
 from ._reading import MessageReader
 from ._service import describe
-from ._wire import MSGPACK, ErrorBody, Kind, StreamType, pack
+from ._wire import JSON, MSGPACK, ErrorBody, Kind, StreamType, pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from ._call import Interceptor
     from ._endpoint import Endpoint
-    from ._service import Method
-    from ._wire import Message
+    from ._service import Codec, Method
+    from ._wire import Coding, Message
 
 __all__ = ["Route", "client"]
 
 T = TypeVar("T")
 
-_decode_error = MSGPACK.decoder(ErrorBody)
+_decode_error: Final = {coding: coding.decoder(ErrorBody) for coding in (MSGPACK, JSON)}
 
 
 class Route(Protocol):
@@ -68,12 +68,14 @@ def client(
     priority: int = 0,
     metadata: Mapping[str, str] | None = None,
     interceptors: Sequence[Interceptor] = (),
+    json: bool = False,
 ) -> T:
     """The methods of `service`, a class or a Protocol, as the other side of `session` serves them. `session` may be a
     pool.
 
     The calls of the object have `priority` (0 to 2^31-1, a higher one gets a larger share of the session; one above 0
-    takes a stream for each call) and `metadata`; `interceptors` run around each. An object costs little, so make
+    takes a stream for each call) and `metadata`; `interceptors` run around each. With `json`, arguments and answers are
+    JSON and not msgpack, for services that have no msgpack; muxpy's take either. An object costs little, so make
     another one for other metadata.
 
     A call ends when the cancel scope that it is made in ends: deadlines and cancellation reach the handler, and what
@@ -83,22 +85,33 @@ def client(
     as the session takes calls.
     """
     route = session if hasattr(session, "again") else _OneSession(session)
-    options = _Options(cast("Route", route), priority, dict(metadata or {}), tuple(interceptors))
+    options = _Options(cast("Route", route), priority, dict(metadata or {}), tuple(interceptors), json=json)
     return cast("T", _proxy_class(cast("type", service))(options))
 
 
 class _Options:
     """What all calls of a client have in common."""
 
-    __slots__ = ("interceptors", "metadata", "priority", "route")
+    __slots__ = ("interceptors", "json", "metadata", "priority", "route")
 
     def __init__(
-        self, route: Route, priority: int, metadata: dict[str, str], interceptors: tuple[Interceptor, ...]
+        self,
+        route: Route,
+        priority: int,
+        metadata: dict[str, str],
+        interceptors: tuple[Interceptor, ...],
+        *,
+        json: bool,
     ) -> None:
         self.route = route
         self.priority = priority
         self.metadata = metadata
         self.interceptors = interceptors
+        self.json = json
+
+    def codec(self, method: Method) -> Codec:
+        """How this client's calls of the method become bytes."""
+        return method.json if self.json else method.msgpack
 
 
 @cache
@@ -143,18 +156,19 @@ def _caller(method: Method) -> Callable[..., Any]:
 
 async def _result(options: _Options, method: Method, values: tuple[object, ...], metadata: Mapping[str, str]) -> object:
     """Make a call that has one answer, again if it is sure that it was not begun."""
-    items, arguments = _split(method, values)
+    codec = options.codec(method)
+    items, arguments = _split(method, codec, values)
     pause = _Pause()
     while True:
         endpoint = await options.route.endpoint()
         _check_streams(endpoint, method, values)
-        body = method.msgpack.request(arguments, _time_left(), metadata)
+        body = codec.request(arguments, _time_left(), metadata)
         try:
             if items is None:
-                answer = await endpoint.call(Kind.CALL, body, options.priority)
+                answer = await endpoint.call(Kind.CALL | codec.coding.flag, body, options.priority)
             else:
-                answer = await _send_items(endpoint, options, method, body, items)
-            return await _value(endpoint, method, answer)
+                answer = await _send_items(endpoint, options, codec, body, items)
+            return await _value(endpoint, method, codec, answer)
         except Error as error:
             # An iterator may have given some of its items: it cannot be asked again.
             if items is not None or not options.route.again(error, method):
@@ -162,17 +176,17 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
         await pause()
 
 
-def _split(method: Method, values: tuple[object, ...]) -> tuple[AsyncIterable[object] | None, bytes]:
+def _split(method: Method, codec: Codec, values: tuple[object, ...]) -> tuple[AsyncIterable[object] | None, bytes]:
     """The iterator among the arguments, and the others, encoded. Raises TypeError for what the method does not take."""
     if method.takes_items is None and not method.takes_streams:
-        return None, method.msgpack.arguments(values)
+        return None, codec.arguments(values)
     arguments = list(values)
     items = cast("AsyncIterable[object]", arguments.pop(method.takes_items)) if method.takes_items is not None else None
     if items is not None and not hasattr(items, "__aiter__"):
         raise TypeError(f"{method.name}: {items!r} is not an async iterator")
     for place in method.takes_streams:
         arguments[place] = _raw_id(method, arguments[place])
-    return items, method.msgpack.arguments(tuple(arguments))
+    return items, codec.arguments(tuple(arguments))
 
 
 def _raw_id(method: Method, value: object) -> int:
@@ -194,10 +208,11 @@ def _time_left() -> float | None:
 
 
 async def _send_items(
-    endpoint: Endpoint, options: _Options, method: Method, body: bytes, items: AsyncIterable[object]
+    endpoint: Endpoint, options: _Options, codec: Codec, body: bytes, items: AsyncIterable[object]
 ) -> Message:
-    stream = await open_call(endpoint.session, options.priority, pack(Kind.CALL, 0, body), last=False)
-    sender = ItemSender(endpoint.session, stream, items, method.msgpack)
+    message = pack(Kind.CALL | codec.coding.flag, 0, body)
+    stream = await open_call(endpoint.session, options.priority, message, last=False)
+    sender = ItemSender(endpoint.session, stream, items, codec)
     endpoint.alone += 1
     try:
         return await endpoint.answer_on(stream)
@@ -210,33 +225,34 @@ async def _send_items(
         await sender.stopped()
 
 
-async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
+async def _value(endpoint: Endpoint, method: Method, codec: Codec, answer: Message) -> object:
     """What a call returns. Raises the Error that it is answered with."""
     kind, _, body = answer
     if kind != Kind.RESULT:
-        raise _error(kind, body)
-    value = _decoded(method, body)
+        raise _error(kind, body, codec.coding)
+    value = _decoded(method, codec, body)
     return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
 
 
-def _decoded(method: Method, body: bytes) -> object:
+def _decoded(method: Method, codec: Codec, body: bytes) -> object:
     try:
-        return method.msgpack.decode_result(body)
-    except msgspec.DecodeError as error:
+        return codec.decode_result(body)
+    except Exception as error:  # the types are the service's: they may have code of their own
         raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
 
 
-def _error(kind: int, body: bytes) -> Error:
+def _error(kind: int, body: bytes, coding: Coding) -> Error:
     """The exception that an ERROR stands for."""
     try:
         if kind != Kind.ERROR:
             raise msgspec.ValidationError(f"a message of kind {kind}")
-        said: ErrorBody = _decode_error(body)
+        said: ErrorBody = _decode_error[coding](body)
         found = error_class(said.name)
-        details = MSGPACK.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
-    except msgspec.DecodeError as error:
+        details = coding.decoder(found.details_type | None)(bytes(said.details)) if bytes(said.details) else None
+    except Exception as error:  # the details are the service's: they may have code of their own
         return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
-    raised = found(said.message, details=details)
+    raised = found.__new__(found, said.message)
+    Error.__init__(raised, said.message, details=details)  # a class may be made in a way of its own
     raised.code, raised.name, raised.retryable = named_code(said.code), said.name, said.retryable
     return raised
 
@@ -247,6 +263,7 @@ class Results:
 
     __slots__ = (
         "_arguments",
+        "_codec",
         "_items",
         "_method",
         "_options",
@@ -262,7 +279,8 @@ class Results:
         self._options = options
         self._method = method
         self._values = values
-        self._items, self._arguments = _split(method, values)
+        self._codec = options.codec(method)
+        self._items, self._arguments = _split(method, self._codec, values)
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
         self._reader: MessageReader | None = None
@@ -279,11 +297,13 @@ class Results:
             if self._reader is None:
                 self._reader = await self._begin()
             message = await self._next(self._reader)
-            if message is not None:
-                kind, _, body = message
-                if kind != Kind.ITEM:
-                    raise _error(kind, body)
-                return _decoded(self._method, body)
+            if message is None:
+                raise Unavailable("the other side has broken the call off")
+            kind, _, body = message
+            if kind == Kind.ITEM:
+                return _decoded(self._method, self._codec, body)
+            if kind != Kind.END:
+                raise _error(kind, body, self._codec.coding)
         except Exception as error:
             await self._finish(error)
             raise
@@ -298,15 +318,15 @@ class Results:
         self._let_go()
 
     async def _begin(self) -> MessageReader:
-        options, method = self._options, self._method
+        options, method, codec = self._options, self._method, self._codec
         call = Call(method.name, None, dict(options.metadata), trio.current_effective_deadline())
         self._stack = await around(options.interceptors, call)
         pause = _Pause()
         while True:
             endpoint = await options.route.endpoint()
             _check_streams(endpoint, method, self._values)
-            body = method.msgpack.request(self._arguments, _time_left(), call.metadata)
-            message = pack(Kind.CALL, 0, body)
+            body = codec.request(self._arguments, _time_left(), call.metadata)
+            message = pack(Kind.CALL | codec.coding.flag, 0, body)
             try:
                 self._stream = await open_call(endpoint.session, options.priority, message, last=self._items is None)
                 break
@@ -315,7 +335,7 @@ class Results:
                     raise
             await pause()
         if self._items is not None:
-            self._sender = ItemSender(endpoint.session, self._stream, self._items, method.msgpack)
+            self._sender = ItemSender(endpoint.session, self._stream, self._items, codec)
         return MessageReader(self._stream, endpoint.budget)
 
     async def _next(self, reader: MessageReader) -> Message | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing
-from itertools import count
-from typing import TYPE_CHECKING, Final
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Final, cast
 from weakref import WeakKeyDictionary
 
 import trio
@@ -14,13 +14,15 @@ from muxpy import ErrorCode, SessionClosed, StreamReset
 from ._alone import CUT, answer_alone, open_call, unavailable
 from ._answers import SharedAnswers
 from ._calls import Calls
-from ._errors import InvalidArgument, Unavailable
+from ._errors import Error, InvalidArgument, Unavailable
 from ._handling import Handling
 from ._reading import Budget, MessageReader
-from ._wire import HEADER, MAX_SMALL, StreamType, pack
+from ._wire import MAX_ID, MAX_SMALL, StreamType, pack
 
 if TYPE_CHECKING:
-    from muxpy import Session, Stream
+    from collections.abc import Callable
+
+    from muxpy import Session, SessionEnd, Stream
 
     from ._wire import Message
 
@@ -29,6 +31,9 @@ __all__ = ["Endpoint", "endpoint_of"]
 LARGE_ANSWERS: Final = 64
 """Large answers to small calls that are sent at the same time. Handlers beyond that wait with theirs."""
 
+MAX_SHARED: Final = 4
+"""Shared streams of the other side. One at a time is enough; the next may come before the last one has ended."""
+
 PATIENCE: Final = 10.0
 """Seconds for which a stream waits for the call that names it, and a call for the stream that it names."""
 
@@ -36,10 +41,11 @@ PATIENCE: Final = 10.0
 class _Raw:
     """A stream that is an argument or a result: it and the call that names it come in any order."""
 
-    __slots__ = ("arrived", "stream", "taken")
+    __slots__ = ("arrived", "named", "stream", "taken")
 
     def __init__(self) -> None:
         self.stream: Stream | None = None
+        self.named = False
         self.arrived = trio.Event()
         self.taken = trio.Event()
 
@@ -53,11 +59,11 @@ class Endpoint:
         self.handling = Handling(session, self.stream_of)
         self.served = trio.Event()
         """No more calls of the other side come, and all are answered."""
-        self.error: trio.BrokenResourceError | trio.BusyResourceError | None = None
+        self.error: SessionClosed | trio.BusyResourceError | None = None
         """The session has ended with an error, or something else takes its streams."""
         self.alone = 0
         """Calls of this end that go on streams of their own."""
-        self._ids = count(1)
+        self._ids = chain.from_iterable(repeat(range(1, MAX_ID + 1)))
         self._opening = trio.Lock()
         self._calls: Calls | None = None
         self._shared: set[SharedAnswers] = set()
@@ -74,7 +80,7 @@ class Endpoint:
 
     async def call(self, kind: int, body: bytes, priority: int) -> Message:
         """Make a call that has one answer, and wait for that: a RESULT or an ERROR. Raises Unavailable."""
-        if priority == 0 and len(body) <= MAX_SMALL - HEADER.size:
+        if priority == 0 and len(body) <= MAX_SMALL:
             calls = self._calls
             if calls is None or calls.over:
                 calls = await self._open_calls()
@@ -114,11 +120,17 @@ class Endpoint:
             return self._calls
 
     async def stream_of(self, stream_id: int) -> Stream:
-        """The stream with this id, which the other side has opened. Raises InvalidArgument if it does not come."""
+        """The stream with this id, which the other side has opened. Raises InvalidArgument if it does not come, or if
+        another call has named it."""
         raw = self._raw.setdefault(stream_id, _Raw())
-        with trio.move_on_after(PATIENCE):
-            await raw.arrived.wait()
-        del self._raw[stream_id]
+        if raw.named:
+            raise InvalidArgument(f"two calls name stream {stream_id}")
+        raw.named = True
+        try:
+            with trio.move_on_after(PATIENCE):
+                await raw.arrived.wait()
+        finally:
+            del self._raw[stream_id]
         if raw.stream is None:
             raise InvalidArgument(f"a call names stream {stream_id}, which was not opened")
         raw.taken.set()
@@ -143,7 +155,7 @@ class Endpoint:
         finally:
             self.served.set()
             if self._calls is not None:
-                self._calls.end(self.error or SessionClosed(self.session.end))
+                self._calls.end(self.error or SessionClosed(cast("SessionEnd", self.session.end)))
 
     async def _retire_answers(self) -> None:
         await self.session.wait_closing()
@@ -169,6 +181,9 @@ class Endpoint:
                 stream.reset(ErrorCode.REFUSED_STREAM)
 
     async def _answer_shared(self, stream: Stream) -> None:
+        if len(self._shared) >= MAX_SHARED:
+            stream.reset(ErrorCode.REFUSED_STREAM)
+            return
         shared = SharedAnswers(stream, self.handling, self._elsewhere, self._send_elsewhere)
         self._shared.add(shared)
         try:
@@ -176,28 +191,39 @@ class Endpoint:
         finally:
             self._shared.discard(shared)
 
-    async def _send_elsewhere(self, message: bytes) -> None:
-        """Send a large answer. While the other side refuses streams because it has too many, try again."""
+    async def _send_elsewhere(self, message: bytes, tell: Callable[[], None]) -> bool:
+        """Send a large answer, and `tell` the caller as soon as there is a stream. While the other side refuses streams
+        because it has too many, try again. Returns False if the session goes away: then there are no more streams."""
         pause = 0.01
         while True:
             try:
                 stream = await self.session.open_stream(stream_type=StreamType.ANSWER)
-                await stream.send_all(message, end=True)
-                await stream.wait_ended()
-            except StreamReset as error:
-                if not error.retryable:
-                    return  # the caller has given up
             except SessionClosed:
-                return
-            else:
-                return
+                return False
+            tell()
+            cut: trio.BrokenResourceError | None
+            try:
+                await stream.send_all(message, end=True)
+                cut = await stream.wait_ended()
+            except trio.BrokenResourceError as error:
+                cut = error
+            finally:
+                stream.reset()  # no effect if both directions have ended
+            if not isinstance(cut, StreamReset) or not cut.retryable:
+                return True  # the caller has it, or has given up, or the session has ended
             await trio.sleep(pause)
             pause = min(2 * pause, 1)
 
     async def _take_answer(self, stream: Stream) -> None:
+        calls = self._calls
         with closing(MessageReader(stream, self.budget)) as reader:
-            answer = await reader.next()
-        if answer is None or self._calls is None or not self._calls.answer(answer[1], answer):
+            try:
+                answer = await reader.next()
+            except (Error, trio.BrokenResourceError) as error:
+                if calls is not None and reader.unfinished_id is not None:
+                    calls.fail(reader.unfinished_id, error if isinstance(error, Error) else unavailable(error))
+                answer = None
+        if answer is None or calls is None or not calls.answer(answer[1], answer):
             stream.reset()
 
     async def _keep(self, stream: Stream) -> None:
@@ -205,13 +231,16 @@ class Endpoint:
         raw = self._raw.setdefault(stream.id, _Raw())
         raw.stream = stream
         raw.arrived.set()
-        with trio.move_on_after(PATIENCE):
-            await raw.taken.wait()
-        if not raw.taken.is_set():
-            self._raw.pop(stream.id, None)
+        try:
+            with trio.move_on_after(PATIENCE):
+                await raw.taken.wait()
+        finally:
+            if not raw.named:  # otherwise the call that names it forgets it
+                del self._raw[stream.id]
+        if raw.taken.is_set():
+            await stream.wait_ended()
+        else:
             stream.reset(ErrorCode.REFUSED_STREAM)
-            return
-        await stream.wait_ended()
 
 
 _endpoints: Final[WeakKeyDictionary[Session, Endpoint]] = WeakKeyDictionary()

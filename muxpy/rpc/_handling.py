@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import AsyncGenerator
-from math import inf
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from muxpy import ErrorCode, Stream
 from ._call import Call, around, current
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unimplemented
 from ._service import services_of
-from ._wire import IN_JSON, JSON, MSGPACK, ErrorBody, Kind, Request
+from ._wire import IN_JSON, JSON, MAX_MESSAGE, MSGPACK, ErrorBody, Kind, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["Begun", "Handling", "Outcome", "error_body"]
 
 log = logging.getLogger("muxpy.rpc")
+
+LONGEST_NAME: Final = 100
+"""Characters of an unknown name that are said again."""
+
+LONGEST_TEXT: Final = 100_000
+"""Characters of a traceback."""
 
 Outcome = tuple[int, bytes]
 """What a call is answered with: the kind of the message, and its body."""
@@ -83,8 +89,10 @@ class Handling:
         """Understand a request. Raises Error for one that cannot be carried out."""
         try:
             request: Request = _requests[flag](body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidArgument(f"the request cannot be understood: {error}") from None
+        if request.timeout is not None and isnan(request.timeout):
+            raise InvalidArgument("the request cannot be understood: its timeout is no number")
         found = self._served.get(request.method)
         if found is None:
             raise self._unknown(request.method)
@@ -92,13 +100,14 @@ class Handling:
         codec = method.json if flag else method.msgpack
         try:
             arguments = codec.decode_arguments(bytes(request.arguments))
-        except msgspec.DecodeError as error:
+        except Exception as error:  # the types are the service's: they may have code of their own
             raise InvalidArgument(f"{method.name}: {error}") from None
         deadline = inf if request.timeout is None else trio.current_time() + request.timeout
         call = Call(method.name, self._session, request.metadata or {}, deadline)
         return Begun(method, function, codec, arguments, call)
 
     def _unknown(self, name: str) -> Error:
+        name = name[:LONGEST_NAME]
         service = name.partition(".")[0]
         others = [method for method in self._served if method.startswith(f"{service}.")]
         if others:
@@ -148,7 +157,7 @@ class Handling:
         try:
             if isinstance(error, Error):
                 return Kind.ERROR, error_body(error, begun.codec.coding)
-        except TypeError as wrong:  # its details
+        except TypeError as wrong:
             error = wrong
         if isinstance(error, trio.TooSlowError):
             return Kind.ERROR, error_body(DeadlineExceeded("the handler was too slow"), begun.codec.coding)
@@ -156,19 +165,27 @@ class Handling:
         unexpected = Error("the service has failed; its log says more", code=Code.INTERNAL)
         unexpected.name = type(error).__name__
         if self._tracebacks:
-            unexpected.message, unexpected.details = str(error), "".join(traceback.format_exception(error))
+            unexpected.message, unexpected.details = _text(error), _text("".join(traceback.format_exception(error)))
         return Kind.ERROR, error_body(unexpected, begun.codec.coding)
 
 
 def error_body(error: Error, coding: Coding, *, retryable: bool = False) -> bytes:
-    """The body of an ERROR. Raises TypeError if the details are not of their type. An error that a handler has got from
-    elsewhere is not retryable here, whatever it was there: this call has been begun."""
-    details = msgspec.Raw(coding.encode(error.details))
+    """The body of an ERROR. Raises TypeError if the details are not of their type, or it cannot be sent. An error that
+    a handler has got from elsewhere is not retryable here, whatever it was there: this call has been begun."""
     try:
-        coding.decoder(error.details_type)(bytes(details))
-    except msgspec.ValidationError as wrong:
-        raise TypeError(f"the details of {error.name} are wrong: {wrong}") from None
-    return coding.encode(ErrorBody(int(error.code), error.name, error.message, retryable, details))
+        details = msgspec.Raw(coding.encode(error.details))
+        coding.decoder(error.details_type | None)(bytes(details))
+        body = coding.encode(ErrorBody(int(error.code), error.name, error.message, retryable, details))
+    except Exception as wrong:  # msgspec's, and what the types' own code raises
+        raise TypeError(f"{error.name} cannot be sent: {wrong}") from None
+    if len(body) > MAX_MESSAGE:
+        raise TypeError(f"{error.name} cannot be sent: {len(body)} bytes are too many")
+    return body
+
+
+def _text(value: object) -> str:
+    """Any text as one that can be sent."""
+    return str(value)[:LONGEST_TEXT].encode(errors="backslashreplace").decode()
 
 
 def _closing(stream: Stream) -> Callable[..., Awaitable[None]]:

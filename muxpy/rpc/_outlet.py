@@ -21,14 +21,20 @@ class Outlet:
     of the stream is not reported here: whoever reads from it gets it too.
     """
 
-    __slots__ = ("_ending", "_line", "_sending", "_start_soon", "_stream")
+    __slots__ = ("_ending", "_line", "_sending", "_start_soon", "_stream", "_under_way")
 
     def __init__(self, stream: Stream, start_soon: Callable[[Callable[[], Awaitable[None]]], object]) -> None:
         self._stream = stream
         self._start_soon = start_soon
         self._line: list[bytes] = []
+        self._under_way = 0  # messages that the task sends
         self._sending = False  # a task sends, and all that is new goes into the line
         self._ending = False
+
+    @property
+    def waiting(self) -> int:
+        """The messages that the other side has yet to make room for."""
+        return len(self._line) + self._under_way
 
     def send(self, message: bytes) -> None:
         """Send this after what was given before."""
@@ -56,7 +62,7 @@ class Outlet:
     async def _send_line(self) -> None:
         try:
             while self._line:
-                data = b"".join(self._line)
+                data, self._under_way = b"".join(self._line), len(self._line)
                 self._line.clear()
                 await self._stream.send_all(data)
             if self._ending:
@@ -64,4 +70,5 @@ class Outlet:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._line.clear()
         finally:
+            self._under_way = 0
             self._sending = False

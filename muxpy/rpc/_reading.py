@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ._errors import Code, Error
-from ._wire import Messages, TooLarge
+from ._wire import MAX_MESSAGE, Messages
 
 if TYPE_CHECKING:
     from muxpy import Stream
 
     from ._wire import Message
 
-__all__ = ["MAX_MESSAGE", "Budget", "MessageReader"]
-
-MAX_MESSAGE: Final = 4 << 20
-"""Bytes of one argument list, result or item at most. More than that is for streams, whose receiver takes them in
-pieces."""
+__all__ = ["Budget", "MessageReader"]
 
 MAX_UNFINISHED: Final = 64 << 20
 """Bytes of messages of one session that have begun and not ended: many streams may each bring a large one."""
@@ -57,6 +53,11 @@ class MessageReader:
         self._budget.take(-self._kept)
         self._kept = 0
 
+    @property
+    def unfinished_id(self) -> int | None:
+        """The id of the message that has begun, as soon as its header is there."""
+        return self._messages.unfinished_id
+
     async def next(self) -> Message | None:
         """Wait for the next message; None after the last one.
 
@@ -64,15 +65,14 @@ class MessageReader:
         exceptions of `Stream.receive_some`.
         """
         while not self._ready:
+            if self._messages.too_large is not None:
+                raise Error(str(self._messages.too_large), code=Code.RESOURCE_EXHAUSTED)
             data = await self._stream.receive_some()
             if not data:
                 if self._messages.unfinished:
                     raise trio.BrokenResourceError("the stream ended in the middle of a message")
                 return None
-            try:
-                self._ready.extend(self._messages.feed(data))
-            except TooLarge as error:
-                raise Error(str(error), code=Code.RESOURCE_EXHAUSTED) from None
+            self._ready.extend(self._messages.feed(data))
             kept = self._messages.unfinished
             if kept != self._kept:
                 self._budget.take(kept - self._kept)

@@ -13,7 +13,8 @@ import msgspec
 
 from muxpy import Stream
 
-from ._wire import JSON, MSGPACK
+from ._errors import Code, Error
+from ._wire import JSON, MAX_MESSAGE, MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,13 +142,13 @@ class Codec:
         return encoded
 
     def request(self, arguments: bytes, timeout: float | None, metadata: Mapping[str, str] | None) -> bytes:
-        """The body of a CALL."""
+        """The body of a CALL. Raises TypeError for metadata that is no text, and Error if all is too large."""
         parts: list[object] = [self._method.name, msgspec.Raw(arguments)]
         if timeout is not None or metadata:
             parts.append(timeout)
         if metadata:
             parts.append(metadata)
-        return self.coding.encode(parts)
+        return self._bounded(self._encode(parts, "the metadata"), "the arguments")
 
     def decode_arguments(self, encoded: bytes) -> tuple[Any, ...]:
         """Raises msgspec.ValidationError, which names the argument."""
@@ -159,20 +160,22 @@ class Codec:
         return values
 
     def encode_result(self, value: object) -> bytes:
-        """What is returned, or an item of it. Raises TypeError for what the method does not give."""
+        """What is returned, or an item of it. Raises TypeError for what the method does not give, and Error for what is
+        too large."""
         encoded = self._encode(value, "the result")
         self._check(self._decode_result, encoded, "result")
-        return encoded
+        return self._bounded(encoded, "the result")
 
     def decode_result(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method gives
         """Raises msgspec.ValidationError."""
         return self._decode_result(encoded)
 
     def encode_item(self, value: object) -> bytes:
-        """An item of the parameter that is an iterator. Raises TypeError for what the method does not take."""
+        """An item of the parameter that is an iterator. Raises TypeError for what the method does not take, and Error
+        for what is too large."""
         encoded = self._encode(value, "an item")
         self._check(self._decode_item, encoded, "item")
-        return encoded
+        return self._bounded(encoded, "an item")
 
     def decode_item(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method takes
         """Raises msgspec.ValidationError."""
@@ -181,13 +184,19 @@ class Codec:
     def _encode(self, value: object, what: str) -> bytes:
         try:
             return self.coding.encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:  # such as OverflowError, RecursionError, and what the values' own code raises
             raise TypeError(f"{self._method.name}: {what} cannot be sent: {error}") from None
+
+    def _bounded(self, encoded: bytes, what: str) -> bytes:
+        if len(encoded) > MAX_MESSAGE:
+            text = f"{self._method.name}: {what} of {len(encoded)} bytes; more than {MAX_MESSAGE} take a muxpy.Stream"
+            raise Error(text, code=Code.RESOURCE_EXHAUSTED)
+        return encoded
 
     def _check(self, decode: Callable[[bytes], object], encoded: bytes, what: str) -> None:
         try:
             decode(encoded)
-        except msgspec.ValidationError as error:
+        except Exception as error:  # msgspec's, RecursionError, and what the types' own code raises
             raise TypeError(f"{self._method.name}: wrong {what}: {self._named(str(error))}") from None
 
     def _named(self, text: str) -> str:

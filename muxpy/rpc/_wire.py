@@ -21,6 +21,8 @@ __all__ = [
     "INITIAL_CREDIT",
     "IN_JSON",
     "JSON",
+    "MAX_ID",
+    "MAX_MESSAGE",
     "MAX_SMALL",
     "MSGPACK",
     "Coding",
@@ -36,8 +38,14 @@ __all__ = [
 
 HEADER: Final = Struct(">IBI")
 
-MAX_SMALL: Final = 4096
-"""The most bytes of a message that goes over the shared stream, with its header."""
+MAX_SMALL: Final = 4096 - HEADER.size
+"""Bytes of a body on the shared stream at most: with its header, a message has 4 KiB."""
+
+MAX_MESSAGE: Final = 4 << 20
+"""Bytes of a body at most on other streams: of one argument list, result or item. More than that is for raw streams,
+whose receiver takes them in pieces."""
+
+MAX_ID: Final = 0xFFFFFFFF
 
 INITIAL_CREDIT: Final = 128
 """Calls that may be without an answer on a shared stream, until the answering side allows more."""
@@ -73,6 +81,8 @@ class Kind(IntEnum):
     """The answer comes on a stream of its own (ANSWER), in a message with the id of this call."""
     CREDIT = 7
     """So many more calls may be without an answer. The number stands in place of the id."""
+    END = 8
+    """No more values come. The stream ends with this: without it, whoever sent them has broken off."""
 
 
 IN_JSON: Final = 0x80
@@ -90,7 +100,7 @@ class Request(msgspec.Struct, array_like=True):
     arguments: msgspec.Raw
     """An array in the order of the method's parameters, or a map by their names."""
     timeout: float | None = None
-    """The seconds after which nobody waits for the answer, from now on; None if there is no such time."""
+    """The seconds after which nobody waits for the answer, from now on; None or infinity if there is no such time."""
     metadata: dict[str, str] | None = None
 
 
@@ -111,7 +121,8 @@ class Coding:
 
     encode: Callable[[object], bytes]
     decoder: Callable[[Any], Callable[[bytes], Any]]
-    """Makes a function for a type, which raises msgspec.ValidationError for bytes of anything else."""
+    """Makes a function for a type, which raises msgspec.DecodeError for bytes of anything else, RecursionError for what
+    is nested too deeply, and whatever the type itself raises."""
     flag: int
     maps: frozenset[int]
     """The first bytes that maps begin with."""
@@ -144,17 +155,19 @@ class TooLarge(Exception):
 
 
 class Messages:
-    """Cuts messages out of bytes that come in any pieces."""
+    """Cuts messages out of bytes that come in any pieces. A body has `most` bytes at most."""
 
-    __slots__ = ("_missing", "_most", "_rest")
+    __slots__ = ("_missing", "_most", "_rest", "too_large")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.too_large: TooLarge | None = None
+        """A message that is too large has begun, after those that `feed` has returned; nothing comes after it."""
         self._rest = bytearray()
         self._missing = 0  # bytes until it is worth looking at the rest again
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are whole now. Raises TooLarge as soon as the header of a larger one is there."""
+        """The messages that are whole now."""
         if self._rest:
             self._rest += data
             self._missing -= len(data)
@@ -170,10 +183,11 @@ class Messages:
                 missing = header_size - (size - begin)
                 break
             length, kind, call_id = unpack(data, begin)
+            if length > self._most:  # of those that are here already, too: what is right does not depend on the pieces
+                self.too_large = TooLarge(length, self._most)
+                break
             end = begin + header_size + length
             if end > size:
-                if length > self._most:
-                    raise TooLarge(length, self._most)
                 missing = end - size
                 break
             messages.append((kind, call_id, data[begin + header_size : end]))
@@ -187,3 +201,8 @@ class Messages:
     def unfinished(self) -> int:
         """Bytes of a message that has begun and not ended."""
         return len(self._rest)
+
+    @property
+    def unfinished_id(self) -> int | None:
+        """The id of that message, as soon as its header is there."""
+        return HEADER.unpack_from(self._rest)[2] if len(self._rest) >= HEADER.size else None

@@ -116,7 +116,7 @@ async def test_a_wrong_result_is_an_error_of_the_service(priority: int, caplog: 
             await rpc.client(here, Bench, priority=priority).fail("wrong details")
     assert raised.value.code == details.value.code == rpc.Code.INTERNAL
     assert "Bench.wrong: wrong result: Expected `int`, got `str`" in caplog.text
-    assert "the details of Overdrawn are wrong" in caplog.text
+    assert "Overdrawn cannot be sent: Expected" in caplog.text
 
 
 @bounded()
