@@ -225,7 +225,9 @@ class Round:
         if self._kind.tls:
             context = client_context() if client else server_context()
         if self._kind.http2:
-            config = http_config(self._config, max_streams=self._most)
+            # A narrow link that 200 streams share, and a busy machine, may need longer than the usual times.
+            patient = dict.fromkeys(("send_timeout", "settings_timeout"), self._times.limit)
+            config = http_config(self._config, max_streams=self._most, **patient)
             return open_http_session(end, self._seed, client=client, config=config, ssl_context=context)
         return muxpy.open_session(
             end, client=client, ssl_context=context, server_hostname="127.0.0.1", config=self._config
