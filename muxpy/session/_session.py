@@ -15,7 +15,6 @@ from muxpy._errors import SessionClosed, SessionEnd, SessionGoingAway
 from muxpy.proto import Opening
 
 from ._closing import close_session, go_away
-from ._ending import Stage
 from ._handlers import Handlers
 from ._listener import SessionListener
 from ._statistics import SessionStatistics, of_session
@@ -266,11 +265,11 @@ class Session:
         """Whether this side can open no more streams: the peer has sent GOAWAY, the stream ids are used up, or the
         session is being closed or has ended.
         """
-        return self._engine.ending.stage is not Stage.OPEN
+        return self._engine.ending.going_away
 
     async def wait_going_away(self) -> None:
         """Wait until `going_away` is True. At that point, a program that wants no gap opens its next session."""
-        await self._engine.ending.going_away.wait()
+        await self._engine.ending.until(lambda: self.going_away)
 
     async def aclose(self, *, announce: bool = False) -> None:
         """End the session in order (graceful shutdown): send GOAWAY, give open streams up to `config.drain_timeout`
@@ -295,9 +294,10 @@ class Session:
 
     async def wait(self) -> SessionEnd:
         """Wait until the session has ended and its transport is closed. Returns how it ended."""
-        await self._engine.ending.closed.wait()
-        assert self._engine.ending.end is not None
-        return self._engine.ending.end
+        ending = self._engine.ending
+        await ending.until(lambda: ending.closed)
+        assert ending.end is not None
+        return ending.end
 
     async def __aenter__(self) -> Self:
         return self
