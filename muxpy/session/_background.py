@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy._errors import only_lost, without_cancelled
+from muxpy._errors import only_lost, raise_first, without_cancelled
 from muxpy.transport import TRANSPORT_ERRORS, ending_turns
 
-from ._ending import Cause, SessionEvent, Stage, failed, killed
+from ._ending import Cause, SessionEvent, Stage, failed, in_order, killed
 from ._group import resets_of, turns_of
+from ._handlers import Handlers
 from ._suspension import overslept
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from muxpy.proto import StreamState
     from muxpy.trace import Tap
 
     from ._engine import Engine
     from ._group import SessionGroup
+    from ._handlers import Handler
+    from ._stream import Stream
 
     Task = Callable[[], Awaitable[None]]
 
@@ -47,6 +51,7 @@ class Background:
         self._extensions: list[Task] = []  # started when the peer is admitted
         self._admitted = not engine.config.wants_login
         self._membership: ExitStack | None = None  # its place in a group
+        self._handlers: Handlers | None = None  # those of `serve`, while streams may come
         self.bug: BaseException | None = None
         """An exception that a task of the session should not have raised."""
         # Logged here, not in `run`: the program may be faster than these tasks, and send or kill before they run.
@@ -94,6 +99,38 @@ class Background:
                 self._ending.news()
                 self._drop_references()
 
+    async def serve(
+        self, make_stream: Callable[[StreamState], Stream], handler: Handler, *, while_wanted: bool
+    ) -> None:
+        """`run`, in a session that has no other purpose: see `serve_alone`."""
+        engine, failure = self._engine, None
+        try:
+            async with trio.open_nursery() as nursery:  # of the handlers, which may go on after the end of the session
+                handlers = Handlers(nursery, engine, make_stream, handler, while_wanted=while_wanted)
+                self._handlers = handlers
+                engine.backlog.serve(handlers, self._on_going_away)
+                try:
+                    await self.run()
+                finally:
+                    engine.backlog.end_serving()
+                handlers.close()
+        except BaseException as error:
+            failure = error
+        raise_first(without_cancelled(failure) if failure is not None else None, failure, self.bug)
+
+    def _on_going_away(self) -> None:
+        """Nobody waits for the session, to close it when no more streams come: a task is started for that."""
+        handlers = self._handlers
+        if self._tasks is not None and handlers is not None and self._engine.core.goaway_sent:
+            self._handlers = None
+            self._start(partial(self._close_after, handlers))
+
+    async def _close_after(self, handlers: Handlers) -> None:
+        handlers.close()
+        await handlers.all_done()
+        self._ending.drain_until = trio.current_time() + self._engine.config.drain_timeout
+        self._engine.decide(SessionEvent.FINISHED, in_order(self._engine.core.remote_goaway))
+
     def _begin(self, nursery: trio.Nursery) -> None:
         engine = self._engine
         self._tasks = nursery
@@ -109,6 +146,7 @@ class Background:
             self._stop()
         else:
             self._start_ending()
+        self._on_going_away()
 
     def _start_writing(self) -> None:
         self._start(self._write)
@@ -127,6 +165,7 @@ class Background:
         left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
         a time."""
         self._tasks = None
+        self._handlers = None
         self._extensions.clear()
         self._engine.wakings.spawn = self._ending.on_decided = None
         self._engine.reader.drop_references()

@@ -82,6 +82,10 @@ class Handlers:
         self._closed = True
         self.rest()
 
+    async def all_done(self) -> None:
+        """Wait until all streams have been handled, after `close`."""
+        await self._engine.ending.until(lambda: not self._nursery.child_tasks)
+
     async def _run(self, state: StreamState | None) -> None:
         task = trio.lowlevel.current_task()
 
@@ -110,7 +114,10 @@ class Handlers:
             finally:
                 self._engine.core.let_go(state)
             del stream, state  # while the task is idle, nothing of the stream must be kept
-            if self._closed or len(self._idle) >= MOST_IDLE:
+            if self._closed:
+                self._engine.ending.news()  # see `all_done`
+                return
+            if len(self._idle) >= MOST_IDLE:
                 return
             self._idle.append(task)
             await trio.lowlevel.wait_task_rescheduled(leave)

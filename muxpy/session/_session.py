@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ._group import SessionGroup
     from ._handlers import Handler
 
-__all__ = ["Accept", "Extension", "Session"]
+__all__ = ["Accept", "Extension", "Session", "serve_alone"]
 
 Accept = Callable[[], Awaitable[Stream]]
 """Waits for the next stream of the extension's type that the peer opens. Raises SessionClosed when the session ends."""
@@ -183,12 +183,19 @@ class Session:
         make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
             handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
-            with backlog.serving(handlers.start, handlers.rest):
+            backlog.serve(handlers)
+            try:
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
+            finally:
+                backlog.end_serving()
             handlers.close()
-        if ending.end is not None and ending.end.error is not None:
-            raise SessionClosed(ending.end)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        end = self._engine.ending.end
+        if end is not None and end.error is not None:
+            raise SessionClosed(end)
 
     async def _run_extension(self, extension: Extension, backlog: Backlog) -> None:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
@@ -327,6 +334,18 @@ class Session:
         # Nothing more can come after that, so `async for`, `accept_stream` and `serve_streams` end instead of waiting.
         if self._engine.core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+async def serve_alone(session: Session, handler: Handler, *, cancel_handlers: bool = False) -> None:
+    """Run a session for nothing else than `serve_streams`, in this task, until its transport is closed and all handlers
+    have returned. It ends when the peer ends it, or when this side has called `go_away` and all handlers have returned.
+    Raises SessionClosed if it ended with an error or was killed.
+
+    So a session that is idle takes one task, which is the one that reads.
+    """
+    make = partial(session._kind, session, session._engine)
+    await session._background.serve(make, handler, while_wanted=cancel_handlers)
+    session._check_end()
 
 
 def _integer(name: str, value: SupportsIndex) -> int:
