@@ -122,8 +122,11 @@ async def serve_tcp_sessions(
 
     async def run(transport: Transport, group: SessionGroup | None) -> None:
         async with run_session(transport, config, make, group) as session:
-            with members.member(session):
+            members.add(session)
+            try:
                 await handler(session)
+            finally:
+                members.remove(session)
 
     await serve_connections(
         run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -26,7 +26,7 @@ from .transport import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ._config import SessionConfig
     from .session import Background
@@ -262,16 +262,15 @@ class Members(Generic[S]):
         self._retire = retire
         self._retiring: trio.Nursery | None = None  # set when all of them are to end
 
-    @contextmanager
-    def member(self, session: S) -> Iterator[None]:
-        """Count `session` as one of them while the block runs."""
+    def add(self, session: S) -> None:
+        """One more begins."""
         self.sessions.add(session)
-        try:
-            if self._retiring is not None:  # its connection was accepted before, and its handshake has only now ended
-                self._retiring.start_soon(self._retire, session)
-            yield
-        finally:
-            self.sessions.discard(session)
+        if self._retiring is not None:  # its connection was accepted before, and its handshake has only now ended
+            self._retiring.start_soon(self._retire, session)
+
+    def remove(self, session: S) -> None:
+        """One has ended."""
+        self.sessions.discard(session)
 
     def retire(self, nursery: trio.Nursery) -> None:
         """Have all sessions take no more streams, also those that have yet to begin, by tasks in `nursery`."""

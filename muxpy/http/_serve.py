@@ -72,14 +72,16 @@ async def serve(
 
     async def run(transport: Transport, group: SessionGroup | None) -> None:
         session, _ = await begun(transport, config, make, group)
-        with members.member(session):
+        members.add(session)
+        try:
             limited = _limited(session, config.max_requests, answer, nursery)
-            try:
-                await serve_alone(session, limited, cancel_handlers=cancel_handlers)
-            except trio.BrokenResourceError:
-                if session.end is None:
-                    raise
-                # Otherwise the log has it already: the session says there how it ended.
+            await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
+        except trio.BrokenResourceError:
+            if session.end is None:
+                raise
+            # Otherwise the log has it already: the session says there how it ended.
+        finally:
+            members.remove(session)
 
     async with looking_after(members.sessions) as nursery:
         await serve_connections(
@@ -120,7 +122,7 @@ async def serve_stream(
     session, _ = await begun(transport, config, make)
     async with looking_after({session}) as nursery:
         limited = _limited(session, config.max_requests, answer, nursery)
-        await serve_alone(session, limited, cancel_handlers=cancel_handlers)
+        await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
 
 
 def _limited(

@@ -15,19 +15,16 @@ from muxpy.transport import TRANSPORT_ERRORS, ending_turns
 
 from ._ending import Cause, SessionEvent, Stage, failed, in_order, killed
 from ._group import resets_of, turns_of
-from ._handlers import Handlers
 from ._suspension import overslept
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from muxpy.proto import StreamState
     from muxpy.trace import Tap
 
     from ._engine import Engine
     from ._group import SessionGroup
-    from ._handlers import Handler
-    from ._stream import Stream
+    from ._handlers import Handlers
 
     Task = Callable[[], Awaitable[None]]
 
@@ -76,8 +73,10 @@ class Background:
             async with trio.open_nursery() as nursery:
                 self._begin(nursery)
                 try:
-                    await self._guard(self._read_first_frame)
-                    await self._guard(engine.lead.run)
+                    await self._read_first_frame()
+                    await engine.lead.run()
+                except Exception as bug:
+                    self._on_bug(bug)
                 except BaseException:
                     self._tasks = None
                     raise
@@ -99,24 +98,20 @@ class Background:
                 self._ending.news()
                 self._drop_references()
 
-    async def serve(
-        self, make_stream: Callable[[StreamState], Stream], handler: Handler, *, while_wanted: bool
-    ) -> None:
+    async def serve(self, handlers: Handlers) -> None:
         """`run`, in a session that has no other purpose: see `serve_alone`."""
-        engine, failure = self._engine, None
+        backlog, failure = self._engine.backlog, None
+        self._handlers = handlers
+        backlog.serve(handlers, self._on_going_away)
         try:
-            async with trio.open_nursery() as nursery:  # of the handlers, which may go on after the end of the session
-                handlers = Handlers(nursery, engine, make_stream, handler, while_wanted=while_wanted)
-                self._handlers = handlers
-                engine.backlog.serve(handlers, self._on_going_away)
-                try:
-                    await self.run()
-                finally:
-                    engine.backlog.end_serving()
-                handlers.close()
+            await self.run()
         except BaseException as error:
             failure = error
+        backlog.end_serving()
         raise_first(without_cancelled(failure) if failure is not None else None, failure, self.bug)
+        handlers.close()
+        await handlers.all_done()
+        self._ending.check_order()
 
     def _on_going_away(self) -> None:
         """Nobody waits for the session, to close it when no more streams come: a task is started for that."""
@@ -184,13 +179,16 @@ class Background:
             bug = without_cancelled(error)
             if not isinstance(bug, Exception):
                 raise  # a cancellation, or a KeyboardInterrupt that was raised here by chance
-            if self._ending.end is not None and only_lost(bug):
-                return  # the session ended while the task used it: that is not a bug
-            log.exception("%s: internal error", self._engine.name)
-            self.bug = bug
-            self._engine.fail(bug)
+            self._on_bug(bug)
         finally:
             del bug  # whose frames are this one, too: a circle
+
+    def _on_bug(self, bug: Exception) -> None:
+        if self._ending.end is not None and only_lost(bug):
+            return  # the session ended while the task used it: that is not a bug
+        log.exception("%s: internal error", self._engine.name)
+        self.bug = bug
+        self._engine.fail(bug)
 
     async def _wake_all(self) -> None:
         self._engine.lead.interrupt()

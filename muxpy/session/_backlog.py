@@ -9,6 +9,8 @@ import trio
 
 from muxpy._codes import ErrorCode
 
+from ._parking import Lot
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,7 +42,7 @@ class Backlog:
         self._core = core
         self._lead = lead
         self._streams: list[StreamState] = []  # at most `accept_backlog`, so taking the first costs next to nothing
-        self._takers = trio.lowlevel.ParkingLot()
+        self._takers = Lot()
         self._server: Server | None = None
         self._told: Callable[[], None] | None = None  # called for news while there is a server
         self._listeners = 0

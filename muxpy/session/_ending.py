@@ -39,6 +39,8 @@ import trio
 from muxpy._codes import ErrorCode, ProtocolError, code_name, printable
 from muxpy._errors import SessionClosed, SessionEnd
 
+from ._parking import Lot
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -109,7 +111,7 @@ class Ending:
         self.drain_until = -inf  # until when the peer may take its time to read what was sent
         self.on_decided: Callable[[], None] | None = None
         """Brings the session to its end; None if it is not running."""
-        self._parked = trio.lowlevel.ParkingLot()
+        self._parked = Lot()
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
         """Go through the table. Returns whether this decides how the session ends; it then ends by `cause`.
@@ -153,6 +155,11 @@ class Ending:
     def check_alive(self) -> None:
         """Raise SessionClosed if the session has ended."""
         if self.end is not None:
+            raise SessionClosed(self.end)
+
+    def check_order(self) -> None:
+        """Raise SessionClosed if the session has ended with an error."""
+        if self.end is not None and self.end.error is not None:
             raise SessionClosed(self.end)
 
 

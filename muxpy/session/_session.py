@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
@@ -180,9 +180,8 @@ class Session:
         backlog, ending = self._engine.backlog, self._engine.ending
         if backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
-        make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
-            handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
+            handlers = self._handlers(nursery, handler, cancel_handlers)
             backlog.serve(handlers)
             try:
                 while ending.end is None and not self._engine.core.goaway_sent:
@@ -190,12 +189,10 @@ class Session:
             finally:
                 backlog.end_serving()
             handlers.close()
-        self._check_end()
+        ending.check_order()
 
-    def _check_end(self) -> None:
-        end = self._engine.ending.end
-        if end is not None and end.error is not None:
-            raise SessionClosed(end)
+    def _handlers(self, nursery: trio.Nursery, handler: Handler, cancel_handlers: bool) -> Handlers:
+        return Handlers(nursery, self._engine, self, self._kind, handler, while_wanted=cancel_handlers)
 
     async def _run_extension(self, extension: Extension, backlog: Backlog) -> None:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
@@ -336,16 +333,17 @@ class Session:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
 
 
-async def serve_alone(session: Session, handler: Handler, *, cancel_handlers: bool = False) -> None:
+def serve_alone(
+    session: Session, handler: Handler, nursery: trio.Nursery, *, cancel_handlers: bool = False
+) -> Coroutine[None, None, None]:
     """Run a session for nothing else than `serve_streams`, in this task, until its transport is closed and all handlers
     have returned. It ends when the peer ends it, or when this side has called `go_away` and all handlers have returned.
     Raises SessionClosed if it ended with an error or was killed.
 
-    So a session that is idle takes one task, which is the one that reads.
+    The handlers' tasks are in `nursery`. So an idle session takes one task, which is the one that reads.
     """
-    make = partial(session._kind, session, session._engine)
-    await session._background.serve(make, handler, while_wanted=cancel_handlers)
-    session._check_end()
+    handlers = session._handlers(nursery, handler, cancel_handlers)
+    return session._background.serve(handlers)
 
 
 def _integer(name: str, value: SupportsIndex) -> int:
