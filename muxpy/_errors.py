@@ -19,7 +19,15 @@ import trio
 from ._codes import ErrorCode, code_name, named, printable
 from ._help import document_fields
 
-__all__ = ["SessionClosed", "SessionEnd", "SessionGoingAway", "StreamReset", "only_lost", "without_cancelled"]
+__all__ = [
+    "SessionClosed",
+    "SessionEnd",
+    "SessionGoingAway",
+    "StreamReset",
+    "only_lost",
+    "raise_first",
+    "without_cancelled",
+]
 
 
 @document_fields
@@ -111,3 +119,11 @@ def without_cancelled(error: BaseException) -> BaseException | None:
         _, rest = error.split(trio.Cancelled)
         return without_cancelled(rest.exceptions[0]) if rest is not None and len(rest.exceptions) == 1 else rest
     return error
+
+
+def raise_first(*errors: BaseException | None) -> None:
+    """Raise the first error that is not None, of what has ended a session: for its caller, without the ExceptionGroups
+    of its nurseries."""
+    for error in errors:
+        if error is not None:
+            raise error

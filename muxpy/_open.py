@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._config import SessionConfig
-from ._running import connect_tcp, engine_name, prepared, run_session, secure, serve_connections
+from ._running import Members, connect_tcp, engine_name, prepared, run_session, secure, serve_connections
 from .ext import Heartbeat, by_stream_type
 from .proto.muxado import Connection
 from .session import Background, Engine, Session
@@ -118,14 +118,23 @@ async def serve_tcp_sessions(
         wanted = extensions() if extensions is not None else None
         return _put_together(transport, client=False, config=config, extensions=wanted)
 
+    members: Members[Session] = Members(_retire)
+
+    async def run(transport: Transport, group: SessionGroup | None) -> None:
+        async with run_session(transport, config, make, group) as session:
+            members.add(session)
+            try:
+                await handler(session)
+            finally:
+                members.remove(session)
+
     await serve_connections(
-        handler,
+        run,
         port,
         host=host,
         ssl_context=ssl_context,
         config=config,
-        make=make,
-        retire=_retire,
+        members=members,
         stop=stop,
         task_status=task_status,
     )

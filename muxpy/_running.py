@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import select
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import trio
 
 from ._codes import ProtocolError, printable
-from ._errors import only_lost, without_cancelled
+from ._errors import only_lost, raise_first, without_cancelled
 from .session import Session, SessionGroup, turns_of
 from .transport import (
     LOGIN_BYTES,
@@ -26,12 +26,22 @@ from .transport import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ._config import SessionConfig
     from .session import Background
+    from .transport import Address
 
-__all__ = ["connect_tcp", "engine_name", "prepared", "run_session", "secure", "serve_connections"]
+__all__ = [
+    "Members",
+    "begun",
+    "connect_tcp",
+    "engine_name",
+    "prepared",
+    "run_session",
+    "secure",
+    "serve_connections",
+]
 
 log = logging.getLogger("muxpy.serve")
 
@@ -53,15 +63,7 @@ async def run_session(
     group: SessionGroup | None = None,
 ) -> AsyncIterator[S]:
     """Run what `make` makes over the transport while the block runs, and close it after that: see `open_session`."""
-    try:
-        if config.tcp_user_timeout is not None:
-            transport.set_user_timeout(config.tcp_user_timeout)
-        session, background = make(transport)
-        if group is not None:
-            background.join(group)
-    except BaseException:  # such as an extension that cannot be registered: the transport is ours, so close it
-        await trio.aclose_forcefully(transport)
-        raise
+    session, background = await begun(transport, config, make, group)
     failure = broke_off = None
     try:
         async with trio.open_nursery() as nursery:
@@ -77,15 +79,27 @@ async def run_session(
     except BaseException as error:
         broke_off = error
     broke_in = without_cancelled(broke_off) if broke_off is not None else None
-    _raise_first(broke_in, failure, broke_off, background.bug)
+    # A KeyboardInterrupt in the background, what left the block, a cancellation from outside, a bug.
+    raise_first(broke_in, failure, broke_off, background.bug)
 
 
-def _raise_first(*errors: BaseException | None) -> None:
-    """Raise the first error that is not None. The caller orders them: what broke into the background (a
-    KeyboardInterrupt), what left the block, a cancellation from outside, a bug."""
-    for error in errors:
-        if error is not None:
-            raise error
+async def begun(
+    transport: Transport,
+    config: SessionConfig,
+    make: Callable[[Transport], tuple[S, Background]],
+    group: SessionGroup | None = None,
+) -> tuple[S, Background]:
+    """What `make` makes over the transport, ready to run."""
+    try:
+        if config.tcp_user_timeout is not None:
+            transport.set_user_timeout(config.tcp_user_timeout)
+        session, background = make(transport)
+        if group is not None:
+            background.join(group)
+    except BaseException:  # such as an extension that cannot be registered: the transport is ours, so close it
+        await trio.aclose_forcefully(transport)
+        raise
+    return session, background
 
 
 def engine_name(transport: Transport, *, client: bool) -> str:
@@ -172,46 +186,52 @@ def _plain_name(host: str | None) -> str | None:
 
 
 async def serve_connections(
-    handler: Callable[[S], Awaitable[object]],
+    run: Callable[[Transport, SessionGroup | None], Awaitable[object]],
     port: int,
     *,
     host: str | bytes | None,
     ssl_context: ssl.SSLContext | None,
     config: SessionConfig,
-    make: Callable[[Transport], tuple[S, Background]],
-    retire: Callable[[S], Awaitable[object]],
+    members: Members[S],
     stop: trio.Event | None,
     task_status: trio.TaskStatus[list[trio.SocketListener]],
 ) -> None:
-    """See `serve_tcp_sessions`. `retire` has a session take no more streams when the server stops."""
+    """See `serve_tcp_sessions`. `run` makes and runs one session, as one of `members`, in a task of its own."""
     arriving = SessionGroup(config)  # handshakes are expensive, and anyone may begin any number: they take turns
 
-    async def serve(stream: trio.SocketStream) -> None:
+    async def shake_hands(stream: trio.SocketStream) -> Transport | None:
         peer = peer_name(stream.socket)
         try:
-            with _handshake_scope(config) as handshake:
-                transport = await secure(stream, ssl_context, config, arriving, server_side=True)
-            if handshake.cancelled_caught:
-                log.info("session with %s: no TLS handshake within %g s", peer, config.handshake_timeout)
-                return
-            group = arriving if config.wants_login else None
-            async with run_session(transport, config, make, group) as session:
-                with sessions.member(session):
-                    await handler(session)
+            with _handshake_scope(config):
+                return await secure(stream, ssl_context, config, arriving, server_side=True)
+            log.info("session with %s: no TLS handshake within %g s", peer, config.handshake_timeout)
         except Exception as error:
-            if only_lost(error):
-                log.info("session with %s: %s", peer, error)
-            else:
-                log.exception("session with %s: handler failed", peer)
+            _log_end(peer, error)
+        return None
+
+    async def serve(stream: trio.SocketStream) -> None:
+        transport = await shake_hands(stream)
+        if transport is not None:
+            try:
+                await run(transport, arriving if config.wants_login else None)
+            except Exception as error:
+                _log_end(transport.remote_address, error)
 
     listeners = await trio.open_tcp_listeners(port, host=host)
     async with trio.open_nursery() as nursery:
-        sessions = _Sessions(nursery, retire)
         with trio.CancelScope() as listening:
             if stop is not None:
                 nursery.start_soon(_end_listening, stop, listeners, listening)
             await trio.serve_listeners(serve, listeners, handler_nursery=nursery, task_status=task_status)
-        sessions.retire()
+        members.retire(nursery)
+
+
+def _log_end(peer: Address, error: Exception) -> None:
+    """Say what has ended a session. To be called while the exception is handled."""
+    if only_lost(error):
+        log.info("session with %s: %s", peer, error)
+    else:
+        log.exception("session with %s: handler failed", peer)
 
 
 async def _end_listening(stop: trio.Event, listeners: list[trio.SocketListener], listening: trio.CancelScope) -> None:
@@ -234,28 +254,26 @@ def _has_connection(listener: int) -> bool:
     return bool(poll.poll(0))
 
 
-class _Sessions(Generic[S]):
-    """The sessions of a server, which can be told to end."""
+class Members(Generic[S]):
+    """The sessions of a server, which can be told to end: `retire` has one take no more streams."""
 
-    def __init__(self, nursery: trio.Nursery, retire: Callable[[S], Awaitable[object]]) -> None:
-        self._nursery = nursery
+    def __init__(self, retire: Callable[[S], Awaitable[object]]) -> None:
+        self.sessions: set[S] = set()
         self._retire = retire
-        self._members: set[S] = set()
-        self._retiring = False
+        self._retiring: trio.Nursery | None = None  # set when all of them are to end
 
-    @contextmanager
-    def member(self, session: S) -> Iterator[None]:
-        """Count `session` as one of them while the block runs."""
-        self._members.add(session)
-        try:
-            if self._retiring:  # its connection was accepted before that, and its handshake has only now ended
-                self._nursery.start_soon(self._retire, session)
-            yield
-        finally:
-            self._members.discard(session)
+    def add(self, session: S) -> None:
+        """One more begins."""
+        self.sessions.add(session)
+        if self._retiring is not None:  # its connection was accepted before, and its handshake has only now ended
+            self._retiring.start_soon(self._retire, session)
 
-    def retire(self) -> None:
-        """Have all sessions take no more streams, also those that have yet to begin."""
-        self._retiring = True
-        for session in self._members:
-            self._nursery.start_soon(self._retire, session)
+    def remove(self, session: S) -> None:
+        """One has ended."""
+        self.sessions.discard(session)
+
+    def retire(self, nursery: trio.Nursery) -> None:
+        """Have all sessions take no more streams, also those that have yet to begin, by tasks in `nursery`."""
+        self._retiring = nursery
+        for session in self.sessions:
+            nursery.start_soon(self._retire, session)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy._http_config import HttpConfig
-from muxpy._running import prepared, run_session, secure, serve_connections
+from muxpy._running import Members, begun, prepared, secure, serve_connections
+from muxpy.session import serve_alone
 from muxpy.transport import StreamTransport
 
 from ._exchange import Exchange
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Collection
 
-    from muxpy.session import Stream
+    from muxpy.session import SessionGroup, Stream
+    from muxpy.transport import Transport
 
     from ._request import Request
 
@@ -65,30 +67,30 @@ async def serve(
     config = config or HttpConfig()
     prepare_tls(ssl_context)
     answer = partial(_answer, handler, _as_set(authorities))
-    sessions: set[HttpSession] = set()
+    make = partial(make_session, client=False, config=config, kind=Exchange)
+    members: Members[HttpSession] = Members(retire)
 
-    async def serve_session(session: HttpSession) -> None:
-        sessions.add(session)
+    async def run(transport: Transport, group: SessionGroup | None) -> None:
+        session, _ = await begun(transport, config, make, group)
+        members.add(session)
         try:
-            await session.serve_streams(
-                _limited(session, config.max_requests, answer, nursery), cancel_handlers=cancel_handlers
-            )
+            limited = _limited(session, config.max_requests, answer, nursery)
+            await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
         except trio.BrokenResourceError:
             if session.end is None:
                 raise
             # Otherwise the log has it already: the session says there how it ended.
         finally:
-            sessions.discard(session)
+            members.remove(session)
 
-    async with looking_after(sessions) as nursery:
+    async with looking_after(members.sessions) as nursery:
         await serve_connections(
-            serve_session,
+            run,
             port,
             host=host,
             ssl_context=ssl_context,
             config=config,
-            make=partial(make_session, client=False, config=config, kind=Exchange),
-            retire=retire,
+            members=members,
             stop=stop,
             task_status=task_status,
         )
@@ -117,10 +119,10 @@ async def serve_stream(
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     make = partial(make_session, client=False, config=config, kind=Exchange)
     answer = partial(_answer, handler, _as_set(authorities))
-    async with run_session(transport, config, make) as session, looking_after({session}) as nursery:
-        await session.serve_streams(
-            _limited(session, config.max_requests, answer, nursery), cancel_handlers=cancel_handlers
-        )
+    session, _ = await begun(transport, config, make)
+    async with looking_after({session}) as nursery:
+        limited = _limited(session, config.max_requests, answer, nursery)
+        await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
 
 
 def _limited(

@@ -68,15 +68,17 @@ class HttpSession(Session):
         """Send a PING and wait for the answer. Returns the round trip in seconds. Raises SessionClosed."""
         ending = self._parts.ending
         ending.check_alive()
-        answered = trio.Event()
-        begun = self._parts.clock()
-        self._core.ping(answered.set)
+        begun, answered = self._parts.clock(), False
+
+        def note() -> None:
+            nonlocal answered
+            answered = True
+            ending.news()
+
+        self._core.ping(note)
         self._parts.writer.poke()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_first_of, ending.decided, nursery.cancel_scope)
-            await answered.wait()
-            nursery.cancel_scope.cancel()
-        if not answered.is_set():
+        await ending.until(lambda: answered or ending.end is not None)
+        if not answered:
             ending.check_alive()
         return self._parts.clock() - begun
 
@@ -108,6 +110,7 @@ class HttpSession(Session):
         if received == self._last_seen and not self._core.open_streams and not self._resting:
             self._core.patience.rest()
             self._parts.backlog.rest()
+            self._parts.writer.rest()
         self._resting = received == self._last_seen
         self._last_seen = received
 
@@ -119,11 +122,6 @@ class HttpSession(Session):
             self._pinged = now
             self._core.ping(_nothing)
             self._parts.writer.poke()
-
-
-async def _first_of(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 def _nothing() -> None:

@@ -75,7 +75,7 @@ class Outbox:
         self._counters = counters
         self._control_frames = 0
         self._counted = self._counted_bytes = 0  # the control frames that count against the limits
-        self._resetting: set[int] = set()
+        self._resetting: dict[int, None] = {}  # an empty set takes three times as much
         self._most_frames, self._most_bytes = config.max_control_frames, config.max_control_bytes
         self.expect_streams(config.max_streams)
 
@@ -111,7 +111,7 @@ class Outbox:
     def put_reset(self, stream_id: int, code: int, *, counts: bool) -> None:
         """Queue a reset, unless one for this stream waits already."""
         if stream_id not in self._resetting:
-            self._resetting.add(stream_id)
+            self._resetting[stream_id] = None
             self.put(self._framing.reset(stream_id, code), counts=counts)
 
     def update_window(self, stream: StreamState, increment: int) -> None:

@@ -6,7 +6,7 @@ from ._group import SessionGroup, turns_of
 from ._listener import SessionListener
 from ._pacer import Pacer
 from ._pacing import SMALL
-from ._session import Accept, Extension, Session
+from ._session import Accept, Extension, Session, serve_alone
 from ._statistics import SessionStatistics, StreamStatistics
 from ._stream import SessionOfStream, Stream
 from ._suspension import sleep_fairly
@@ -26,6 +26,7 @@ __all__ = [
     "SessionStatistics",
     "Stream",
     "StreamStatistics",
+    "serve_alone",
     "sleep_fairly",
     "turns_of",
     "watched",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from muxpy._codes import ErrorCode, ProtocolError
-from muxpy._errors import only_lost, without_cancelled
+from muxpy._errors import only_lost, raise_first, without_cancelled
 from muxpy.transport import TRANSPORT_ERRORS, ending_turns
 
-from ._ending import Cause, SessionEvent, failed, killed
+from ._ending import Cause, SessionEvent, Stage, failed, in_order, killed
 from ._group import resets_of, turns_of
 from ._suspension import overslept
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ._engine import Engine
     from ._group import SessionGroup
+    from ._handlers import Handlers
 
     Task = Callable[[], Awaitable[None]]
 
@@ -34,19 +35,23 @@ log = logging.getLogger("muxpy.session")
 
 
 class Background:
-    """Runs a session: reads, writes, watches, and closes the transport when the end is decided."""
+    """Runs a session: reads, and closes the transport when the end is decided.
+
+    There may be many idle sessions, and a task takes two kilobytes. So the task that runs a session is the one that
+    reads, and others are started when there is something to do: to write, and to bring the session to its end.
+    """
 
     def __init__(self, engine: Engine, tap: Tap | None) -> None:
         self._engine = engine
         self._ending = engine.ending
         self._tap = tap
-        self._scope = trio.CancelScope()  # of all tasks
-        self._tasks: trio.Nursery | None = None  # while the session runs
+        self._tasks: trio.Nursery | None = None  # while the session runs, and is not cancelled
         self._starts: list[Callable[[], None]] = []  # of tasks that wait until the peer is admitted
         self._admitted = not engine.config.wants_login
         self._membership: ExitStack | None = None  # its place in a group
+        self._handlers: Handlers | None = None  # those of `serve`, while streams may come
         self._owner: trio.Nursery | None = None  # of what runs until the session has ended, or a little longer
-        self._carried: set[trio.CancelScope] = set()
+        self._carried: list[trio.CancelScope] = []
         self.bug: BaseException | None = None
         """An exception that a task of the session should not have raised."""
         # Logged here, not in `run`: the program may be faster than these tasks, and send or kill before they run.
@@ -82,14 +87,16 @@ class Background:
 
     async def _carry(self, task: Task) -> None:
         with trio.CancelScope() as scope:
-            self._carried.add(scope)
+            self._carried.append(scope)
             try:
                 await self._guard(task)
             finally:
-                self._carried.discard(scope)
+                self._carried.remove(scope)
 
     def _end_carried(self) -> None:
-        time = 0.0 if self._scope.cancel_called else self._engine.config.linger_timeout
+        end = self._ending.end
+        killed = end is not None and end.code == ErrorCode.CANCEL and not end.by_peer
+        time = 0.0 if killed else self._engine.config.linger_timeout
         for scope in self._carried:
             scope.deadline = trio.current_time() + time
 
@@ -97,16 +104,16 @@ class Background:
         """Everything that happens in the background, until the transport is closed."""
         engine = self._engine
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    self._begin(nursery)
-                    await self._ending.decided.wait()
-                    with ending_turns().member():
-                        await ending_turns().in_turn()
-                        await self._wake_all()
-                        await self._linger()
-                        await ending_turns().in_turn()
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                self._begin(nursery)
+                try:
+                    await self._read_first_frame()
+                    await engine.lead.run()
+                except Exception as bug:
+                    self._on_bug(bug)
+                except BaseException:
+                    self._tasks = None
+                    raise
         finally:
             if self._ending.end is None:  # cancelled from outside, or by a KeyboardInterrupt
                 engine.decide(SessionEvent.KILL, killed(None))
@@ -121,33 +128,82 @@ class Background:
                 engine.decide(SessionEvent.CLOSED)
                 if self._tap is not None and self._ending.end is not None:
                     self._tap.end(self._ending.end)  # only now: the last words were sent after the end was decided
-                self._ending.closed.set()
+                self._ending.closed = True
+                self._ending.news()
                 self._end_carried()
                 self._drop_references()
 
+    async def serve(self, handlers: Handlers) -> None:
+        """`run`, in a session that has no other purpose: see `serve_alone`."""
+        backlog, failure = self._engine.backlog, None
+        self._handlers = handlers
+        backlog.serve(handlers, self._on_going_away)
+        try:
+            await self.run()
+        except BaseException as error:
+            failure = error
+        backlog.end_serving()
+        raise_first(without_cancelled(failure) if failure is not None else None, failure, self.bug)
+        handlers.close()
+        await handlers.all_done()
+        self._ending.check_order()
+
+    def _on_going_away(self) -> None:
+        """Nobody waits for the session, to close it when no more streams come: a task is started for that."""
+        handlers = self._handlers
+        if self._tasks is not None and handlers is not None and self._engine.core.goaway_sent:
+            self._handlers = None
+            self._start(partial(self._close_after, handlers))
+
+    async def _close_after(self, handlers: Handlers) -> None:
+        handlers.close()
+        await handlers.all_done()
+        self._ending.drain_until = trio.current_time() + self._engine.config.drain_timeout
+        self._engine.decide(SessionEvent.FINISHED, in_order(self._engine.core.remote_goaway))
+
     def _begin(self, nursery: trio.Nursery) -> None:
+        engine = self._engine
         self._tasks = nursery
-        self._engine.wakings.spawn = self._start
-        config = self._engine.config
-        self._start(self._read)
-        self._start(self._write)
-        if config.idle_timeout is not None:
-            self._start(partial(self._watch_idle, config.idle_timeout))
+        engine.wakings.spawn = self._start
+        engine.writer.start(self._start_writing)
+        if engine.config.idle_timeout is not None:
+            self._start(partial(self._watch_idle, engine.config.idle_timeout))
         if self._admitted:
             self._start_waiting()
+        if self._ending.end is None:
+            self._ending.on_decided = self._start_ending
+        elif self._ending.stage is Stage.ENDED:
+            self._stop()
+        else:
+            self._start_ending()
+        self._on_going_away()
+
+    def _start_writing(self) -> None:
+        self._start(self._write)
+
+    def _start_ending(self) -> None:
+        self._start(self._end)
+
+    def _stop(self) -> None:
+        """Cancel all tasks of the session."""
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+            self._tasks = None  # the nursery may be closed as soon as its tasks have ended
 
     def _drop_references(self) -> None:
         """Break the reference cycles, so that an ended session is freed as soon as nobody refers to it. If these were
         left to the cycle collector, sessions that come and go would make it stop everything for a tenth of a second at
         a time."""
         self._tasks = self._owner = None
+        self._handlers = None
         self._starts.clear()
-        self._engine.wakings.spawn = None
+        self._engine.wakings.spawn = self._ending.on_decided = None
         self._engine.reader.drop_references()
+        self._engine.writer.drop_references()
 
     def _start(self, task: Task) -> None:
-        assert self._tasks is not None
-        self._tasks.start_soon(self._guard, task)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._guard, task)
 
     async def _guard(self, task: Task) -> None:
         """A bug must not leave anyone waiting: end the session, and let its opener see the exception."""
@@ -158,13 +214,16 @@ class Background:
             bug = without_cancelled(error)
             if not isinstance(bug, Exception):
                 raise  # a cancellation, or a KeyboardInterrupt that was raised here by chance
-            if self._ending.end is not None and only_lost(bug):
-                return  # the session ended while the task used it: that is not a bug
-            log.exception("%s: internal error", self._engine.name)
-            self.bug = bug
-            self._engine.fail(bug)
+            self._on_bug(bug)
         finally:
             del bug  # whose frames are this one, too: a circle
+
+    def _on_bug(self, bug: Exception) -> None:
+        if self._ending.end is not None and only_lost(bug):
+            return  # the session ended while the task used it: that is not a bug
+        log.exception("%s: internal error", self._engine.name)
+        self.bug = bug
+        self._engine.fail(bug)
 
     async def _wake_all(self) -> None:
         self._engine.lead.interrupt()
@@ -207,32 +266,32 @@ class Background:
     async def _write(self) -> None:
         writer = self._engine.writer
         await writer.run()
+        if writer.error is None:
+            return
         # Writing failed. The peer's last words, such as a GOAWAY with the reason, may still be there to read.
         with trio.move_on_after(self._engine.config.linger_timeout):
-            await self._engine.reader.ended.wait()
+            await self._ending.until(self._has_read)
         self._engine.decide(SessionEvent.FAILED, failed(writer.error))
 
-    async def _read(self) -> None:
-        """Read until the transport ends; after an error too, since the peer's end shows that it has read all."""
-        reader, limit = self._engine.reader, self._engine.config.first_frame_timeout
-        if limit is not None and not self._engine.core.client:
-            await self._read_first_frame(limit)
-        if not reader.ended.is_set():
-            await self._engine.lead.run()
+    def _has_read(self) -> bool:
+        """Whether the transport has ended. It is read after an error too: the peer's end shows that it has read all."""
+        return self._engine.reader.over
 
-    async def _read_first_frame(self, limit: float) -> None:
+    async def _read_first_frame(self) -> None:
         """End the session if the client sends no whole frame in time; suspensions of this process do not count. Only
         servers watch: a client may connect long before a server has anything to say, but a client that connects wants
         something. With a heartbeat, which is the default, it sends a frame immediately.
 
         It is a limit for the reader, and no task beside it: many clients may say nothing.
         """
-        engine, counters = self._engine, self._engine.core.counters
-        while not counters.frames_received and not engine.reader.ended.is_set():
+        engine, counters, limit = self._engine, self._engine.core.counters, self._engine.config.first_frame_timeout
+        if limit is None or engine.core.client:
+            return
+        while not counters.frames_received and not engine.reader.over:
             due = trio.current_time() + limit
             with trio.CancelScope(deadline=due) as engine.reader.first_frame:
                 await engine.lead.run(first_frame=True)
-            if not counters.frames_received and not engine.reader.ended.is_set() and not overslept(due):
+            if not counters.frames_received and not engine.reader.over and not overslept(due):
                 reason = f"no frame was received within {limit:g} s"
                 engine.give_up(ProtocolError(ErrorCode.PROTOCOL_ERROR, reason))
                 return
@@ -248,6 +307,17 @@ class Background:
         if since is None:
             return limit  # the time begins only when the last stream has gone
         return since + limit - trio.current_time()
+
+    async def _end(self) -> None:
+        """It is decided how the session ends: bring it to its end."""
+        try:
+            with ending_turns().member():
+                await ending_turns().in_turn()
+                await self._wake_all()
+                await self._linger()
+                await ending_turns().in_turn()
+        finally:
+            self._stop()
 
     async def _linger(self) -> None:
         """Lingering close: have the last words written, and give the peer time to read them.
@@ -265,9 +335,9 @@ class Background:
         with trio.CancelScope(deadline=deadline):
             await self._engine.writer.drained()
             try:
-                if not reader.ended.is_set():
+                if not reader.over:
                     await transport.send_eof()
-                    await reader.ended.wait()
+                    await self._ending.until(self._has_read)
                 await transport.aclose()
             except TRANSPORT_ERRORS:
                 pass  # it is closed below in any case
@@ -277,4 +347,4 @@ class Background:
     def kill(self, error: BaseException | None) -> None:
         """See Session.kill."""
         self._engine.decide(SessionEvent.KILL, killed(error))
-        self._scope.cancel()
+        self._stop()

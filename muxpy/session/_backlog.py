@@ -3,15 +3,16 @@ extension has its own."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from muxpy._codes import ErrorCode
 
+from ._parking import Lot
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from muxpy.proto import Core, StreamState
 
@@ -20,8 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["Backlog"]
 
 
+class Server(Protocol):
+    """Who takes all streams as they come."""
+
+    def start(self, state: StreamState) -> None:
+        """Serve this stream. The reader calls this, so it must not wait."""
+
+    def rest(self) -> None:
+        """No stream has come for a while: let go of what is kept for the next ones."""
+
+
 class Backlog:
-    """Keeps incoming streams until they are accepted, or hands them on immediately while `serving` takes them.
+    """Keeps incoming streams until they are accepted, or hands them on immediately while `serve` is in force.
 
     The core bounds their number. A stream that is reset while it waits keeps its place until it would be accepted.
     Otherwise a peer could pile up any number of streams by opening and resetting them.
@@ -31,9 +42,9 @@ class Backlog:
         self._core = core
         self._lead = lead
         self._streams: list[StreamState] = []  # at most `accept_backlog`, so taking the first costs next to nothing
-        self._takers = trio.lowlevel.ParkingLot()
-        self._serve: Callable[[StreamState], None] | None = None
-        self._rest: Callable[[], None] | None = None
+        self._takers = Lot()
+        self._server: Server | None = None
+        self._told: Callable[[], None] | None = None  # called for news while there is a server
         self._listeners = 0
         self._accepting = 0  # tasks that wait for a stream without a listener
         self._closed_with: int | None = None  # nobody accepts streams any more: the code for their reset
@@ -43,14 +54,14 @@ class Backlog:
 
     @property
     def served(self) -> bool:
-        """Whether `serving` takes all streams."""
-        return self._serve is not None
+        """Whether a server takes all streams."""
+        return self._server is not None
 
     def add(self, state: StreamState) -> None:
         """The peer has opened a stream. The reader calls this, so it must not wait."""
-        if self._serve is not None:
+        if self._server is not None:
             self._core.accepted(state, hold=True)
-            self._serve(state)
+            self._server.start(state)
         elif self._closed_with is not None:
             self._core.accepted(state)
             self._core.reset(state, self._closed_with)
@@ -114,38 +125,33 @@ class Backlog:
             self._core.refuse_streams(True)
             self.refuse_all()
 
-    @contextmanager
-    def serving(self, serve: Callable[[StreamState], None], rest: Callable[[], None]) -> Iterator[None]:
-        """Hand all streams to `serve` while the block runs, those that wait and those that come. `rest`: see `rest`."""
+    def serve(self, server: Server, told: Callable[[], None] | None = None) -> None:
+        """Hand all streams to `server`, those that wait and those that come, until `end_serving`. `told` is called when
+        the session ends, or goes away."""
         self._core.refuse_streams(False)
         while (state := self.pop(hold=True)) is not None:
-            serve(state)
-        self._serve, self._rest = serve, rest
-        try:
-            yield
-        finally:
-            self._serve = self._rest = None
+            server.start(state)
+        self._server, self._told = server, told
+
+    def end_serving(self) -> None:
+        """Keep what comes from now on."""
+        self._server = self._told = None
 
     def rest(self) -> None:
-        """No stream has come for a while: have whoever serves them let go of what is kept for the next ones."""
-        if self._rest is not None:
-            self._rest()
+        """No stream has come for a while."""
+        if self._server is not None:
+            self._server.rest()
 
     async def wait(self) -> None:
         """Wait for a stream to take, or for news of the session."""
         await self._takers.park()
 
-    async def wait_until(self, done: Callable[[], bool]) -> None:
-        """Wait for news of the session until `done`, beside tasks that take streams."""
-        while not done():
-            await self._takers.park()
-            if self._streams:  # the wake-up was meant for one of those
-                self._takers.unpark()
-
     def wake(self) -> None:
         """Wake the tasks that wait: the session ends, or goes away."""
         self._takers.unpark_all()
         self._lead.interrupt(self)
+        if self._told is not None:
+            self._told()
 
     def refuse_all(self, code: int = ErrorCode.REFUSED_STREAM) -> None:
         """Reset the streams that wait. With the default code, the peer may retry them elsewhere."""

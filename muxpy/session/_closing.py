@@ -32,6 +32,7 @@ def go_away(engine: Engine, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", 
         return False
     engine.writer.poke()
     engine.backlog.wake()
+    engine.ending.news()
     return True
 
 
@@ -44,14 +45,14 @@ async def close_session(engine: Engine, background: Background, *, announce: boo
             if announce:
                 with trio.CancelScope(deadline=ending.drain_until):
                     go_away(engine, final=False)
-                    await ending.going_away.wait()
+                    await ending.until(lambda: ending.going_away)
             engine.decide(SessionEvent.CLOSE)
             go_away(engine)
             engine.backlog.refuse_all()
             engine.acted()
             await _drain(engine)
             engine.decide(SessionEvent.FINISHED, in_order(engine.core.remote_goaway))
-        await ending.closed.wait()
+        await ending.until(lambda: ending.closed)
     except BaseException:
         background.kill(None)
         raise
@@ -66,8 +67,7 @@ async def _drain(engine: Engine) -> None:
     if log.isEnabledFor(logging.INFO):  # making the names takes a look at every stream
         log.info("%s: closing, waiting up to %s for %s", engine.name, limit, _names_of_unfinished(engine))
     with trio.CancelScope(deadline=ending.drain_until) as patience:
-        while ending.end is None and any(engine.unfinished()):
-            await ending.stream_ends.park()
+        await ending.until(lambda: ending.end is not None or not any(engine.unfinished()))
     if patience.cancelled_caught and ending.end is None:
         names = _names_of_unfinished(engine)
         log.warning("%s: closed after %s, before the end of %s", engine.name, limit, names)

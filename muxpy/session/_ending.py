@@ -39,7 +39,11 @@ import trio
 from muxpy._codes import ErrorCode, ProtocolError, code_name, printable
 from muxpy._errors import SessionClosed, SessionEnd
 
+from ._parking import Lot
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from muxpy.proto import RemoteGoAway
 
 __all__ = ["Cause", "Ending", "SessionEvent", "Stage", "broken", "failed", "in_order", "killed", "lost"]
@@ -96,18 +100,18 @@ class Cause(NamedTuple):
 
 
 class Ending:
-    """One session's stage in the table, and events for the tasks that wait for the next stages."""
+    """One session's stage in the table, and the tasks that wait for the next stages."""
 
-    __slots__ = ("closed", "decided", "drain_until", "end", "going_away", "stage", "stream_ends")
+    __slots__ = ("_parked", "closed", "drain_until", "end", "on_decided", "stage")
 
     def __init__(self) -> None:
         self.stage = Stage.OPEN
         self.end: SessionEnd | None = None
-        self.going_away = trio.Event()  # this side can open no more streams
-        self.decided = trio.Event()  # it is decided how the session ends
-        self.closed = trio.Event()  # the transport is closed
-        self.stream_ends = trio.lowlevel.ParkingLot()  # tasks that wait for the last streams to end
+        self.closed = False  # whether the transport is closed
         self.drain_until = -inf  # until when the peer may take its time to read what was sent
+        self.on_decided: Callable[[], None] | None = None
+        """Brings the session to its end; None if it is not running."""
+        self._parked = Lot()
 
     def happens(self, event: SessionEvent, cause: Cause | None = None, remote: RemoteGoAway | None = None) -> bool:
         """Go through the table. Returns whether this decides how the session ends; it then ends by `cause`.
@@ -118,13 +122,30 @@ class Ending:
         if stage is None:
             return False
         self.stage = stage
-        self.going_away.set()  # no event leads back to OPEN
+        self.news()
         if cause is None or self.end is not None:
             return False
         remote_code, remote_debug = (remote.code, remote.debug) if remote is not None else (None, b"")
         self.end = SessionEnd(cause.code, cause.error, remote_code, remote_debug, cause.by_peer)
-        self.decided.set()
+        if self.on_decided is not None:
+            self.on_decided()
         return True
+
+    def news(self) -> None:
+        """Have the tasks that wait look again: the stage is another one, or something else of what they wait for."""
+        self._parked.unpark_all()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until that is so. There are few such tasks, and seldom news, so one place for all of them will do."""
+        if reached():
+            await trio.lowlevel.checkpoint()
+        while not reached():
+            await self._parked.park()
+
+    @property
+    def going_away(self) -> bool:
+        """Whether this side can open no more streams."""
+        return self.stage is not Stage.OPEN  # no event leads back there
 
     @property
     def draining(self) -> bool:
@@ -134,6 +155,11 @@ class Ending:
     def check_alive(self) -> None:
         """Raise SessionClosed if the session has ended."""
         if self.end is not None:
+            raise SessionClosed(self.end)
+
+    def check_order(self) -> None:
+        """Raise SessionClosed if the session has ended with an error."""
+        if self.end is not None and self.end.error is not None:
             raise SessionClosed(self.end)
 
 

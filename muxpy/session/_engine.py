@@ -130,6 +130,10 @@ class Engine:
         )
         self.decide(SessionEvent.LOST, cause)
 
+    def on_over(self) -> None:
+        """Nothing more is read."""
+        self.ending.news()
+
     def streams_changed(self) -> None:
         """A stream was opened or may have finished."""
         if self.openers.waiting:
@@ -137,7 +141,7 @@ class Engine:
         if self.config.idle_timeout is not None:
             self._note_use()
         if self.ending.stage is DRAINING:
-            self.ending.stream_ends.unpark_all()
+            self.ending.news()
         elif self.core.used_up and self.ending.end is None:
             self._end_when_used_up()
 
@@ -227,7 +231,6 @@ class Engine:
             return
         log.info("%s: %s", self.name, self.ending.end)
         self.writer.wake_waiters()
-        self.ending.stream_ends.unpark_all()
         for backlog in (self.backlog, *self.extension_backlogs.values()):
             backlog.wake()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from muxpy.proto import StreamState
 
     from ._engine import Engine
-    from ._stream import Stream
+    from ._stream import SessionOfStream, Stream
     from ._watching import Cut
 
     Handler = Callable[[Stream], Awaitable[object]]
@@ -43,20 +43,23 @@ class Handlers:
         self,
         nursery: trio.Nursery,
         engine: Engine,
-        make_stream: Callable[[StreamState], Stream],
+        session: SessionOfStream,
+        kind: type[Stream],
         handler: Handler,
         *,
         while_wanted: bool,
     ) -> None:
         self._nursery = nursery
         self._engine = engine
-        self._make_stream = make_stream
+        self._session = session
+        self._kind = kind
         self._handler = handler
         self._while_wanted = while_wanted
         # Otherwise a task would inherit the context of the one that starts it: whichever task reads at that moment.
         self._context = copy_context()
         self._idle: list[trio.lowlevel.Task] = []
         self._given: dict[trio.lowlevel.Task, StreamState] = {}  # to idle tasks that have not run yet
+        self._living = 0  # tasks, also those that are idle
         self._closed = False
 
     def start(self, state: StreamState) -> None:
@@ -70,6 +73,7 @@ class Handlers:
             self._context.run(self._start_task, state)
 
     def _start_task(self, state: StreamState) -> None:
+        self._living += 1
         self._nursery.start_soon(self._run, state)
 
     def rest(self) -> None:
@@ -82,6 +86,10 @@ class Handlers:
         self._closed = True
         self.rest()
 
+    async def all_done(self) -> None:
+        """Wait until all streams have been handled, after `close`."""
+        await self._engine.ending.until(lambda: not self._living)
+
     async def _run(self, state: StreamState | None) -> None:
         task = trio.lowlevel.current_task()
 
@@ -90,7 +98,7 @@ class Handlers:
             return trio.lowlevel.Abort.SUCCEEDED
 
         while state is not None:
-            stream = self._make_stream(state)
+            stream = self._kind(self._session, self._engine, state)
             try:
                 if self._while_wanted:
                     await self._handle_while_wanted(stream, state)
@@ -111,10 +119,13 @@ class Handlers:
                 self._engine.core.let_go(state)
             del stream, state  # while the task is idle, nothing of the stream must be kept
             if self._closed or len(self._idle) >= MOST_IDLE:
-                return
+                break
             self._idle.append(task)
             await trio.lowlevel.wait_task_rescheduled(leave)
             state = self._given.pop(task, None)
+        self._living -= 1  # if it was cancelled, so is whoever waits for that
+        if self._closed:
+            self._engine.ending.news()
 
     async def _handle_while_wanted(self, stream: Stream, state: StreamState) -> None:
         """A peer may send, close and leave, and its data is still to be read, so this is only done if asked for. A

@@ -84,7 +84,7 @@ class Lead:
         self._wanted: object = None  # what the leader waits for
         self.on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
         self._patience = 0  # its checkpoints that are left
-        self._parked = Parking()  # the reader task, while others read
+        self._parked = Parking()  # the reader task, which is the one that runs the session, while others read
         self._needed = FEWEST
         self._kept = 0  # waits for which the lead was kept
         self._bug: Exception | None = None  # raised in a leader; the reader task ends the session with it

@@ -8,6 +8,8 @@ import trio
 
 from muxpy._errors import SessionClosed, SessionGoingAway
 
+from ._parking import Lot
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,7 +39,7 @@ class Openers:
         self._writer = writer
         self._comes_back = comes_back  # see `Lead`
         self._enough_queued = max_control_frames // 2  # more control frames than that hold up openers
-        self._parked = trio.lowlevel.ParkingLot()
+        self._parked = Lot()
 
     async def open(self, opening: Opening, *, fin: bool) -> StreamState:
         """See Session.open_stream. The caller must call `Engine.acted` after it."""

@@ -55,6 +55,9 @@ class Dispatch(Protocol):
     def on_eof(self, error: BaseException | None) -> None:
         """The transport has ended, in order or with an error."""
 
+    def on_over(self) -> None:
+        """`Reader.over` is set."""
+
 
 class Reader:
     """Receives for one task at a time, until the transport ends."""
@@ -66,7 +69,6 @@ class Reader:
         self.bytes_received = 0
         self.over = False
         """Whether the transport has ended: nothing more is read."""
-        self.ended = trio.Event()
         self.rest: Buffer | None = None
         """Bytes of the last read that are left for further turns. None: the next read may come."""
         self.lone = 0
@@ -81,7 +83,7 @@ class Reader:
 
     async def read(self) -> bool:
         """Wait for bytes, and act on as many as one turn has room for; `rest` keeps the others. At the end of the
-        transport, sets `over` and `ended`. Returns False if the wait was interrupted. If cancelled, no byte is lost."""
+        transport, sets `over`. Returns False if the wait was interrupted. If cancelled, no byte is lost."""
         transport = self._transport
         try:
             data = await transport.receive()
@@ -118,7 +120,7 @@ class Reader:
 
     def _note_end(self) -> None:
         self.over = True
-        self.ended.set()
+        self._dispatch.on_over()
 
     def drop_references(self) -> None:
         """The session has ended: break the reference cycle between it and the reader."""

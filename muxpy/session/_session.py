@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
@@ -17,7 +17,6 @@ from muxpy.proto import Opening
 from ._binding import PortOrPath, bound
 from ._carrying import carry, socket_pair
 from ._closing import close_session, go_away
-from ._ending import Stage
 from ._handlers import Handlers
 from ._listener import SessionListener
 from ._statistics import SessionStatistics, of_session
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from ._group import SessionGroup
     from ._handlers import Handler
 
-__all__ = ["Accept", "Extension", "Session"]
+__all__ = ["Accept", "Extension", "Session", "serve_alone"]
 
 Accept = Callable[[], Awaitable[Stream]]
 """Waits for the next stream of the extension's type that the peer opens. Raises SessionClosed when the session ends."""
@@ -186,15 +185,19 @@ class Session:
         backlog, ending = self._engine.backlog, self._engine.ending
         if backlog.served:
             raise trio.BusyResourceError("serve_streams is already running on this session")
-        make = partial(self._kind, self, self._engine)
         async with trio.open_nursery() as nursery:
-            handlers = Handlers(nursery, self._engine, make, handler, while_wanted=cancel_handlers)
-            with backlog.serving(handlers.start, handlers.rest):
+            handlers = self._handlers(nursery, handler, cancel_handlers)
+            backlog.serve(handlers)
+            try:
                 while ending.end is None and not self._engine.core.goaway_sent:
                     await backlog.wait()
+            finally:
+                backlog.end_serving()
             handlers.close()
-        if ending.end is not None and ending.end.error is not None:
-            raise SessionClosed(ending.end)
+        ending.check_order()
+
+    def _handlers(self, nursery: trio.Nursery, handler: Handler, cancel_handlers: bool) -> Handlers:
+        return Handlers(nursery, self._engine, self, self._kind, handler, while_wanted=cancel_handlers)
 
     async def _run_extension(self, extension: Extension, backlog: Backlog) -> None:
         """Run an extension. When it returns, streams that it has not accepted are reset, and so are later ones."""
@@ -328,11 +331,11 @@ class Session:
         """Whether this side can open no more streams: the peer has sent GOAWAY, the stream ids are used up, or the
         session is being closed or has ended.
         """
-        return self._engine.ending.stage is not Stage.OPEN
+        return self._engine.ending.going_away
 
     async def wait_going_away(self) -> None:
         """Wait until `going_away` is True. At that point, a program that wants no gap opens its next session."""
-        await self._engine.ending.going_away.wait()
+        await self._engine.ending.until(lambda: self.going_away)
 
     async def aclose(self, *, announce: bool = False) -> None:
         """End the session in order (graceful shutdown): send GOAWAY, give open streams up to `config.drain_timeout`
@@ -354,7 +357,7 @@ class Session:
         """Wait until this side takes no more streams: it has called `go_away` or `aclose`, or the session has ended. At
         that point, a program that holds a stream open for its own purposes ends that stream."""
         ending, core = self._engine.ending, self._engine.core
-        await self._engine.backlog.wait_until(lambda: ending.end is not None or core.goaway_sent)
+        await ending.until(lambda: ending.end is not None or core.goaway_sent)
 
     @property
     def end(self) -> SessionEnd | None:
@@ -363,9 +366,10 @@ class Session:
 
     async def wait(self) -> SessionEnd:
         """Wait until the session has ended and its transport is closed. Returns how it ended."""
-        await self._engine.ending.closed.wait()
-        assert self._engine.ending.end is not None
-        return self._engine.ending.end
+        ending = self._engine.ending
+        await ending.until(lambda: ending.closed)
+        assert ending.end is not None
+        return ending.end
 
     async def __aenter__(self) -> Self:
         return self
@@ -400,6 +404,19 @@ class Session:
         # Nothing more can come after that, so `async for`, `accept_stream` and `serve_streams` end instead of waiting.
         if self._engine.core.goaway_sent:
             raise SessionGoingAway("this side has said go_away: no more streams will come")
+
+
+def serve_alone(
+    session: Session, handler: Handler, nursery: trio.Nursery, *, cancel_handlers: bool = False
+) -> Coroutine[None, None, None]:
+    """Run a session for nothing else than `serve_streams`, in this task, until its transport is closed and all handlers
+    have returned. It ends when the peer ends it, or when this side has called `go_away` and all handlers have returned.
+    Raises SessionClosed if it ended with an error or was killed.
+
+    The handlers' tasks are in `nursery`. So an idle session takes one task, which is the one that reads.
+    """
+    handlers = session._handlers(nursery, handler, cancel_handlers)
+    return session._background.serve(handlers)
 
 
 def _integer(name: str, value: SupportsIndex) -> int:

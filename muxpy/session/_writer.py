@@ -39,6 +39,8 @@ class Writer:
         self._tap = tap
         self._batch: Batch | None = None  # the batch that is being written
         self._parked = Parking()
+        self._start: Callable[[], None] | None = None
+        self._resting = False  # the task is to end if there is nothing to do
         # Something was queued: have the writer task write it, together with anything else from this pass. Bound once,
         # so that each message passes through one function less.
         self.poke = self._parked.wake
@@ -139,8 +141,23 @@ class Writer:
 
     # ---- the task ----
 
+    def start(self, start: Callable[[], None]) -> None:
+        """Call `start` now, and whenever there is something to do for a task that calls `run`, and no such task."""
+        self._start = start
+        start()
+
+    def drop_references(self) -> None:
+        """The session has ended: break the reference cycle between it and the writer."""
+        self._start = self._parked.start = None
+
+    def rest(self) -> None:
+        """Nothing was written for a while: let the task end until there is something to write again."""
+        if not self._parked.empty:
+            self._resting = True
+            self.poke()
+
     async def run(self) -> None:
-        """Write all that comes, until cancelled or until the transport fails."""
+        """Write all that comes, until cancelled, or the transport fails, or the task may rest."""
         try:
             while self.error is None:
                 await self._gather()
@@ -150,6 +167,10 @@ class Writer:
                         await self._let_line_up(batch)
                 self.pacing.caught_up()
                 self.wake_waiters()
+                resting, self._resting = self._resting, False
+                if resting and self._sending.crumbs_due is None:
+                    self._parked.start = self._start
+                    break
                 if self.error is None:
                     await self._sleep()
         except TRANSPORT_ERRORS as error:

@@ -43,7 +43,7 @@ def assert_read(*sessions: Session) -> None:
         engine = session._engine
         lead, transport = engine.lead, engine.transport
         assert lead.on_its_way is None, "nobody reads: a task is on its way, and all is quiet"
-        if engine.ending.closed.is_set():
+        if engine.ending.closed:
             assert lead._leader is None
             assert not lead._led
         elif not engine.reader.over:

@@ -46,6 +46,24 @@ def messages(caplog: pytest.LogCaptureFixture, least: int = logging.INFO) -> lis
     return [record.getMessage() for record in caplog.records if record.levelno >= least]
 
 
+@bounded()
+async def test_the_end_waits_for_a_handler_whose_response_is_whole() -> None:
+    go_on = trio.Event()
+
+    async def slow(exchange: http.Exchange) -> None:
+        await exchange.respond(200, {}, b"hello")
+        exchange.session.go_away()
+        await go_on.wait()
+
+    async with served(slow) as client:
+        assert await (await client.request("GET")).read() == b"hello"
+        await wait_all_tasks_blocked()
+        assert client.session.going_away
+        assert client.session.end is None
+        go_on.set()
+        assert (await client.session.wait()).error is None
+
+
 # ---- figures ----
 
 

@@ -334,7 +334,7 @@ async def test_waiting_for_the_end_may_be_cancelled(kind: str, autojump_clock: C
         s.near.reset()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(s.client.aclose)
-            assert not await cancel_at(3, s.client.wait)
+            assert not await cancel_at(6, s.client.wait)
 
 
 @pytest.mark.parametrize("any_task", [False, True], ids=["own_steps", "all_steps"])

@@ -200,6 +200,11 @@ async def wait_going_away(s: Scene) -> None:
         await s.client.wait_going_away()
 
 
+async def wait_closing(s: Scene) -> None:
+    with s.enough:
+        await s.client.wait_closing()
+
+
 async def wait_ended(s: Scene) -> None:
     with s.enough:
         await s.near.wait_ended()
@@ -274,6 +279,7 @@ OPERATIONS: dict[str, tuple[Part, Part, set[str]]] = {
     "serve_streams": (serve, ask_often, {"Session.serve_streams"}),
     "wait": (wait, end_it_later, {"Session.wait"}),
     "wait_going_away": (wait_going_away, end_it_later, {"Session.wait_going_away"}),
+    "wait_closing": (wait_closing, end_it_later, {"Session.wait_closing"}),
     "wait_ended": (wait_ended, end_it_later, {"Stream.wait_ended"}),
     "send_all small": (send_small, nothing, {"Stream.send_all"}),
     "send_all large": (send_large, read_far, {"Stream.send_all"}),

@@ -220,7 +220,7 @@ async def test_sessions_that_end_together_do_each_step_of_it_one_after_the_other
         await wait_all_tasks_blocked()
         with (
             counting_passes(lambda: len(woken)) as streams,
-            counting_passes(lambda: sum(session._engine.ending.closed.is_set() for session in made)) as closed,
+            counting_passes(lambda: sum(session._engine.ending.closed for session in made)) as closed,
         ):
             for far in others:
                 far.send_stream.close()
@@ -241,7 +241,7 @@ async def test_sessions_whose_peers_do_not_answer_are_closed_one_after_the_other
             near, _ = memory_stream_pair()
             opened = muxpy.open_session(near, client=True, config=QUIET, extensions=[])
             made.append(await stack.enter_async_context(opened))
-        with counting_passes(lambda: sum(session._engine.ending.closed.is_set() for session in made)) as closed:
+        with counting_passes(lambda: sum(session._engine.ending.closed for session in made)) as closed:
             for session in made:
                 nursery.start_soon(session.aclose)
             for session in made:

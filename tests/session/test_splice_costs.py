@@ -41,7 +41,7 @@ class Steps(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task.name == "muxpy poller":
             self.poller += 1
-        elif task.name.endswith("Background._guard"):
+        elif "Background." in task.name:
             self.session += 1
         elif task is not self._test:
             self.application += 1

@@ -14,8 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy.session._pacing import PATIENCE
-from tests.helpers.pairs import stream_pair, unix_pair
-from tests.helpers.tasks import bounded
+from tests.helpers.pairs import session_pair, stream_pair, unix_pair
+from tests.helpers.tasks import assert_echo, bounded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -102,3 +102,17 @@ async def test_an_error_that_does_not_come_again_ends_the_session_all_the_same(w
         end = await client.wait()
         assert isinstance(end.error, OSError)
         server.kill()
+
+
+@bounded()
+async def test_a_writer_that_rests_is_there_again_when_it_is_needed() -> None:
+    async with session_pair("memory", client_config=QUIET, server_config=QUIET) as (client, server):
+        await assert_echo(client, server)
+        await wait_all_tasks_blocked()
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        for session in (client, server):
+            session._engine.writer.rest()
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == tasks - 2
+        await assert_echo(client, server)
+        assert trio.lowlevel.current_statistics().tasks_living == tasks

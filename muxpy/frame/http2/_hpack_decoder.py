@@ -6,7 +6,7 @@ from muxpy._codes import ProtocolError, TooMuch
 
 from ._primitives import compression_error, read_integer, read_string
 from ._repeats import MAX_BLOCK, MAX_REFERENCES, Repeats
-from ._static_table import FIRST_DYNAMIC, INITIAL_TABLE_SIZE, OVERHEAD, STATIC_ENTRIES, Field
+from ._static_table import FIRST_DYNAMIC, INITIAL_TABLE_SIZE, OVERHEAD, STATIC_ENTRIES, Entry, Field
 
 _NOTHING: Final[Repeats[bytes, "Block"]] = Repeats()
 """What a decoder keeps of blocks that has had none twice; nothing is ever put into it."""
@@ -48,7 +48,7 @@ class HpackDecoder:
     """
 
     __slots__ = (
-        "_entries",
+        "_dynamic",
         "_known",
         "_limit",
         "_max_fields",
@@ -67,14 +67,13 @@ class HpackDecoder:
         self._max_size = INITIAL_TABLE_SIZE  # as the peer has chosen it, within the limit
         self._required: int | None = None  # the next block must begin with an update to this size or less
         self._used = 0
-        # By index, so the newest of the dynamic table come first; moving 128 pointers costs less than arithmetic.
-        self._entries = list(STATIC_ENTRIES)
+        self._dynamic: list[Entry] = []  # newest first, as they are counted; moving 128 pointers costs little
         self._known = _NOTHING
 
     @property
     def table(self) -> list[Field]:
         """The dynamic table, newest first."""
-        return [field for field, _ in self._entries[FIRST_DYNAMIC:]]
+        return [field for field, _ in self._dynamic]
 
     @property
     def table_size(self) -> int:
@@ -101,7 +100,7 @@ class HpackDecoder:
     def _decode(self, data: bytes) -> Block:
         pos = self._update_size(data)
         end = len(data)
-        entries = self._entries
+        static, dynamic = STATIC_ENTRIES, self._dynamic
         most = self._max_fields_bytes
         fields: list[Field] = []
         sensitive: list[int] = []
@@ -115,7 +114,7 @@ class HpackDecoder:
                 if index == 0x7F:
                     index, pos = read_integer(data, pos, 0x7F)
                 try:
-                    field, cost = entries[index]
+                    field, cost = static[index] if index < FIRST_DYNAMIC else dynamic[index - FIRST_DYNAMIC]
                 except IndexError:
                     raise no_entry(index) from None
             else:
@@ -158,7 +157,8 @@ class HpackDecoder:
         secret = byte & 0xF0 == 0x10
         if index:
             try:
-                name = self._entries[index][0][0]
+                entry = STATIC_ENTRIES[index] if index < FIRST_DYNAMIC else self._dynamic[index - FIRST_DYNAMIC]
+                name = entry[0][0]
             except IndexError:
                 raise no_entry(index) from None
         else:
@@ -169,14 +169,14 @@ class HpackDecoder:
     def _insert(self, field: Field, cost: int) -> None:
         self._evict(self._max_size - cost)
         if cost <= self._max_size:
-            self._entries.insert(FIRST_DYNAMIC, (field, cost))
+            self._dynamic.insert(0, (field, cost))
             self._used += cost
 
     def _evict(self, room: int) -> None:
         """Drop the oldest entries until no more than `room` bytes are in use."""
-        entries = self._entries
-        while self._used > room and len(entries) > FIRST_DYNAMIC:
-            self._used -= entries.pop()[1]
+        dynamic = self._dynamic
+        while self._used > room and dynamic:
+            self._used -= dynamic.pop()[1]
 
     def _update_size(self, data: bytes) -> int:
         """Follow the changes of the table's size that a block begins with, and return where its fields begin.

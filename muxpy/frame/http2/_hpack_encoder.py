@@ -1,6 +1,5 @@
 """Fields to header blocks (RFC 7541)."""
 
-from collections import deque
 from collections.abc import Collection
 from typing import Final
 
@@ -15,7 +14,6 @@ from ._static_table import (
     STATIC_FIELDS,
     STATIC_NAMES,
     UNINDEXED,
-    Entry,
     Field,
     NeverIndexed,
 )
@@ -37,7 +35,6 @@ class HpackEncoder:
     __slots__ = (
         "_bound",
         "_count",
-        "_entries",
         "_known",
         "_max_size",
         "_names",
@@ -63,17 +60,16 @@ class HpackEncoder:
         self._max_size = INITIAL_TABLE_SIZE
         self._smallest: int | None = None  # the peer has not been told of a change yet; the smallest size since then
         self._used = 0
-        self._entries: deque[Entry] = deque()  # oldest first
         self._count = 0  # of all entries there have been: the next one's number
-        self._numbers: dict[Field, int] = {}
-        self._names: dict[bytes, int] = {}  # the newest entry of each name
+        self._numbers: dict[Field, int] = {}  # of the entries, oldest first
+        self._names: dict[bytes, int] = {}  # the newest entry of each name that is not in the static table
         self._known = _NOTHING
         self.set_max_table_size(INITIAL_TABLE_SIZE)
 
     @property
     def table(self) -> list[Field]:
         """The dynamic table, newest first."""
-        return [field for field, _ in reversed(self._entries)]
+        return list(reversed(self._numbers))
 
     @property
     def table_size(self) -> int:
@@ -161,18 +157,19 @@ class HpackEncoder:
 
     def _insert(self, field: Field, size: int) -> None:
         self._evict(self._max_size - size)
-        self._entries.append((field, size))
         self._used += size
-        self._numbers[field] = self._names[field[0]] = self._count
+        self._numbers[field] = self._count
+        if field[0] not in STATIC_NAMES:
+            self._names[field[0]] = self._count
         self._count += 1
         self.forget()
 
     def _evict(self, room: int) -> None:
         """Drop the oldest entries until no more than `room` bytes are in use."""
         while self._used > room:
-            number = self._count - len(self._entries)
-            field, size = self._entries.popleft()
-            self._used -= size
+            field, number = next(iter(self._numbers.items()))
+            name, value = field
+            self._used -= len(name) + len(value) + OVERHEAD
             del self._numbers[field]
-            if self._names[field[0]] == number:
-                del self._names[field[0]]
+            if self._names.get(name) == number:
+                del self._names[name]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import END_HEADERS, END_STREAM, Block, HpackDecoder, Http2Code, NeverIndexed, parse_headers
-from muxpy.proto._changes import Changes
 from muxpy.proto._limits import START
 
 from ._heads import PRIORITIES, Malformed, RequestHead, ResponseHead, check_trailers, parse_request, parse_response
@@ -108,7 +107,7 @@ class Messages:
     def rest(self) -> None:
         """Nothing goes on: let go of the blocks that are kept because they come again, and of the last streams."""
         self._hpack.forget()
-        self._news.begin(Changes())
+        self._news.rest()
 
     def overdue(self, now: float) -> ProtocolError | None:
         """The error of a peer that has begun a header block and takes too long to end it."""

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
 from muxpy.frame.http2 import Http2Code
+from muxpy.proto._changes import Changes
 from muxpy.proto._limits import WAKE, TokenBucket, reset_buckets
 from muxpy.proto._state import RECV_FIN
 
 from ._table import Past
 
 if TYPE_CHECKING:
-    from muxpy.proto._changes import Changes
-
     from ._common import Common
     from ._stream import HttpStream
 
@@ -21,6 +20,9 @@ __all__ = ["USELESS", "News", "on_itself"]
 
 USELESS: Final = "the peer sends frames that do nothing too fast"
 """Why the session ends if they use up the tokens for resets."""
+
+NOTHING: Final = Changes()
+"""What has changed while no read is acted on; nothing is ever put into it."""
 
 
 class News:
@@ -49,6 +51,10 @@ class News:
         self.changes = changes
         if self.arrived:
             self.arrived = []
+
+    def rest(self) -> None:
+        """No read is acted on: let go of the streams of the last one."""
+        self.begin(NOTHING)
 
     # ---- what came ----
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Cost", "idle_cost"]
+__all__ = ["Client", "Cost", "hello", "idle_cost"]
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -79,7 +79,7 @@ async def idle_cost(connections: int, *, tls: bool, rest: Callable[[], Awaitable
     context = client_context() if tls else None
     if context is not None:
         context.set_alpn_protocols(["h2"])
-    serve = partial(http.serve, _hello, 0, host="127.0.0.1", ssl_context=server_context() if tls else None)
+    serve = partial(http.serve, hello, 0, host="127.0.0.1", ssl_context=server_context() if tls else None)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(serve)
         port = listener.socket.getsockname()[1]
@@ -101,7 +101,8 @@ async def idle_cost(connections: int, *, tls: bool, rest: Callable[[], Awaitable
     return Cost(*((now - then) / connections for then, now in zip(before, after, strict=True)))
 
 
-async def _hello(exchange: http.Exchange) -> None:
+async def hello(exchange: http.Exchange) -> None:
+    """The handler of the server."""
     await exchange.respond(200, {"content-type": "text/plain"}, b"hello")
 
 
