@@ -117,12 +117,20 @@ async def test_a_small_exchange_is_a_read_a_step_and_a_write(mock_clock: trio.te
 
 
 @bounded()
-async def test_the_end_of_a_body_that_is_there_takes_no_step(mock_clock: trio.testing.MockClock) -> None:
-    """One step to the bytes, whose checkpoint ends it, and one for all that follows."""
+async def test_a_body_that_is_there_takes_no_step(mock_clock: trio.testing.MockClock) -> None:
     async with serving() as server:
         costs = Costs()
 
         assert await cost_of(server, costs, 3, body=bytes(4096)) == (1, 1, 2)
+        assert costs.steps == 1
+
+
+@bounded()
+async def test_bodies_that_come_together_take_two_steps(mock_clock: trio.testing.MockClock) -> None:
+    async with serving() as server:
+        costs = Costs()
+
+        assert await cost_of(server, costs, *range(3, 63, 2), body=bytes(100)) == (1, 1, 60)
         assert costs.steps == 2
 
 
