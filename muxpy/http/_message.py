@@ -51,11 +51,13 @@ class Message(Stream):
 
     async def __anext__(self) -> bytes | bytearray:
         state = self._state_
-        if state.phase.peer_done and not state.incoming.buffered and not state.closed and not self._receiving:
-            # The end of a message that has come whole is known: it takes no pass of the scheduler to see it.
+        if state.phase.peer_done and len(state.incoming.chunks or ()) <= 1 and not self._receiving:
+            # The message has come whole, and this is its last piece, or its end: there is one of each in an exchange,
+            # so neither waits for its turn in Trio's scheduler.
             await trio.lowlevel.checkpoint_if_cancelled()
-            raise StopAsyncIteration
-        data = await self.receive_some()
+            data = self.receive_nowait()
+        else:
+            data = await self.receive_some()
         if not data:
             raise StopAsyncIteration
         return data

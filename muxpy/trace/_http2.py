@@ -5,32 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from muxpy._codes import code_name
-from muxpy.frame.http2 import (
-    ACK,
-    CONTINUATION,
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    GOAWAY,
-    HEADERS,
-    PING,
-    PREFACE,
-    PUSH_PROMISE,
-    RST_STREAM,
-    SETTINGS,
-    TYPE_NAMES,
-    WINDOW_UPDATE,
-    Decoder,
-    HpackDecoder,
-    Setting,
-    named_code,
-    parse_goaway,
-    parse_headers,
-    parse_push_promise,
-    parse_rst_stream,
-    parse_settings,
-    parse_window_update,
-)
+from muxpy.frame import http2 as wire
+from muxpy.frame.http2 import Decoder, HpackDecoder, Setting, named_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,46 +38,48 @@ class Http2Frames:
         for kind, flags, stream_id, body, rest, _ in self._decoder.feed(data):
             self._length += len(body)
             if not rest:
-                name = TYPE_NAMES.get(kind, f"type {kind:#x}")
+                name = wire.TYPE_NAMES.get(kind, f"type {kind:#x}")
                 details = self._details(kind, flags, body)
                 yield {"type": name, "stream": stream_id, "flags": _flags(kind, flags), **details}
                 self._length = 0
 
     def _without_preface(self, data: Buffer) -> Buffer:
         begin = self._preface + bytes(data)
-        if len(begin) < len(PREFACE) and PREFACE.startswith(begin):
+        if len(begin) < len(wire.PREFACE) and wire.PREFACE.startswith(begin):
             self._preface = begin
             return b""
         self._begun = True
-        return begin.removeprefix(PREFACE)
+        return begin.removeprefix(wire.PREFACE)
 
     def _details(self, kind: int, flags: int, body: bytes) -> dict[str, Any]:
         match kind:
-            case _ if kind == DATA:
+            case wire.DATA:
                 return {"length": self._length}
-            case _ if kind == HEADERS:
-                return self._names(flags, parse_headers(flags, body)[0])
-            case _ if kind == PUSH_PROMISE:
-                promised, part = parse_push_promise(flags, body)
+            case wire.HEADERS:
+                return self._names(flags, wire.parse_headers(flags, body)[0])
+            case wire.PUSH_PROMISE:
+                promised, part = wire.parse_push_promise(flags, body)
                 return {"promised": promised, **self._names(flags, part)}
-            case _ if kind == CONTINUATION:
+            case wire.CONTINUATION:
                 return self._names(flags, self._block + body)
-            case _ if kind == RST_STREAM:
-                return {"code": code_name(named_code(parse_rst_stream(body)))}
-            case _ if kind == WINDOW_UPDATE:
-                return {"increment": parse_window_update(body)}
-            case _ if kind == GOAWAY:
-                last_id, code, debug = parse_goaway(body)
+            case wire.RST_STREAM:
+                return {"code": code_name(named_code(wire.parse_rst_stream(body)))}
+            case wire.WINDOW_UPDATE:
+                return {"increment": wire.parse_window_update(body)}
+            case wire.GOAWAY:
+                last_id, code, debug = wire.parse_goaway(body)
                 text = debug.decode(errors="backslashreplace")
                 return {"last_id": last_id, "code": code_name(named_code(code)), "text": text or None}
-            case _ if kind == SETTINGS:
-                return {"settings": tuple(f"{_setting(key)}={value}" for key, value in parse_settings(body)) or None}
+            case wire.SETTINGS:
+                return {
+                    "settings": tuple(f"{_setting(key)}={value}" for key, value in wire.parse_settings(body)) or None
+                }
             case _:
                 return {"length": len(body)}
 
     def _names(self, flags: int, block: bytes) -> dict[str, Any]:
         """The names of the fields, if the block ends here."""
-        if not flags & END_HEADERS:
+        if not flags & wire.END_HEADERS:
             self._block = block
             return {}
         self._block = b""
@@ -115,8 +93,8 @@ def _setting(key: int) -> str:
 
 def _flags(kind: int, flags: int) -> tuple[str, ...] | None:
     names = []
-    if kind in (DATA, HEADERS) and flags & END_STREAM:
+    if kind in (wire.DATA, wire.HEADERS) and flags & wire.END_STREAM:
         names.append("END_STREAM")
-    if kind in (SETTINGS, PING) and flags & ACK:
+    if kind in (wire.SETTINGS, wire.PING) and flags & wire.ACK:
         names.append("ACK")
     return tuple(names) or None

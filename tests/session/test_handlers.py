@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from muxpy import StreamReset
 from muxpy.session._handlers import MOST_IDLE
 from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import bounded, read_all
@@ -32,6 +33,20 @@ class Spawned(trio.abc.Instrument):
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
         self.ended += 1
+
+
+class Steps(trio.abc.Instrument):
+    """Counts passes of the scheduler, steps of tasks, and those of handlers."""
+
+    def __init__(self) -> None:
+        self.passes = self.steps = self.handlers = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.passes += 1
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+        self.handlers += task.name.endswith("Handlers._run")
 
 
 async def call(session: muxpy.Session, question: bytes) -> bytes:
@@ -60,6 +75,145 @@ async def test_one_task_handles_stream_after_stream_each_in_a_fresh_context() ->
         trio.lowlevel.remove_instrument(spawned)
         assert spawned.begun == 1
         assert seen == ["the server"] * 20
+        nursery.cancel_scope.cancel()
+
+
+async def call_all(session: muxpy.Session, count: int) -> list[bytes]:
+    """So many calls whose streams come in one read, and their answers."""
+    await wait_all_tasks_blocked()
+    return [await read_all(stream) for stream in [session.open_stream_nowait(fin=True) for _ in range(count)]]
+
+
+@bounded()
+async def test_handlers_that_wait_for_nothing_share_a_task_and_a_step(mock_clock: trio.testing.MockClock) -> None:
+    steps: list[int] = []
+
+    async def answer(stream: muxpy.Stream) -> None:
+        steps.append(passed.steps)
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_streams, answer)
+        await wait_all_tasks_blocked()
+        spawned, passed = Spawned(), Steps()
+        trio.lowlevel.add_instrument(spawned)
+        trio.lowlevel.add_instrument(passed)
+        assert await call_all(client, 20) == [b""] * 20
+        trio.lowlevel.remove_instrument(spawned)
+        trio.lowlevel.remove_instrument(passed)
+        assert (len(steps), len(set(steps))) == (20, 1)
+        assert spawned.begun == 2  # the other one sees that nothing is left
+        assert passed.handlers == 2
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("slow", [range(20), range(10), range(10, 20), [0], [19]])
+@bounded()
+async def test_no_handler_waits_for_another_one(slow: range | list[int]) -> None:
+    """Neither for one that waits itself, nor for one that waits for all others to have begun."""
+    begun: list[int] = []
+    all_have = trio.Event()
+
+    async def answer(stream: muxpy.Stream) -> None:
+        begun.append(stream.id)
+        if len(begun) == 20:
+            all_have.set()
+        if len(begun) - 1 in slow:
+            await all_have.wait()
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_streams, answer)
+        for _ in range(2):  # with tasks that are new, and with those that are idle then
+            assert await call_all(client, 20) == [b""] * 20
+            assert begun == sorted(begun)
+            begun.clear()
+        nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_handlers_of_one_read_begin_within_three_passes_though_all_wait(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """The first one waits, the second task sees that, and all others begin in the pass after it."""
+    passes: list[int] = []
+    all_have, go = trio.Event(), trio.Event()
+
+    async def answer(stream: muxpy.Stream) -> None:
+        passes.append(passed.passes)
+        if len(passes) == 20:
+            all_have.set()
+        await go.wait()
+        await stream.send_all(b"answer", end=True)
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_streams, answer)
+        nursery.start_soon(call_all, client, 20)
+        passed = Steps()
+        trio.lowlevel.add_instrument(passed)
+        await all_have.wait()
+        trio.lowlevel.remove_instrument(passed)
+        assert passes[-1] - passes[0] <= 2
+        go.set()
+        nursery.cancel_scope.cancel()
+
+
+class Uncomparable:
+    """A value that nothing can be compared with, as arrays are."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError
+
+    __hash__ = None  # type: ignore[assignment] # as with arrays
+
+
+@pytest.mark.parametrize("changes", ["sets", "sets again", "sets back"])
+@bounded()
+async def test_handlers_of_one_read_see_nothing_of_each_others_contexts(changes: str) -> None:
+    mine, inner = object(), object()
+    variable: ContextVar[object] = ContextVar("variable")
+    unset: ContextVar[object] = ContextVar("unset")
+    seen: list[object] = []
+
+    async def answer(stream: muxpy.Stream) -> None:
+        seen.append((variable.get(), unset.get(None)))
+        if changes == "sets":
+            unset.set(inner)
+        else:
+            token = variable.set(Uncomparable() if changes == "sets again" else inner)
+            if changes == "sets back":
+                variable.reset(token)
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        variable.set(mine)
+        nursery.start_soon(server.serve_streams, answer)
+        await wait_all_tasks_blocked()
+        variable.set(None)
+        assert await call_all(client, 20) == [b""] * 20
+        assert seen == [(mine, None)] * 20
+        nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_streams_whose_handlers_have_not_begun_are_reset_when_serving_is_cancelled() -> None:
+    begun = 0
+
+    async def answer(stream: muxpy.Stream) -> None:
+        nonlocal begun
+        begun += 1
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    async def serve(session: muxpy.Session) -> None:
+        with scope:
+            await session.serve_streams(answer)
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+        nursery.start_soon(serve, server)
+        await wait_all_tasks_blocked()
+        for stream in [client.open_stream_nowait(fin=True) for _ in range(10)]:
+            with pytest.raises(StreamReset):
+                await stream.receive_some()
+        assert begun == 10
         nursery.cancel_scope.cancel()
 
 

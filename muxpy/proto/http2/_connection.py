@@ -193,7 +193,7 @@ class Connection:
         self._common.put_head(stream.id, opening.head, end=fin)
         if fin:
             stream.advance(SEND_FIN)
-        if not self._table.ids_left:
+        if self.used_up:
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
@@ -204,14 +204,11 @@ class Connection:
         stream.answered = True
         if stream.tunnel and fields[0][1][:1] != b"2":
             stream.tunnel = False  # the answer is a message that says why there is none
-        stream.announced = (
-            None if stream.tunnel else length
-        )  # a tunnel has no length, whatever is said (RFC 9110, 9.3.6)
+        # A tunnel has no length, whatever is said (RFC 9110, 9.3.6).
+        stream.announced = None if stream.tunnel else length
         self._common.put_head(stream.id, fields, end=end)
         if end:
-            stream.advance(SEND_FIN)
-            if stream.phase.over:
-                self._table.forget(stream)
+            self._sent_end(stream)
 
     def respond(self, stream: HttpStream, fields: Fields, body: bytes) -> bool:
         """`send_head`, and the whole of a small body with it. Returns False if the body must wait: then it is still to
@@ -221,10 +218,20 @@ class Connection:
         if size:
             if not self.sending.submit_small(stream, body, True):
                 return False
-            stream.advance(SEND_FIN)
-            if stream.phase.over:
-                self._table.forget(stream)
+            self._sent_end(stream)
         return True
+
+    def _sent_end(self, stream: HttpStream) -> None:
+        """What ends our direction is in a frame."""
+        stream.advance(SEND_FIN)
+        if stream.phase.over:
+            self._table.forget(stream)
+
+    def _put_end(self, stream: HttpStream) -> None:
+        """End our direction with the data that was submitted last, or with a frame of its own."""
+        outbox = self.sending.outbox
+        if not stream.ends and not outbox.end_small(stream.id):
+            outbox.put(encode_data_header(stream.id, 0, True), counts=not self._table.is_local(stream.id))
 
     def send_interim(self, stream: HttpStream, fields: Fields, *, counts: bool = False) -> None:
         """Send the head of an interim response (1xx), before the final one. `counts` as for `Outbox.put`."""
@@ -253,14 +260,11 @@ class Connection:
             # 8.1.1.
             self.reset(stream, Http2Code.INTERNAL_ERROR)
             return True
-        stream.advance(SEND_FIN)
-        outbox, stream_id = self.sending.outbox, stream.id
         if trailers:
-            self._common.put_head(stream_id, tuple(trailers), end=True)
-        elif not stream.ends and not outbox.end_small(stream_id):
-            outbox.put(encode_data_header(stream_id, 0, True), counts=not self._table.is_local(stream_id))
-        if stream.phase.over:
-            self._table.forget(stream)
+            self._common.put_head(stream.id, tuple(trailers), end=True)
+        else:
+            self._put_end(stream)
+        self._sent_end(stream)
         return True
 
     def close(self, stream: HttpStream) -> None:
@@ -310,8 +314,8 @@ class Connection:
             # Whoever waits for window sends then, and learns by our reset.
             self.sending.outbox.update_window(stream, dropped)
             stream.incoming.available += dropped
-        if sends and not stream.ends and not self.sending.outbox.end_small(stream.id):
-            self.sending.outbox.put(encode_data_header(stream.id, 0, True), counts=not self.is_local(stream.id))
+        if sends:
+            self._put_end(stream)
         if stream.phase.over:
             self._table.forget(stream)
 

@@ -171,8 +171,10 @@ class Receiving:
     # ---- DATA ----
 
     def _on_data(self, stream: HttpStream, flags: int, body: memoryview, rest: int, padding: int) -> None:
-        if not stream.phase.reads:
-            self._on_unwanted(stream, flags, len(body), rest, padding)
+        phase = stream.phase
+        wanted = phase.reads
+        if not wanted and (phase.peer_done or stream.tunnel):
+            self._news.reset(stream, Http2Code.STREAM_CLOSED if phase.peer_done else Http2Code.CANCEL)
             return
         incoming = stream.incoming
         size = len(body)
@@ -188,38 +190,22 @@ class Receiving:
             if stream.expected < 0:
                 self._news.reset(stream, Http2Code.PROTOCOL_ERROR)
                 return
-        if size:
-            incoming.buffered += size
-            if incoming.arriving is None:
-                incoming.arriving = [body]
-                self._news.arrived.append(stream)
-                self._news.changes.work += WAKE
-            else:
-                incoming.arriving.append(body)
-        elif not flags & END_STREAM and not rest:
-            self._news.resets.spend(USELESS)  # it takes time, and no honest peer sends many
-        if padding:  # it is nobody's to read
-            incoming.owed += padding
-            self._common.reading.consumed(stream, incoming)
+        if wanted:  # otherwise it is the rest of a request that was answered already, which gets no more window
+            if size:
+                incoming.buffered += size
+                if incoming.arriving is None:
+                    incoming.arriving = [body]
+                    self._news.arrived.append(stream)
+                    self._news.changes.work += WAKE
+                else:
+                    incoming.arriving.append(body)
+            elif not flags & END_STREAM and not rest:
+                self._news.resets.spend(USELESS)  # it takes time, and no honest peer sends many
+            if padding:  # it is nobody's to read
+                incoming.owed += padding
+                self._common.reading.consumed(stream, incoming)
         if flags & END_STREAM and not rest:
             self._news.ended(stream)
-
-    def _on_unwanted(self, stream: HttpStream, flags: int, size: int, rest: int, padding: int) -> None:
-        """DATA for a stream that the peer has ended, or that the application has closed without waiting for it."""
-        incoming = stream.incoming
-        if stream.phase.peer_done:
-            self._news.reset(stream, Http2Code.STREAM_CLOSED)
-        elif stream.tunnel:
-            self._news.reset(stream, Http2Code.CANCEL)
-        elif size + padding + rest > incoming.available:
-            self._news.reset(stream, Http2Code.FLOW_CONTROL_ERROR)
-        else:  # the rest of a request that was answered already, for which it gets no more window
-            incoming.available -= size + padding
-            stream.expected = None if stream.expected is None else stream.expected - size
-            if stream.expected is not None and stream.expected < 0:
-                self._news.reset(stream, Http2Code.PROTOCOL_ERROR)
-            elif not rest and flags & END_STREAM:
-                self._news.ended(stream)
 
     def _data_for_forgotten(self, stream_id: int, rest: int) -> None:
         past = self._table.require_used(stream_id, "DATA")

@@ -59,13 +59,12 @@ async def test_a_burst_leaves_nothing_behind(mock_clock: Clock) -> None:
     """Tasks that wait for the next requests, blocks that may come again: what saves time is let go of when idle."""
     async with stage(config=http.Config(linger_timeout=10)) as scene:
         await scene.settle()
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        requests = b"".join(wire.request(one, "/read", end=True) for one in range(3, 203, 2))
-        await scene.play([requests])
-        assert trio.lowlevel.current_statistics().tasks_living > tasks + 32
-        await scene.send(wire.data(1, end=True))
         core = scene.session.core
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        await scene.play([b"".join(wire.request(one, "/read") for one in range(3, 203, 2))])
+        await scene.send(b"".join(wire.data(one, end=True) for one in range(1, 203, 2)))
         await until(lambda: not core.open_streams)
+        assert trio.lowlevel.current_statistics().tasks_living > tasks + 32
         await seconds(mock_clock)
         assert trio.lowlevel.current_statistics().tasks_living <= tasks
         assert not core.patience._messages._hpack._known
