@@ -21,6 +21,8 @@ Needs msgspec: `pip install 'muxpy-trio[rpc]'`. docs/rpc.md explains it, and doc
 from ._call import Call, Interceptor, current_call
 from ._client import client
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable, Unimplemented
+from ._health import Health, HealthService, HealthStatus
+from ._reflection import MethodInfo, Reflection, ServiceInfo
 from ._serve import serve, stream
 from ._service import idempotent, service
 
@@ -29,8 +31,14 @@ __all__ = [
     "Code",
     "DeadlineExceeded",
     "Error",
+    "Health",
+    "HealthService",
+    "HealthStatus",
     "Interceptor",
     "InvalidArgument",
+    "MethodInfo",
+    "Reflection",
+    "ServiceInfo",
     "Unavailable",
     "Unimplemented",
     "client",
