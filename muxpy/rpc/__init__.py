@@ -25,6 +25,7 @@ from ._health import Health, HealthService, HealthStatus
 from ._reflection import MethodInfo, Reflection, ServiceInfo
 from ._serve import serve, stream
 from ._service import idempotent, service
+from ._untyped import call_json
 
 __all__ = [
     "Call",
@@ -41,6 +42,7 @@ __all__ = [
     "ServiceInfo",
     "Unavailable",
     "Unimplemented",
+    "call_json",
     "client",
     "current_call",
     "idempotent",

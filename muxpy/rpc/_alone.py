@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
@@ -15,7 +15,7 @@ from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 
     from muxpy import Session, Stream
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ._service import Codec
 
 __all__ = ["ItemSender", "answer_alone", "open_call", "unavailable"]
+
+T = TypeVar("T")
 
 EARLY: Final = 1.0
 """Seconds for which the items of a caller are read and dropped that has its answer already: it stops as soon as it has
@@ -49,21 +51,21 @@ async def open_call(session: Session, priority: int, message: bytes, *, last: bo
     return stream
 
 
-def unavailable(error: trio.BrokenResourceError) -> Unavailable:
+def unavailable(error: Exception) -> Unavailable:
     """The stream of a call was cut short: what its caller gets."""
     return Unavailable(str(error), retryable=isinstance(error, StreamReset | SessionClosed) and error.retryable)
 
 
-class ItemSender:
+class ItemSender(Generic[T]):
     """Sends the values that a call takes, beside whatever the caller does meanwhile: as a task of the session, since an
     iterator that the caller holds has no nursery of its own."""
 
-    def __init__(self, session: Session, stream: Stream, items: AsyncIterable[object], codec: Codec) -> None:
+    def __init__(self, session: Session, stream: Stream, items: AsyncIterable[T], encode: Callable[[T], bytes]) -> None:
         self.error: BaseException | None = None
         """What the iterator has raised; the call is over by that."""
         self._stream = stream
         self._items = items
-        self._codec = codec
+        self._encode = encode
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         session.start_soon(self._run)
@@ -72,7 +74,7 @@ class ItemSender:
         try:
             with self._scope:
                 async for item in self._items:
-                    await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
+                    await self._stream.send_all(pack(Kind.ITEM, 0, self._encode(item)))
                 await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # whoever waits for the answer learns why

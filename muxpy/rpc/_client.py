@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from ._call import Interceptor
     from ._endpoint import Endpoint
     from ._service import Method
-    from ._wire import Message
+    from ._wire import Coding, Message
 
-__all__ = ["Route", "client"]
+__all__ = ["Route", "client", "error_of", "time_left"]
 
 T = TypeVar("T")
-
-_decode_error = MSGPACK.decoder(ErrorBody)
 
 
 class Route(Protocol):
@@ -145,7 +143,7 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
     pause = _Pause()
     while True:
         endpoint = await options.route.endpoint()
-        body = method.msgpack.request(arguments, _time_left(), metadata)
+        body = method.msgpack.request(arguments, time_left(), metadata)
         try:
             if items is None:
                 answer = await endpoint.call(Kind.CALL, body, options.priority)
@@ -179,7 +177,8 @@ def _raw_id(method: Method, value: object) -> int:
     return stream.id
 
 
-def _time_left() -> float | None:
+def time_left() -> float | None:
+    """Seconds for which the caller waits; None if there is no end to that."""
     deadline = trio.current_effective_deadline()
     return None if deadline == inf else max(deadline - trio.current_time(), 0.0)
 
@@ -188,7 +187,7 @@ async def _send_items(
     endpoint: Endpoint, options: _Options, method: Method, body: bytes, items: AsyncIterable[object]
 ) -> Message:
     stream = await open_call(endpoint.session, options.priority, pack(Kind.CALL, 0, body), last=False)
-    sender = ItemSender(endpoint.session, stream, items, method.msgpack)
+    sender = ItemSender(endpoint.session, stream, items, method.msgpack.encode_item)
     endpoint.alone += 1
     try:
         return await endpoint.answer_on(stream)
@@ -205,7 +204,7 @@ async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
     """What a call returns. Raises the Error that it is answered with."""
     kind, _, body = answer
     if kind != Kind.RESULT:
-        raise _error(kind, body)
+        raise error_of(kind, body)
     value = _decoded(method, body)
     return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
 
@@ -217,14 +216,14 @@ def _decoded(method: Method, body: bytes) -> object:
         raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
 
 
-def _error(kind: int, body: bytes) -> Error:
+def error_of(kind: int, body: bytes, coding: Coding = MSGPACK) -> Error:
     """The exception that an ERROR stands for."""
     try:
         if kind != Kind.ERROR:
             raise msgspec.ValidationError(f"a message of kind {kind}")
-        said: ErrorBody = _decode_error(body)
+        said: ErrorBody = coding.decoder(ErrorBody)(body)
         found = error_class(said.name)
-        details = MSGPACK.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
+        details = coding.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
     except msgspec.DecodeError as error:
         return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
     raised = found(said.message, details=details)
@@ -245,7 +244,7 @@ class Results:
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
         self._reader: MessageReader | None = None
-        self._sender: ItemSender | None = None
+        self._sender: ItemSender[object] | None = None
         self._over = False
 
     def __aiter__(self) -> Results:
@@ -261,7 +260,7 @@ class Results:
             if message is not None:
                 kind, _, body = message
                 if kind != Kind.ITEM:
-                    raise _error(kind, body)
+                    raise error_of(kind, body)
                 return _decoded(self._method, body)
         except Exception as error:
             await self._finish(error)
@@ -283,7 +282,7 @@ class Results:
         pause = _Pause()
         while True:
             endpoint = await options.route.endpoint()
-            body = method.msgpack.request(self._arguments, _time_left(), call.metadata)
+            body = method.msgpack.request(self._arguments, time_left(), call.metadata)
             message = pack(Kind.CALL, 0, body)
             try:
                 self._stream = await open_call(endpoint.session, options.priority, message, last=self._items is None)
@@ -293,7 +292,7 @@ class Results:
                     raise
             await pause()
         if self._items is not None:
-            self._sender = ItemSender(endpoint.session, self._stream, self._items, method.msgpack)
+            self._sender = ItemSender(endpoint.session, self._stream, self._items, method.msgpack.encode_item)
         return MessageReader(self._stream, endpoint.budget)
 
     async def _next(self, reader: MessageReader) -> Message | None:
