@@ -12,7 +12,7 @@ from muxpy import SessionClosed, StreamReset
 from ._errors import DeadlineExceeded, Error, InvalidArgument, Unavailable
 from ._handling import CODINGS, error_body
 from ._reading import MessageReader
-from ._wire import IN_JSON, Kind, StreamType, pack
+from ._wire import IN_JSON, UNREADABLE, Kind, StreamType, pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
@@ -151,4 +151,8 @@ async def _items(reader: MessageReader, codec: Codec) -> AsyncGenerator[Any, Non
         kind, _, body = message
         if kind != Kind.ITEM:
             raise InvalidArgument(f"a message of kind {kind} among the items")
-        yield codec.decode_item(body)
+        try:
+            item = codec.decode_item(body)
+        except UNREADABLE as error:
+            raise InvalidArgument(f"one of the items: {error}") from None
+        yield item

@@ -16,7 +16,7 @@ from ._endpoint import endpoint_of
 from ._errors import Code, Error, Unavailable, error_class
 from ._reading import MessageReader
 from ._service import describe
-from ._wire import MSGPACK, ErrorBody, Kind, StreamType, pack
+from ._wire import MSGPACK, UNREADABLE, ErrorBody, Kind, StreamType, pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
@@ -212,7 +212,7 @@ async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
 def _decoded(method: Method, body: bytes) -> object:
     try:
         return method.msgpack.decode_result(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
 
 
@@ -224,7 +224,7 @@ def error_of(kind: int, body: bytes, coding: Coding = MSGPACK) -> Error:
         said: ErrorBody = coding.decoder(ErrorBody)(body)
         found = error_class(said.name)
         details = coding.decoder(found.details_type)(bytes(said.details)) if bytes(said.details) else None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return Error(f"the answer cannot be understood: {error}", code=Code.INTERNAL)
     raised = found(said.message, details=details)
     raised.code, raised.name, raised.retryable = said.code, said.name, said.retryable

@@ -16,7 +16,7 @@ from muxpy import ErrorCode, Stream
 from ._call import Call, around, current
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unimplemented
 from ._service import service_of
-from ._wire import IN_JSON, JSON, MSGPACK, ErrorBody, Kind, Request
+from ._wire import IN_JSON, JSON, MSGPACK, UNREADABLE, ErrorBody, Kind, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ class Handling:
         """Understand a request. Raises Error for one that cannot be carried out."""
         try:
             request: Request = _requests[flag](body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise InvalidArgument(f"the request cannot be understood: {error}") from None
         found = self._served.get(request.method)
         if found is None:
@@ -92,7 +92,7 @@ class Handling:
         codec = method.json if flag else method.msgpack
         try:
             arguments = codec.decode_arguments(bytes(request.arguments))
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise InvalidArgument(f"{method.name}: {error}") from None
         deadline = inf if request.timeout is None else trio.current_time() + request.timeout
         call = Call(method.name, self._session, request.metadata or {}, deadline)

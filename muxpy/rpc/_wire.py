@@ -23,6 +23,7 @@ __all__ = [
     "JSON",
     "MAX_SMALL",
     "MSGPACK",
+    "UNREADABLE",
     "Coding",
     "ErrorBody",
     "Kind",
@@ -115,6 +116,10 @@ class Coding:
     flag: int
     maps: frozenset[int]
     """The first bytes that maps begin with."""
+
+
+UNREADABLE: Final = (msgspec.DecodeError, RecursionError)
+"""What decoding raises for bytes that do not fit the type, or are no value at all: one may be nested too deeply."""
 
 
 def _msgpack_decoder(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - any type
