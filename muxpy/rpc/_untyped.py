@@ -28,7 +28,7 @@ __all__ = ["call_json"]
 async def call_json(
     session: Session,
     method: str,
-    arguments: str = "[]",
+    arguments: str = "{}",
     *,
     items: AsyncIterable[str] | None = None,
     metadata: Mapping[str, str] | None = None,

@@ -67,7 +67,7 @@ class Bank:
             self.cancelled.set()
 
 
-async def all_of(session: muxpy.Session, method: str, arguments: str = "[]") -> list[str]:
+async def all_of(session: muxpy.Session, method: str, arguments: str = "{}") -> list[str]:
     return [text async for text in rpc.call_json(session, method, arguments)]
 
 
