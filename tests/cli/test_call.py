@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterable, AsyncIterator  # noqa: TC003 - the hints of a service are read
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +20,7 @@ import trustme
 import muxpy
 from muxpy import rpc
 from muxpy_cli.access import fingerprint_of
-from tests.helpers.tasks import bounded
+from tests.helpers.tasks import LIMIT, bounded
 
 from .program import COMMAND, ENVIRONMENT, closed_port, running
 
@@ -330,3 +332,89 @@ async def test_a_server_that_does_not_tell() -> None:
     assert errors == (
         "muxpy: the other end does not say what it serves; it would with rpc.serve(..., reflection=True)\n"
     )
+
+
+# ---- completion ----
+
+BASH = """
+set -eu
+eval "$(muxpy completion bash)"
+while read -r -a COMP_WORDS; do
+    [[ ${COMP_WORDS[-1]} == + ]] && COMP_WORDS[-1]=
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+    _muxpy_completion muxpy
+    echo "${COMPREPLY[@]}"
+done
+"""
+
+
+async def completed(folder: Path, *lines: str, seconds: float = LIMIT) -> list[str]:
+    """What bash offers for command lines, taken apart as it does that; `+` at the end is a word not begun."""
+    program = folder / "muxpy"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "from muxpy_cli import main\n"
+        "from muxpy_cli.commands import _call\n"
+        f"_call.COMPLETING = {seconds}\n"
+        "main()\n"
+    )
+    program.chmod(0o755)
+    taken_apart = (re.sub(r"[:=]+", r" \g<0> ", f"muxpy call {line}\n") for line in lines)
+    done = await trio.run_process(
+        ["bash", "-c", BASH],
+        stdin="".join(taken_apart).encode(),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        env={**ENVIRONMENT, "PATH": f"{folder}:{os.environ['PATH']}"},
+    )
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    return done.stdout.decode().splitlines()
+
+
+@bounded()
+async def test_bash_completes_services_and_methods(tmp_path: Path) -> None:
+    async with serving(Calculator(), rpc.HealthService()) as address:
+        assert await completed(
+            tmp_path, f"{address} He", f"--metadata a=b {address} Calculator.s", f"{address} Health.check +"
+        ) == [
+            "Health Health.check Health.watch",
+            "Calculator.same Calculator.secret Calculator.sleep Calculator.store",
+            "",
+        ]
+
+
+@bounded()
+async def test_completion_is_silent_where_nothing_answers(tmp_path: Path) -> None:
+    with closed_port() as port:
+        async with serving(reflection=False) as address:
+            lines = f"127.0.0.1:{port} A", f"{address} C", "192.0.2.1:4000 A", "nonsense A"
+            assert await completed(tmp_path, *lines) == ["", "", "", ""]
+
+
+@bounded()
+async def test_completion_does_not_wait_for_long(tmp_path: Path) -> None:
+    async def keep_silent(stream: trio.SocketStream) -> None:
+        async for _ in stream:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, keep_silent, 0, host="127.0.0.1"))
+        line = f"127.0.0.1:{listener.socket.getsockname()[1]} A"
+        assert await completed(tmp_path, line, seconds=0.1) == [""]
+        nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_a_name_that_a_shell_would_obey_is_not_offered(tmp_path: Path) -> None:
+    evil = [
+        rpc.ServiceInfo(name=name, doc="", methods=[])
+        for name in ("A$(touch x)", "A;x", "A.b.c", "A b", "A\nb", "A", "A\n", "Aü")
+    ]
+
+    class Told(rpc.Reflection):
+        async def services(self) -> list[rpc.ServiceInfo]:
+            return evil
+
+    async with serving(Told(), reflection=False) as address:
+        assert await completed(tmp_path, f"{address} A") == ["A Aü"]

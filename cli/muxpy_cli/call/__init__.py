@@ -5,7 +5,7 @@ Nothing else of the program needs msgspec, so this is loaded when it is used.
 
 from ._call import call
 from ._input import check_arguments
-from ._listing import show
+from ._listing import names, show
 from ._target import Target
 
-__all__ = ["Target", "call", "check_arguments", "show"]
+__all__ = ["Target", "call", "check_arguments", "names", "show"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._target import Target
 
-__all__ = ["show"]
+__all__ = ["names", "show"]
 
 
 async def show(target: Target, service: str | None) -> None:
@@ -29,6 +30,15 @@ async def show(target: Target, service: str | None) -> None:
     else:
         _show_methods(services, service, console)
     console.check_shown()
+
+
+async def names(target: Target) -> list[tuple[str, str]]:
+    """Services and methods, and what they are. A name that could mean something to a shell, into whose command line it
+    may go, is left out. Raises Failure."""
+    services = await _services(target)
+    found = [(service.name, service.doc) for service in services]
+    found += [(method.name, method.doc) for service in services for method in service.methods]
+    return [(name, excerpt(_first_line(doc))) for name, doc in found if re.fullmatch(r"\w+(\.\w+)?", name)]
 
 
 async def _services(target: Target) -> list[rpc.ServiceInfo]:

@@ -29,10 +29,13 @@ class Target:
     """For all of it; None if there is no limit."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """For each call."""
+    silent: bool = False
+    """Do not say what takes long."""
 
     @asynccontextmanager
     async def session(self, what: str) -> AsyncIterator[muxpy.Session]:
         """A session to ask for `what`. All that goes wrong in the block is a Failure."""
+        tell = None if self.silent else Console(to_stderr=True).event
         with failing(what, self.seconds):
-            async with reach(self.options, Console(to_stderr=True).event) as session:
+            async with reach(self.options, tell) as session:
                 yield session

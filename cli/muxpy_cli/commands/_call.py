@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import click
+import trio
+from click.shell_completion import CompletionItem
 
 from .._errors import Failure, describe
 from .._lifetime import run as run_trio
@@ -20,10 +23,28 @@ if TYPE_CHECKING:
 
 __all__ = ["call_command"]
 
+COMPLETING: Final = 1.0
+"""Seconds that somebody who has pressed the tab key waits for nothing."""
+
+
+def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Services and methods, as the other end names them; none if it does not, for whatever reason."""
+    logging.disable()
+    given: Any = context.params  # options behind the cursor are not among them
+    try:
+        from ..call import Target, names
+
+        metadata = dict(map(_pair, given["metadata"]))
+        options = _options(given["address"], given)
+        found = trio.run(names, Target(options=options, seconds=COMPLETING, metadata=metadata, silent=True))
+    except Exception:
+        return []
+    return [CompletionItem(name, help=doc or None) for name, doc in found if name.startswith(incomplete)]
+
 
 @click.command("call")
 @click.argument("address", metavar="HOST:PORT", type=ADDRESS)
-@click.argument("method", metavar="[SERVICE[.METHOD]]", required=False)
+@click.argument("method", metavar="[SERVICE[.METHOD]]", required=False, shell_complete=_complete)
 @click.argument("arguments", metavar="[JSON|-]", required=False)
 @click.option("--items", is_flag=True, help="Standard input has what the method takes one by one, as lines of JSON.")
 @click.option("--timeout", metavar="TIME", type=DURATION, help="Give up after so long, and tell the other end.")
