@@ -10,6 +10,7 @@ _EXTRA = {
     "click",
     "cryptography",
     "h11",
+    "msgspec",
     "prometheus_client",
     "rich",
     "tomlkit",

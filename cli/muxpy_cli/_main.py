@@ -60,8 +60,8 @@ def cli() -> None:
           See it work: real traffic through a forwarded port, every byte checked.
 
     Exit codes: 0 ended in order (Ctrl-C or SIGTERM), 1 something failed, 2 a mistake in the command line or the
-    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (-W, demo, bench: after the
-    first).
+    configuration, 3 not allowed or not trusted, 130 or 143 after a second signal (-W, demo, bench, get, call:
+    after the first).
     """
 
 

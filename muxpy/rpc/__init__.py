@@ -21,20 +21,30 @@ Needs msgspec: `pip install 'muxpy-trio[rpc]'`. docs/rpc.md explains it, and doc
 from ._call import Call, Interceptor, current_call
 from ._client import client
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable, Unimplemented
+from ._health import Health, HealthService, HealthStatus
 from ._pool import Pool, pool
+from ._reflection import MethodInfo, Reflection, ServiceInfo
 from ._serve import serve, stream
 from ._service import idempotent, service
+from ._untyped import call_json
 
 __all__ = [
     "Call",
     "Code",
     "DeadlineExceeded",
     "Error",
+    "Health",
+    "HealthService",
+    "HealthStatus",
     "Interceptor",
     "InvalidArgument",
+    "MethodInfo",
     "Pool",
+    "Reflection",
+    "ServiceInfo",
     "Unavailable",
     "Unimplemented",
+    "call_json",
     "client",
     "current_call",
     "idempotent",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
@@ -16,7 +16,7 @@ from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable
 
     from muxpy import Session, Stream
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ._service import Codec
 
 __all__ = ["CUT", "ItemSender", "answer_alone", "open_call", "unavailable"]
+
+T = TypeVar("T")
 
 EARLY: Final = 1.0
 """Seconds for which the items of a caller are read and dropped that has its answer already: it stops as soon as it has
@@ -59,16 +61,16 @@ def unavailable(error: Exception) -> Unavailable:
     return Unavailable(str(error), retryable=isinstance(error, StreamReset | SessionClosed) and error.retryable)
 
 
-class ItemSender:
+class ItemSender(Generic[T]):
     """Sends the values that a call takes, beside whatever the caller does meanwhile: as a task of the session, since an
     iterator that the caller holds has no nursery of its own. It closes the iterator that they come from."""
 
-    def __init__(self, session: Session, stream: Stream, items: AsyncIterable[object], codec: Codec) -> None:
+    def __init__(self, session: Session, stream: Stream, items: AsyncIterable[T], encode: Callable[[T], bytes]) -> None:
         self.error: BaseException | None = None
         """What the iterator has raised; the call is over by that."""
         self._stream = stream
         self._items = items
-        self._codec = codec
+        self._encode = encode
         self._scope = trio.CancelScope()
         self._done = trio.Event()
         session.start_soon(self._run)
@@ -78,7 +80,7 @@ class ItemSender:
             with self._scope:
                 async with _closing(self._items) as items:
                     async for item in items:
-                        await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
+                        await self._stream.send_all(pack(Kind.ITEM, 0, self._encode(item)))
                 await self._stream.send_all(pack(Kind.END, 0), end=True)
         except CUT:
             pass  # whoever waits for the answer learns why
@@ -99,7 +101,7 @@ class ItemSender:
             await self._done.wait()
 
 
-def _closing(items: AsyncIterable[object]) -> AbstractAsyncContextManager[AsyncIterable[object]]:
+def _closing(items: AsyncIterable[T]) -> AbstractAsyncContextManager[AsyncIterable[T]]:
     """A generator that is left before its end is closed, rather than left to the garbage collector."""
     return aclosing(items) if isinstance(items, AsyncGenerator) else nullcontext(items)
 
@@ -162,6 +164,6 @@ async def _items(reader: MessageReader, codec: Codec) -> AsyncGenerator[Any, Non
         try:
             item = codec.decode_item(body)
         except Exception as error:  # the types are the service's: they may have code of their own
-            raise InvalidArgument(f"an item cannot be understood: {error}") from None
+            raise InvalidArgument(f"one of the items: {error}") from None
         yield item
     raise Error("the caller has broken off", code=Code.CANCELLED)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._service import Codec, Method
     from ._wire import Coding, Message
 
-__all__ = ["Route", "client"]
+__all__ = ["Route", "client", "error_of", "time_left"]
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
     while True:
         endpoint = await options.route.endpoint()
         _check_streams(endpoint, method, values)
-        body = codec.request(arguments, _time_left(), metadata)
+        body = codec.request(arguments, time_left(), metadata)
         try:
             if items is None:
                 answer = await endpoint.call(Kind.CALL | codec.coding.flag, body, options.priority)
@@ -202,7 +202,8 @@ def _check_streams(endpoint: Endpoint, method: Method, values: tuple[object, ...
             raise TypeError(f"{method.name}: {value!r} belongs to another session than the call")
 
 
-def _time_left() -> float | None:
+def time_left() -> float | None:
+    """Seconds for which the caller waits; None if there is no end to that."""
     deadline = trio.current_effective_deadline()
     return None if deadline == inf else max(deadline - trio.current_time(), 0.0)
 
@@ -212,7 +213,7 @@ async def _send_items(
 ) -> Message:
     message = pack(Kind.CALL | codec.coding.flag, 0, body)
     stream = await open_call(endpoint.session, options.priority, message, last=False)
-    sender = ItemSender(endpoint.session, stream, items, codec)
+    sender = ItemSender(endpoint.session, stream, items, codec.encode_item)
     endpoint.alone += 1
     try:
         return await endpoint.answer_on(stream)
@@ -229,7 +230,7 @@ async def _value(endpoint: Endpoint, method: Method, codec: Codec, answer: Messa
     """What a call returns. Raises the Error that it is answered with."""
     kind, _, body = answer
     if kind != Kind.RESULT:
-        raise _error(kind, body, codec.coding)
+        raise error_of(kind, body, codec.coding)
     value = _decoded(method, codec, body)
     return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
 
@@ -241,7 +242,7 @@ def _decoded(method: Method, codec: Codec, body: bytes) -> object:
         raise Error(f"{method.name} has returned something else: {error}", code=Code.INTERNAL) from error
 
 
-def _error(kind: int, body: bytes, coding: Coding) -> Error:
+def error_of(kind: int, body: bytes, coding: Coding) -> Error:
     """The exception that an ERROR stands for."""
     try:
         if kind != Kind.ERROR:
@@ -284,7 +285,7 @@ class Results:
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
         self._reader: MessageReader | None = None
-        self._sender: ItemSender | None = None
+        self._sender: ItemSender[object] | None = None
         self._over = False
 
     def __aiter__(self) -> Results:
@@ -303,7 +304,7 @@ class Results:
             if kind == Kind.ITEM:
                 return _decoded(self._method, self._codec, body)
             if kind != Kind.END:
-                raise _error(kind, body, self._codec.coding)
+                raise error_of(kind, body, self._codec.coding)
         except Exception as error:
             await self._finish(error)
             raise
@@ -325,7 +326,7 @@ class Results:
         while True:
             endpoint = await options.route.endpoint()
             _check_streams(endpoint, method, self._values)
-            body = codec.request(self._arguments, _time_left(), call.metadata)
+            body = codec.request(self._arguments, time_left(), call.metadata)
             message = pack(Kind.CALL | codec.coding.flag, 0, body)
             try:
                 self._stream = await open_call(endpoint.session, options.priority, message, last=self._items is None)
@@ -335,7 +336,7 @@ class Results:
                     raise
             await pause()
         if self._items is not None:
-            self._sender = ItemSender(endpoint.session, self._stream, self._items, codec)
+            self._sender = ItemSender(endpoint.session, self._stream, self._items, codec.encode_item)
         return MessageReader(self._stream, endpoint.budget)
 
     async def _next(self, reader: MessageReader) -> Message | None:

@@ -11,6 +11,7 @@ import trio
 from muxpy import ErrorCode
 
 from ._endpoint import endpoint_of
+from ._reflection import Reflecting
 from ._wire import StreamType
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ async def serve(
     *,
     interceptors: Sequence[Interceptor] = (),
     tracebacks: bool = False,
+    reflection: bool = False,
 ) -> None:
     """Carry out the calls of the other side, with the methods of these objects, until the session ends or this side has
     called `Session.go_away` and all calls are answered. Either side of a session may serve, or both.
@@ -43,11 +45,17 @@ async def serve(
     caller gives up, or its time is over, or the session ends. An Error that it raises goes to the caller; any other
     exception is logged here, and the caller gets its name only, or with `tracebacks` all of it.
 
+    With `reflection`, the other side may ask what there is: services, methods, their docs and types (see `Reflection`),
+    as the program `muxpy call` does.
+
     It takes all streams of the session, as `Session.serve_streams` does. Raises TypeError for an object that cannot be
     a service, ValueError for two services of one name, and SessionClosed if the session ends with an error.
     """
     endpoint = endpoint_of(session)
-    endpoint.handling.serve(services, interceptors, tracebacks=tracebacks)
+    offered = list(services)
+    if reflection:
+        offered.append(Reflecting(offered))
+    endpoint.handling.serve(offered, interceptors, tracebacks=tracebacks)
     try:
         await endpoint.served.wait()
     finally:

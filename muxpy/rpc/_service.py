@@ -17,11 +17,11 @@ from ._errors import Code, Error
 from ._wire import JSON, MAX_MESSAGE, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ._wire import Coding
 
-__all__ = ["Codec", "Method", "Service", "describe", "idempotent", "service", "services_of"]
+__all__ = ["Codec", "Method", "Service", "arguments_type", "describe", "idempotent", "service", "services_of"]
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,7 +64,7 @@ class Method:
     attribute: str
     doc: str
     signature: inspect.Signature
-    """Without `self`."""
+    """Without `self`, with the hints as they are written."""
     fields: tuple[tuple[str, Any, Any], ...]
     """The parameters that stand in the request: name, type and default, as msgspec.defstruct takes them."""
     result: Any
@@ -128,10 +128,8 @@ class Codec:
         self.coding = coding
         self._method = method
         self._name = coding.encode(method.name)
-        options: dict[str, Any] = {"forbid_unknown_fields": True, "module": __name__}
-        fields = [_as_field(*parameter) for parameter in method.fields]
-        self._by_position = coding.decoder(msgspec.defstruct("Arguments", fields, array_like=True, **options))
-        self._by_name = coding.decoder(msgspec.defstruct("Arguments", fields, **options))
+        self._by_position = coding.decoder(arguments_type(method.fields, array_like=True))
+        self._by_name = coding.decoder(arguments_type(method.fields))
         self._decode_result = coding.decoder(method.result)
         self._decode_item = coding.decoder(method.items)
 
@@ -205,15 +203,26 @@ class Codec:
         return re.sub(r"`\$\[(\d+)\]", lambda found: f"`{names[int(found[1])]}", text, count=1)
 
 
+def arguments_type(fields: Iterable[tuple[str, Any, Any]], *, array_like: bool = False) -> type[msgspec.Struct]:
+    """The type of the arguments of a method with these `Method.fields`: a map by name, or an array."""
+    return msgspec.defstruct(
+        "Arguments",
+        [_as_field(*field) for field in fields],
+        array_like=array_like,
+        forbid_unknown_fields=True,
+        module=__name__,
+    )
+
+
 def _as_field(name: str, kind: object, default: object) -> tuple[Any, ...]:
     if default is inspect.Parameter.empty:
         return name, kind
     return name, kind, msgspec.field(default_factory=lambda: default)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Service:
-    """A class as others call it."""
+    """A class as others call it. There is one for a class, so that it may be the key of what is known of that."""
 
     name: str
     doc: str
@@ -246,7 +255,8 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise TypeError(f"{name}: {error} where its type hints are read: import it outside of TYPE_CHECKING") from None
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    written = inspect.signature(function)
+    parameters = list(written.parameters.values())[1:]
     fields: list[tuple[str, Any, Any]] = []
     streams: list[int] = []
     takes_items, items = None, Any
@@ -275,7 +285,7 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
         name=name,
         attribute=attribute,
         doc=inspect.getdoc(function) or "",
-        signature=inspect.Signature(parameters),
+        signature=written.replace(parameters=parameters),
         fields=tuple(fields),
         result=get_args(result)[0] if gives_items else StreamId if gives_stream else result,
         gives_items=gives_items,

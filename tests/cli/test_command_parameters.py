@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from muxpy_cli.commands._bench import bench_command
+from muxpy_cli.commands._call import call_command
 from muxpy_cli.commands._connect import ConnectParameters, connect_command
 from muxpy_cli.commands._credentials import UserParameters, token_group
 from muxpy_cli.commands._listen import ListenParameters, listen_command
-from muxpy_cli.commands._shared import ConnectionParameters
+from muxpy_cli.commands._shared import ConnectionParameters, TransportParameters
 
 if TYPE_CHECKING:
     import click
 
-OTHERS = {"bench": {"address", "seconds", "streams", "tests", "as_json"}, "new": {"name", "replace", "path"}}
+OTHERS = {
+    "bench": {"address", "seconds", "streams", "tests", "as_json"},
+    "call": {"address", "method", "arguments", "items", "timeout", "metadata"},
+    "new": {"name", "replace", "path"},
+}
 """What these take by parameters of their own."""
 
 
@@ -25,6 +30,7 @@ OTHERS = {"bench": {"address", "seconds", "streams", "tests", "as_json"}, "new":
         (listen_command, ListenParameters),
         (connect_command, ConnectParameters),
         (bench_command, ConnectionParameters),
+        (call_command, TransportParameters),
         (token_group.commands["new"], UserParameters),
     ],
 )

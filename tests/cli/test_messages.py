@@ -60,6 +60,22 @@ MISTAKES = [
     ("keygen", 2, "DIR is missing; for example `muxpy keygen tls`; see `muxpy keygen --help`"),
     ("check", 2, "FILE is missing; for example `muxpy check muxpy.toml`; see `muxpy check --help`"),
     ("bench", 2, "HOST:PORT is missing; for example `muxpy bench localhost:4242`; see `muxpy bench --help`"),
+    ("call", 2, "HOST:PORT is missing; for example `muxpy call localhost:4000`; see `muxpy call --help`"),
+    (
+        "call localhost:4000 Clock --items",
+        2,
+        "what is called is SERVICE.METHOD; `muxpy call localhost:4000` lists what there is; see `muxpy call --help`",
+    ),
+    (
+        "call localhost:4000 Clock.set - --items",
+        2,
+        "standard input has either the arguments (-) or the items (--items); see `muxpy call --help`",
+    ),
+    (
+        "call localhost:4000 Clock.set --metadata zone",
+        2,
+        "--metadata is NAME=VALUE or NAME=@FILE, not 'zone'; see `muxpy call --help`",
+    ),
     ("token revoke", 2, "NAME is missing; see `muxpy token revoke --help`"),
     ("listen", 2, "where to listen? For example: muxpy listen 4242, or --config FILE; see `muxpy listen --help`"),
     (
@@ -273,7 +289,7 @@ def test_a_mistake_is_one_line_that_says_what_to_write(
 
 
 def test_usage_errors_point_to_the_help_of_their_command(muxpy: InProcess) -> None:
-    for command in ("listen", "connect", "bench", "demo", "keygen", "status", "check", "trace", "completion"):
+    for command in ("listen", "connect", "bench", "demo", "keygen", "status", "check", "trace", "completion", "call"):
         code, _, errors = muxpy(f"{command} --nonsense")
         assert (code, errors) == (2, f"muxpy: there is no option --nonsense; see `muxpy {command} --help`\n")
 

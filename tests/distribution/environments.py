@@ -29,8 +29,8 @@ ROOT: Final = Path(__file__).parents[2]
 MUXPY: Final = "muxpy-trio"
 OWN: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 OLDEST: Final = (3, 11)
-PURE_ONLY: Final = {"cffi", "cryptography"}
-"""What is compiled for one version of Python; only `muxpy keygen` and --tls-cert need it."""
+PURE_ONLY: Final = {"cffi", "cryptography", "msgspec"}
+"""What is compiled for one version of Python; only `muxpy keygen`, --tls-cert and `muxpy call` need it."""
 HINT: Final = r"muxpy: the program needs \w+: install the extra `cli`; in a clone of muxpy: pip install '\.\[cli\]'\n"
 ECHO: Final = """
 import trio, muxpy

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .._tracing import Trace
     from ._retrying import Attempt, Tell
 
-__all__ = ["Credentials", "leave", "log_in", "refusal_verb"]
+__all__ = ["Credentials", "leave", "log_in", "reach", "refusal_verb"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for the connection and the TLS handshake."""
@@ -82,7 +82,7 @@ async def log_in(
     credentials = credentials or Credentials(options)
     async with (
         telling_progress(tell) as attempt,
-        _connected(options, credentials.context, trace, attempt) as session,
+        _connected(options, credentials.context, trace, attempt, "`muxpy listen`") as session,
     ):
         await _check_pin(session, options)
         attempt.step(_waits_for_answer(options))
@@ -92,6 +92,17 @@ async def log_in(
             finally:
                 attempt.done()  # it has answered, or will not
             yield session
+
+
+@asynccontextmanager
+async def reach(options: ConnectOptions, tell: Tell | None = None) -> AsyncIterator[muxpy.Session]:
+    """A session with something else than this program: it is connected, and the other end has proved who it is.
+    Otherwise like `log_in`."""
+    context = client_context(options.tls) if options.tls is not None else None
+    async with telling_progress(tell) as attempt, _connected(options, context, None, attempt, None) as session:
+        await _check_pin(session, options)
+        attempt.done()
+        yield session
 
 
 async def _check_pin(session: muxpy.Session, options: ConnectOptions) -> None:
@@ -123,8 +134,13 @@ async def leave(session: muxpy.Session, why: str = "") -> None:
 
 @asynccontextmanager
 async def _connected(
-    options: ConnectOptions, context: ssl.SSLContext | None, trace: Trace | None, attempt: Attempt
+    options: ConnectOptions,
+    context: ssl.SSLContext | None,
+    trace: Trace | None,
+    attempt: Attempt,
+    program: str | None,
 ) -> AsyncIterator[muxpy.Session]:
+    """`program` is what should be running there, as far as it is known."""
     address = options.address
     name = options.tls.name if options.tls is not None else None
     deadline = trio.current_time() + CONNECT_TIMEOUT
@@ -146,7 +162,7 @@ async def _connected(
     except (OSError, UnicodeError, trio.BrokenResourceError) as error:
         if is_open:
             raise
-        raise _not_connected(options, error) from error
+        raise _not_connected(options, error, program) from error
     if limit.cancelled_caught:
         raise Unreachable(f"cannot connect to {address}: no answer within {CONNECT_TIMEOUT:g} seconds")
 
@@ -161,7 +177,7 @@ async def _reach(options: ConnectOptions, deadline: float, attempt: Attempt) -> 
     return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
 
 
-def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
+def _not_connected(options: ConnectOptions, error: BaseException, program: str | None) -> Failure:
     message = f"cannot connect to {options.address}: {describe(error)}"
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = "--tls-ca trusts a CA, --fingerprint one certificate"
@@ -170,8 +186,8 @@ def _not_connected(options: ConnectOptions, error: BaseException) -> Failure:
         return Failure(f"{message} ({hint})", NOT_ALLOWED)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failure(message, NOT_ALLOWED if error.reason in _NOT_TRUSTED else 1)
-    if isinstance(innermost(error), ConnectionRefusedError):
-        message += " (is `muxpy listen` running there?)"
+    if program is not None and isinstance(innermost(error), ConnectionRefusedError):
+        message += f" (is {program} running there?)"
     return Unreachable(message)
 
 

@@ -1,6 +1,7 @@
 """The commands of the program."""
 
 from ._bench import bench_command
+from ._call import call_command
 from ._check import check_command
 from ._completion import completion_command
 from ._connect import connect_command
@@ -24,6 +25,7 @@ COMMANDS = (
     trace_command,
     bench_command,
     get_command,
+    call_command,
     completion_command,
     demo_command,
 )

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, add_completion_class, get_completion_class
 
 __all__ = ["completion_command"]
 
 PROGRAM = "muxpy"
 VARIABLE = "_MUXPY_COMPLETE"
 """The variable by which the script asks for completions; click derives the same name from the program's."""
+
+
+BREAKS = frozenset(":=")
+"""Where bash takes words apart for its completion, of what the program's words have in them."""
+
+
+class _Bash(BashComplete):
+    """Puts together again what bash has taken apart: HOST:PORT is three words to it."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        args, incomplete = super().get_completion_args()
+        joined: list[str] = []
+        open_end = False
+        for word in args:
+            is_break = BREAKS.issuperset(word)
+            if joined and (is_break or open_end):
+                joined[-1] += word
+            else:
+                joined.append(word)
+            open_end = is_break
+        return joined, incomplete
+
+
+add_completion_class(_Bash)
 
 
 @click.command("completion")

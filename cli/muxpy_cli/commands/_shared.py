@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict, TypeVar
 
 import click
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ConnectionParameters",
     "OutputParameters",
+    "TransportParameters",
     "connection_options",
     "output_options",
     "over",
     "shown_as",
     "tls_options",
+    "transport_options",
 ]
 
 _T = TypeVar("_T")
@@ -41,7 +43,7 @@ def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], 
     return decorate
 
 
-connection_options = _together(
+_TLS: Final = (
     click.option("--tls", is_flag=True, help="Use TLS, and check the certificate with the system's CAs."),
     click.option("--tls-ca", metavar="FILE", type=AUTHORITY, help="Trust these CAs (PEM) instead of the system's."),
     click.option("--tls-name", metavar="NAME", type=NAME, help="The name that the certificate must have, if not HOST."),
@@ -55,17 +57,23 @@ connection_options = _together(
         help="A client certificate, if the other end requires one (--client-ca).",
     ),
     click.option("--tls-key", metavar="FILE", type=CERTIFICATE, help="Its private key, if not in the same file."),
+)
+_TOKENS: Final = (
     click.option(
         "--token-file", metavar="FILE", type=TOKEN, help="The file with the token, if it is not in MUXPY_TOKEN."
     ),
     click.option("--ask-token", is_flag=True, help="Ask for the token on the terminal."),
-    click.option("--insecure", is_flag=True, help="Connect without TLS, even to another machine."),
 )
-"""How to reach a listening end, and with which credentials."""
+_INSECURE: Final = click.option("--insecure", is_flag=True, help="Connect without TLS, even to another machine.")
+
+transport_options = _together(*_TLS, _INSECURE)
+"""How to reach what listens somewhere."""
+connection_options = _together(*_TLS, *_TOKENS, _INSECURE)
+"""How to reach a listening end of this program, and with which credentials."""
 
 
-class ConnectionParameters(TypedDict):
-    """What click passes for `connection_options`."""
+class TransportParameters(TypedDict):
+    """What click passes for `transport_options`."""
 
     tls: bool
     tls_ca: Path | None
@@ -73,9 +81,14 @@ class ConnectionParameters(TypedDict):
     fingerprint: bytes | None
     tls_cert: Path | None
     tls_key: Path | None
+    insecure: bool
+
+
+class ConnectionParameters(TransportParameters):
+    """What click passes for `connection_options`."""
+
     token_file: Path | None
     ask_token: bool
-    insecure: bool
 
 
 output_options = _together(
@@ -114,7 +127,7 @@ def over(given: _T | None, base: _T) -> _T:
     return base if given is None else given
 
 
-def tls_options(base: ClientTls | None, given: ConnectionParameters) -> ClientTls | None:
+def tls_options(base: ClientTls | None, given: TransportParameters) -> ClientTls | None:
     """The TLS options over those of a file. Raises UsageError if they contradict each other."""
     names = given["tls_ca"] is not None or given["tls_name"] is not None
     wanted = given["tls"] or names or any(given[key] is not None for key in ("fingerprint", "tls_cert", "tls_key"))
