@@ -105,11 +105,11 @@ class SessionConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type in ("bool", bool):
+            if field.type == "bool":
                 if not isinstance(value, bool):
                     raise TypeError(f"{field.name} must be True or False, not {value!r}")
             elif field.name != "trace":
-                check_number(field.name, value, _type_name(field.type))
+                check_number(field.name, value, str(field.type))
         if self.trace is not None and not callable(self.trace):
             raise TypeError(f"trace must be callable, as TraceFile(path) is; it is {self.trace!r}")
         for name in ("first_frame_timeout", "handshake_timeout", "idle_timeout", "heartbeat_interval"):
@@ -122,10 +122,6 @@ class SessionConfig:
                 raise ValueError(f"{name} must be at least {least}, or ordinary traffic would end the session")
         if self.tcp_user_timeout is not None and self.tcp_user_timeout < 0.001:
             raise ValueError("tcp_user_timeout must be at least 0.001; None leaves it to the system")
-
-
-def _type_name(kind: object) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def check_number(name: str, value: object, kind: str) -> None:

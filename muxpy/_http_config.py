@@ -1,16 +1,18 @@
 """The limits and times of a session of HTTP/2. Each has its reason beside it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from ._config import SessionConfig
 from ._help import document_fields
 
-__all__ = ["HttpConfig"]
+__all__ = ["Config"]
 
 
 @document_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpConfig(SessionConfig):
+class Config(SessionConfig):
     """What `SessionConfig` says, for HTTP/2: some other defaults, and the limits that only this protocol has."""
 
     max_streams: int = 250

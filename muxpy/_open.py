@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._config import SessionConfig
-from ._running import Members, connect_tcp, engine_name, prepared, run_session, secure, serve_connections
+from ._running import Members, connect_tcp, engine_name, run_session, serve_connections, transport_over
 from .ext import Heartbeat, by_stream_type
 from .proto.muxado import Connection
 from .session import Background, Engine, Session
 from .trace import MuxadoFrames, tap_for
-from .transport import StreamTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -52,14 +51,9 @@ async def open_session(
     `group`: the SessionGroup that the session belongs to, from the handshake on, until `Session.admit` names another.
     """
     config = config or SessionConfig()
-    if isinstance(transport, trio.SocketStream):
-        ready = await secure(
-            transport, ssl_context, config, group, server_hostname=server_hostname, server_side=not client
-        )
-    elif ssl_context is None:
-        ready = prepared(StreamTransport(transport), config)
-    else:
-        raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
+    ready = await transport_over(
+        transport, ssl_context, config, group, server_hostname=server_hostname, server_side=not client
+    )
     async with _run_session(ready, client, config, extensions, group) as session:
         yield session
 

@@ -41,6 +41,7 @@ __all__ = [
     "run_session",
     "secure",
     "serve_connections",
+    "transport_over",
 ]
 
 log = logging.getLogger("muxpy.serve")
@@ -135,6 +136,28 @@ def _as_transport(stream: trio.abc.Stream) -> Transport:
     if isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
         return SocketTransport(stream)
     return StreamTransport(stream)
+
+
+NO_SOCKET: Final = "an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream"
+
+
+async def transport_over(
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext | None,
+    config: SessionConfig,
+    group: SessionGroup | None = None,
+    *,
+    server_hostname: str | None = None,
+    server_side: bool = False,
+    no_socket: str = NO_SOCKET,
+) -> Transport:
+    """A transport over any Trio stream, after the TLS handshake if there is a context: see `open_session`. Raises
+    TypeError, which says `no_socket`, if there is a context and the stream is not a socket's."""
+    if isinstance(stream, trio.SocketStream):
+        return await secure(stream, context, config, group, server_hostname=server_hostname, server_side=server_side)
+    if context is not None:
+        raise TypeError(no_socket)
+    return prepared(StreamTransport(stream), config)
 
 
 def prepared(transport: Transport, config: SessionConfig) -> Transport:

@@ -17,7 +17,7 @@ Exchanges and responses are streams: `muxpy.Stream` says how they are read, sent
 errors. docs/http.md has more examples, and docs/http2.md says what happens in each case.
 """
 
-from muxpy._http_config import HttpConfig as Config
+from muxpy._http_config import Config
 from muxpy.frame.http2 import Http2Code as ErrorCode
 from muxpy.frame.http2 import NeverIndexed
 

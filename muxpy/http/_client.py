@@ -12,15 +12,14 @@ from urllib.parse import urlsplit
 import trio
 
 from muxpy._codes import ErrorCode
-from muxpy._http_config import HttpConfig
-from muxpy._running import connect_tcp, prepared, run_session, secure
+from muxpy._http_config import Config as HttpConfig
+from muxpy._running import connect_tcp, run_session, transport_over
 from muxpy.proto import Opening
-from muxpy.transport import StreamTransport
 
 from ._headers import as_bytes, as_fields, as_pairs
 from ._request import PORTS
 from ._response import Response
-from ._session import HttpSession, looking_after, make_session, prepare_tls
+from ._session import HttpSession, looking_after, make_session, parts_of, prepare_tls
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +59,7 @@ class Client:
 
     def __init__(self, session: HttpSession, nursery: trio.Nursery, scheme: str, authority: str) -> None:
         self._session = session
+        self._core, self._engine = parts_of(session)
         self._scheme = scheme
         self._authority = authority
         self._nursery = nursery
@@ -160,9 +160,9 @@ class Client:
         Raises TunnelRefused if the answer is no, NotImplementedError if the server does not take it; and the exceptions
         of `request`.
         """
-        if not self.session.core.takes_connect:
+        if not self._core.takes_connect:
             await self.session.ping()  # its settings come before any answer
-            if not self.session.core.takes_connect:
+            if not self._core.takes_connect:
                 raise NotImplementedError("the server does not take extended CONNECT")
         pseudo = (
             (b":method", b"CONNECT"),
@@ -175,10 +175,9 @@ class Client:
             yield await _agreed(stream)
 
     async def _open(self, head: Fields, *, end: bool = False) -> Response:
-        session = self.session
-        state = await session.engine.openers.open(Opening(head=head), fin=end)
-        session.engine.acted()
-        return Response(session, session.engine, state)
+        state = await self._engine.openers.open(Opening(head=head), fin=end)
+        self._engine.acted()
+        return Response(self._session, self._engine, state)
 
 
 async def _agreed(stream: Response) -> Response:
@@ -284,8 +283,9 @@ async def connect(
         try:
             yield Client(session, nursery, scheme, authority)
         finally:
-            for state in list(session.engine.unfinished()):
-                session.engine.end_stream(state, ErrorCode.CANCEL)
+            engine = parts_of(session).engine
+            for state in list(engine.unfinished()):
+                engine.end_stream(state, ErrorCode.CANCEL)
 
 
 def _parts(url: str) -> tuple[str, str, int, str]:
@@ -317,8 +317,5 @@ async def _transport(
 ) -> Transport:
     if stream is None:
         return await connect_tcp(host, port, context, config)
-    if isinstance(stream, trio.SocketStream):
-        return await secure(stream, context, config, server_hostname=host)
-    if context is not None:
-        raise TypeError("https needs a trio.SocketStream; wrap anything else in a trio.SSLStream and use http")
-    return prepared(StreamTransport(stream), config)
+    no_socket = "https needs a trio.SocketStream; wrap anything else in a trio.SSLStream and use http"
+    return await transport_over(stream, context, config, server_hostname=host, no_socket=no_socket)

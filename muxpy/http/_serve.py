@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from muxpy._http_config import HttpConfig
-from muxpy._running import Members, begun, prepared, secure, serve_connections
+from muxpy._http_config import Config as HttpConfig
+from muxpy._running import Members, begun, serve_connections, transport_over
 from muxpy.session import serve_alone
-from muxpy.transport import StreamTransport
 
 from ._exchange import Exchange
 from ._request import PORTS
@@ -66,24 +65,22 @@ async def serve(
     """
     config = config or HttpConfig()
     prepare_tls(ssl_context)
-    answer = partial(_answer, handler, _as_set(authorities))
-    make = partial(make_session, client=False, config=config, kind=Exchange)
     members: Members[HttpSession] = Members(retire)
-
-    async def run(transport: Transport, group: SessionGroup | None) -> None:
-        session, _ = await begun(transport, config, make, group)
-        members.add(session)
-        try:
-            limited = _limited(session, config.max_requests, answer, nursery)
-            await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
-        except trio.BrokenResourceError:
-            if session.end is None:
-                raise
-            # Otherwise the log has it already: the session says there how it ended.
-        finally:
-            members.remove(session)
-
     async with looking_after(members.sessions) as nursery:
+        serving = _Serving(handler, config, authorities, nursery, cancel_handlers=cancel_handlers)
+
+        async def run(transport: Transport, group: SessionGroup | None) -> None:
+            session = await serving.session(transport, group)
+            members.add(session)
+            try:
+                await serving.run(session)
+            except trio.BrokenResourceError:
+                if session.end is None:
+                    raise
+                # Otherwise the log has it already: the session says there how it ended.
+            finally:
+                members.remove(session)
+
         await serve_connections(
             run,
             port,
@@ -110,37 +107,57 @@ async def serve_stream(
     Raises SessionClosed if the connection ended with an error.
     """
     config = config or HttpConfig()
-    if isinstance(stream, trio.SocketStream):
-        prepare_tls(ssl_context)
-        transport = await secure(stream, ssl_context, config, server_side=True)
-    elif ssl_context is None:
-        transport = prepared(StreamTransport(stream), config)
-    else:
-        raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
-    make = partial(make_session, client=False, config=config, kind=Exchange)
-    answer = partial(_answer, handler, _as_set(authorities))
-    session, _ = await begun(transport, config, make)
-    async with looking_after({session}) as nursery:
-        limited = _limited(session, config.max_requests, answer, nursery)
-        await serve_alone(session, limited, nursery, cancel_handlers=cancel_handlers)
+    prepare_tls(ssl_context)
+    transport = await transport_over(stream, ssl_context, config, server_side=True)
+    sessions: set[HttpSession] = set()
+    async with looking_after(sessions) as nursery:
+        serving = _Serving(handler, config, authorities, nursery, cancel_handlers=cancel_handlers)
+        session = await serving.session(transport)
+        sessions.add(session)
+        await serving.run(session)
 
 
-def _limited(
-    session: HttpSession, most: int | None, answer: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery
-) -> Callable[[Stream], Awaitable[None]]:
-    """`answer`, which also has the client told that it needs another connection, after `most` requests on this one."""
-    if most is None:
-        return answer
-    told = False
+class _Serving:
+    """What is done for each connection of a server."""
 
-    async def count(stream: Stream) -> None:
-        nonlocal told
-        if session.requests >= most and not told:
-            told = True
-            nursery.start_soon(retire, session)
-        await answer(stream)
+    def __init__(
+        self,
+        handler: Handler,
+        config: HttpConfig,
+        authorities: Collection[str] | None,
+        nursery: trio.Nursery,
+        *,
+        cancel_handlers: bool,
+    ) -> None:
+        self._answer = partial(_answer, handler, _as_set(authorities))
+        self._config = config
+        self._nursery = nursery
+        self._cancel_handlers = cancel_handlers
 
-    return count
+    async def session(self, transport: Transport, group: SessionGroup | None = None) -> HttpSession:
+        make = partial(make_session, client=False, config=self._config, kind=Exchange)
+        session, _ = await begun(transport, self._config, make, group)
+        return session
+
+    def run(self, session: HttpSession) -> Awaitable[None]:
+        """Answer all requests, until the connection ends. Raises SessionClosed if that is by an error."""
+        return serve_alone(session, self._limited(session), self._nursery, cancel_handlers=self._cancel_handlers)
+
+    def _limited(self, session: HttpSession) -> Callable[[Stream], Awaitable[None]]:
+        """`_answer`, which also has the client told that it needs another connection, after `max_requests`."""
+        answer, most = self._answer, self._config.max_requests
+        if most is None:
+            return answer
+        told = False
+
+        async def count(stream: Stream) -> None:
+            nonlocal told
+            if session.requests >= most and not told:
+                told = True
+                self._nursery.start_soon(retire, session)
+            await answer(stream)
+
+        return count
 
 
 async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:

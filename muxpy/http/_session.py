@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import trio
 
@@ -20,12 +20,12 @@ from muxpy.trace._http2 import Http2Frames
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from muxpy._http_config import HttpConfig
+    from muxpy._http_config import Config as HttpConfig
     from muxpy.proto import Core
     from muxpy.session import Stream
     from muxpy.transport import Transport
 
-__all__ = ["HttpSession", "looking_after", "make_session", "prepare_tls", "retire"]
+__all__ = ["HttpSession", "Parts", "looking_after", "make_session", "parts_of", "prepare_tls", "retire"]
 
 LOOK_EVERY: Final = 1.0
 """Seconds between looks at what takes too long: far less than any of the limits."""
@@ -44,16 +44,6 @@ class HttpSession(Session):
         self._begun = self._pinged = engine.clock()
         self._last_seen = 0  # bytes that had been received at the last look
         self._resting = False
-
-    @property
-    def core(self) -> Connection:
-        """The rules of the connection."""
-        return self._core
-
-    @property
-    def engine(self) -> Engine:
-        """What the session stands on."""
-        return self._parts
 
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> Stream:
         """Raises RuntimeError: in HTTP/2, streams are opened by requests (`Client.request`, `Client.open`)."""
@@ -82,8 +72,8 @@ class HttpSession(Session):
             ending.check_alive()
         return self._parts.clock() - begun
 
-    def look_after(self) -> None:
-        """Look for what takes too long: to be called every second or so."""
+    def _look_after(self) -> None:
+        """Look for what takes too long: called every second or so."""
         engine, core, limits = self._parts, self._core, self._limits
         if engine.ending.end is not None:
             return
@@ -122,6 +112,18 @@ class HttpSession(Session):
             self._pinged = now
             self._core.ping(_nothing)
             self._parts.writer.poke()
+
+
+class Parts(NamedTuple):
+    """What a session stands on."""
+
+    core: Connection
+    engine: Engine
+
+
+def parts_of(session: HttpSession) -> Parts:
+    """For those in this room who open its streams."""
+    return Parts(session._core, session._parts)
 
 
 def _nothing() -> None:
@@ -194,7 +196,7 @@ async def _look_after(sessions: set[HttpSession]) -> None:
 async def _look_at(sessions: set[HttpSession]) -> None:
     """Once. A function of its own, so that no name is left here that keeps the last session after its end."""
     for number, session in enumerate(list(sessions)):
-        session.look_after()
+        session._look_after()
         if number % 256 == 255:
             await trio.lowlevel.checkpoint()
 

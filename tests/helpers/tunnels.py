@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from muxpy import SessionConfig
 from muxpy.http import Config, Exchange, HttpSession, Response
-from muxpy.http._session import make_session
+from muxpy.http._session import make_session, parts_of
 from muxpy.proto import Opening
 from muxpy.proto.http2 import HttpStream
 
@@ -34,13 +34,13 @@ class TunnelSession(HttpSession):
     """It opens streams as a session of muxado does."""
 
     async def open_stream(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> muxpy.Stream:
-        engine = self.engine
+        engine = parts_of(self).engine
         stream = self._stream(await engine.openers.open(Opening(head=self.head(stream_type)), fin=fin))
         engine.acted()
         return stream
 
     def open_stream_nowait(self, priority: int = 0, stream_type: int = 0, fin: bool = False) -> muxpy.Stream:
-        engine = self.engine
+        engine = parts_of(self).engine
         stream = self._stream(engine.openers.open_nowait(Opening(head=self.head(stream_type)), fin=fin))
         engine.acted()
         return stream
@@ -60,7 +60,7 @@ class Tunnel(Exchange):
         state.stream_type = int(state.request.authority.partition(b":")[2])
         if state.phase.sends:
             fields, length = self.answer(session, state)
-            session.core.send_head(state, fields, length=length)
+            parts_of(session).core.send_head(state, fields, length=length)
             engine.acted()
 
     def answer(self, session: HttpSession, state: HttpStream) -> tuple[Fields, int | None]:

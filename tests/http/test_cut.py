@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING
 
-import pytest
 import trio
 
 import muxpy
 from muxpy import http
+from tests.helpers.cuts import cut_anywhere, every_cut
 from tests.helpers.inside import assert_read
 from tests.helpers.links import Channel, Clip, pipe_pair
 from tests.helpers.tasks import bounded, read_all
@@ -159,41 +158,12 @@ async def test_the_whole_conversation(autojump_clock: Clock) -> None:
     assert "server" not in conversation.ends
 
 
-def cable_error() -> Exception:
-    return trio.BrokenResourceError("the cable was cut")
-
-
-def reset_by_peer() -> Exception:
-    return ConnectionResetError(104, "Connection reset by peer")
-
-
-@pytest.mark.no_cover  # the same ends at each byte
-@pytest.mark.parametrize("capacity", [inf, 16], ids=["free", "tight"])
-@pytest.mark.parametrize("direction", ["to server", "to client"])
-@pytest.mark.parametrize(
-    ("error", "step"),
-    [(None, 1), (cable_error, 5), (reset_by_peer, 7)],
-    ids=["eof", "broken", "reset"],
-)
+@every_cut
 @bounded(100_000)
 async def test_cut_anywhere(
     direction: str, capacity: float, error: Callable[[], Exception] | None, step: int, autojump_clock: Clock
 ) -> None:
-    channel, other = Channel(capacity), Channel(capacity)
-    await converse(*((channel, other) if direction == "to server" else (other, channel)))
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    total = channel.passed
-    assert total > 100
-    for offset in range(0, total, step if capacity == inf else 4 * step):
-        channel, other = Channel(capacity, clip=Clip(offset, error)), Channel(capacity)
-        try:
-            conversation = await converse(*((channel, other) if direction == "to server" else (other, channel)))
-            check(conversation)
-            assert conversation.failed or offset > total - 100, "nobody noticed"
-            assert trio.lowlevel.current_statistics().tasks_living == tasks
-        except BaseException as problem:
-            problem.add_note(f"cut {direction} after {offset} of {total} bytes")
-            raise
+    await cut_anywhere(converse, check, direction, capacity, error, step)
 
 
 @bounded(600)

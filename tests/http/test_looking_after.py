@@ -21,7 +21,7 @@ class Looked:
 
     looks = 0
 
-    def look_after(self) -> None:
+    def _look_after(self) -> None:
         Looked.looks += 1
 
 

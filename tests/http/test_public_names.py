@@ -62,3 +62,7 @@ def test_help_of_the_module_begins_with_how_it_is_used() -> None:
 def test_it_is_loaded_only_when_somebody_asks_for_it() -> None:
     code = "import sys, muxpy; assert not [name for name in sys.modules if name.startswith('muxpy.http')]"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_calls_everything_as_its_users_do() -> None:
+    assert [name for name in http.__all__ if getattr(http, name).__name__ != name] == []

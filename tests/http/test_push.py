@@ -7,6 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from muxpy import http
 from muxpy.frame.http2 import Setting, encode_settings
+from muxpy.http._session import parts_of
 from tests.helpers.tasks import bounded
 
 from .ends import GET, raw_client, served
@@ -150,5 +151,5 @@ async def test_pushes_take_no_places_of_the_backlog() -> None:
         await peer.send(peer.head(1, GET, end=True))
         await peer.until_end(1)
         await wait_all_tasks_blocked()
-        assert sessions[0].core._table.waiting == 0
-        assert sessions[0].core._table.held == 0
+        assert parts_of(sessions[0]).core._table.waiting == 0
+        assert parts_of(sessions[0]).core._table.held == 0

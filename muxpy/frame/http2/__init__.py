@@ -1,6 +1,7 @@
 """The bytes of HTTP/2 (RFC 9113) and of its header compression, HPACK (RFC 7541)."""
 
-from ._codes import Http2Code, named_code
+from ._codes import ErrorCode as Http2Code
+from ._codes import named_code
 from ._decoder import Decoder, Piece
 from ._encoder import (
     SETTINGS_ACK,

@@ -2,10 +2,10 @@
 
 from enum import IntEnum
 
-__all__ = ["Http2Code", "named_code"]
+__all__ = ["ErrorCode", "named_code"]
 
 
-class Http2Code(IntEnum):
+class ErrorCode(IntEnum):
     """Why a stream was reset or a connection ended (RFC 9113, 7). A peer may send others; those stay plain integers."""
 
     NO_ERROR = 0x0
@@ -39,5 +39,5 @@ class Http2Code(IntEnum):
 
 
 def named_code(code: int) -> int:
-    """The code as a member of Http2Code, if it has a name."""
-    return Http2Code(code) if code in Http2Code._value2member_map_ else code
+    """The code as a member of ErrorCode, if it has a name."""
+    return ErrorCode(code) if code in ErrorCode._value2member_map_ else code

@@ -9,7 +9,7 @@ from typing import Final
 
 from muxpy._codes import ProtocolError
 
-from ._codes import Http2Code
+from ._codes import ErrorCode as Http2Code
 from ._header import (
     GOAWAY,
     HAS_PRIORITY,

@@ -4,7 +4,7 @@ from typing import Final
 
 from muxpy._codes import ProtocolError
 
-from ._codes import Http2Code
+from ._codes import ErrorCode as Http2Code
 from ._huffman import huffman_decode, huffman_encode
 
 MAX_CACHED: Final = 64

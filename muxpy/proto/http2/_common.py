@@ -29,7 +29,7 @@ from ._table import StreamTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from muxpy._http_config import HttpConfig
+    from muxpy._http_config import Config as HttpConfig
     from muxpy.proto._core import Fields
 
     from ._stream import HttpStream

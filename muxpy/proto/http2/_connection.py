@@ -29,7 +29,7 @@ from ._stream import HttpStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from muxpy._http_config import HttpConfig
+    from muxpy._http_config import Config as HttpConfig
     from muxpy.proto._changes import Counters, RemoteGoAway
     from muxpy.proto._core import Fields, Opening
     from muxpy.proto._limits import TokenBucket

@@ -12,6 +12,7 @@ import trio.testing
 
 import muxpy
 from muxpy import http
+from muxpy.http._session import parts_of
 from tests.helpers.ids import word
 from tests.helpers.memory import peak
 from tests.helpers.pairs import tcp_pair
@@ -222,7 +223,7 @@ async def test_a_limit_of_0_streams_holds_requests_and_costs_nothing(mock_clock:
                 nursery.start_soon(server.ask)
             await trio.testing.wait_all_tasks_blocked()
             assert len(server.codes("HEADERS")) == 2
-            assert server.client.session.engine.openers.waiting == 50
+            assert parts_of(server.client.session).engine.openers.waiting == 50
             await server.peer.send(wire.settings((3, 100)))
             while len(server.codes("HEADERS")) < 52:
                 await server.news.park()

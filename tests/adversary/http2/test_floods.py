@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from muxpy import http
+from muxpy.http._session import parts_of
 from tests.frame.http2.wire import DATA, padded
 from tests.helpers.ids import word
 from tests.helpers.load import until
@@ -217,7 +218,7 @@ async def plug(scene: Scene) -> None:
     """Read nothing more, and have a response fill the kernel, so that everything else waits in the session."""
     scene.go_deaf()
     await scene.send(wire.request(51, "/plug", end=True), wire.window_update(51, LARGE))
-    await until(lambda: scene.session.engine.writer._batch is not None)
+    await until(lambda: parts_of(scene.session).engine.writer._batch is not None)
     for _ in range(10):
         await trio.lowlevel.checkpoint()
-    assert scene.session.engine.writer._batch is not None
+    assert parts_of(scene.session).engine.writer._batch is not None

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from muxpy import http
+from muxpy.http._session import parts_of
 from tests.helpers.load import until
 
 from . import wire
@@ -59,7 +60,7 @@ async def test_a_burst_leaves_nothing_behind(mock_clock: Clock) -> None:
     """Tasks that wait for the next requests, blocks that may come again: what saves time is let go of when idle."""
     async with stage(config=http.Config(linger_timeout=10)) as scene:
         await scene.settle()
-        core = scene.session.core
+        core = parts_of(scene.session).core
         tasks = trio.lowlevel.current_statistics().tasks_living
         await scene.play([b"".join(wire.request(one, "/read") for one in range(3, 203, 2))])
         await scene.send(b"".join(wire.data(one, end=True) for one in range(1, 203, 2)))

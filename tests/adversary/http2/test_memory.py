@@ -9,6 +9,7 @@ import pytest
 import trio.testing
 
 from muxpy import http
+from muxpy.http._session import parts_of
 from muxpy.proto._limits import RECENT_RESETS
 from tests.helpers.ids import word
 from tests.helpers.memory import peak
@@ -138,8 +139,8 @@ async def hold(case: Case, kind: str) -> None:
                 await scene.send(sent[first : first + WAVE])
                 await read_in(scene, scene.sent)
         assert figures[0] <= case.bound
-        assert len(scene.session.core._table.recent_resets) <= RECENT_RESETS
-        assert len(scene.session.core._table.reset_there) <= RECENT_RESETS
+        assert len(parts_of(scene.session).core._table.recent_resets) <= RECENT_RESETS
+        assert len(parts_of(scene.session).core._table.reset_there) <= RECENT_RESETS
         assert scene.running <= 2 * STREAMS
         assert not scene.over
         if case.name != "half a frame":  # in which the honest stream cannot go on

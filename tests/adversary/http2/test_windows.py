@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from muxpy import http
+from muxpy.http._session import parts_of
 from muxpy.proto._changes import Changes
 from muxpy.proto._sending import CRUMB_WAIT
 from muxpy.proto.http2 import Connection
@@ -204,12 +205,12 @@ async def test_heads_wait_for_room(mock_clock: Clock) -> None:
     async with stage(narrow=True, config=http.Config(max_streams=1000)) as scene:
         scene.go_deaf()
         await scene.send(wire.request(3, "/plug", end=True), wire.window_update(3, 2**25))
-        await until(lambda: scene.session.engine.writer._batch is not None)
+        await until(lambda: parts_of(scene.session).engine.writer._batch is not None)
         await scene.send(*[wire.request(one, "/head", end=True) for one in range(5, 1605, 2)])
         await read_in(scene, scene.sent)
         for _ in range(100):
             await trio.lowlevel.checkpoint()
-        waiting = len(scene.session.core.sending.outbox.framed)
+        waiting = len(parts_of(scene.session).core.sending.outbox.framed)
         assert 64 * KIB <= waiting <= 66 * KIB
         assert scene.running >= 700
         await scene.check_neighbour()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muxpy._http_config import HttpConfig
+from muxpy._http_config import Config as HttpConfig
 from muxpy.frame.http2 import Setting, encode_settings
 from muxpy.proto import Opening
 from muxpy.proto.http2 import Connection

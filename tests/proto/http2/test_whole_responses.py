@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from muxpy._http_config import HttpConfig
+from muxpy._http_config import Config as HttpConfig
 from muxpy.frame.http2 import HpackEncoder, Http2Code, encode_headers, encode_rst_stream, encode_settings
 from muxpy.frame.http2 import encode_data_header as data_header
 from muxpy.proto import Opening
