@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -12,7 +12,7 @@ from muxpy._http_config import HttpConfig
 from muxpy._running import prepared, run_session, secure, serve_connections
 from muxpy.transport import StreamTransport
 
-from ._exchange import Exchange
+from ._exchange import Exchange, has_ended
 from ._request import PORTS
 from ._session import HttpSession, looking_after, make_session, prepare_tls, retire
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._request import Request
 
     Handler = Callable[[Exchange], Awaitable[object]]
+    Answer = Callable[[Stream], Awaitable[None]]
 
 __all__ = ["serve", "serve_stream"]
 
@@ -64,7 +65,7 @@ async def serve(
     """
     config = config or HttpConfig()
     prepare_tls(ssl_context)
-    answer = partial(_answer, handler, _as_set(authorities))
+    answer = _answering(handler, authorities)
     sessions: set[HttpSession] = set()
 
     async def serve_session(session: HttpSession) -> None:
@@ -116,16 +117,19 @@ async def serve_stream(
     else:
         raise TypeError("an ssl_context needs a trio.SocketStream; wrap anything else in a trio.SSLStream")
     make = partial(make_session, client=False, config=config, kind=Exchange)
-    answer = partial(_answer, handler, _as_set(authorities))
+    answer = _answering(handler, authorities)
     async with run_session(transport, config, make) as session, looking_after({session}) as nursery:
         await session.serve_streams(
             _limited(session, config.max_requests, answer, nursery), cancel_handlers=cancel_handlers
         )
 
 
-def _limited(
-    session: HttpSession, most: int | None, answer: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery
-) -> Callable[[Stream], Awaitable[None]]:
+def _answering(handler: Handler, authorities: Collection[str] | None) -> Answer:
+    hosts = None if authorities is None else frozenset(map(str.lower, authorities))
+    return cast("Answer", partial(_answer, handler, hosts))  # all streams of a server of HTTP are exchanges
+
+
+def _limited(session: HttpSession, most: int | None, answer: Answer, nursery: trio.Nursery) -> Answer:
     """`answer`, which also has the client told that it needs another connection, after `most` requests on this one."""
     if most is None:
         return answer
@@ -141,9 +145,8 @@ def _limited(
     return count
 
 
-async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:
+async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Exchange) -> None:
     """Run the handler, and see to it that there is a response."""
-    assert isinstance(stream, Exchange)
     if authorities is not None and stream.request.path and _authority(stream.request) not in authorities:
         await stream.respond(421)
         return
@@ -155,6 +158,8 @@ async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: 
         log.exception("%r: handler failed, the answer is 500", stream)
         await stream.respond(500)
         return
+    if has_ended(stream):
+        return
     if stream.answerable:
         log.error("%r: the handler has returned without a response, the answer is 500", stream)
         await stream.respond(500)
@@ -165,7 +170,3 @@ async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: 
 def _authority(request: Request) -> str:
     """As `authorities` have it: in lower case (RFC 3986, 3.2.2), and without the scheme's own port."""
     return request.authority.lower().removesuffix(f":{PORTS.get(request.scheme, '')}")
-
-
-def _as_set(authorities: Collection[str] | None) -> frozenset[str] | None:
-    return None if authorities is None else frozenset(map(str.lower, authorities))
