@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._headers import HeadersLike, Text
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "has_ended"]
 
 OF_BODIES: Final = {"content-length", "content-encoding", "expect", "te", "trailer", "host"}
 """What a request that is pushed cannot have: it has no body (RFC 9113, 8.4.1). Go's server has the same list."""
@@ -48,11 +48,10 @@ class Exchange(Message):
     request.
     """
 
-    __slots__ = ("_asked", "_bodiless", "_dated")
+    __slots__ = ("_asked", "_bodiless")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
-        super().__init__(session, engine, state)
-        self._dated = getattr(engine.config, "send_date", True)
+        Message.__init__(self, session, engine, state)
         self._asked = False  # for the body, by 100
         self._bodiless = False  # the response has ended with its head
 
@@ -97,14 +96,12 @@ class Exchange(Message):
         if status in _BODILESS or state.request.method == b"HEAD":
             # What is not known of the body that GET would get is not said.
             told = size if size and status != 204 else None
-            await self._send_head(_head_of(status, headers, told, date=self._dated), None, end=True)
+            await self._send_head(_head_of(status, headers, told, date=self._core.config.send_date), None, end=True)
             await self._sent_head()
             return
         told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
-        head = _head_of(status, headers, told, date=self._dated)
-        self._check_unanswered()
-        await self._room_for_head()
-        self._check_unanswered()  # by another task meanwhile
+        head = _head_of(status, headers, told, date=self._core.config.send_date)
+        await self._room_for_final_head()
         if size > SMALL:
             self._core.send_head(state, head, length=size)
         elif self._core.respond(state, head, body):
@@ -130,7 +127,7 @@ class Exchange(Message):
         exceptions of `Stream.send_all`.
         """
         bodiless = status in _BODILESS or self._state_.request.method == b"HEAD"
-        fields = _head_of(status, headers, None, date=self._dated)
+        fields = _head_of(status, headers, None, date=self._core.config.send_date)
         length = None if bodiless else announced_length(fields)
         await self._send_head(fields, length, end=bodiless)
         self._bodiless = bodiless
@@ -145,8 +142,7 @@ class Exchange(Message):
         if not 100 <= status < 200 or status == 101:
             raise ValueError(f"the status of an interim response lies between 102 and 199, or is 100; not {status!r}")
         fields = ((b":status", b"%d" % status), *as_fields(headers))
-        self._check_unanswered()
-        await self._room_for_head()
+        await self._room_for_final_head()
         self._core.send_interim(self._state_, fields)
         await self._sent_head()
 
@@ -269,14 +265,15 @@ class Exchange(Message):
         if not self._state_.answered and not self._state_.closed:
             raise RuntimeError("the response has not begun yet: call `start` or `respond`")
 
-    def _check_unanswered(self) -> None:
-        if self._state_.answered:
+    async def _room_for_final_head(self) -> None:
+        state = self._state_
+        if not state.answered:
+            await self._room_for_head()
+        if state.answered:  # before, or by another task meanwhile
             raise RuntimeError("the final head of the response was sent already")
 
     async def _send_head(self, fields: Fields, length: int | None, *, end: bool) -> None:
-        self._check_unanswered()
-        await self._room_for_head()
-        self._check_unanswered()  # by another task meanwhile
+        await self._room_for_final_head()
         self._core.send_head(self._state_, fields, end=end, length=length)
 
     async def _sent_head(self) -> None:
@@ -293,6 +290,11 @@ class Exchange(Message):
             self._core.send_interim(state, _CONTINUE, counts=True)
             self._engine_.acted()
         self._asked = True
+
+
+def has_ended(exchange: Exchange) -> bool:
+    """Whether the response has ended, or cannot go on, since the client has given up."""
+    return not exchange._state_.phase.sends
 
 
 # ---- fields ----

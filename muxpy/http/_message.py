@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from muxpy.proto.http2 import HttpStream
 from muxpy.session import Stream
 
 from ._headers import Headers, trailer_fields
 
 if TYPE_CHECKING:
     from muxpy.proto import StreamState
-    from muxpy.proto.http2 import Connection
+    from muxpy.proto.http2 import Connection, HttpStream
     from muxpy.session import Engine, SessionOfStream
 
     from ._headers import HeadersLike
@@ -31,11 +30,10 @@ class Message(Stream):
     __slots__ = ("_core", "_engine_", "_state_")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
-        super().__init__(session, engine, state)
-        assert isinstance(state, HttpStream)
-        self._state_ = state
+        Stream.__init__(self, session, engine, state)
+        self._state_: HttpStream = state  # type: ignore[assignment] # sessions of HTTP have no other
         self._engine_ = engine
-        self._core: Connection = engine.core  # type: ignore[assignment] # sessions of HTTP have no other
+        self._core: Connection = engine.core  # type: ignore[assignment] # nor another core
 
     @property
     def trailers(self) -> Headers | None:

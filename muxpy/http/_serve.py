@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -12,7 +12,7 @@ from muxpy._http_config import Config as HttpConfig
 from muxpy._running import Members, begun, serve_connections, transport_over
 from muxpy.session import serve_alone
 
-from ._exchange import Exchange
+from ._exchange import Exchange, has_ended
 from ._request import PORTS
 from ._session import HttpSession, looking_after, make_session, prepare_tls, retire
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._request import Request
 
     Handler = Callable[[Exchange], Awaitable[object]]
+    Answer = Callable[[Stream], Awaitable[None]]
 
 __all__ = ["serve", "serve_stream"]
 
@@ -129,7 +130,9 @@ class _Serving:
         *,
         cancel_handlers: bool,
     ) -> None:
-        self._answer = partial(_answer, handler, _as_set(authorities))
+        hosts = None if authorities is None else frozenset(map(str.lower, authorities))
+        # All streams of a server of HTTP are exchanges.
+        self._answer = cast("Answer", partial(_answer, handler, hosts))
         self._config = config
         self._nursery = nursery
         self._cancel_handlers = cancel_handlers
@@ -143,7 +146,7 @@ class _Serving:
         """Answer all requests, until the connection ends. Raises SessionClosed if that is by an error."""
         return serve_alone(session, self._limited(session), self._nursery, cancel_handlers=self._cancel_handlers)
 
-    def _limited(self, session: HttpSession) -> Callable[[Stream], Awaitable[None]]:
+    def _limited(self, session: HttpSession) -> Answer:
         """`_answer`, which also has the client told that it needs another connection, after `max_requests`."""
         answer, most = self._answer, self._config.max_requests
         if most is None:
@@ -160,9 +163,8 @@ class _Serving:
         return count
 
 
-async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Stream) -> None:
+async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: Exchange) -> None:
     """Run the handler, and see to it that there is a response."""
-    assert isinstance(stream, Exchange)
     if authorities is not None and stream.request.path and _authority(stream.request) not in authorities:
         await stream.respond(421)
         return
@@ -174,6 +176,8 @@ async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: 
         log.exception("%r: handler failed, the answer is 500", stream)
         await stream.respond(500)
         return
+    if has_ended(stream):
+        return
     if stream.answerable:
         log.error("%r: the handler has returned without a response, the answer is 500", stream)
         await stream.respond(500)
@@ -184,7 +188,3 @@ async def _answer(handler: Handler, authorities: frozenset[str] | None, stream: 
 def _authority(request: Request) -> str:
     """As `authorities` have it: in lower case (RFC 3986, 3.2.2), and without the scheme's own port."""
     return request.authority.lower().removesuffix(f":{PORTS.get(request.scheme, '')}")
-
-
-def _as_set(authorities: Collection[str] | None) -> frozenset[str] | None:
-    return None if authorities is None else frozenset(map(str.lower, authorities))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from enum import Enum, IntEnum
 
-__all__ = ["CLOSE", "CLOSING", "OPEN", "RECV_FIN", "RESET", "SEND_FIN", "Event", "Phase"]
+__all__ = ["CLOSE", "CLOSED", "CLOSING", "OPEN", "RECV_FIN", "RESET", "SEND_FIN", "Event", "Phase"]
 
 
 class Event(IntEnum):
@@ -73,4 +73,4 @@ Phase.CLOSED.after = Phase.GONE.after = None, None, None, None
 
 # Names of the module, for what each stream asks: to find a member by its class takes as long as two calls.
 SEND_FIN, RECV_FIN, CLOSE, RESET = Event
-OPEN, REMOTE_DONE, CLOSING = Phase.OPEN, Phase.REMOTE_DONE, Phase.CLOSING
+OPEN, REMOTE_DONE, CLOSING, CLOSED = Phase.OPEN, Phase.REMOTE_DONE, Phase.CLOSING, Phase.CLOSED

@@ -76,7 +76,8 @@ class Engine:
         # Whoever is started for a stream that brings its first data too answers once.
         writer.pacing.received(woken - min(readable, opened))
         for state in changes.opened:
-            self._opened(state)
+            backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
+            backlog.add(state)
         for state in changes.direct:
             if state.handle is not None:
                 state.handle.arrived()
@@ -97,10 +98,6 @@ class Engine:
         if changes.streams:
             self.streams_changed()
         return woken
-
-    def _opened(self, state: StreamState) -> None:
-        backlog = self.extension_backlogs[state.stream_type] if state.extension else self.backlog
-        backlog.add(state)
 
     def _on_going_away(self) -> None:
         if self.core.error is not None:

@@ -68,6 +68,7 @@ class Handlers:
         self._while_wanted = while_wanted
         # Otherwise a task would inherit the context of the one that starts it: whichever task reads at that moment.
         self._context = copy_context()
+        self._variables = list(self._context.items())
         self._waiting: list[StreamState] = []  # few at a time, and an empty deque has 600 bytes
         self._idle: list[trio.lowlevel.Task] = []
         self._living = 0  # tasks, also those that are idle
@@ -132,8 +133,11 @@ class Handlers:
 
     def _is_fresh(self) -> bool:
         """Whether the context of this task is as that of a new one."""  # values need not be comparable
-        mine, fresh = copy_context(), self._context
-        return len(mine) == len(fresh) and all(mine.get(variable) is fresh[variable] for variable in fresh)
+        mine = copy_context()
+        for variable, value in self._variables:
+            if mine.get(variable) is not value:
+                return False
+        return len(mine) == len(self._variables)
 
     async def _handle(self, state: StreamState) -> None:
         stream = self._kind(self._session, self._engine, state)

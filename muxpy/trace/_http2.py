@@ -71,9 +71,8 @@ class Http2Frames:
                 text = debug.decode(errors="backslashreplace")
                 return {"last_id": last_id, "code": code_name(named_code(code)), "text": text or None}
             case wire.SETTINGS:
-                return {
-                    "settings": tuple(f"{_setting(key)}={value}" for key, value in wire.parse_settings(body)) or None
-                }
+                settings = [f"{_setting(key)}={value}" for key, value in wire.parse_settings(body)]
+                return {"settings": tuple(settings) or None}
             case _:
                 return {"length": len(body)}
 

@@ -48,6 +48,7 @@ class Connection:
     """
 
     def __init__(self, config: HttpConfig, *, client: bool, clock: Callable[[], float], eager: bool = True) -> None:
+        self.config = config
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
         self._news = News(common)

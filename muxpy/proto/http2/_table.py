@@ -10,7 +10,7 @@ from muxpy._codes import ProtocolError
 from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import MAX_ID, Http2Code
 from muxpy.proto._limits import MAX_CLOSING, RecentResets
-from muxpy.proto._state import Phase
+from muxpy.proto._state import CLOSED
 
 if TYPE_CHECKING:
     from muxpy._config import SessionConfig
@@ -44,7 +44,7 @@ def _hold(stream: StreamState) -> int:
     A reset costs the peer nothing, so such streams take a place each. A response that has come to its end was the
     handler's work, which is about to return: a peer that uses all places may have as many more by then.
     """
-    return (1 if stream.phase is Phase.CLOSED else 2) if stream.held else 0
+    return (1 if stream.phase is CLOSED else 2) if stream.held else 0
 
 
 class StreamTable:
