@@ -23,7 +23,9 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy._open import _run_session
 from muxpy.frame.muxado import MAX_PAYLOAD, encode_wnd_inc
+from muxpy.proto import Batch, _sending
 from muxpy.proto._incoming import Incoming
+from muxpy.session import _writer
 from muxpy.transport._socket import SocketTransport
 from tests.helpers.pairs import session_pair, stream_pair, unix_pair
 from tests.helpers.tasks import bounded, read_all
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from muxpy.frame import Buffer
-    from muxpy.proto import Batch
 
 Clock: TypeAlias = trio.testing.MockClock
 
@@ -197,6 +198,27 @@ async def test_an_echo_costs_one_read_and_one_write_at_each_end(kind: str, mock_
     for end in (costs.client, costs.server):
         assert (end.reads, end.writes, end.frames_sent, end.updates) == (200, 200, 200, 0)
         assert end.bytes_sent == 200 * (8 + len(SMALL))
+
+
+@bounded()
+async def test_a_lone_message_is_written_as_it_was_framed(mock_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One buffer, which has all of it, and no batch around it."""
+    batches = 0
+
+    def count(*arguments: object) -> Batch:
+        nonlocal batches
+        batches += 1
+        return Batch(*arguments)  # type: ignore[arg-type]
+
+    async with answering() as (client, _):
+        [stream] = await opened(client, 1)
+        await ask(stream, 10)
+        for module in (_sending, _writer):
+            monkeypatch.setattr(module, "Batch", count)
+        with recorded_writes(monkeypatch) as writes:
+            await ask(stream, 100)
+    assert [[len(buffer) for buffer in write] for write in writes] == [[8 + len(SMALL)]] * 200
+    assert batches == 0
 
 
 @bounded()
