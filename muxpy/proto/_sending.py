@@ -75,17 +75,16 @@ class Sending:
         outbox.small_frames += 1
         return True
 
-    def small_alone(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> Batch | None:
-        """`submit_small` and `next_batch` in one, for a message beside which nothing waits to be written: it need not
-        pass through the outbox. Returns None if something waits, or if the message must stand in line."""
+    def small_alone(self, stream: StreamState, data: bytes | bytearray, end: bool = False) -> bytes | None:
+        """`submit_small` and `next_batch` in one, for a message beside which nothing waits to be written: its frame is
+        all that there is to write. Returns None if something waits, or if the message must stand in line."""
         outbox = self.outbox
         if outbox.framed or outbox.updates:
             return None
         frame = self._frame_small(stream, data, end)
-        if frame is None:
-            return None
-        self._counters.frames_sent += 1
-        return Batch([frame], [], len(frame))
+        if frame is not None:
+            self._counters.frames_sent += 1
+        return frame
 
     def _frame_small(self, stream: StreamState, data: bytes | bytearray, end: bool) -> bytes | None:
         size = len(data)

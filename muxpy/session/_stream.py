@@ -162,6 +162,9 @@ class Stream(trio.abc.HalfCloseableStream):
         With `end`, it ends the direction with the last byte, as `send_eof` after it would, but without a frame of its
         own.
 
+        It lets other tasks run before it returns, unless this task has let them run just before: what a task sends
+        first after a `receive_some` that had to wait need not cost another pass of Trio's scheduler.
+
         If cancelled, any part of `data` may have been sent. The stream can then only be closed or reset, and closing
         resets it, so that the peer does not take the part for the whole.
 
@@ -182,9 +185,9 @@ class Stream(trio.abc.HalfCloseableStream):
                 with _as_bytes(data) as view:
                     await self._send(view, end)
             elif data and (engine := self._engine).writer.send_small(self._state, data, end):
-                if engine.lead.on_its_way is not None:
-                    engine.lead.comes_back()
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                lead = engine.lead
+                if lead.on_its_way is None or lead.owes_turn():
+                    await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 with memoryview(data) as view:
                     await self._send(view, end)
@@ -219,8 +222,9 @@ class Stream(trio.abc.HalfCloseableStream):
             if view:
                 writer.send(self._state, view, end=end)
             if not waiting.unsent:
-                self._engine.lead.comes_back()
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                lead = self._engine.lead
+                if lead.on_its_way is None or lead.owes_turn():
+                    await trio.lowlevel.cancel_shielded_checkpoint()
             while waiting.unsent:
                 await waiting.as_sender()
                 if waiting.unsent and not self._sendable():

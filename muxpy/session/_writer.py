@@ -58,11 +58,9 @@ class Writer:
         if len(data) > SMALL or self._batch is not None or self.error is not None:
             return False
         sending, pacing = self._sending, self.pacing
-        now = pacing.alone and not pacing.corked
-        if now and (batch := sending.small_alone(stream, data, end)) is not None:
+        if pacing.alone and not pacing.corked and (frame := sending.small_alone(stream, data, end)) is not None:
             pacing.alone = False
-            self._begin(batch)
-            self._try(batch)
+            self._write(frame)
             return self.error is None
         if not sending.submit_small(stream, data, end):
             return False
@@ -238,6 +236,26 @@ class Writer:
         self.bytes_sent += batch.size
         if self._tap is not None:
             self._tap.sent(batch)
+
+    def _write(self, frame: bytes) -> None:
+        """Write a frame beside which nothing waits. It becomes a batch only if it does not go as a whole."""
+        size, written = len(frame), 0
+        if self._tap is None:
+            try:
+                written = self._transport.try_write(frame)
+            except TRANSPORT_ERRORS as error:
+                self._fail(error)
+                return
+        if written == size:
+            self.bytes_sent += size
+            self.pacing.written = self._clock()
+            if self._progress is not None:
+                self.wake_waiters()
+            return
+        batch = Batch([frame], [], size)
+        self._begin(batch)
+        batch.advance(written)
+        self._try(batch)
 
     def _flush(self) -> None:
         """Write as much as goes without waiting; the writer task writes the rest."""

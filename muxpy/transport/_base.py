@@ -111,6 +111,11 @@ class Transport(trio.abc.AsyncResource):
     def try_send(self, batch: Batch) -> bool:
         """Write as much of the batch as goes without waiting, and drop that from the batch. True if that was all."""
 
+    def try_write(self, frame: bytes) -> int:
+        """Write as much of a lone frame as goes without waiting, when no batch is being written. Returns how many bytes
+        went; 0 also where there is no shorter way than a batch."""
+        return 0
+
     @abstractmethod
     async def send(self, batch: Batch) -> None:
         """Write the whole batch, waiting as needed."""

@@ -149,6 +149,15 @@ class SocketTransport(Transport):
             batch.advance(count)
         return True
 
+    def try_write(self, frame: bytes) -> int:
+        if self._fileno() < 0:
+            raise _closed()
+        self.writes += 1
+        try:
+            return os.writev(self._fd, (frame,))
+        except BlockingIOError:
+            return 0
+
     async def send(self, batch: Batch) -> None:
         while not self.try_send(batch):
             with suppress(trio.ClosedResourceError):  # `interrupt` wakes this too; try_send sees if it was closed

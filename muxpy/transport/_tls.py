@@ -219,6 +219,9 @@ class TlsTransport(SocketTransport):
             self._ciphertext.add(self._outgoing.read())
         return super().try_send(self._ciphertext)
 
+    def try_write(self, frame: bytes) -> int:
+        return 0  # its ciphertext must be kept if it does not go as a whole: that is what a batch is for
+
     async def _flush(self) -> None:
         await self.send(Batch([], [], 0))
 

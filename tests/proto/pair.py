@@ -104,7 +104,7 @@ class End:
             data = COUNTED[half.sent : half.sent + size]
             sending = self.core.sending
             if size % 2 and (alone := sending.small_alone(half.state, data, end)) is not None:  # some of those that may
-                self.out.put(b"".join(alone.chunks))
+                self.out.put(alone)
                 half.finished = end
             elif sending.submit_small(half.state, data, end=end):
                 half.finished = end

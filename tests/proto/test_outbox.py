@@ -276,11 +276,9 @@ def test_a_stream_that_has_ended_leaves_the_rest_of_its_turn(side: Side) -> None
 def test_a_lone_small_message_is_what_it_would_be_among_others(end: bool) -> None:
     sides = [Side(client=True) for _ in range(2)]
     streams = [side.open() for side in sides]
-    batch = sides[0].core.sending.small_alone(streams[0], b"alone", end)
-    assert batch is not None
-    assert (batch.size, batch.done) == (wire.HEADER.size + 5, [])
+    frame = sides[0].core.sending.small_alone(streams[0], b"alone", end)
     assert sides[1].core.sending.submit_small(streams[1], b"alone", end)
-    assert written(batch) == sides[1].sent()
+    assert frame == sides[1].sent()
     assert sides[0].core.counters == sides[1].core.counters
     for side, stream in zip(sides, streams, strict=True):
         assert (stream.send_window, stream.sent, stream.ends) == (wire.WINDOW - 5, 5, end)

@@ -23,7 +23,9 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy._open import _run_session
 from muxpy.frame.muxado import MAX_PAYLOAD, encode_wnd_inc
+from muxpy.proto import Batch, _sending
 from muxpy.proto._incoming import Incoming
+from muxpy.session import _writer
 from muxpy.transport._socket import SocketTransport
 from tests.helpers.pairs import session_pair, stream_pair, unix_pair
 from tests.helpers.tasks import bounded, read_all
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from muxpy.frame import Buffer
-    from muxpy.proto import Batch
 
 Clock: TypeAlias = trio.testing.MockClock
 
@@ -200,6 +201,27 @@ async def test_an_echo_costs_one_read_and_one_write_at_each_end(kind: str, mock_
 
 
 @bounded()
+async def test_a_lone_message_is_written_as_it_was_framed(mock_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One buffer, which has all of it, and no batch around it."""
+    batches = 0
+
+    def count(*arguments: object) -> Batch:
+        nonlocal batches
+        batches += 1
+        return Batch(*arguments)  # type: ignore[arg-type]
+
+    async with answering() as (client, _):
+        [stream] = await opened(client, 1)
+        await ask(stream, 10)
+        for module in (_sending, _writer):
+            monkeypatch.setattr(module, "Batch", count)
+        with recorded_writes(monkeypatch) as writes:
+            await ask(stream, 100)
+    assert [[len(buffer) for buffer in write] for write in writes] == [[8 + len(SMALL)]] * 200
+    assert batches == 0
+
+
+@bounded()
 async def test_a_lone_echo_wakes_nobody_but_those_who_wait_for_it(mock_clock: Clock) -> None:
     """The task that sends also writes, and the task that waits also reads: no other task has a part in it."""
     async with answering() as (client, server):
@@ -210,8 +232,8 @@ async def test_a_lone_echo_wakes_nobody_but_those_who_wait_for_it(mock_clock: Cl
     # and the reader's tasks read on when all is done.
     assert costs.background <= 8
     assert costs.passes <= 200 * 2 + 8
-    # The asking task and the answering one, each: after its send, which is a checkpoint, and when there is data.
-    assert costs.application <= 200 * 4
+    # The asking task and the answering one, each: when there is data. What it then sends costs no step.
+    assert costs.application <= 200 * 2 + 8
 
 
 # ---- many streams: messages come together ----

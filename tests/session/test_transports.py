@@ -189,6 +189,37 @@ async def test_a_socket_takes_a_batch_that_fits_without_waiting(kind: str) -> No
         assert pair.near.writes - before == 3
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@bounded()
+async def test_a_socket_takes_of_a_lone_frame_what_fits(kind: str) -> None:
+    frame = os.urandom(50_000)
+    async with joined(kind) as pair:
+        before = pair.near.writes
+        assert pair.near.try_write(frame) == len(frame)
+        assert pair.near.writes - before == 1
+        assert await receive_exactly(pair.far, len(frame)) == frame
+        taken = 0
+        while (count := pair.near.try_write(frame)) == len(frame):
+            taken += count
+        while more := pair.near.try_write(frame[count:]):
+            count += more
+        assert await receive_exactly(pair.far, taken + count) == frame * (taken // len(frame)) + frame[:count]
+        await pair.near.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            pair.near.try_write(frame)
+
+
+@pytest.mark.parametrize("kind", ["tls", "ssl_stream", "memory", "pipes"])
+@bounded()
+async def test_where_a_lone_frame_has_no_shorter_way_nothing_of_it_is_written(kind: str) -> None:
+    async with joined(kind) as pair:
+        before = pair.near.writes
+        assert pair.near.try_write(b"in a batch") == 0
+        await wait_all_tasks_blocked()
+        assert not pair.near.has_output
+        assert pair.near.writes == before
+
+
 @pytest.mark.parametrize("kind", ["ssl_stream", "memory", "pipes"])
 @bounded()
 async def test_a_stream_of_trio_writes_nothing_without_waiting(kind: str) -> None:

@@ -26,17 +26,20 @@ QUIET = muxpy.SessionConfig(heartbeat_interval=None)
 
 
 class Writes:
-    """What os.writev is given, in place of it; `fail` makes one call fail."""
+    """What os.writev is given, in place of it; `fail` makes one call fail, and `most` lets one write only so much."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.fail: OSError | None = None
+        self.most: int | None = None
         self._writev = os.writev
 
     def __call__(self, fd: int, chunks: Sequence[Buffer]) -> int:
         if self.fail is not None:
             error, self.fail = self.fail, None
             raise error
+        if self.most is not None:
+            chunks, self.most = [b"".join(chunks)[: self.most]], None
         self.sizes.append(sum(map(len, chunks)))
         return self._writev(fd, chunks)
 
@@ -63,6 +66,24 @@ async def quiet_sender(writes: Writes) -> AsyncIterator[muxpy.Stream]:
         client.kill()
 
 
+@asynccontextmanager
+async def lone_sender(writes: Writes) -> AsyncIterator[tuple[muxpy.Stream, muxpy.Stream]]:
+    """A stream that has just received something, alone, and the other end."""
+    one, two = unix_pair()
+    async with (
+        muxpy.open_session(one, client=True, config=QUIET) as client,
+        muxpy.open_session(two, client=False, config=QUIET) as server,
+    ):
+        near, far = await stream_pair(client, server)
+        await far.send_all(b"question")
+        assert await near.receive_some() == b"question"
+        await wait_all_tasks_blocked()
+        writes.sizes.clear()
+        yield near, far
+        client.kill()
+        server.kill()
+
+
 @bounded()
 async def test_messages_with_work_between_them_do_not_wait_for_each_other(
     writes: Writes, autojump_clock: trio.testing.MockClock
@@ -73,6 +94,31 @@ async def test_messages_with_work_between_them_do_not_wait_for_each_other(
             await near.send_all(b"progress")
             assert sum(writes.sizes) == number * 16
             autojump_clock.jump(2 * PATIENCE)  # what works does not yield
+
+
+@pytest.mark.parametrize("most", [0, 3, 8, 15])
+@bounded()
+async def test_what_of_a_lone_message_does_not_go_follows(writes: Writes, most: int) -> None:
+    async with lone_sender(writes) as (near, far):
+        if most:
+            writes.most = most
+        else:
+            writes.fail = BlockingIOError()
+        await near.send_all(b"progress")
+        await near.send_all(b" goes on")
+        received = b""
+        while len(received) < 16:
+            received += await far.receive_some()
+        assert received == b"progress goes on"
+        assert writes.sizes[: 2 if most else 1] == ([most, 16 - most] if most else [16])
+
+
+@bounded()
+async def test_an_error_that_hits_a_lone_message_ends_the_session(writes: Writes) -> None:
+    async with lone_sender(writes) as (near, _):
+        writes.fail = OSError(errno.ENOBUFS, "no buffers")
+        with pytest.raises(muxpy.SessionClosed, match="no buffers"):
+            await near.send_all(b"progress")
 
 
 @bounded()
