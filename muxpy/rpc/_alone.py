@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -15,7 +16,7 @@ from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+    from collections.abc import AsyncIterable, AsyncIterator
 
     from muxpy import Session, Stream
 
@@ -49,7 +50,7 @@ async def open_call(session: Session, priority: int, message: bytes, *, last: bo
     return stream
 
 
-def unavailable(error: trio.BrokenResourceError) -> Unavailable:
+def unavailable(error: Exception) -> Unavailable:
     """The stream of a call was cut short: what its caller gets."""
     return Unavailable(str(error), retryable=isinstance(error, StreamReset | SessionClosed) and error.retryable)
 
@@ -71,8 +72,11 @@ class ItemSender:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async for item in self._items:
-                    await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
+                async with AsyncExitStack() as stack:
+                    if isinstance(self._items, AsyncGenerator):  # nobody else closes one that was made for the call
+                        stack.push_async_callback(self._items.aclose)
+                    async for item in self._items:
+                        await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
                 await self._stream.send_all(pack(Kind.END, 0), end=True)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # whoever waits for the answer learns why

@@ -268,13 +268,13 @@ class Results:
     def __init__(self, options: _Options, method: Method, values: tuple[object, ...]) -> None:
         self._options = options
         self._method = method
-        self._codec = options.codec(method)
-        self._items, self._arguments = _split(method, self._codec, values)
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
         self._reader: MessageReader | None = None
         self._sender: ItemSender | None = None
         self._over = False
+        self._codec = options.codec(method)
+        self._items, self._arguments = _split(method, self._codec, values)
 
     def __aiter__(self) -> Results:
         return self
@@ -329,7 +329,7 @@ class Results:
     async def _next(self, reader: MessageReader) -> Message | None:
         try:
             return await reader.next()
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:  # closed by the sender of the items
             if self._sender is not None and self._sender.error is not None:
                 raise self._sender.error from None
             raise unavailable(error) from error

@@ -97,7 +97,7 @@ class Endpoint:
         try:
             with closing(MessageReader(stream, self.budget)) as reader:
                 answer = await reader.next()
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:  # closed by the sender of the items
             raise unavailable(error) from error
         finally:
             stream.reset()  # no effect if both directions have ended

@@ -80,6 +80,7 @@ class Handling:
             for method in service.methods.values():
                 if method.name in served:
                     raise ValueError(f"two services are named {service.name!r}")
+                _ = method.msgpack  # raises TypeError now for types that cannot be sent
                 served[method.name] = method, getattr(implementation, method.attribute)
         self._served = served
         self._interceptors = interceptors
@@ -97,8 +98,8 @@ class Handling:
         if found is None:
             raise self._unknown(request.method)
         method, function = found
-        codec = method.json if flag else method.msgpack
         try:
+            codec = method.json if flag else method.msgpack
             arguments = codec.decode_arguments(bytes(request.arguments))
         except Exception as error:  # the types are the service's: they may have code of their own
             raise InvalidArgument(f"{method.name}: {error}") from None
