@@ -280,13 +280,13 @@ class Results:
         self._options = options
         self._method = method
         self._values = values
-        self._codec = options.codec(method)
-        self._items, self._arguments = _split(method, self._codec, values)
         self._stack: AsyncExitStack | None = None
         self._stream: Stream | None = None
         self._reader: MessageReader | None = None
         self._sender: ItemSender[object] | None = None
         self._over = False
+        self._codec = options.codec(method)
+        self._items, self._arguments = _split(method, self._codec, values)
 
     def __aiter__(self) -> Results:
         return self

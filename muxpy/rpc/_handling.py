@@ -97,8 +97,8 @@ class Handling:
         if found is None:
             raise self._unknown(request.method)
         method, function = found
-        codec = method.json if flag else method.msgpack
         try:
+            codec = method.json if flag else method.msgpack
             arguments = codec.decode_arguments(bytes(request.arguments))
         except Exception as error:  # the types are the service's: they may have code of their own
             raise InvalidArgument(f"{method.name}: {error}") from None

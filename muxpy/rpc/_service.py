@@ -132,11 +132,12 @@ class Codec:
         self._by_name = coding.decoder(arguments_type(method.fields))
         self._decode_result = coding.decoder(method.result)
         self._decode_item = coding.decoder(method.items)
+        self._decode_metadata = coding.decoder(dict[str, str])
 
     def arguments(self, values: tuple[object, ...]) -> bytes:
         """Raises TypeError for what the method does not take."""
         encoded = self._encode(values, "the arguments")
-        self._check(self._by_position, encoded, "argument")
+        self._check(self._by_position, encoded, "argument", self._named)
         return encoded
 
     def request(self, arguments: bytes, timeout: float | None, metadata: Mapping[str, str] | None) -> bytes:
@@ -145,8 +146,10 @@ class Codec:
         if timeout is not None or metadata:
             parts.append(timeout)
         if metadata:
-            parts.append(metadata)
-        return self._bounded(self._encode(parts, "the metadata"), "the arguments")
+            said = self._encode(metadata, "the metadata")
+            self._check(self._decode_metadata, said, "metadata")
+            parts.append(msgspec.Raw(said))
+        return self._bounded(self.coding.encode(parts), "the arguments")
 
     def decode_arguments(self, encoded: bytes) -> tuple[Any, ...]:
         """Raises msgspec.ValidationError, which names the argument."""
@@ -191,14 +194,16 @@ class Codec:
             raise Error(text, code=Code.RESOURCE_EXHAUSTED)
         return encoded
 
-    def _check(self, decode: Callable[[bytes], object], encoded: bytes, what: str) -> None:
+    def _check(
+        self, decode: Callable[[bytes], object], encoded: bytes, what: str, words: Callable[[str], str] = str
+    ) -> None:
         try:
             decode(encoded)
         except Exception as error:  # msgspec's, RecursionError, and what the types' own code raises
-            raise TypeError(f"{self._method.name}: wrong {what}: {self._named(str(error))}") from None
+            raise TypeError(f"{self._method.name}: wrong {what}: {words(str(error))}") from None
 
     def _named(self, text: str) -> str:
-        """msgspec's words, with the names of parameters in place of their numbers."""
+        """msgspec's words about arguments, with the names of parameters in place of their numbers."""
         names = [name for name, _, _ in self._method.fields]
         return re.sub(r"`\$\[(\d+)\]", lambda found: f"`{names[int(found[1])]}", text, count=1)
 
