@@ -16,9 +16,6 @@ feeds the core, wakes others for whom something came, and leaves as soon as it h
   but the checkpoints of our own methods. While that is so, nobody reads. As soon as it suspends itself in any other
   way, the reader task reads: `_Steps` sees each step of a task. Otherwise a sender that waits for window, a heartbeat
   or the end of the transport would wait for ever.
-- **A wait is a turn for the others.** A task that has left the lead has just let all of them run. So what it sends
-  first in the same step needs no pass of the scheduler: see `owes_turn`. It is once for each wait, so nobody can keep
-  others from their turn by it. A request and its answer are then one step at each end, where plain TCP takes two.
 - **Taking the lead from somebody has a price**: their wait is ended, and they run once for nothing. So a task does that
   only after some reads in a row have woken one task each: then there is a lone receiver, and the task that begins to
   wait now is most likely the one that was woken last. If it loses the lead soon, more such reads are needed next time.
@@ -65,7 +62,6 @@ class Lead:
 
     __slots__ = (
         "_bug",
-        "_has_waited",
         "_kept",
         "_leader",
         "_led",
@@ -87,7 +83,6 @@ class Lead:
         self._leader: trio.lowlevel.Task | None = None
         self._wanted: object = None  # what the leader waits for
         self.on_its_way: trio.lowlevel.Task | None = None  # has left the lead, and may wait again soon
-        self._has_waited = False  # it is still in the step in which its wait has ended, and has not sent yet
         self._patience = 0  # its checkpoints that are left
         self._parked = Parking()  # the reader task, which is the one that runs the session, while others read
         self._needed = FEWEST
@@ -147,7 +142,6 @@ class Lead:
                 self._leader = self._wanted = None
                 if alone and self._led:  # otherwise nobody would see that it does something else
                     self.on_its_way = task
-                    self._has_waited = True
                     self._patience = PATIENCE
                     self._steps.watch(task, self)
                 else:
@@ -174,15 +168,6 @@ class Lead:
         """To be called immediately before a checkpoint of our own: if this task has left the lead, it comes back."""
         self._steps.excused = self.on_its_way  # which this task need not be: then it means nothing
 
-    def owes_turn(self) -> bool:
-        """To be called after a send, instead of `comes_back`, while a task is on its way. Returns whether the sender
-        must let others run now."""
-        if self._has_waited:  # then the sender is that task: its step goes on
-            self._has_waited = False
-            return False
-        self.comes_back()
-        return True
-
     def _forget(self) -> None:
         if self.on_its_way is not None:
             del self._steps.watched[self.on_its_way]
@@ -190,7 +175,6 @@ class Lead:
 
     def waits_on(self) -> bool:
         """The task on its way was at a checkpoint of our own. Returns whether the lead waits for it once more."""
-        self._has_waited = False
         self._patience -= 1
         return self._patience >= 0
 

@@ -106,7 +106,7 @@ class Stream(trio.abc.HalfCloseableStream):
     in order; `receive_some` returns b"" after the peer's `send_eof` or `aclose`.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_receiving", "_sending", "_session", "_state")
+    __slots__ = ("__weakref__", "_engine", "_has_received", "_receiving", "_sending", "_session", "_state")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         self._session = session
@@ -114,6 +114,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._state = state
         self._sending = False
         self._receiving = False
+        self._has_received = False  # `receive_some` has let other tasks run, and nothing was sent since
 
     def __repr__(self) -> str:
         return f"<muxpy.Stream {self.id} {self._state.phase.name.lower()} of {self._session!r}>"
@@ -162,8 +163,8 @@ class Stream(trio.abc.HalfCloseableStream):
         With `end`, it ends the direction with the last byte, as `send_eof` after it would, but without a frame of its
         own.
 
-        It lets other tasks run before it returns, unless this task has let them run just before: what a task sends
-        first after a `receive_some` that had to wait need not cost another pass of Trio's scheduler.
+        It lets other tasks run before it returns, except for the first time after a `receive_some`, which has let them
+        run: a request and its answer then take one pass of Trio's scheduler less.
 
         If cancelled, any part of `data` may have been sent. The stream can then only be closed or reset, and closing
         resets it, so that the peer does not take the part for the whole.
@@ -177,22 +178,25 @@ class Stream(trio.abc.HalfCloseableStream):
         if not self._sendable():
             raise self._not_sendable()
         self._sending = True
+        suspended = False
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             if not isinstance(data, (bytes, bytearray)):
                 # The view is released on the way out: as long as it exists, the caller's buffer cannot be resized, and
                 # somebody may keep the traceback.
                 with _as_bytes(data) as view:
-                    await self._send(view, end)
-            elif data and (engine := self._engine).writer.send_small(self._state, data, end):
-                lead = engine.lead
-                if lead.on_its_way is None or lead.owes_turn():
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-            else:
+                    suspended = await self._send(view, end)
+            elif not (data and self._engine.writer.send_small(self._state, data, end)):
                 with memoryview(data) as view:
-                    await self._send(view, end)
+                    suspended = await self._send(view, end)
             if end:
                 self._engine.finish(self._state)
+            if self._has_received:  # that was a turn for the others; there is one for each receive, so nobody starves
+                self._has_received = False
+            elif not suspended:
+                if (lead := self._engine.lead).on_its_way is not None:
+                    lead.comes_back()
+                await trio.lowlevel.cancel_shielded_checkpoint()
         except trio.Cancelled:
             # Even if nothing was sent, or all in the last moment: the sender breaks off, so what the peer has may be a
             # part of the whole.
@@ -215,17 +219,15 @@ class Stream(trio.abc.HalfCloseableStream):
         if data and not self._engine.writer.send_small(self._state, data):
             raise trio.WouldBlock
 
-    async def _send(self, view: memoryview, end: bool) -> None:
+    async def _send(self, view: memoryview, end: bool) -> bool:
+        """Send what is too much for a small message, or must stand in line. Returns whether it had to wait."""
         writer, waiting = self._engine.writer, self._waiting
-        waiting.unsent = bool(view)
+        waiting.unsent, had_to_wait = bool(view), False
         try:
             if view:
                 writer.send(self._state, view, end=end)
-            if not waiting.unsent:
-                lead = self._engine.lead
-                if lead.on_its_way is None or lead.owes_turn():
-                    await trio.lowlevel.cancel_shielded_checkpoint()
             while waiting.unsent:
+                had_to_wait = True
                 await waiting.as_sender()
                 if waiting.unsent and not self._sendable():
                     raise self._not_sendable()
@@ -233,6 +235,7 @@ class Stream(trio.abc.HalfCloseableStream):
             if waiting.unsent:
                 waiting.unsent = False
                 writer.withdraw(self._state)
+        return had_to_wait
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the peer's window lets this side send something. Raises the same exceptions as `send_all`."""
@@ -312,6 +315,7 @@ class Stream(trio.abc.HalfCloseableStream):
             else:
                 self._engine.lead.comes_back()
                 await trio.lowlevel.checkpoint()
+            self._has_received = True
             return self._received(max_bytes)
         finally:
             self._receiving = False

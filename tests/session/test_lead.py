@@ -280,7 +280,7 @@ async def test_a_task_is_awaited_for_a_few_checkpoints_of_ours_and_no_more(count
 
         async def send() -> None:
             assert await s.near.receive_some() == b"go"
-            await s.near.send_all(b"first")  # which is no checkpoint
+            await s.near.send_all(b"first")  # in the same step
             for _ in range(count):
                 await s.near.send_all(b"more")
             assert (lead.on_its_way is not None) == (count == PATIENCE)
@@ -289,68 +289,6 @@ async def test_a_task_is_awaited_for_a_few_checkpoints_of_ours_and_no_more(count
             nursery.start_soon(send)
             await wait_all_tasks_blocked()
             await s.far.send_all(b"go")
-
-
-# ---- whose turn it is ----
-
-
-class Passes(trio.abc.Instrument):
-    """Counts the passes of the scheduler."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.count += 1
-
-
-@pytest.mark.parametrize("size", [100, 10_000])
-@pytest.mark.parametrize("between", ["nothing", "a checkpoint", "one of ours"])
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-@bounded()
-async def test_only_the_first_send_after_a_wait_gives_no_turn_to_others(kind: str, between: str, size: int) -> None:
-    passes = Passes()
-
-    async def passes_of_a_send(stream: muxpy.Stream) -> int:
-        before = passes.count
-        await stream.send_all(bytes(size))
-        return passes.count - before
-
-    async def answer(stream: muxpy.Stream) -> None:
-        await stream.receive_some(1)
-        if between == "a checkpoint":
-            await trio.lowlevel.checkpoint()
-        elif between == "one of ours":
-            await stream.receive_some()
-        assert await passes_of_a_send(stream) == (between != "nothing")
-        assert await passes_of_a_send(stream) == 1
-        assert await passes_of_a_send(stream) == 1
-
-    async with scene(kind) as s, trio.open_nursery() as nursery:
-        nursery.start_soon(answer, s.near)
-        await wait_all_tasks_blocked()
-        assert leads(s.client)
-        trio.lowlevel.add_instrument(passes)
-        await s.far.send_all(b"go")
-
-
-@bounded()
-async def test_the_first_send_after_a_wait_can_be_cancelled() -> None:
-    async with scene() as s, trio.open_nursery() as nursery:
-
-        async def answer() -> None:
-            await s.near.receive_some()
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await s.near.send_all(b"never")
-            assert scope.cancelled_caught
-
-        nursery.start_soon(answer)
-        await wait_all_tasks_blocked()
-        before = s.client.statistics().data_sent
-        await s.far.send_all(b"go")
-        await wait_all_tasks_blocked()
-        assert s.client.statistics().data_sent == before
 
 
 @bounded()
