@@ -144,21 +144,24 @@ def _caller(method: Method) -> Callable[..., Any]:
 async def _result(options: _Options, method: Method, values: tuple[object, ...], metadata: Mapping[str, str]) -> object:
     """Make a call that has one answer, again if it is sure that it was not begun."""
     items, arguments = _split(method, values)
-    pause = _Pause()
+    pause = None
     while True:
         endpoint = await options.route.endpoint()
-        _check_streams(endpoint, method, values)
+        if method.takes_streams:
+            _check_streams(endpoint, method, values)
         body = method.msgpack.request(arguments, _time_left(), metadata)
         try:
             if items is None:
                 answer = await endpoint.call(Kind.CALL, body, options.priority)
             else:
                 answer = await _send_items(endpoint, options, method, body, items)
-            return await _value(endpoint, method, answer)
+            value = _value(method, answer)
+            return await endpoint.stream_of(value) if method.gives_stream else value
         except Error as error:
             # An iterator may have given some of its items: it cannot be asked again.
             if items is not None or not options.route.again(error, method):
                 raise
+        pause = pause or _Pause()
         await pause()
 
 
@@ -183,7 +186,7 @@ def _raw_id(method: Method, value: object) -> int:
 
 def _check_streams(endpoint: Endpoint, method: Method, values: tuple[object, ...]) -> None:
     """An id means something else on every session."""
-    for value in values if method.takes_streams else ():
+    for value in values:
         if isinstance(value, Stream) and value.session is not endpoint.session:
             raise TypeError(f"{method.name}: {value!r} belongs to another session than the call")
 
@@ -210,16 +213,11 @@ async def _send_items(
         await sender.stopped()
 
 
-async def _value(endpoint: Endpoint, method: Method, answer: Message) -> object:
-    """What a call returns. Raises the Error that it is answered with."""
-    kind, _, body = answer
-    if kind != Kind.RESULT:
+def _value(method: Method, message: Message, expected: int = Kind.RESULT) -> Any:  # noqa: ANN401 - whatever it gives
+    """What a message brings. Raises the Error that stands in its place."""
+    kind, _, body = message
+    if kind != expected:
         raise _error(kind, body)
-    value = _decoded(method, body)
-    return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
-
-
-def _decoded(method: Method, body: bytes) -> object:
     try:
         return method.msgpack.decode_result(body)
     except msgspec.DecodeError as error:
@@ -280,10 +278,7 @@ class Results:
                 self._reader = await self._begin()
             message = await self._next(self._reader)
             if message is not None:
-                kind, _, body = message
-                if kind != Kind.ITEM:
-                    raise _error(kind, body)
-                return _decoded(self._method, body)
+                return _value(self._method, message, Kind.ITEM)
         except Exception as error:
             await self._finish(error)
             raise
@@ -304,7 +299,8 @@ class Results:
         pause = _Pause()
         while True:
             endpoint = await options.route.endpoint()
-            _check_streams(endpoint, method, self._values)
+            if method.takes_streams:
+                _check_streams(endpoint, method, self._values)
             body = method.msgpack.request(self._arguments, _time_left(), call.metadata)
             message = pack(Kind.CALL, 0, body)
             try:

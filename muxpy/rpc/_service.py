@@ -124,19 +124,18 @@ class Codec:
     def __init__(self, method: Method, coding: Coding) -> None:
         self.coding = coding
         self._method = method
-        self._name = coding.encode(method.name)
         options: dict[str, Any] = {"forbid_unknown_fields": True, "module": __name__}
         fields = [_as_field(*parameter) for parameter in method.fields]
         self._by_position = coding.decoder(msgspec.defstruct("Arguments", fields, array_like=True, **options))
         self._by_name = coding.decoder(msgspec.defstruct("Arguments", fields, **options))
-        self._decode_result = coding.decoder(method.result)
-        self._decode_item = coding.decoder(method.items)
+        self.decode_result = coding.decoder(method.result)
+        """What is returned, or an item of it. Raises msgspec.ValidationError."""
+        self.decode_item = coding.decoder(method.items)
+        """An item of the parameter that is an iterator. Raises msgspec.ValidationError."""
 
     def arguments(self, values: tuple[object, ...]) -> bytes:
         """Raises TypeError for what the method does not take."""
-        encoded = self._encode(values, "the arguments")
-        self._check(self._by_position, encoded, "argument")
-        return encoded
+        return self._checked(values, self._by_position, "argument")
 
     def request(self, arguments: bytes, timeout: float | None, metadata: Mapping[str, str] | None) -> bytes:
         """The body of a CALL."""
@@ -158,35 +157,21 @@ class Codec:
 
     def encode_result(self, value: object) -> bytes:
         """What is returned, or an item of it. Raises TypeError for what the method does not give."""
-        encoded = self._encode(value, "the result")
-        self._check(self._decode_result, encoded, "result")
-        return encoded
-
-    def decode_result(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method gives
-        """Raises msgspec.ValidationError."""
-        return self._decode_result(encoded)
+        return self._checked(value, self.decode_result, "result")
 
     def encode_item(self, value: object) -> bytes:
         """An item of the parameter that is an iterator. Raises TypeError for what the method does not take."""
-        encoded = self._encode(value, "an item")
-        self._check(self._decode_item, encoded, "item")
-        return encoded
+        return self._checked(value, self.decode_item, "item")
 
-    def decode_item(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method takes
-        """Raises msgspec.ValidationError."""
-        return self._decode_item(encoded)
-
-    def _encode(self, value: object, what: str) -> bytes:
+    def _checked(self, value: object, decode: Callable[[bytes], object], what: str) -> bytes:
         try:
-            return self.coding.encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(f"{self._method.name}: {what} cannot be sent: {error}") from None
-
-    def _check(self, decode: Callable[[bytes], object], encoded: bytes, what: str) -> None:
-        try:
+            encoded = self.coding.encode(value)
             decode(encoded)
         except msgspec.ValidationError as error:
             raise TypeError(f"{self._method.name}: wrong {what}: {self._named(str(error))}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(f"{self._method.name}: the {what} cannot be sent: {error}") from None
+        return encoded
 
     def _named(self, text: str) -> str:
         """msgspec's words, with the names of parameters in place of their numbers."""
