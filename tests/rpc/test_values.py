@@ -365,7 +365,7 @@ async def test_what_is_too_large_is_an_error_where_it_was_made() -> None:
         assert error.value.code == rpc.Code.RESOURCE_EXHAUSTED
         assert service.seen == 0
         service.value = bytes(5_000_000)
-        with pytest.raises(rpc.Error, match="the result of 5000005 bytes"):
+        with pytest.raises(rpc.Error, match="the result has 5000005 bytes"):
             await client.give_bytes()
         assert len(await client.echo_bytes(bytes(4_000_000))) == 4_000_000
         nursery.cancel_scope.cancel()

@@ -48,7 +48,6 @@ class Connection:
     """
 
     def __init__(self, config: HttpConfig, *, client: bool, clock: Callable[[], float], eager: bool = True) -> None:
-        self.config = config
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
         self._news = News(common)
@@ -109,6 +108,11 @@ class Connection:
     @property
     def may_open(self) -> bool:
         return self._table.local_open < self._settings.max_streams
+
+    @property
+    def config(self) -> HttpConfig:
+        """What the connection was made with."""
+        return self._common.config
 
     @property
     def used_up(self) -> bool:
