@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -248,12 +248,13 @@ class Endpoint:
             stream.reset(ErrorCode.REFUSED_STREAM)
 
 
-_endpoints: Final[WeakKeyDictionary[Session, Endpoint]] = WeakKeyDictionary()
+# An endpoint refers to its session, so a living one has that id for itself. What keeps it is its task, and its callers.
+_endpoints: Final[WeakValueDictionary[int, Endpoint]] = WeakValueDictionary()
 
 
 def endpoint_of(session: Session) -> Endpoint:
     """The endpoint of a session; there is one."""
-    endpoint = _endpoints.get(session)
+    endpoint = _endpoints.get(id(session))
     if endpoint is None:
-        endpoint = _endpoints[session] = Endpoint(session)
+        endpoint = _endpoints[id(session)] = Endpoint(session)
     return endpoint
