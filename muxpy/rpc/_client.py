@@ -170,7 +170,7 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
             else:
                 answer = await _send_items(endpoint, options, codec, body, items)
             value = _value(method, codec, answer)
-            return await endpoint.stream_of(value) if method.gives_stream else value
+            return await endpoint.raw.take(value) if method.gives_stream else value
         except Error as error:
             # An iterator may have given some of its items: it cannot be asked again.
             if items is not None or not options.route.again(error, method):

@@ -14,8 +14,9 @@ from muxpy import ErrorCode, SessionClosed, StreamReset
 from ._alone import CUT, answer_alone, open_call, unavailable
 from ._answers import SharedAnswers
 from ._calls import Calls
-from ._errors import Error, InvalidArgument, Unavailable
+from ._errors import Error, Unavailable
 from ._handling import Handling
+from ._raw import RawStreams
 from ._reading import Budget, MessageReader
 from ._wire import MAX_ID, MAX_SMALL, StreamType, pack
 
@@ -34,21 +35,6 @@ LARGE_ANSWERS: Final = 64
 MAX_SHARED: Final = 4
 """Shared streams of the other side. One at a time is enough; the next may come before the last one has ended."""
 
-PATIENCE: Final = 10.0
-"""Seconds for which a stream waits for the call that names it, and a call for the stream that it names."""
-
-
-class _Raw:
-    """A stream that is an argument or a result: it and the call that names it come in any order."""
-
-    __slots__ = ("arrived", "named", "stream", "taken")
-
-    def __init__(self) -> None:
-        self.stream: Stream | None = None
-        self.named = False
-        self.arrived = trio.Event()
-        self.taken = trio.Event()
-
 
 class Endpoint:
     """The calls of one session, at this end. It takes all streams of the session, as `Session.serve_streams` does."""
@@ -56,7 +42,9 @@ class Endpoint:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.budget = Budget()
-        self.handling = Handling(session, self.stream_of)
+        self.raw = RawStreams()
+        """The other side's streams that are arguments and results."""
+        self.handling = Handling(session, self.raw.take)
         self.served = trio.Event()
         """No more calls of the other side come, and all are answered."""
         self.error: SessionClosed | trio.BusyResourceError | None = None
@@ -68,7 +56,6 @@ class Endpoint:
         self._calls: Calls | None = None
         self._shared: set[SharedAnswers] = set()
         self._elsewhere = trio.Semaphore(LARGE_ANSWERS)
-        self._raw: dict[int, _Raw] = {}
         session.start_soon(self._run)
 
     @property
@@ -124,23 +111,6 @@ class Endpoint:
                 self._calls = Calls(self.session, stream, self._ids)
             return self._calls
 
-    async def stream_of(self, stream_id: int) -> Stream:
-        """The stream with this id, which the other side has opened. Raises InvalidArgument if it does not come, or if
-        another call has named it."""
-        raw = self._raw.setdefault(stream_id, _Raw())
-        if raw.named:
-            raise InvalidArgument(f"two calls name stream {stream_id}")
-        raw.named = True
-        try:
-            with trio.move_on_after(PATIENCE):
-                await raw.arrived.wait()
-        finally:
-            del self._raw[stream_id]
-        if raw.stream is None:
-            raise InvalidArgument(f"a call names stream {stream_id}, which was not opened")
-        raw.taken.set()
-        return raw.stream
-
     # ---- what runs ----
 
     async def _run(self) -> None:
@@ -151,7 +121,7 @@ class Endpoint:
                 try:
                     await self.session.serve_streams(self._on_stream, cancel_handlers=True)
                 except SessionClosed as error:
-                    self.error = error
+                    self.error = error.with_traceback(None)  # whose frames have this object: a circle
                 self.served.set()
                 await trio.sleep_forever()  # until the session has ended
         except* trio.BusyResourceError as busy:
@@ -181,7 +151,7 @@ class Endpoint:
             case StreamType.ANSWER:
                 await self._take_answer(stream)
             case StreamType.RAW:
-                await self._keep(stream)
+                await self.raw.keep(stream)
             case _:
                 stream.reset(ErrorCode.REFUSED_STREAM)
 
@@ -230,22 +200,6 @@ class Endpoint:
                 answer = None
         if answer is None or calls is None or not calls.answer(answer[1], answer):
             stream.reset()
-
-    async def _keep(self, stream: Stream) -> None:
-        """Keep a stream until a call names it, and then until it has ended."""
-        raw = self._raw.setdefault(stream.id, _Raw())
-        raw.stream = stream
-        raw.arrived.set()
-        try:
-            with trio.move_on_after(PATIENCE):
-                await raw.taken.wait()
-        finally:
-            if not raw.named:  # otherwise the call that names it forgets it
-                del self._raw[stream.id]
-        if raw.taken.is_set():
-            await stream.wait_ended()
-        else:
-            stream.reset(ErrorCode.REFUSED_STREAM)
 
 
 # An endpoint refers to its session, so a living one has that id for itself. What keeps it is its task, and its callers.

@@ -16,7 +16,8 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from muxpy import ErrorCode, rpc
-from muxpy.rpc._endpoint import MAX_SHARED, PATIENCE
+from muxpy.rpc._endpoint import MAX_SHARED
+from muxpy.rpc._raw import PATIENCE, _Raw
 from muxpy.rpc._wire import HEADER, IN_JSON, MAX_MESSAGE, MAX_SMALL, Kind, StreamType, pack
 from tests.helpers.memory import peak
 from tests.helpers.tasks import bounded
@@ -508,8 +509,6 @@ async def test_raw_streams_that_are_opened_and_reset_leave_nothing(autojump_cloc
 
 @bounded()
 async def test_calls_that_wait_for_streams_and_are_cancelled_leave_nothing(autojump_clock: Clock) -> None:
-    from muxpy.rpc._endpoint import _Raw
-
     async with served(Service()) as session:
         shared = await open_by_hand(session)
         for stream_id in range(1001, 1021):

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from muxpy import rpc
-from muxpy.rpc import _answers, _endpoint, _reading, _wire
+from muxpy.rpc import _answers, _endpoint, _raw, _reading, _wire
 from muxpy.rpc._wire import HEADER, IN_JSON, Kind, Messages, StreamType, pack
 from tests.helpers.tasks import bounded
 
@@ -227,6 +227,6 @@ def test_the_limits() -> None:
         _endpoint.LARGE_ANSWERS,
         _answers.CANCELS,
         _answers.CANCELS_PER_SECOND,
-        _endpoint.PATIENCE,
+        _raw.PATIENCE,
     ]
     assert f"| {_endpoint.MAX_SHARED} |" in table
