@@ -155,7 +155,15 @@ async def _carry_out(stream: Stream, handling: Handling, begun: Begun, items: As
 
 async def _items(reader: MessageReader, codec: Codec) -> AsyncGenerator[Any, None]:
     """The values that a call takes, as they come."""
-    while (message := await reader.next()) is not None:
+    while True:
+        try:
+            message = await reader.next()
+        except (StreamReset, SessionClosed):
+            raise
+        except trio.BrokenResourceError:  # the stream has ended in the middle of an item
+            message = None
+        if message is None:
+            raise Error("the caller has broken off", code=Code.CANCELLED)
         kind, _, body = message
         if kind == Kind.END:
             return
@@ -166,4 +174,3 @@ async def _items(reader: MessageReader, codec: Codec) -> AsyncGenerator[Any, Non
         except Exception as error:  # the types are the service's: they may have code of their own
             raise InvalidArgument(f"one of the items: {error}") from None
         yield item
-    raise Error("the caller has broken off", code=Code.CANCELLED)

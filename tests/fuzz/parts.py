@@ -62,12 +62,16 @@ class Part:
 
 
 def parts_named(names: list[str]) -> list[Part]:
-    """The parts of these names, all if there are none; raises LookupError."""
-    known = {part.name: part for part in (*PARTS, Part(CANARY.name, 1, partial(run_target, CANARY.name)))}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise LookupError(f"no part is called {unknown[0]!r}; there are {', '.join(part.name for part in PARTS)}")
-    return [known[name] for name in names] or list(PARTS)
+    """The parts of these names, or whose names begin so, as rpc_calls with rpc; all if there are no names. Raises
+    LookupError."""
+    known = (*PARTS, Part(CANARY.name, 1, partial(run_target, CANARY.name)))
+    chosen = []
+    for name in names:
+        found = [part for part in known if part.name == name or part.name.startswith(f"{name}_")]
+        if not found:
+            raise LookupError(f"no part is called {name!r}; there are {', '.join(part.name for part in PARTS)}")
+        chosen += found
+    return chosen or list(PARTS)
 
 
 def run_target(name: str, seconds: float) -> Report:

@@ -31,6 +31,8 @@ TARGETS = (
     Target("http2_connection", 512),
     Target("http2_cuts", 256),
     Target("http2_pair", 384),
+    Target("rpc_answers", 128),
+    Target("rpc_calls", 128),
 )
 """What is fuzzed."""
 

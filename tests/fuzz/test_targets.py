@@ -11,6 +11,7 @@ import pytest
 
 from . import running
 from .corpus import load, seeds, unpack
+from .parts import PARTS, parts_named
 from .replay import replay
 from .running import ROOT
 from .targets import CANARY, TARGETS
@@ -29,8 +30,11 @@ RUNS = {
     "http2_connection": 500,
     "http2_cuts": 500,
     "http2_pair": 400,
+    "rpc_answers": 60,
+    "rpc_calls": 60,
 }
-"""Inputs for each target: about two seconds, most of it to start and to run the kept ones."""
+"""Inputs for each target: about two seconds, most of it to start and to run the kept ones. Those of calls take more:
+each has two sessions."""
 
 
 def require_atheris() -> None:
@@ -61,6 +65,13 @@ def test_a_short_run_of_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> N
     assert outcome.error is None, (tmp_path / "log.txt").read_text()
     assert outcome.executed >= RUNS[name]
     assert outcome.coverage > 50
+
+
+def test_parts_are_named_one_by_one_or_together() -> None:
+    assert [part.name for part in parts_named(["rpc", "decoder"])] == ["rpc_answers", "rpc_calls", "decoder"]
+    assert parts_named([]) == list(PARTS)
+    with pytest.raises(LookupError, match="'rp'"):
+        parts_named(["rp"])
 
 
 def test_a_failure_is_found_reported_and_replayed(tmp_path: Path) -> None:

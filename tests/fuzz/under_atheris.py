@@ -10,7 +10,7 @@ from .targets import find
 
 __all__ = ["main"]
 
-COVERED = ["muxpy.frame", "muxpy.proto", "muxpy._codes"]
+COVERED = ["muxpy.frame", "muxpy.proto", "muxpy.rpc", "muxpy._codes"]
 """Whose branches guide the fuzzer: what the targets test, and not what they consist of."""
 
 

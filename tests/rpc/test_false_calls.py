@@ -416,13 +416,14 @@ async def test_what_is_no_item(rest: bytes, code: rpc.Code, autojump_clock: Cloc
         await goes_on(session)
 
 
+@pytest.mark.parametrize("more", [b"", pack(Kind.ITEM, 0, b"\x01")[:-1]], ids=["none", "half-an-item"])
 @bounded()
-async def test_items_without_their_end_are_not_all(autojump_clock: Clock) -> None:
+async def test_items_without_their_end_are_not_all(more: bytes, autojump_clock: Clock) -> None:
     """A caller that ends its stream without a word has broken off: its handler does not take the part for the whole."""
     async with served(Service()) as session:
         alone = await open_by_hand(session, StreamType.CALL)
         await alone.call(0, "Service.total")
-        await alone.stream.send_all(pack(Kind.ITEM, 0, b"\x01"), end=True)
+        await alone.stream.send_all(pack(Kind.ITEM, 0, b"\x01") + more, end=True)
         assert error_of(await alone.answer())[0] == rpc.Code.CANCELLED
         await goes_on(session)
 

@@ -29,7 +29,7 @@ from tests.helpers.tasks import bounded
 from .by_hand import call_body, open_by_hand, served
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 
 class Colour(enum.Enum):
@@ -108,6 +108,16 @@ KINDS: dict[str, Any] = {
     "bounded": msgspec.defstruct("Bounded", [("x", int)], forbid_unknown_fields=True),
     "anything": Any,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unlogged() -> Iterator[None]:
+    """Handlers fail by the hundred, with words that a report of the tests cannot hold."""
+    log = logging.getLogger("muxpy.rpc")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
 
 
 def echo_of(kind: Any) -> Callable[..., Awaitable[object]]:  # noqa: ANN401 - any type
