@@ -104,7 +104,7 @@ async def main(script: Script) -> None:
         assert service.running == 0, "a handler runs for nobody"
         endpoint = endpoint_of(server)
         assert endpoint.budget._left == MAX_UNFINISHED, "bytes are kept for nobody"
-        assert not endpoint._raw
+        assert not endpoint.raw._raw
         assert not endpoint._shared
         await answered(client)
         nursery.cancel_scope.cancel()
