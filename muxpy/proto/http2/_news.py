@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
+from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto._limits import WAKE, TokenBucket, reset_buckets
 from muxpy.proto._state import RECV_FIN
@@ -68,7 +69,7 @@ class News:
         if stream.phase.over:
             self._table.forget(stream)
             self.changes.streams = True
-        else:
+        elif stream.incoming.size != INITIAL_WINDOW:
             self._table.shrink_window(stream)
         if not stream.closed:  # nobody receives on a closed stream
             self.arrived_on(stream)
