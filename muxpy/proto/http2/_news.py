@@ -48,6 +48,7 @@ class News:
     def begin(self, changes: Changes) -> None:
         """The next read is acted on."""
         self.changes = changes
+        self._table.ended = None
         if self.arrived:
             self.arrived = []
 
@@ -66,6 +67,7 @@ class News:
             self.reset(stream, Http2Code.PROTOCOL_ERROR)  # the body is shorter than was announced
             return
         stream.advance(RECV_FIN)
+        self._table.ended = None
         if stream.phase.over:
             self._table.forget(stream)
             self.changes.streams = True
