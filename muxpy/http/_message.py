@@ -49,13 +49,14 @@ class Message(Stream):
 
     async def __anext__(self) -> bytes | bytearray:
         state = self._state_
-        if state.phase.peer_done and len(state.incoming.chunks or ()) <= 1 and not self._receiving:
+        left = len(state.incoming.chunks or ())
+        if left > 1 or not state.phase.peer_done or state.closed or self._receiving:
+            data = await self.receive_some()
+        else:
             # The message has come whole, and this is its last piece, or its end: there is one of each in an exchange,
             # so neither waits for its turn in Trio's scheduler.
             await trio.lowlevel.checkpoint_if_cancelled()
-            data = self.receive_nowait()
-        else:
-            data = await self.receive_some()
+            data = self.receive_nowait() if left else b""
         if not data:
             raise StopAsyncIteration
         return data

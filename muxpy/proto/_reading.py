@@ -57,7 +57,7 @@ class Reading:
                 continue
             if count := incoming.settle():
                 total += count
-                incoming.arrived(count, incoming.buffered == count, now, rtt)
+                incoming.arrived(count, incoming.buffered == count, now, rtt, more=stream.phase.reads)
             changes.readable.append(stream)
         self._counters.data_received += total
 

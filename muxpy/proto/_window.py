@@ -142,12 +142,13 @@ class ReceiveWindow:
         self.received = 0
         self._measurement: Measurement | None = None  # until MEASURED bytes have come
 
-    def arrived(self, count: int, was_empty: bool, now: float, rtt: RoundTrip) -> None:
-        """Note `count` bytes that came in one batch. `was_empty`: nothing was unread before them."""
+    def arrived(self, count: int, was_empty: bool, now: float, rtt: RoundTrip, *, more: bool = True) -> None:
+        """Note `count` bytes that came in one batch. `was_empty`: nothing was unread before them. `more` may come: if
+        not, nothing begins to be measured."""
         self.received += count
         measurement = self._measurement
         if measurement is None:
-            if self.received >= MEASURED:
+            if more and self.received >= MEASURED:
                 self._measurement = Measurement(self.size, now, -self.owed)  # these were consumed before it
             return
         if was_empty:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+import muxpy
 from muxpy import http
 from muxpy.frame.http2 import PREFACE, encode_settings
 from tests.helpers.pairs import unix_pair
@@ -18,11 +22,13 @@ from tests.helpers.tasks import bounded
 from .ends import GET, POST, RawPeer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from types import FrameType
 
     from muxpy.session import SessionOfStream
 
 TEXT = {"content-type": "text/plain"}
+ROOT = str(Path(muxpy.__file__).parent)
 PART = 2e-4
 """Seconds that a handler takes, where handlers take time: six of them are more than an answer may wait for others."""
 
@@ -146,6 +152,45 @@ async def test_the_answers_to_one_read_are_two_steps_and_one_write(
 
         assert await cost_of(server, costs, *range(3, 3 + 2 * count, 2)) == (1, 1, 2 * count)
         assert costs.steps == 2
+
+
+@pytest.mark.parametrize(("body", "most"), [(b"", 56), (bytes(4096), 73)], ids=["GET", "POST"])
+@bounded()
+async def test_an_exchange_among_others_enters_few_functions(
+    mock_clock: trio.testing.MockClock, body: bytes, most: int
+) -> None:
+    """Of muxpy, and for 28 exchanges in one read; a call is what Python takes the most time for."""
+    streams = [*range(3, 59, 2)]
+    async with serving() as server:
+        for _ in range(3):  # until the heads are known
+            await answered(server, *streams, body=body)
+            streams = [one + 56 for one in streams]
+        frames = [server.peer.head(one, POST if body else GET, end=not body) for one in streams]
+        requests = [
+            head + (server.peer.data(one, body, end=True) if body else b"")
+            for one, head in zip(streams, frames, strict=True)
+        ]
+        await server.peer.send(*requests)
+        with entered() as functions:
+            await wait_all_tasks_blocked()
+        assert functions.total() <= most * len(streams), functions.most_common()
+
+
+@contextmanager
+def entered() -> Iterator[Counter[str]]:
+    """The functions of muxpy that are entered, or gone on with, and how often."""
+    functions: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(ROOT):
+            functions[frame.f_code.co_qualname] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield functions
+    finally:
+        sys.setprofile(before)
 
 
 @bounded()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
+from muxpy._config import INITIAL_WINDOW
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto._changes import Changes
 from muxpy.proto._limits import WAKE, TokenBucket, reset_buckets
@@ -49,6 +50,7 @@ class News:
     def begin(self, changes: Changes) -> None:
         """The next read is acted on."""
         self.changes = changes
+        self._table.ended = None
         if self.arrived:
             self.arrived = []
 
@@ -71,10 +73,11 @@ class News:
             self.reset(stream, Http2Code.PROTOCOL_ERROR)  # the body is shorter than was announced
             return
         stream.advance(RECV_FIN)
+        self._table.ended = None
         if stream.phase.over:
             self._table.forget(stream)
             self.changes.streams = True
-        else:
+        elif stream.incoming.size != INITIAL_WINDOW:
             self._table.shrink_window(stream)
         if not stream.closed:  # nobody receives on a closed stream
             self.arrived_on(stream)

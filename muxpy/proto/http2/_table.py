@@ -56,6 +56,7 @@ class StreamTable:
         "_gaps",
         "_next_id",
         "_parity",
+        "ended",
         "held",
         "last_remote",
         "live",
@@ -74,6 +75,7 @@ class StreamTable:
         self.local_open = self.remote_open = 0  # living streams of either side
         self.held = 0  # streams of the peer that are over, while a handler still works for them, by `_hold`
         self.waiting = 0  # streams of the peer that nobody has accepted yet
+        self.ended: int | None = None  # see `_ended_for_peer`; None before each read, and when it may be another number
         self.recent_resets = RecentResets()  # by this side
         self.reset_there = RecentResets()  # by the peer
         self._budget = budget
@@ -121,11 +123,14 @@ class StreamTable:
 
     def _ended_for_peer(self) -> int:
         """Streams of the peer whose last frame is made, and perhaps read by it, while their sender has yet to wake up
-        and see that: the peer may open others in their places. Asked for only where there is no room otherwise."""
-        return sum(
-            stream.ends and not stream.unsent and stream.phase.peer_done and not self.is_local(stream.id)
-            for stream in self.live.values()
-        )
+        and see that: the peer may open others in their places. Asked for only where there is no room otherwise, and
+        counted anew only after a change, or each request past the limit would cost a look at all streams."""
+        if self.ended is None:
+            self.ended = sum(
+                stream.ends and not stream.unsent and stream.phase.peer_done and not self.is_local(stream.id)
+                for stream in self.live.values()
+            )
+        return self.ended
 
     def add_remote(self, stream: HttpStream) -> None:
         """Take a stream that the peer opened. It keeps its place, even if it ends, until `let_go`."""
@@ -157,6 +162,7 @@ class StreamTable:
         stream_id = stream.id
         if self.live.pop(stream_id, None) is None:
             return
+        self.ended = None
         if self._closing:
             self._closing.pop(stream_id, None)
         if stream_id & 1 == self._parity:

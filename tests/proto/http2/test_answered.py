@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from muxpy import http
 from muxpy.frame.http2 import Http2Code
+from muxpy.proto.http2 import HttpStream
 from tests.frame.http2 import wire
 from tests.frame.http2.wire import frame
 
 from .side import REQUEST, Side
-
-if TYPE_CHECKING:
-    from muxpy.proto.http2 import HttpStream
 
 ANSWER = ((b":status", b"200"),)
 
@@ -178,3 +176,45 @@ def test_handlers_whose_requests_were_reset_leave_none() -> None:
         side.receive(rst(stream_id, Http2Code.CANCEL))
     side.receive(frame(wire.HEADERS, 5, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM))
     assert side.sent() == rst(5, Http2Code.REFUSED_STREAM)
+
+
+class Walked(dict[int, HttpStream]):
+    """Streams, and how often somebody has gone through them."""
+
+    times = 0
+
+    def values(self) -> Any:  # noqa: ANN401 - a class that has no public name
+        self.times += 1
+        return super().values()
+
+
+def test_requests_past_the_limit_cost_one_look_at_all_streams_for_each_read() -> None:
+    side = Side(config=http.Config(max_streams=8))
+    side.begin()
+    for stream_id in range(1, 17, 2):
+        side.open(stream_id)
+    streams = side.core._table.live = Walked(side.core._table.live)
+    head = wire.END_HEADERS | wire.END_STREAM
+    side.receive(*(frame(wire.HEADERS, stream_id, REQUEST, flags=head) for stream_id in range(17, 617, 2)))
+    assert side.sent() == b"".join(rst(stream_id, Http2Code.REFUSED_STREAM) for stream_id in range(17, 617, 2))
+    assert streams.times == 1
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["before the read", "in the read"])
+def test_a_response_whose_end_is_on_its_way_has_left_its_place_when_the_request_ends(later: bool) -> None:
+    """Also if a request was refused just before that, in the same read."""
+    side = Side(config=http.Config(max_streams=1))
+    side.begin()
+    side.open(1)
+    [stream] = side.core.streams.values()
+    side.core.accepted(stream, hold=True)
+    side.core.send_head(stream, ANSWER)
+    assert side.core.sending.submit_small(stream, b"answer", True)
+    side.sent()
+    end = frame(wire.DATA, 1, b"", flags=wire.END_STREAM)
+    first, second = (
+        frame(wire.HEADERS, stream_id, REQUEST, flags=wire.END_HEADERS | wire.END_STREAM) for stream_id in (3, 5)
+    )
+    side.receive(first, end, second) if later else side.receive(end, first)
+    assert side.sent() == (rst(3, Http2Code.REFUSED_STREAM) if later else b"")
+    assert set(side.core.streams) == {1, 5 if later else 3}
