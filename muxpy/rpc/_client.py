@@ -276,7 +276,7 @@ class Results:
         try:
             if self._reader is None:
                 self._reader = await self._begin()
-            message = await self._next(self._reader)
+            message = self._reader.next_nowait() or await self._next(self._reader)
             if message is not None:
                 return _value(self._method, message, Kind.ITEM)
         except Exception as error:

@@ -35,8 +35,9 @@ class Outlet:
         self._start_soon = start_soon
         self._line: list[bytes] = []
         self._sending = False  # a task sends, and all that is new goes into the line
-        self.held = False
         self._ending = False
+        self.held = False
+        """Whether all that is new waits in the line for `gather`."""
 
     def send(self, message: bytes) -> None:
         """Send this after what was given before."""

@@ -57,6 +57,10 @@ class MessageReader:
         self._budget.take(-self._kept)
         self._kept = 0
 
+    def next_nowait(self) -> Message | None:
+        """The next message, if it is there."""
+        return self._ready.popleft() if self._ready else None
+
     async def next(self) -> Message | None:
         """Wait for the next message; None after the last one.
 
