@@ -210,7 +210,8 @@ class SharedAnswers:
                 self._fail(running.call_id, running.flag, given_up)
             if running.deadline != inf:
                 scope.deadline = inf
-            self._end_if_done()
+            if self._retired:
+                self._end_if_done()
 
     async def _outcome(self, running: _Running, scope: trio.CancelScope) -> Outcome:
         try:
