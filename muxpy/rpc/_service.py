@@ -146,7 +146,10 @@ class Codec:
             parts.append(timeout)
         if metadata:
             parts.append(msgspec.Raw(self._checked(metadata, self._decode_metadata, "metadata")))
-        return self._bounded(self.coding.encode(parts), "argument")
+        encoded = self.coding.encode(parts)
+        if len(encoded) > MAX_MESSAGE:
+            raise self._too_large(encoded, "argument")
+        return encoded
 
     def decode_arguments(self, encoded: bytes) -> tuple[Any, ...]:
         """Raises msgspec.ValidationError, which names the argument."""
@@ -160,12 +163,12 @@ class Codec:
     def encode_result(self, value: object) -> bytes:
         """What is returned, or an item of it. Raises TypeError for what the method does not give, and Error for what is
         too large."""
-        return self._bounded(self._checked(value, self.decode_result, "result"), "result")
+        return self._checked(value, self.decode_result, "result")
 
     def encode_item(self, value: object) -> bytes:
         """An item of the parameter that is an iterator. Raises TypeError for what the method does not take, and Error
         for what is too large."""
-        return self._bounded(self._checked(value, self.decode_item, "item"), "item")
+        return self._checked(value, self.decode_item, "item")
 
     def _checked(
         self, value: object, decode: Callable[[bytes], object], what: str, words: Callable[[str], str] = str
@@ -178,15 +181,13 @@ class Codec:
             decode(encoded)
         except Exception as error:  # msgspec's, RecursionError, and what the types' own code raises
             raise TypeError(f"{self._method.name}: wrong {what}: {words(str(error))}") from None
+        if len(encoded) > MAX_MESSAGE:
+            raise self._too_large(encoded, what)
         return encoded
 
-    def _bounded(self, encoded: bytes, what: str) -> bytes:
-        if len(encoded) > MAX_MESSAGE:
-            text = (
-                f"{self._method.name}: the {what} has {len(encoded)} bytes; more than {MAX_MESSAGE} take a muxpy.Stream"
-            )
-            raise Error(text, code=Code.RESOURCE_EXHAUSTED)
-        return encoded
+    def _too_large(self, encoded: bytes, what: str) -> Error:
+        size = f"{len(encoded)} bytes, and more than {MAX_MESSAGE} take a muxpy.Stream"
+        return Error(f"{self._method.name}: the {what} has {size}", code=Code.RESOURCE_EXHAUSTED)
 
     def _named(self, text: str) -> str:
         """msgspec's words about arguments, with the names of parameters in place of their numbers."""

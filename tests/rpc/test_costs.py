@@ -173,6 +173,6 @@ async def test_what_a_call_and_a_value_pass_through(mock_clock: trio.testing.Moc
         alone = await Costs(here, there).of(lambda: call(client, 100))
         values = await Costs(here, there).of(lambda: receive(client, 1000))
 
-    assert together.functions["muxpy/rpc"] <= 45 * 1000
-    assert alone.functions["muxpy/rpc"] <= 51 * 100
+    assert together.functions["muxpy/rpc"] <= 48 * 1000
+    assert alone.functions["muxpy/rpc"] <= 54 * 100
     assert values.functions["muxpy/rpc"] <= 8.5 * 1000
