@@ -132,10 +132,10 @@ class Handlers:
             self._engine.ending.news()
 
     def _is_fresh(self) -> bool:
-        """Whether the context of this task is as that of a new one."""  # values need not be comparable
+        """Whether the context of this task is as that of a new one."""
         mine = copy_context()
         for variable, value in self._variables:
-            if mine.get(variable) is not value:
+            if mine.get(variable) is not value:  # not `==`, which values may not have
                 return False
         return len(mine) == len(self._variables)
 
