@@ -103,7 +103,7 @@ class Connection:
 
     @property
     def can_open(self) -> bool:
-        return self.client and self.error is None and self.remote_goaway is None and self._table.ids_left
+        return self.client and self.error is None and self.remote_goaway is None and not self.used_up
 
     @property
     def may_open(self) -> bool:
@@ -116,7 +116,7 @@ class Connection:
 
     @property
     def used_up(self) -> bool:
-        return not self._table.ids_left
+        return self._table.next_id > MAX_ID
 
     @property
     def takes_push(self) -> bool:
