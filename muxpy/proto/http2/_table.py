@@ -78,9 +78,7 @@ class StreamTable:
         self.recent_resets = RecentResets()  # by this side
         self.reset_there = RecentResets()  # by the peer
         self._budget = budget
-        self.next_id = (
-            1 if client else 2
-        )  # above MAX_ID: none is left. Always odd or always even, which tells whose ids are
+        self.next_id = 1 if client else 2  # MAX_ID is the last; the lowest bit tells whose an id is
         self._gaps: deque[range] | tuple[()] = ()  # most peers leave none
         # Closed here, and not ended by the peer yet, with the time when that was; oldest first.
         self._closing: dict[int, tuple[HttpStream, float]] = {}
