@@ -32,7 +32,7 @@ chaos: $(VENV)/.installed-dev ## sessions over links that cut and damage, 2 minu
 kills: $(VENV)/.installed-dev ## kill -9 of either end of a tunnel under load, 1,000 times, 15 minutes; fewer with ROUNDS=100
 	@$(BIN)/python -m tests.kills $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh, Go's multiplexers and servers of HTTP/2; a part of it with ONLY=echo
+bench: $(VENV)/.installed-bench ## measure it beside TCP, ssh, Go's multiplexers, servers of HTTP/2 and libraries for calls; a part of it with ONLY=echo
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)") $(BENCH_ARGS)
 
 soak: $(VENV)/.installed-bench ## sessions and streams that come and go, 10 minutes, and nothing may be left; shorter with SECONDS=120

@@ -34,7 +34,10 @@ def describe() -> dict[str, str | int | None]:
         "nghttp2": _first_line("nghttpd", "--version"),
         **{
             name: _package(name)
-            for name in ("granian", "h2corn", "hypercorn", "uvicorn", "zttp", "httpx", "h2", "hpack")
+            for name in (
+                *("granian", "h2corn", "hypercorn", "uvicorn", "zttp", "httpx", "h2", "hpack"),
+                *("uvloop", "msgspec", "grpcio", "grpclib", "aiohttp", "httptools", "pycapnp", "pyzmq", "rpyc"),
+            )
         },
     }
 

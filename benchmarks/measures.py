@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .calls import LIBRARIES
 from .link import Link
 from .model import Entry, Figure, Job, Measure, Round, Target
 
@@ -317,9 +318,38 @@ def beside_python(asyncio: float, trio: float) -> tuple[Target, ...]:
     return at_least(asyncio, "hypercorn"), at_least(trio, "hypercorn-trio")
 
 
+def calls() -> Iterator[Measure]:
+    times = (Figure("p50", "median", "s"), Figure("p99", "p99", "s"))
+    for callers in (1, 100):
+        figures = (*RATE, *times, Figure("processor", "processor time of both ends, a call", "us"))
+        job = {"workload": "unary", "callers": callers, "seconds": 1, "warmup": 0.2}
+        name = f"calls of 100 B, {callers} caller{'s' if callers > 1 else ''}"
+        yield Measure("rpc", name, of_libraries(job), figures, ONE_CALLER if callers == 1 else MANY_CALLERS)
+    both = (*RATE, Figure("processor", "processor time of both ends, a message", "us"))
+    job = {"workload": "subscription", "seconds": 1, "warmup": 0.2}
+    targets = (at_least(15, "grpcio-aio"), at_least(2, "grpclib"))
+    yield Measure("rpc", "messages of 100 B to one caller", of_libraries(job, *WITHOUT_STREAMS), both, targets)
+
+
+ONE_CALLER: Final = (at_least(1.4, "grpcio-aio"),)
+MANY_CALLERS: Final = (
+    *(at_least(5, "grpcio-aio"), at_least(2, "uvicorn"), at_least(1, "pycapnp")),
+    Target("muxpy", "p99", 0.3, ("grpcio-aio",), at_most=True),
+    Target("muxpy", "processor", 0.15, ("grpcio-aio",), at_most=True),
+)
+WITHOUT_STREAMS: Final = ("zmq", "rpyc")
+"""Those that do not send many messages for one call, and hold up their sender while nobody reads them."""
+
+
+def of_libraries(job: Job, *without: str) -> tuple[Entry, ...]:
+    """The same job for all libraries for calls, but for those that cannot do it."""
+    names = {contender.removeprefix("rpc-"): contender for contender in LIBRARIES}
+    return tuple(Entry(name, contender, job) for name, contender in names.items() if name not in without)
+
+
 MEASURES: Final = tuple(
     measure
-    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates, tunnel, http)
+    for group in (bulk, echo, opening, many, memory, tls, link, latency, priority, unread, updates, tunnel, http, calls)
     for measure in group()
 )
 GROUPS: Final = tuple(dict.fromkeys(measure.group for measure in MEASURES))

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from .calls import LIBRARIES
 from .contenders import CONTENDERS
 from .workloads import WORKLOADS
 
@@ -51,6 +52,10 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a thousand connections are more than the usual limit
     try:
         match arguments:
+            case ["serve", contender] if contender in LIBRARIES:
+                LIBRARIES[contender].serve()
+            case ["run", contender, port, job] if contender in LIBRARIES:
+                print(json.dumps(LIBRARIES[contender].run(int(port), json.loads(job))), flush=True)
             case ["serve", contender]:
                 trio.run(serve, contender)
             case ["run", contender, port, job]:

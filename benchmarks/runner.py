@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .calls import LIBRARIES
 from .contenders import CONTENDERS
 from .measures import GO_HTTP
 from .model import Entry, Job, Measure, Round, Sample
@@ -41,12 +42,14 @@ class Programs:
         """Why a contender cannot take part; None if it can."""
         if contender in CONTENDERS:
             return CONTENDERS[contender].missing()
+        if contender in LIBRARIES:
+            return LIBRARIES[contender].missing()
         program = self.go.get(contender, "it is not built")
         return program if isinstance(program, str) else None
 
     def command(self, contender: str, verb: str, *arguments: str) -> list[str]:
         """The command that starts one end."""
-        if contender in CONTENDERS:
+        if contender in CONTENDERS or contender in LIBRARIES:
             return [sys.executable, "-m", "benchmarks.peer", verb, contender, *arguments]
         if contender == GO_HTTP and verb == "run":  # it only serves
             return self.command("tcp", verb, *arguments)

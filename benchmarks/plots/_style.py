@@ -28,8 +28,8 @@ _SSH: Final = "#cc79a7"
 _MIXED: Final = "#009e73"  # Python on a core in another language
 _COLOURS: Final = {
     **dict.fromkeys(("tcp", "trio-ssl", "none", "nghttpd"), _PLAIN),
-    **dict.fromkeys(("ssh", "asyncssh", "hypercorn", "hypercorn-trio"), _SSH),
-    **dict.fromkeys(("granian", "h2corn", "uvicorn"), _MIXED),
+    **dict.fromkeys(("ssh", "asyncssh", "hypercorn", "hypercorn-trio", "grpclib", "rpyc"), _SSH),
+    **dict.fromkeys(("granian", "h2corn", "uvicorn", "grpcio-aio", "grpcio-sync", "pycapnp", "zmq"), _MIXED),
     "go": "#e69f00",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks import calls
 from benchmarks.contenders import CONTENDERS, HTTP, TARGETS
 from benchmarks.measures import GO, GO_HTTP, GROUPS, MEASURES
 from benchmarks.model import Entry, Figure, Measure
@@ -135,8 +136,8 @@ def test_the_measures_are_consistent() -> None:
     for each in MEASURES:
         names = {entry.name for entry in each.entries}
         keys = {figure.key for figure in each.figures}
-        assert {entry.contender for entry in each.entries} <= {*CONTENDERS, *GO, GO_HTTP}
-        assert {entry.job["workload"] for entry in each.entries} <= set(WORKLOADS)
+        assert {entry.contender for entry in each.entries} <= {*CONTENDERS, *calls.LIBRARIES, *GO, GO_HTTP}
+        assert {entry.job["workload"] for entry in each.entries} <= {*WORKLOADS, *calls.WORKLOADS}
         for target in each.targets:
             assert {target.entry, *target.beside} <= names
             assert {target.figure, target.beside_figure or target.figure} <= keys
