@@ -29,8 +29,9 @@ MAX_CALLS: Final = 1024
 """Calls of one caller that may be without an answer on a shared stream. Each is a task, and up to 4 KiB of request, or
 an answer of up to 4 KiB that the caller has yet to read."""
 
-MOST_IDLE: Final = 64
-"""Tasks that are kept for the next calls; each takes some two kilobytes."""
+MOST_IDLE: Final = INITIAL_CREDIT
+"""Tasks that are kept for the next calls; each takes some two kilobytes. To start one for each call would be a fifth of
+what the call costs."""
 
 CANCELS: Final = 2048
 CANCELS_PER_SECOND: Final = 1024
@@ -41,14 +42,38 @@ stream is read only as fast as that, so that those who cancel more wait, and oth
 class _Running:
     """A call that is being carried out."""
 
-    __slots__ = ("body", "call_id", "cancelled", "flag", "scope")
+    __slots__ = ("body", "call_id", "cancelled", "deadline", "flag", "scope")
 
     def __init__(self, call_id: int, flag: int, body: bytes) -> None:
         self.call_id = call_id
         self.flag = flag
         self.body = body
         self.cancelled = False
+        self.deadline = inf
         self.scope: trio.CancelScope | None = None  # of its task, as soon as that runs
+
+
+class _Worker:
+    """A task that carries out one call after another, and waits among the idle ones in between."""
+
+    __slots__ = ("_idle", "next", "task")
+
+    def __init__(self, idle: list[_Worker]) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.next: _Running | None = None
+        """What it was woken for."""
+        self._idle = idle
+
+    async def wait(self) -> _Running | None:
+        """Wait for the next call; None if this task is not needed any more."""
+        self._idle.append(self)
+        await trio.lowlevel.wait_task_rescheduled(self._leave)
+        running, self.next = self.next, None
+        return running
+
+    def _leave(self, _: object) -> trio.lowlevel.Abort:
+        self._idle.remove(self)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class SharedAnswers:
@@ -71,8 +96,7 @@ class SharedAnswers:
         self._send_elsewhere = send_elsewhere
         self._running: dict[int, _Running] = {}
         self._context = copy_context()
-        self._idle: list[trio.lowlevel.Task] = []
-        self._given: dict[trio.lowlevel.Task, _Running] = {}  # to idle tasks that have not run yet
+        self._idle: list[_Worker] = []
         self._cancels = Bucket(CANCELS, CANCELS_PER_SECOND)
         self._large = 0  # answers that are being sent on streams of their own
         self._retired = False
@@ -100,7 +124,7 @@ class SharedAnswers:
         if not self._retired:
             self._retired = True
             while self._idle:
-                trio.lowlevel.reschedule(self._idle.pop())
+                trio.lowlevel.reschedule(self._idle.pop().task)
             self._end_if_done()
 
     def _end_if_done(self) -> None:
@@ -132,10 +156,10 @@ class SharedAnswers:
             return
         running = self._running[call_id] = _Running(call_id, flag, body)
         if self._idle:
-            task = self._idle.pop()
-            task.context = self._context.copy()  # as for a new task: what an earlier handler has set there is gone
-            self._given[task] = running
-            trio.lowlevel.reschedule(task)
+            worker = self._idle.pop()
+            worker.next = running
+            worker.task.context = self._context.copy()  # as for a new task: what an earlier handler has set is gone
+            trio.lowlevel.reschedule(worker.task)
         else:
             self._nursery.start_soon(self._work, running)
 
@@ -150,28 +174,20 @@ class SharedAnswers:
 
     async def _work(self, first: _Running) -> None:
         """Carry out one call after another."""
-        task = trio.lowlevel.current_task()
+        worker = _Worker(self._idle)
         running: _Running | None = first
         while running is not None:
             with trio.CancelScope() as scope:
                 while running is not None:
                     await self._carry_out(running, scope)
-                    running = await self._next(task)
+                    running = None if self._enough else await worker.wait()
             if scope.cancelled_caught:  # this call, or the last one in its last moment
-                running = await self._next(task)
+                running = None if self._enough else await worker.wait()
 
-    async def _next(self, task: trio.lowlevel.Task) -> _Running | None:
-        """Wait for the next call; None if this task is not needed any more."""
-
-        def leave(_: object) -> trio.lowlevel.Abort:
-            self._idle.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        if self._retired or len(self._idle) >= MOST_IDLE:
-            return None
-        self._idle.append(task)
-        await trio.lowlevel.wait_task_rescheduled(leave)
-        return self._given.pop(task, None)
+    @property
+    def _enough(self) -> bool:
+        """Whether a task that is done is not needed any more."""
+        return self._retired or len(self._idle) >= MOST_IDLE
 
     async def _carry_out(self, running: _Running, scope: trio.CancelScope) -> None:
         running.scope = scope
@@ -186,10 +202,11 @@ class SharedAnswers:
                 self._outlet.send(pack(kind, running.call_id, body))
         finally:
             if self._running.pop(running.call_id, None) is not None:
-                late = trio.current_time() >= scope.deadline
+                late = trio.current_time() >= running.deadline
                 given_up = DeadlineExceeded() if late else Error("the caller gave up", code=Code.CANCELLED)
                 self._fail(running.call_id, running.flag, given_up)
-            scope.deadline = inf
+            if running.deadline != inf:
+                scope.deadline = inf
             self._end_if_done()
 
     async def _outcome(self, running: _Running, scope: trio.CancelScope) -> Outcome:
@@ -201,7 +218,7 @@ class SharedAnswers:
             return Kind.ERROR, error_body(error, CODINGS[running.flag])
         running.body = b""
         if begun.call.deadline != inf:
-            scope.deadline = begun.call.deadline
+            scope.deadline = running.deadline = begun.call.deadline
         try:
             return await self._handling.result(begun)
         except Exception as error:

@@ -1,0 +1,100 @@
+"""What calls cost, counted and never timed: steps of tasks, frames and writes of both ends, and functions entered."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests.helpers.tasks import bounded
+
+from .services import served
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import FrameType
+
+    import muxpy
+    from .services import Bench
+
+DATA = bytes(100)
+
+
+class Costs(trio.abc.Instrument):
+    """Counts while it is entered, and until all is quiet."""
+
+    def __init__(self, *sessions: muxpy.Session) -> None:
+        self._sessions = sessions
+        self.steps = 0
+        self.spawned = 0
+        self.functions: Counter[str] = Counter()
+        """Functions that were entered, or gone on with, by the packages that they are in."""
+
+    async def of(self, work: Callable[[], Awaitable[object]]) -> Costs:
+        """Count what `work` costs. It has no deadline, also if the test has one."""
+        await wait_all_tasks_blocked()
+        before = [session.statistics() for session in self._sessions]
+        trio.lowlevel.add_instrument(self)
+        sys.setprofile(self._on_event)
+        try:
+            with trio.CancelScope(shield=True):
+                await work()
+        finally:
+            sys.setprofile(None)
+            trio.lowlevel.remove_instrument(self)
+        await wait_all_tasks_blocked()
+        after = [session.statistics() for session in self._sessions]
+        self.frames = [now.frames_sent - then.frames_sent for now, then in zip(after, before, strict=True)]
+        self.writes = [now.writes - then.writes for now, then in zip(after, before, strict=True)]
+        return self
+
+    def _on_event(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            path = frame.f_code.co_filename
+            self.functions[next((name for name in ("muxpy", "trio", "contextlib") if f"/{name}" in path), "")] += 1
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.spawned += 1
+
+
+async def call(client: Bench, times: int) -> None:
+    for _ in range(times):
+        assert await client.echo(DATA) == DATA
+
+
+async def call_together(client: Bench, callers: int, times: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(callers):
+            nursery.start_soon(call, client, times)
+
+
+@bounded()
+async def test_a_hundred_callers_start_no_tasks(mock_clock: trio.testing.MockClock) -> None:
+    """Those that have carried out the calls before them are there, and wait."""
+    async with served("unix") as (client, worker, here, there):
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(client.wait, "at the same time")
+            await wait_all_tasks_blocked()
+            worker.go_on.set()
+
+        costs = await Costs(here, there).of(lambda: call_together(client, 100, 10))
+
+    assert costs.spawned == 100  # the callers
+
+
+@bounded()
+async def test_a_call_without_a_deadline_does_not_touch_any(mock_clock: trio.testing.MockClock) -> None:
+    """To set that of a scope passes through a context manager in Trio, and costs more than to decode the arguments."""
+    async with served("unix") as (client, _, here, there):
+        await call(client, 10)
+
+        costs = await Costs(here, there).of(lambda: call(client, 100))
+
+    assert costs.functions["contextlib"] < 50  # some when it begins, and none for each of a hundred calls
