@@ -9,7 +9,7 @@ other side has for calls, and a call that nobody waits for keeps its place until
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -28,22 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
+ANSWERS: Final = frozenset((Kind.RESULT, Kind.ERROR, Kind.ELSEWHERE))
+
 
 class _Pending:
     """A call without an answer."""
 
-    __slots__ = ("abandoned", "answer", "elsewhere", "error", "task")
+    __slots__ = ("abandoned", "answer", "elsewhere", "task")
 
     def __init__(self) -> None:
-        self.answer: Message | None = None
-        self.error: Error | None = None
+        self.answer: Message | Error | None = None  # or why there is none
         self.task: trio.lowlevel.Task | None = None  # waits, and does not read
         self.elsewhere = False  # the answer comes on a stream of its own
         self.abandoned = False
-
-    @property
-    def over(self) -> bool:
-        return self.answer is not None or self.error is not None
 
     def wake(self) -> None:
         if self.task is not None:
@@ -51,12 +48,12 @@ class _Pending:
             trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._give_up)
+
+    def _give_up(self, _: object) -> trio.lowlevel.Abort:
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Calls:
@@ -91,22 +88,28 @@ class Calls:
 
         Raises Unavailable if the stream or the session ends before that.
         """
-        await self._take_credit()
+        if self._credit and not self.over:
+            self._credit -= 1
+        else:
+            await self._wait_for_credit()
         while (call_id := next(self._ids)) in self._pending:
             pass  # they begin again after 2^32
         pending = self._pending[call_id] = _Pending()
         self._outlet.send(pack(kind, call_id, body))
         try:
-            await self._wait(pending)
+            while pending.answer is None:
+                if self._reading or pending.elsewhere:
+                    await self._follow(pending)
+                else:
+                    await self._read()
         except BaseException:
             self._abandon(call_id, pending)
             raise
         finally:
             if not self._reading and self._heir is None and self._pending:
                 self._hand_over()
-        if pending.error is not None:
-            raise pending.error
-        assert pending.answer is not None
+        if isinstance(pending.answer, Error):
+            raise pending.answer
         return pending.answer
 
     def answer(self, call_id: int, message: Message) -> bool:
@@ -121,7 +124,7 @@ class Calls:
         """A large answer has begun, and does not come."""
         pending = self._answered_elsewhere(call_id)
         if pending is not None:
-            pending.error = error
+            pending.answer = error
             pending.wake()
 
     def _answered_elsewhere(self, call_id: int) -> _Pending | None:
@@ -153,29 +156,26 @@ class Calls:
 
     # ---- waiting ----
 
-    async def _take_credit(self) -> None:
-        if self._credit and not self.over:
-            self._credit -= 1
-        elif not self.over:
+    async def _wait_for_credit(self) -> None:
+        if not self.over:
             await self._creditless.park()  # whoever ends this has passed on a credit
-        if self._over is not None or self._retiring:
+        if self.over:
             raise Unavailable("the other side takes no more calls on this session", retryable=True)
 
     def _give_credit(self, count: int) -> None:
-        self._credit += count - len(self._creditless.unpark(count=count))
+        if self._creditless:
+            count -= len(self._creditless.unpark(count=count))
+        self._credit += count
 
-    async def _wait(self, pending: _Pending) -> None:
-        while not pending.over:
-            if self._reading or pending.elsewhere:
-                if not self._reading and self._heir is None:
-                    self._hand_over()
-                try:
-                    await pending.wait()
-                finally:
-                    if self._heir is pending:
-                        self._heir = None
-            else:
-                await self._read()
+    async def _follow(self, pending: _Pending) -> None:
+        """Wait until another task has read the answer, or has handed over the reading."""
+        if not self._reading and self._heir is None:
+            self._hand_over()
+        try:
+            await pending.wait()
+        finally:
+            if self._heir is pending:
+                self._heir = None
 
     async def _read(self) -> None:
         """Read once, and give everybody what has come."""
@@ -204,7 +204,7 @@ class Calls:
         self._reading = False
 
     def _abandon(self, call_id: int, pending: _Pending) -> None:
-        if pending.over:
+        if pending.answer is not None:
             return
         pending.abandoned = True
         if pending.elsewhere:
@@ -234,9 +234,9 @@ class Calls:
         if kind == Kind.CREDIT:
             self._give_credit(call_id)
             return
-        if kind not in (Kind.RESULT, Kind.ERROR, Kind.ELSEWHERE) or self._pending[call_id].elsewhere:
-            raise KeyError(kind)
         pending = self._pending[call_id]
+        if kind not in ANSWERS or pending.elsewhere:
+            raise KeyError(kind)
         self._give_credit(1)
         if kind == Kind.ELSEWHERE and not pending.abandoned:
             pending.elsewhere = True
@@ -257,7 +257,7 @@ class Calls:
         self._pending.clear()
         for pending in pendings:
             retryable = unbegun and not pending.elsewhere
-            pending.error = Unavailable(self._over.message, retryable=retryable)
-            pending.error.__cause__ = error
+            pending.answer = Unavailable(self._over.message, retryable=retryable)
+            pending.answer.__cause__ = error
             pending.wake()
         self._creditless.unpark_all()

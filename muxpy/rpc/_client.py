@@ -158,21 +158,24 @@ async def _result(options: _Options, method: Method, values: tuple[object, ...],
     """Make a call that has one answer, again if it is sure that it was not begun."""
     codec = options.codec(method)
     items, arguments = _split(method, codec, values)
-    pause = _Pause()
+    pause = None
     while True:
         endpoint = await options.route.endpoint()
-        _check_streams(endpoint, method, values)
+        if method.takes_streams:
+            _check_streams(endpoint, method, values)
         body = codec.request(arguments, _time_left(), metadata)
         try:
             if items is None:
                 answer = await endpoint.call(Kind.CALL | codec.coding.flag, body, options.priority)
             else:
                 answer = await _send_items(endpoint, options, codec, body, items)
-            return await _value(endpoint, method, codec, answer)
+            value = _value(method, codec, answer)
+            return await endpoint.stream_of(value) if method.gives_stream else value
         except Error as error:
             # An iterator may have given some of its items: it cannot be asked again.
             if items is not None or not options.route.again(error, method):
                 raise
+        pause = pause or _Pause()
         await pause()
 
 
@@ -197,7 +200,7 @@ def _raw_id(method: Method, value: object) -> int:
 
 def _check_streams(endpoint: Endpoint, method: Method, values: tuple[object, ...]) -> None:
     """An id means something else on every session."""
-    for value in values if method.takes_streams else ():
+    for value in values:
         if isinstance(value, Stream) and value.session is not endpoint.session:
             raise TypeError(f"{method.name}: {value!r} belongs to another session than the call")
 
@@ -225,16 +228,11 @@ async def _send_items(
         await sender.stopped()
 
 
-async def _value(endpoint: Endpoint, method: Method, codec: Codec, answer: Message) -> object:
-    """What a call returns. Raises the Error that it is answered with."""
-    kind, _, body = answer
-    if kind != Kind.RESULT:
+def _value(method: Method, codec: Codec, message: Message, expected: int = Kind.RESULT) -> Any:  # noqa: ANN401
+    """What a message brings. Raises the Error that stands in its place."""
+    kind, _, body = message
+    if kind != expected:
         raise _error(kind, body, codec.coding)
-    value = _decoded(method, codec, body)
-    return await endpoint.stream_of(cast("int", value)) if method.gives_stream else value
-
-
-def _decoded(method: Method, codec: Codec, body: bytes) -> object:
     try:
         return codec.decode_result(body)
     except Exception as error:  # the types are the service's: they may have code of their own
@@ -299,11 +297,8 @@ class Results:
             message = await self._next(self._reader)
             if message is None:
                 raise Unavailable("the other side has broken the call off")
-            kind, _, body = message
-            if kind == Kind.ITEM:
-                return _decoded(self._method, self._codec, body)
-            if kind != Kind.END:
-                raise _error(kind, body, self._codec.coding)
+            if message[0] != Kind.END:
+                return _value(self._method, self._codec, message, Kind.ITEM)
         except Exception as error:
             await self._finish(error)
             raise
@@ -324,7 +319,8 @@ class Results:
         pause = _Pause()
         while True:
             endpoint = await options.route.endpoint()
-            _check_streams(endpoint, method, self._values)
+            if method.takes_streams:
+                _check_streams(endpoint, method, self._values)
             body = codec.request(self._arguments, _time_left(), call.metadata)
             message = pack(Kind.CALL | codec.coding.flag, 0, body)
             try:

@@ -20,7 +20,7 @@ from ._reading import Budget, MessageReader
 from ._wire import MAX_ID, MAX_SMALL, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from muxpy import Session, SessionEnd, Stream
 
@@ -78,13 +78,18 @@ class Endpoint:
 
     # ---- calling ----
 
-    async def call(self, kind: int, body: bytes, priority: int) -> Message:
+    def call(self, kind: int, body: bytes, priority: int) -> Awaitable[Message]:
         """Make a call that has one answer, and wait for that: a RESULT or an ERROR. Raises Unavailable."""
-        if priority == 0 and len(body) <= MAX_SMALL:
-            calls = self._calls
-            if calls is None or calls.over:
-                calls = await self._open_calls()
-            return await calls.call(kind, body)
+        if priority or len(body) > MAX_SMALL:
+            return self._call_alone(kind, body, priority)
+        calls = self._calls
+        return self._call_first(kind, body) if calls is None or calls.over else calls.call(kind, body)
+
+    async def _call_first(self, kind: int, body: bytes) -> Message:
+        calls = await self._open_calls()
+        return await calls.call(kind, body)
+
+    async def _call_alone(self, kind: int, body: bytes, priority: int) -> Message:
         self.alone += 1
         try:
             stream = await open_call(self.session, priority, pack(kind, 0, body), last=True)

@@ -127,19 +127,18 @@ class Codec:
     def __init__(self, method: Method, coding: Coding) -> None:
         self.coding = coding
         self._method = method
-        self._name = coding.encode(method.name)
         options: dict[str, Any] = {"forbid_unknown_fields": True, "module": __name__}
         fields = [_as_field(*parameter) for parameter in method.fields]
         self._by_position = coding.decoder(msgspec.defstruct("Arguments", fields, array_like=True, **options))
         self._by_name = coding.decoder(msgspec.defstruct("Arguments", fields, **options))
-        self._decode_result = coding.decoder(method.result)
-        self._decode_item = coding.decoder(method.items)
+        self.decode_result = coding.decoder(method.result)
+        """What is returned, or an item of it. Raises msgspec.ValidationError."""
+        self.decode_item = coding.decoder(method.items)
+        """An item of the parameter that is an iterator. Raises msgspec.ValidationError."""
 
     def arguments(self, values: tuple[object, ...]) -> bytes:
         """Raises TypeError for what the method does not take."""
-        encoded = self._encode(values, "the arguments")
-        self._check(self._by_position, encoded, "argument")
-        return encoded
+        return self._checked(values, self._by_position, "argument")
 
     def request(self, arguments: bytes, timeout: float | None, metadata: Mapping[str, str] | None) -> bytes:
         """The body of a CALL. Raises TypeError for metadata that is no text, and Error if all is too large."""
@@ -148,7 +147,7 @@ class Codec:
             parts.append(timeout)
         if metadata:
             parts.append(metadata)
-        return self._bounded(self._encode(parts, "the metadata"), "the arguments")
+        return self._encode(parts, "request")
 
     def decode_arguments(self, encoded: bytes) -> tuple[Any, ...]:
         """Raises msgspec.ValidationError, which names the argument."""
@@ -162,42 +161,30 @@ class Codec:
     def encode_result(self, value: object) -> bytes:
         """What is returned, or an item of it. Raises TypeError for what the method does not give, and Error for what is
         too large."""
-        encoded = self._encode(value, "the result")
-        self._check(self._decode_result, encoded, "result")
-        return self._bounded(encoded, "the result")
-
-    def decode_result(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method gives
-        """Raises msgspec.ValidationError."""
-        return self._decode_result(encoded)
+        return self._checked(value, self.decode_result, "result")
 
     def encode_item(self, value: object) -> bytes:
         """An item of the parameter that is an iterator. Raises TypeError for what the method does not take, and Error
         for what is too large."""
-        encoded = self._encode(value, "an item")
-        self._check(self._decode_item, encoded, "item")
-        return self._bounded(encoded, "an item")
+        return self._checked(value, self.decode_item, "item")
 
-    def decode_item(self, encoded: bytes) -> Any:  # noqa: ANN401 - whatever the method takes
-        """Raises msgspec.ValidationError."""
-        return self._decode_item(encoded)
-
-    def _encode(self, value: object, what: str) -> bytes:
-        try:
-            return self.coding.encode(value)
-        except Exception as error:  # such as OverflowError, RecursionError, and what the values' own code raises
-            raise TypeError(f"{self._method.name}: {what} cannot be sent: {error}") from None
-
-    def _bounded(self, encoded: bytes, what: str) -> bytes:
-        if len(encoded) > MAX_MESSAGE:
-            text = f"{self._method.name}: {what} of {len(encoded)} bytes; more than {MAX_MESSAGE} take a muxpy.Stream"
-            raise Error(text, code=Code.RESOURCE_EXHAUSTED)
-        return encoded
-
-    def _check(self, decode: Callable[[bytes], object], encoded: bytes, what: str) -> None:
+    def _checked(self, value: object, decode: Callable[[bytes], object], what: str) -> bytes:
+        encoded = self._encode(value, what)
         try:
             decode(encoded)
         except Exception as error:  # msgspec's, RecursionError, and what the types' own code raises
             raise TypeError(f"{self._method.name}: wrong {what}: {self._named(str(error))}") from None
+        return encoded
+
+    def _encode(self, value: object, what: str) -> bytes:
+        try:
+            encoded = self.coding.encode(value)
+        except Exception as error:  # such as OverflowError, RecursionError, and what the values' own code raises
+            raise TypeError(f"{self._method.name}: the {what} cannot be sent: {error}") from None
+        if len(encoded) > MAX_MESSAGE:
+            text = f"{self._method.name}: a {what} of {len(encoded)} bytes; more than {MAX_MESSAGE} take a muxpy.Stream"
+            raise Error(text, code=Code.RESOURCE_EXHAUSTED)
+        return encoded
 
     def _named(self, text: str) -> str:
         """msgspec's words, with the names of parameters in place of their numbers."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import muxpy
+
     from .services import Bench
 
 DATA = bytes(100)
