@@ -13,7 +13,7 @@ from muxpy import ErrorCode, SessionClosed, StreamReset
 from ._bucket import Bucket
 from ._errors import Code, DeadlineExceeded, Error, Unavailable, Unimplemented
 from ._handling import CODINGS, error_body
-from ._outlet import Outlet
+from ._outlet import MANY, Outlet
 from ._wire import IN_JSON, INITIAL_CREDIT, MAX_SMALL, Kind, Messages, TooLarge, pack
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ class SharedAnswers:
     async def _read(self) -> None:
         messages = Messages(MAX_SMALL)
         while data := await self._stream.receive_some():
-            for kind, call_id, body in messages.feed(data):
+            come = messages.feed(data)
+            for kind, call_id, body in come:
                 if kind == Kind.CANCEL:
                     self._cancel(call_id)
                     await self._cancels.take()
@@ -144,6 +145,8 @@ class SharedAnswers:
                     self._on_call(kind, call_id, body)
             if messages.too_large is not None:
                 raise messages.too_large
+            if len(come) >= MANY:
+                await self._outlet.gather()
 
     def _on_call(self, kind: int, call_id: int, body: bytes) -> None:
         """Raises ValueError for what the caller may not send."""

@@ -16,7 +16,7 @@ import trio
 from muxpy import ErrorCode, SessionClosed, StreamReset
 
 from ._errors import Error, Unavailable
-from ._outlet import Outlet
+from ._outlet import MANY, Outlet
 from ._wire import INITIAL_CREDIT, MAX_MESSAGE, Kind, Messages, TooLarge, pack
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ class Calls:
         """Read once, and give everybody what has come."""
         self._reading = True
         try:
+            if self._outlet.held:
+                await self._outlet.gather()
             self._receive(await self._stream.receive_some())
         except (StreamReset, SessionClosed, trio.ClosedResourceError) as error:
             self._end(error)
@@ -220,10 +222,13 @@ class Calls:
             self._end(None)
             return
         try:
-            for message in self._messages.feed(data):
+            come = self._messages.feed(data)
+            for message in come:
                 self._on_message(message)
             if self._messages.too_large is not None:
                 raise self._messages.too_large
+            if len(come) >= MANY:
+                self._outlet.hold()  # their callers may make more calls, and whoever reads next sends these
         except (TooLarge, KeyError):
             self._stream.reset(ErrorCode.PROTOCOL_ERROR)
             self._end(trio.BrokenResourceError("the other side broke a rule of the calls' protocol"))

@@ -292,3 +292,24 @@ async def test_cancelled_at_each_step(name: str, any_task: bool, autojump_clock:
         if not cancelled:
             assert nth > 1, "an operation is a checkpoint"
             return
+
+
+@bounded()
+async def test_callers_that_give_up_at_any_moment_leave_nothing_that_waits() -> None:
+    """Also not a call that was to go together with others."""
+    async with served("unix") as (client, _, here, _there):
+        for passes in range(40):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(_add_on_and_on, client)
+                for _ in range(passes):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert await client.add(passes, 1) == passes + 1
+        while endpoint_of(here).waiting:
+            await client.add(1)
+
+
+async def _add_on_and_on(client: Bench) -> None:
+    while True:
+        await client.add(1)

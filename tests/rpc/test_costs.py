@@ -99,3 +99,32 @@ async def test_a_call_without_a_deadline_does_not_touch_any(mock_clock: trio.tes
         costs = await Costs(here, there).of(lambda: call(client, 100))
 
     assert costs.functions["contextlib"] < 50  # some when it begins, and none for each of a hundred calls
+
+
+@bounded()
+async def test_a_hundred_callers_share_frames(mock_clock: trio.testing.MockClock) -> None:
+    """What many tasks send that one read has woken goes together, at both ends."""
+    async with served("unix") as (client, _, here, there):
+        await call_together(client, 100, 2)
+
+        costs = await Costs(here, there).of(lambda: call_together(client, 100, 11))
+
+    # A caller's first call answers nothing.
+    assert costs.frames[0] <= 100 + 1000 / 8
+    assert costs.frames[1] <= 1100 / 8
+    assert max(costs.writes) <= 1100 / 8
+    # One for each call, one for each answer, and those of who reads.
+    assert costs.steps <= 1.25 * 2 * 1100
+
+
+@bounded()
+async def test_a_lone_call_waits_for_nobody(mock_clock: trio.testing.MockClock) -> None:
+    """The handling end reads, its handler answers, and the caller reads the answer: a step each."""
+    async with served("unix") as (client, _, here, there):
+        await call(client, 10)
+
+        costs = await Costs(here, there).of(lambda: call(client, 100))
+
+    assert max(costs.frames) <= 102
+    assert max(costs.writes) <= 102
+    assert costs.steps <= 3 * 100 + 20
