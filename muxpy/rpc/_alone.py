@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
+from contextlib import aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -12,11 +11,12 @@ from muxpy import SessionClosed, StreamReset
 
 from ._errors import Code, DeadlineExceeded, Error, InvalidArgument, Unavailable
 from ._handling import CODINGS, error_body
+from ._items import send_items
 from ._reading import MessageReader
 from ._wire import IN_JSON, Kind, StreamType, pack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 
     from muxpy import Session, Stream
 
@@ -76,9 +76,7 @@ class ItemSender:
     async def _run(self) -> None:
         try:
             with self._scope:
-                async with _closing(self._items) as items:
-                    async for item in items:
-                        await self._stream.send_all(pack(Kind.ITEM, 0, self._codec.encode_item(item)))
+                await send_items(self._stream, self._items, self._codec.encode_item)
                 await self._stream.send_all(pack(Kind.END, 0), end=True)
         except CUT:
             pass  # whoever waits for the answer learns why
@@ -97,11 +95,6 @@ class ItemSender:
         self._scope.cancel()
         with trio.CancelScope(shield=True):
             await self._done.wait()
-
-
-def _closing(items: AsyncIterable[object]) -> AbstractAsyncContextManager[AsyncIterable[object]]:
-    """A generator that is left before its end is closed, rather than left to the garbage collector."""
-    return aclosing(items) if isinstance(items, AsyncGenerator) else nullcontext(items)
 
 
 # ---- the answering end ----
@@ -141,9 +134,8 @@ async def _carry_out(stream: Stream, handling: Handling, begun: Begun, items: As
     try:
         if not begun.method.gives_items:
             return await handling.result(begun, items)
-        async with aclosing(handling.results(begun, items)) as results:
-            async for result in results:
-                await stream.send_all(pack(Kind.ITEM, 0, result))
+        async with handling.results(begun, items) as results:
+            await send_items(stream, results, begun.codec.encode_result)
     except Exception as error:
         if isinstance(error, SessionClosed) or (isinstance(error, StreamReset) and error.stream_id == stream.id):
             raise  # nobody is there who could be told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from ._service import services_of
 from ._wire import IN_JSON, JSON, MAX_MESSAGE, MSGPACK, ErrorBody, Kind, Request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from contextlib import AsyncExitStack
 
     from muxpy import Session
@@ -127,15 +127,14 @@ class Handling:
             value = value.id
         return Kind.RESULT, begun.codec.encode_result(value)
 
-    async def results(self, begun: Begun, items: AsyncIterator[object] | None) -> AsyncGenerator[bytes, None]:
-        """Carry out a call that has many. Raises what the handler raises."""
+    @asynccontextmanager
+    async def results(
+        self, begun: Begun, items: AsyncIterator[object] | None
+    ) -> AsyncGenerator[AsyncIterable[object], None]:
+        """Carry out a call that has many, as far as they are asked for in the block."""
         current.set(begun.call)
         async with await around(self._interceptors, begun.call) as stack:
-            values = begun.function(*await self._arguments(begun, items, stack))
-            if isinstance(values, AsyncGenerator):
-                stack.push_async_callback(values.aclose)
-            async for value in values:
-                yield begun.codec.encode_result(value)
+            yield begun.function(*await self._arguments(begun, items, stack))
 
     async def _arguments(
         self, begun: Begun, items: AsyncIterator[object] | None, stack: AsyncExitStack

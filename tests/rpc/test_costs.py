@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from muxpy.rpc._items import LONGEST
 from tests.helpers.tasks import bounded
 
-from .services import served
+from .services import Worker, served
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import FrameType
 
     import muxpy
@@ -128,3 +129,34 @@ async def test_a_lone_call_waits_for_nobody(mock_clock: trio.testing.MockClock) 
     assert max(costs.frames) <= 102
     assert max(costs.writes) <= 102
     assert costs.steps <= 3 * 100 + 20
+
+
+@bounded()
+async def test_values_that_are_there_at_once_go_together(mock_clock: trio.testing.MockClock) -> None:
+    async with served("unix") as (client, _, here, there):
+        assert [value async for value in client.count(10)] == list(range(10))
+
+        costs = await Costs(here, there).of(lambda: receive(client, 1000))
+
+    assert costs.frames[1] <= 1000 / 32
+    assert costs.steps <= 6 * 1000 / 64 + 20
+
+
+async def receive(client: Bench, count: int) -> None:
+    assert [value async for value in client.count(count)] == list(range(count))
+
+
+@bounded()
+async def test_values_that_take_their_time_do_not_keep_others_from_their_turn(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    class Slow(Worker):
+        async def count(self, to: int, pause: float = 0) -> AsyncIterator[int]:
+            for number in range(to):
+                mock_clock.jump(LONGEST)  # as if the processor had taken so long
+                yield number
+
+    async with served("unix", worker=Slow()) as (client, _, here, there):
+        costs = await Costs(here, there).of(lambda: receive(client, 100))
+
+    assert costs.frames[1] >= 50

@@ -64,6 +64,48 @@ async def test_a_slow_receiver_slows_the_handler_down() -> None:
         del values
 
 
+@pytest.mark.parametrize("count", [1, 10, 10_000], ids=["one", "ten", "more_than_the_window"])
+@bounded()
+async def test_a_value_does_not_wait_for_the_next_one(count: int) -> None:
+    """Neither those that go at once, nor those for which there was no window before the handler began to wait."""
+
+    class Waiting(Worker):
+        async def count(self, to: int, pause: float = 0) -> AsyncIterator[int]:
+            for number in range(to):
+                if number % 10 == 9:
+                    await trio.lowlevel.checkpoint()
+                yield number
+            await self.go_on.wait()
+
+    async with served(worker=Waiting()) as (bench, worker, _, _):
+        values = bench.count(count)
+        assert await anext(values) == 0
+        await wait_all_tasks_blocked()
+        for number in range(1, count):
+            assert await anext(values) == number
+        worker.go_on.set()
+        assert [value async for value in values] == []
+
+
+@bounded()
+async def test_a_handler_may_have_scopes_open_while_it_gives_values() -> None:
+    class Scoped(Worker):
+        async def count(self, to: int, pause: float = 0) -> AsyncIterator[int]:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                with trio.move_on_after(60):
+                    for number in range(to):
+                        await trio.lowlevel.checkpoint()
+                        yield number
+                nursery.cancel_scope.cancel()
+
+    async with served(worker=Scoped()) as (bench, _, _, _):
+        assert [value async for value in bench.count(100)] == list(range(100))
+        async with aclosing(bench.count(1_000_000)) as values:  # type: ignore[type-var]
+            assert await anext(values) == 0
+        assert await bench.add(1) == 2
+
+
 @bounded()
 async def test_a_caller_that_has_enough_ends_the_handler() -> None:
     async with served() as (bench, worker, _, _):
