@@ -128,7 +128,7 @@ class SharedAnswers:
             self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._retired and not self._running and not self._large:
+        if not self._running and not self._large:
             self._outlet.end()
 
     # ---- what comes ----
@@ -210,7 +210,8 @@ class SharedAnswers:
                 self._fail(running.call_id, running.flag, given_up)
             if running.deadline != inf:
                 scope.deadline = inf
-            self._end_if_done()
+            if self._retired:
+                self._end_if_done()
 
     async def _outcome(self, running: _Running, scope: trio.CancelScope) -> Outcome:
         try:

@@ -47,11 +47,7 @@ class _Pending:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task)
 
-    async def wait(self) -> None:
-        self.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._give_up)
-
-    def _give_up(self, _: object) -> trio.lowlevel.Abort:
+    def give_up(self, _: object) -> trio.lowlevel.Abort:
         self.task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
@@ -171,8 +167,9 @@ class Calls:
         """Wait until another task has read the answer, or has handed over the reading."""
         if not self._reading and self._heir is None:
             self._hand_over()
+        pending.task = trio.lowlevel.current_task()
         try:
-            await pending.wait()
+            await trio.lowlevel.wait_task_rescheduled(pending.give_up)
         finally:
             if self._heir is pending:
                 self._heir = None

@@ -294,7 +294,7 @@ class Results:
         try:
             if self._reader is None:
                 self._reader = await self._begin()
-            message = await self._next(self._reader)
+            message = self._reader.next_nowait() or await self._next(self._reader)
             if message is None:
                 raise Unavailable("the other side has broken the call off")
             if message[0] != Kind.END:

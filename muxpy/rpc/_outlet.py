@@ -36,8 +36,9 @@ class Outlet:
         self._line: list[bytes] = []
         self._under_way = 0  # messages that the task sends
         self._sending = False  # a task sends, and all that is new goes into the line
-        self.held = False
         self._ending = False
+        self.held = False
+        """Whether all that is new waits in the line for `gather`."""
 
     @property
     def waiting(self) -> int:

@@ -58,6 +58,10 @@ class MessageReader:
         """The id of the message that has begun, as soon as its header is there."""
         return self._messages.unfinished_id
 
+    def next_nowait(self) -> Message | None:
+        """The next message, if it is there."""
+        return self._ready.popleft() if self._ready else None
+
     async def next(self) -> Message | None:
         """Wait for the next message; None after the last one.
 

@@ -33,7 +33,7 @@ class Costs(trio.abc.Instrument):
         self.steps = 0
         self.spawned = 0
         self.functions: Counter[str] = Counter()
-        """Functions that were entered, or gone on with, by the packages that they are in."""
+        """Functions that were entered, or gone on with, by what they are in."""
 
     async def of(self, work: Callable[[], Awaitable[object]]) -> Costs:
         """Count what `work` costs. It has no deadline, also if the test has one."""
@@ -56,7 +56,7 @@ class Costs(trio.abc.Instrument):
     def _on_event(self, frame: FrameType, event: str, _: object) -> None:
         if event == "call":
             path = frame.f_code.co_filename
-            self.functions[next((name for name in ("muxpy", "trio", "contextlib") if f"/{name}" in path), "")] += 1
+            self.functions[next((part for part in ("muxpy/rpc", "contextlib") if f"/{part}" in path), "")] += 1
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1
@@ -160,3 +160,19 @@ async def test_values_that_take_their_time_do_not_keep_others_from_their_turn(
         costs = await Costs(here, there).of(lambda: receive(client, 100))
 
     assert costs.frames[1] >= 50
+
+
+@bounded()
+async def test_what_a_call_and_a_value_pass_through(mock_clock: trio.testing.MockClock) -> None:
+    """The functions of calls themselves that both ends enter, and coroutines that they go on with."""
+    async with served("unix") as (client, _, here, there):
+        await call_together(client, 100, 2)
+        await receive(client, 10)
+
+        together = await Costs(here, there).of(lambda: call_together(client, 100, 10))
+        alone = await Costs(here, there).of(lambda: call(client, 100))
+        values = await Costs(here, there).of(lambda: receive(client, 1000))
+
+    assert together.functions["muxpy/rpc"] <= 51 * 1000
+    assert alone.functions["muxpy/rpc"] <= 57 * 100
+    assert values.functions["muxpy/rpc"] <= 9.5 * 1000
