@@ -328,7 +328,7 @@ def calls() -> Iterator[Measure]:
     both = (*RATE, Figure("processor", "processor time of both ends, a message", "us"))
     job = {"workload": "subscription", "seconds": 1, "warmup": 0.2}
     targets = (at_least(15, "grpcio-aio"), at_least(2, "grpclib"))
-    yield Measure("rpc", "messages of 100 B to one caller", of_libraries(job, *WITHOUT_STREAMS), both, targets)
+    yield Measure("rpc", "messages of 100 B, streamed", of_libraries(job, *WITHOUT_STREAMS), both, targets)
 
 
 ONE_CALLER: Final = (at_least(1.4, "grpcio-aio"),)

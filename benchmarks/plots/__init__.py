@@ -31,7 +31,7 @@ PLOTS: Final[Mapping[str, tuple[str, str, Plot]]] = {
     "latency": ("latency", "", latency_dots),
     "tunnel": ("tunnel", "iperf3: ", bar_panels("Bulk through a tunnel: iperf3")),
     "http": ("http", "HTTP/2 server: ", bar_panels("HTTP/2 servers, for a second of their processor time")),
-    "rpc": ("rpc", "", bar_panels("Calls of 100 B, and messages of 100 B")),
+    "rpc": ("rpc", "", bar_panels("Calls of 100 B, and messages of as many")),
     "requests": ("tunnel", "wrk: ", bar_panels("HTTP through a tunnel: wrk and nginx")),
 }
 """For each file: the group of the measures, what their names contain, and what draws them."""

@@ -128,7 +128,7 @@ class SharedAnswers:
             self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self._retired and not self._running and not self._large:
+        if not self._running and not self._large:
             self._outlet.end()
 
     # ---- what comes ----

@@ -2,9 +2,11 @@
 
 Theory of operation: nobody is there only to read. A task that waits for its answer reads the stream, for itself and for
 all others (leader and followers), so that one caller alone waits for the stream and for nothing in between. When it
-leaves, with its answer or cancelled, another one that waits goes on reading. If only calls are left whose callers have
-given up, a task of the session reads until their answers have come: each answer gives back one of the places that the
-other side has for calls, and a call that nobody waits for keeps its place until its handler has ended.
+leaves, with its answer or cancelled, another one that waits goes on reading. After a read that has brought many
+answers, whoever reads next lets those callers run first, and sends together what calls they make now. If only calls are
+left whose callers have given up, a task of the session reads until their answers have come: each answer gives back one
+of the places that the other side has for calls, and a call that nobody waits for keeps its place until its handler has
+ended.
 """
 
 from __future__ import annotations

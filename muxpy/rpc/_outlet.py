@@ -70,19 +70,28 @@ class Outlet:
             await trio.lowlevel.checkpoint()  # Trio shuffles the tasks of a pass: now all have run
         finally:
             self.held = False
-            if not self._sending:
-                self._send_together()
+            self._send_together()
 
     def _send_together(self) -> None:
-        line, self._line = self._line, []
-        begin = size = 0
-        for end, message in enumerate(line):
-            if size and size + len(message) > MAX_SMALL:  # the most that a stream takes without waiting
-                self.send(b"".join(line[begin:end]))
-                begin, size = end, 0
+        while self._line and not self._sending:
+            together = self._first()
+            try:
+                self._stream.send_nowait(b"".join(together))
+            except trio.WouldBlock:
+                self._start()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._line.clear()
+            else:
+                del self._line[: len(together)]
+
+    def _first(self) -> list[bytes]:
+        """So many of the line as a stream takes without waiting, and one at least."""
+        size = 0
+        for place, message in enumerate(self._line):
             size += len(message)
-        if size:
-            self.send(b"".join(line[begin:]))
+            if size > MAX_SMALL and place:
+                return self._line[:place]
+        return self._line
 
     def end(self) -> None:
         """End the direction after what was given before; nothing is given after that."""

@@ -65,7 +65,7 @@ def test_a_wrong_answer_fails_the_run() -> None:
         ([MESSAGE] * (MESSAGES - 1), f"^{MESSAGES - 1} messages have come, not {MESSAGES}$"),
         ([MESSAGE[1:]] * MESSAGES, "a message is not what was sent"),
     ],
-    ids=["one less", "wrong ones"],
+    ids=["one_less", "wrong_ones"],
 )
 def test_messages_that_are_wrong_or_lost_fail_the_run(messages: list[bytes], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):

@@ -88,6 +88,27 @@ async def test_a_value_does_not_wait_for_the_next_one(count: int) -> None:
 
 
 @bounded()
+async def test_values_there_and_back_in_turns() -> None:
+    """Each value that the caller gives waits for the one that came of the last."""
+    answered = trio.Event()
+
+    async def one_by_one() -> AsyncIterator[int]:
+        nonlocal answered
+        for number in range(10):
+            yield number
+            await answered.wait()
+            answered = trio.Event()
+
+    async with served() as (bench, _, _, _):
+        received = []
+        async for number in bench.double(one_by_one()):
+            received.append(number)
+            answered.set()
+
+    assert received == list(range(0, 20, 2))
+
+
+@bounded()
 async def test_a_handler_may_have_scopes_open_while_it_gives_values() -> None:
     class Scoped(Worker):
         async def count(self, to: int, pause: float = 0) -> AsyncIterator[int]:
