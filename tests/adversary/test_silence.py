@@ -114,14 +114,14 @@ async def test_where_there_is_no_limit(client: bool, limit: float | None, mock_c
         assert session._engine.ending.end is None
 
 
-async def test_a_stranger_who_says_nothing_costs_three_tasks() -> None:
-    """What runs the session, the reader, and the writer."""
+async def test_a_stranger_who_says_nothing_costs_two_tasks() -> None:
+    """What runs the session and reads, and the writer."""
     near, far = await tcp_pair()
     await wait_all_tasks_blocked()
     before = trio.lowlevel.current_statistics().tasks_living
     async with far, muxpy.open_session(near, client=False, config=SessionConfig(wants_login=True)) as session:
         await wait_all_tasks_blocked()
-        assert trio.lowlevel.current_statistics().tasks_living - before == 3
+        assert trio.lowlevel.current_statistics().tasks_living - before == 2
         session.kill()
 
 

@@ -156,5 +156,5 @@ def test_this_page_knows_all_commands() -> None:
     _, _, listed = done.stdout.partition("Commands:\n")
     commands = {line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "}
     shown = {command.split()[0] for command in SHOWING if command[0] != "-"}
-    # bench shows a table, like status; test_get has a server to ask.
-    assert commands == shown | {"bench", "connect", "get", "listen"}
+    # bench shows a table, like status; test_get and test_call have a server to ask.
+    assert commands == shown | {"bench", "call", "connect", "get", "listen"}

@@ -52,6 +52,9 @@ __all__ = ["GET", "KINDS", "POST", "Frame", "RawPeer", "joined", "raw_client", "
 
 KINDS = ("memory", "tcp", "tls")
 
+PATIENT = http.Config(settings_timeout=None)
+"""On a busy machine, a process may have to wait for more than two seconds."""
+
 GET = ((b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/"))
 POST = ((b":method", b"POST"), *GET[1:])
 
@@ -70,11 +73,12 @@ async def served(
     handler: Handler,
     kind: str = "memory",
     *,
-    client_config: http.Config | None = None,
+    client_config: http.Config = PATIENT,
     context: ssl.SSLContext | None = None,
     **options: Any,  # noqa: ANN401
 ) -> AsyncIterator[http.Client]:
     """A client of a server that runs `handler`; `options` are the server's."""
+    options.setdefault("config", PATIENT)
     if kind in ("tcp", "tls"):
         secure = kind == "tls"
         if secure:
@@ -98,10 +102,11 @@ async def joined(
     near: trio.abc.Stream,
     far: trio.abc.Stream,
     *,
-    client_config: http.Config | None = None,
+    client_config: http.Config = PATIENT,
     **options: Any,  # noqa: ANN401
 ) -> AsyncIterator[http.Client]:
     """The same over two streams that are there."""
+    options.setdefault("config", PATIENT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(http.serve_stream, handler, far, **options))
         async with http.connect("http://example.org", stream=near, config=client_config) as client:

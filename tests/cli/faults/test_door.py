@@ -30,7 +30,8 @@ async def test_strangers_at_the_same_address_keep_nobody_out() -> None:
             port = await listening.port("listening on")
             with crowd() as strangers:
                 for _ in range(LINE_EACH + 100):
-                    strangers.append(await trio.open_tcp_stream("127.0.0.1", port))
+                    with suppress(OSError):  # on a busy machine, one may be shown out before it knows that it was in
+                        strangers.append(await trio.open_tcp_stream("127.0.0.1", port))
                 async with admitted(port):
                     await listening.said("was not let in: it had to make room")
                     assert listening.text.count("was not let in") == 1  # a line, and not one each
