@@ -48,14 +48,13 @@ class Connection:
     """
 
     def __init__(self, config: HttpConfig, *, client: bool, clock: Callable[[], float], eager: bool = True) -> None:
-        self.config = config
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
-        self._news = News(common)
-        messages = Messages(common, self._settings, self._news)
+        news = News(common)
+        messages = Messages(common, self._settings, news)
         self._pings = pings = Pings(common)
         beginning = Beginning(client=client)
-        self._receiving = receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
+        self._receiving = receiving = Receiving(common, self._settings, messages, news, pings, beginning)
         self._table = common.table
         self.sending = common.sending
         self.streams = common.table.live
@@ -157,7 +156,7 @@ class Connection:
         self._common.refusing = refuse
 
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
-        self._news.resets, self._news.provoked = resets, provoked
+        self._receiving.share_resets(resets, provoked)
 
     def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
         common = self._common

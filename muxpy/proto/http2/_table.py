@@ -55,7 +55,6 @@ class StreamTable:
         "_closing",
         "_gaps",
         "_next_id",
-        "_parity",
         "ended",
         "held",
         "last_remote",
@@ -79,7 +78,6 @@ class StreamTable:
         self.recent_resets = RecentResets()  # by this side
         self.reset_there = RecentResets()  # by the peer
         self._budget = budget
-        self._parity = 1 if client else 0
         self._next_id = 1 if client else 2
         self._gaps: deque[range] | tuple[()] = ()  # most peers leave none
         # Closed here, and not ended by the peer yet, with the time when that was; oldest first.
@@ -97,13 +95,13 @@ class StreamTable:
 
     def is_local(self, stream_id: int) -> bool:
         """Whether this side opens streams of this id."""
-        return stream_id & 1 == self._parity
+        return stream_id & 1 == self._next_id & 1
 
     # ---- begins ----
 
     def note_remote(self, stream_id: int) -> None:
         """The peer opens this id, which is above all that it has used before."""
-        if stream_id & 1 == self._parity:
+        if stream_id & 1 == self._next_id & 1:
             raise ProtocolError(Http2Code.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
         first = self.last_remote + 2 if self.last_remote else 1
         if stream_id > first:
@@ -165,7 +163,7 @@ class StreamTable:
         self.ended = None
         if self._closing:
             self._closing.pop(stream_id, None)
-        if stream_id & 1 == self._parity:
+        if stream_id & 1 == self._next_id & 1:
             self.local_open -= 1
         else:
             self.remote_open -= 1
@@ -224,4 +222,4 @@ class StreamTable:
 
     def local_above(self, last_id: int) -> list[HttpStream]:
         """Living streams opened here with ids above `last_id`."""
-        return [stream for stream in self.live.values() if stream.id > last_id and stream.id & 1 == self._parity]
+        return [stream for stream in self.live.values() if stream.id > last_id and self.is_local(stream.id)]
