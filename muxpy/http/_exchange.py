@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket as PlainSocket
 
+    from muxpy._http_config import Config as HttpConfig
     from muxpy.proto import Fields, StreamState
     from muxpy.session import Engine, Pacer, SessionOfStream
 
@@ -96,11 +97,11 @@ class Exchange(Message):
         if status in _BODILESS or state.request.method == b"HEAD":
             # What is not known of the body that GET would get is not said.
             told = size if size and status != 204 else None
-            await self._send_head(_head_of(status, headers, told, date=self._core.config.send_date), None, end=True)
+            await self._send_head(_head_of(self._config, status, headers, told), None, end=True)
             await self._sent_head()
             return
         told = None if state.tunnel and 200 <= status < 300 else size  # RFC 9110, 8.6
-        head = _head_of(status, headers, told, date=self._core.config.send_date)
+        head = _head_of(self._config, status, headers, told)
         await self._room_for_final_head()
         if size > SMALL:
             self._core.send_head(state, head, length=size)
@@ -127,7 +128,7 @@ class Exchange(Message):
         exceptions of `Stream.send_all`.
         """
         bodiless = status in _BODILESS or self._state_.request.method == b"HEAD"
-        fields = _head_of(status, headers, None, date=self._core.config.send_date)
+        fields = _head_of(self._config, status, headers, None)
         length = None if bodiless else announced_length(fields)
         await self._send_head(fields, length, end=bodiless)
         self._bodiless = bodiless
@@ -300,10 +301,10 @@ def has_ended(exchange: Exchange) -> bool:
 # ---- fields ----
 
 
-def _head_of(status: int, headers: HeadersLike, length: int | None, *, date: bool) -> Fields:
+def _head_of(config: HttpConfig, status: int, headers: HeadersLike, length: int | None) -> Fields:
     """The fields of a response's head."""
     fields = tuple(headers.items()) if type(headers) is dict else as_fields(headers)
-    now = _date() if date else b""
+    now = _date() if config.send_date else b""
     key = status, fields, length, now
     head = _heads.get(key)
     if head is None:

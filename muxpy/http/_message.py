@@ -12,6 +12,7 @@ from muxpy.session import Stream
 from ._headers import Headers, trailer_fields
 
 if TYPE_CHECKING:
+    from muxpy._http_config import Config as HttpConfig
     from muxpy.proto import StreamState
     from muxpy.proto.http2 import Connection, HttpStream
     from muxpy.session import Engine, SessionOfStream
@@ -27,13 +28,15 @@ MOST_QUEUED: Final = 64 * 1024
 class Message(Stream):
     """A stream whose two directions are messages with fields, a body and perhaps trailers."""
 
-    __slots__ = ("_core", "_engine_", "_state_")
+    __slots__ = ("_config", "_core", "_engine_", "_state_")
 
     def __init__(self, session: SessionOfStream, engine: Engine, state: StreamState) -> None:
         Stream.__init__(self, session, engine, state)
-        self._state_: HttpStream = state  # type: ignore[assignment] # sessions of HTTP have no other
+        # Sessions of HTTP have no other states, cores and configs.
+        self._state_: HttpStream = state  # type: ignore[assignment]
         self._engine_ = engine
-        self._core: Connection = engine.core  # type: ignore[assignment] # nor another core
+        self._core: Connection = engine.core  # type: ignore[assignment]
+        self._config: HttpConfig = engine.config  # type: ignore[assignment]
 
     @property
     def trailers(self) -> Headers | None:

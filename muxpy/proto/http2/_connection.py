@@ -50,11 +50,11 @@ class Connection:
     def __init__(self, config: HttpConfig, *, client: bool, clock: Callable[[], float], eager: bool = True) -> None:
         self._common = common = Common(config, clock, client=client)
         self._settings = Settings(common, client=client)
-        self._news = News(common)
-        messages = Messages(common, self._settings, self._news)
+        news = News(common)
+        messages = Messages(common, self._settings, news)
         self._pings = pings = Pings(common)
         beginning = Beginning(client=client)
-        self._receiving = receiving = Receiving(common, self._settings, messages, self._news, pings, beginning)
+        self._receiving = receiving = Receiving(common, self._settings, messages, news, pings, beginning)
         self._table = common.table
         self.sending = common.sending
         self.streams = common.table.live
@@ -65,6 +65,7 @@ class Connection:
         self.patience = Patience(common, messages)
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
+        self.used_up = False
         self.sending.scheduler.credit = DEFAULT_WINDOW
         if client or eager:
             self._settings.begin()
@@ -103,20 +104,11 @@ class Connection:
 
     @property
     def can_open(self) -> bool:
-        return self.client and self.error is None and self.remote_goaway is None and not self.used_up
+        return self.client and self.error is None and self.remote_goaway is None and self._table.ids_left
 
     @property
     def may_open(self) -> bool:
         return self._table.local_open < self._settings.max_streams
-
-    @property
-    def config(self) -> HttpConfig:
-        """What the connection was made with."""
-        return self._common.config
-
-    @property
-    def used_up(self) -> bool:
-        return self._table.next_id > MAX_ID
 
     @property
     def takes_push(self) -> bool:
@@ -164,7 +156,7 @@ class Connection:
         self._common.refusing = refuse
 
     def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
-        self._news.resets, self._news.provoked = resets, provoked
+        self._receiving.share_resets(resets, provoked)
 
     def go_away(self, code: int, debug: bytes = b"", *, final: bool = True) -> bool:
         common = self._common
@@ -191,7 +183,7 @@ class Connection:
 
     def open(self, opening: Opening, *, fin: bool = False) -> HttpStream:
         request = parse_request(opening.head)
-        stream = HttpStream(self._table.next_local(), request, self._settings.window, opening.priority)
+        stream = HttpStream(self._next_id(), request, self._settings.window, opening.priority)
         stream.announced = request.content_length
         self._table.add_local(stream)
         self.counters.opened += 1
@@ -202,6 +194,11 @@ class Connection:
             # A program that needs more streams needs another session: say so before it asks for one more.
             self.go_away(ErrorCode.NO_ERROR, b"stream ids are used up")
         return stream
+
+    def _next_id(self) -> int:
+        stream_id = self._table.next_local()
+        self.used_up = not self._table.ids_left
+        return stream_id
 
     def send_head(self, stream: HttpStream, fields: Fields, *, end: bool = False, length: int | None = None) -> None:
         """Send the final head of a response, whose body has `length` bytes if it has one and that is announced. With
@@ -246,7 +243,7 @@ class Connection:
         """Promise the client the response to a request that it has not sent. The response is sent on the stream that
         this returns. Ask `takes_push` first."""
         request, window = parse_request(fields), self._settings.window
-        pushed = HttpStream(self._table.next_local(), request, window, stream.priority, ended=True)
+        pushed = HttpStream(self._next_id(), request, window, stream.priority, ended=True)
         self._table.add_pushed(pushed)
         self.counters.opened += 1
         block = self._common.encoder.encode(fields)

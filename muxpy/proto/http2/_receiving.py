@@ -49,6 +49,7 @@ from ._table import Past
 
 if TYPE_CHECKING:
     from muxpy.frame import Buffer
+    from muxpy.proto._limits import TokenBucket
 
     from ._beginning import Beginning
     from ._common import Common
@@ -156,6 +157,10 @@ class Receiving:
             self.fail(ProtocolError(Http2Code.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))
         idle = not self._table.open_streams and self._settings.heard
         return common.error is None and (common.remote_goaway is not None or idle)
+
+    def share_resets(self, resets: TokenBucket, provoked: TokenBucket) -> None:
+        """See Core.share_resets."""
+        self._news.resets, self._news.provoked = resets, provoked
 
     def fail(self, error: ProtocolError) -> None:
         """See Core.fail."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from muxpy._codes import ProtocolError
 from muxpy._config import INITIAL_WINDOW
-from muxpy.frame.http2 import Http2Code
+from muxpy.frame.http2 import MAX_ID, Http2Code
 from muxpy.proto._limits import MAX_CLOSING, RecentResets
 from muxpy.proto._state import CLOSED
 
@@ -54,13 +54,13 @@ class StreamTable:
         "_budget",
         "_closing",
         "_gaps",
+        "_next_id",
         "ended",
         "held",
         "last_remote",
         "live",
         "local_open",
         "most",
-        "next_id",
         "recent_resets",
         "remote_open",
         "reset_there",
@@ -78,10 +78,15 @@ class StreamTable:
         self.recent_resets = RecentResets()  # by this side
         self.reset_there = RecentResets()  # by the peer
         self._budget = budget
-        self.next_id = 1 if client else 2  # MAX_ID is the last; the lowest bit tells whose an id is
+        self._next_id = 1 if client else 2
         self._gaps: deque[range] | tuple[()] = ()  # most peers leave none
         # Closed here, and not ended by the peer yet, with the time when that was; oldest first.
         self._closing: dict[int, tuple[HttpStream, float]] = {}
+
+    @property
+    def ids_left(self) -> bool:
+        """Whether this side can open one more stream."""
+        return self._next_id <= MAX_ID
 
     @property
     def open_streams(self) -> int:
@@ -90,13 +95,13 @@ class StreamTable:
 
     def is_local(self, stream_id: int) -> bool:
         """Whether this side opens streams of this id."""
-        return stream_id & 1 == self.next_id & 1
+        return stream_id & 1 == self._next_id & 1
 
     # ---- begins ----
 
     def note_remote(self, stream_id: int) -> None:
         """The peer opens this id, which is above all that it has used before."""
-        if stream_id & 1 == self.next_id & 1:
+        if stream_id & 1 == self._next_id & 1:
             raise ProtocolError(Http2Code.PROTOCOL_ERROR, f"stream id {stream_id} is not the peer's to open")
         first = self.last_remote + 2 if self.last_remote else 1
         if stream_id > first:
@@ -134,8 +139,8 @@ class StreamTable:
 
     def next_local(self) -> int:
         """Take the next id of our own."""
-        stream_id = self.next_id
-        self.next_id += 2
+        stream_id = self._next_id
+        self._next_id += 2
         return stream_id
 
     def add_pushed(self, stream: HttpStream) -> None:
@@ -158,7 +163,7 @@ class StreamTable:
         self.ended = None
         if self._closing:
             self._closing.pop(stream_id, None)
-        if stream_id & 1 == self.next_id & 1:
+        if stream_id & 1 == self._next_id & 1:
             self.local_open -= 1
         else:
             self.remote_open -= 1
@@ -203,7 +208,7 @@ class StreamTable:
             return Past.RESET_THERE
         if stream_id in self.recent_resets:
             return Past.RESET_HERE
-        last = self.next_id - 2 if self.is_local(stream_id) else self.last_remote
+        last = self._next_id - 2 if self.is_local(stream_id) else self.last_remote
         if stream_id > last:
             return Past.IDLE
         return Past.SKIPPED if any(stream_id in gap for gap in self._gaps) else Past.ENDED
@@ -217,4 +222,4 @@ class StreamTable:
 
     def local_above(self, last_id: int) -> list[HttpStream]:
         """Living streams opened here with ids above `last_id`."""
-        return [stream for stream in self.live.values() if stream.id > last_id and stream.id & 1 == self.next_id & 1]
+        return [stream for stream in self.live.values() if stream.id > last_id and self.is_local(stream.id)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import trio.testing
 
+from muxpy import http
 from muxpy.frame.http2 import _primitives
 from muxpy.frame.http2._huffman import huffman_decode, huffman_encode
 from muxpy.http import _exchange, _headers
@@ -116,7 +117,7 @@ def test_large_heads_are_not_kept() -> None:
     _exchange._heads.clear()
     with peak() as figures:
         for number in range(300):
-            _exchange._head_of(302, {"location": f"/{number}" + "x" * 20_000}, None, date=True)
+            _exchange._head_of(http.Config(), 302, {"location": f"/{number}" + "x" * 20_000}, None)
     assert figures[0] <= 512 * KIB
     assert not _headers._known
     assert not _exchange._heads
@@ -124,7 +125,7 @@ def test_large_heads_are_not_kept() -> None:
 
 def test_many_heads_are_not_kept() -> None:
     for number in range(3000):
-        _exchange._head_of(200, {"etag": str(number)}, number, date=True)
+        _exchange._head_of(http.Config(), 200, {"etag": str(number)}, number)
         assert len(_exchange._heads) <= 256
         assert len(_headers._known) <= 256
 

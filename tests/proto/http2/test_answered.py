@@ -200,7 +200,7 @@ def test_requests_past_the_limit_cost_one_look_at_all_streams_for_each_read() ->
     assert streams.times == 1
 
 
-@pytest.mark.parametrize("later", [False, True], ids=["before the read", "in the read"])
+@pytest.mark.parametrize("later", [False, True], ids=["before_a_refusal", "after_one"])
 def test_a_response_whose_end_is_on_its_way_has_left_its_place_when_the_request_ends(later: bool) -> None:
     """Also if a request was refused just before that, in the same read."""
     side = Side(config=http.Config(max_streams=1))
