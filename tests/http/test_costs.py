@@ -154,7 +154,7 @@ async def test_the_answers_to_one_read_are_two_steps_and_one_write(
         assert costs.steps == 2
 
 
-@pytest.mark.parametrize(("body", "most"), [(b"", 56), (bytes(4096), 73)], ids=["GET", "POST"])
+@pytest.mark.parametrize(("body", "most"), [(b"", 57), (bytes(4096), 74)], ids=["GET", "POST"])
 @bounded()
 async def test_an_exchange_among_others_enters_few_functions(
     mock_clock: trio.testing.MockClock, body: bytes, most: int
