@@ -72,10 +72,12 @@ class ItemSender(Generic[T]):
         self._items = items
         self._encode = encode
         self._scope = trio.CancelScope()
+        self._begun = False  # a session that ends in this moment starts no task
         self._done = trio.Event()
         session.start_soon(self._run)
 
     async def _run(self) -> None:
+        self._begun = True
         try:
             with self._scope:
                 await send_items(self._stream, self._items, self._encode)
@@ -95,8 +97,9 @@ class ItemSender(Generic[T]):
     async def stopped(self) -> None:
         """Send no more, and wait until the iterator is left alone."""
         self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._done.wait()
+        if self._begun:
+            with trio.CancelScope(shield=True):
+                await self._done.wait()
 
 
 # ---- the answering end ----

@@ -300,7 +300,7 @@ class Results:
                 raise Unavailable("the other side has broken the call off")
             if message[0] != Kind.END:
                 return _value(self._method, self._codec, message, Kind.ITEM)
-        except Exception as error:
+        except BaseException as error:  # a cancellation ends the call, too
             await self._finish(error)
             raise
         await self._finish(None)
@@ -352,7 +352,7 @@ class Results:
         if self._sender is not None:
             self._sender.cancel()
 
-    async def _finish(self, error: Exception | None) -> None:
+    async def _finish(self, error: BaseException | None) -> None:
         self._let_go()
         if self._sender is not None:
             await self._sender.stopped()

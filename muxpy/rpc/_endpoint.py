@@ -56,7 +56,11 @@ class Endpoint:
         self._calls: Calls | None = None
         self._shared: set[SharedAnswers] = set()
         self._elsewhere = trio.Semaphore(LARGE_ANSWERS)
-        session.start_soon(self._run)
+        if session.end is None:
+            session.start_soon(self._run)
+        else:
+            self.error = SessionClosed(session.end)
+            self.served.set()
 
     @property
     def waiting(self) -> int:

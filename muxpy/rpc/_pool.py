@@ -61,7 +61,8 @@ class Pool:
         return not self._closed and (error.retryable or (method.idempotent and isinstance(error, Unavailable)))
 
     async def keep(self, nursery: trio.Nursery) -> None:
-        """Have one session, again and again. The next one begins as soon as the last takes no more calls."""
+        """Have one session, again and again. The next one begins as soon as the last takes no more calls; later if that
+        did not last."""
         delays = _Delays()
         while True:
             over = trio.Event()
@@ -74,7 +75,7 @@ class Pool:
         try:
             async with self._connect() as session:
                 await self._use(session)
-                if session.end is None or trio.current_time() - begun > LASTING:
+                if trio.current_time() - begun > LASTING:
                     delays.reset()
                 over.set()
             # Only now: leaving the block waits for the calls that are still under way, beside the next session.
@@ -133,12 +134,18 @@ async def pool(connect: Callable[[], AbstractAsyncContextManager[Session]], size
     deadline of its caller; calls of methods that are marked `idempotent` also if it may have. All others raise
     Unavailable.
     """
-    made = Pool(connect)
+    made, failure = Pool(connect), None
     async with trio.open_nursery() as nursery:
         for _ in range(size):
             nursery.start_soon(made.keep, nursery)
         try:
             yield made
+        except BaseException as error:
+            failure = error  # kept until the nursery is closed, which would wrap it in a group
+        made.close()
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
         finally:
-            made.close()
-            nursery.cancel_scope.cancel()
+            del failure  # whose frames are this one, too: a circle

@@ -46,7 +46,8 @@ class Background:
         self._ending = engine.ending
         self._tap = tap
         self._tasks: trio.Nursery | None = None  # while the session runs, and is not cancelled
-        self._starts: list[Callable[[], None]] = []  # of tasks that wait until the peer is admitted
+        self._starts: list[Callable[[], None]] = []  # of tasks that wait until `run` begins
+        self._extensions: list[Task] = []  # started when the peer is admitted
         self._admitted = not engine.config.wants_login
         self._membership: ExitStack | None = None  # its place in a group
         self._handlers: Handlers | None = None  # those of `serve`, while streams may come
@@ -63,14 +64,15 @@ class Background:
                 client=engine.core.client, local=transport.local_address, remote=transport.remote_address, tls=version
             )
 
+    def add_extension(self, run: Task) -> None:
+        """Run this too, as soon as the peer is admitted."""
+        self._extensions.append(run)
+
     def start_soon(self, task: Task) -> None:
-        """Run this too, in the caller's context (contextvars), as soon as the peer is admitted. After the session has
-        ended, this does nothing."""
-        if self._ending.end is not None:
-            return
-        if self._admitted and self._tasks is not None:
+        """Run this too, in the caller's context (contextvars). After the session has ended, this does nothing."""
+        if self._tasks is not None:
             self._start(task)
-        else:
+        elif self._ending.end is None:
             self._starts.append(partial(copy_context().run, self._start, task))
 
     # ---- running ----
@@ -143,8 +145,8 @@ class Background:
         except BaseException as error:
             failure = error
         backlog.end_serving()
-        raise_first(without_cancelled(failure) if failure is not None else None, failure, self.bug)
         handlers.close()
+        raise_first(without_cancelled(failure) if failure is not None else None, failure, self.bug)
         await handlers.all_done()
         self._ending.check_order()
 
@@ -168,8 +170,11 @@ class Background:
         engine.writer.start(self._start_writing)
         if engine.config.idle_timeout is not None:
             self._start(partial(self._watch_idle, engine.config.idle_timeout))
+        for start in self._starts:
+            start()
+        self._starts.clear()
         if self._admitted:
-            self._start_waiting()
+            self._start_extensions()
         if self._ending.end is None:
             self._ending.on_decided = self._start_ending
         elif self._ending.stage is Stage.ENDED:
@@ -197,6 +202,7 @@ class Background:
         self._tasks = self._owner = None
         self._handlers = None
         self._starts.clear()
+        self._extensions.clear()
         self._engine.wakings.spawn = self._ending.on_decided = None
         self._engine.reader.drop_references()
         self._engine.writer.drop_references()
@@ -254,12 +260,11 @@ class Background:
         self._engine.core.admit()
         self._engine.writer.poke()  # the core may have queued a frame about it
         if self._ending.end is None and self._tasks is not None:  # otherwise `run` has yet to begin, and starts them
-            self._start_waiting()
+            self._start_extensions()
 
-    def _start_waiting(self) -> None:
-        for start in self._starts:
-            start()
-        self._starts.clear()
+    def _start_extensions(self) -> None:
+        for run in self._extensions:
+            self._start(run)
 
     # ---- the tasks ----
 

@@ -95,7 +95,9 @@ class Handlers:
     def rest(self) -> None:
         """Let the idle tasks end: no stream has come for a while."""
         while self._idle:
-            trio.lowlevel.reschedule(self._idle.pop())
+            task = self._idle.pop()
+            task.context = self._context.copy()  # a stream may come in this moment, and the task handle that
+            trio.lowlevel.reschedule(task)
 
     def close(self) -> None:
         """No more streams come."""

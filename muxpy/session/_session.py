@@ -81,7 +81,7 @@ class Session:
         self._extensions = extensions
         for stream_type, extension in extensions.items():
             backlog = engine.extension_backlogs[stream_type]
-            background.start_soon(partial(self._run_extension, extension, backlog))
+            background.add_extension(partial(self._run_extension, extension, backlog))
 
     @property
     def config(self) -> SessionConfig:
@@ -389,8 +389,9 @@ class Session:
         return trio.current_time() - self._engine.reader.last_received
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run `task` as a task of the session, as extensions are run: see `Extension.run`. It begins as soon as the
-        peer is admitted, and never if the session has ended."""
+        """Run `task` as a task of the session, with the caller's context (contextvars). It is cancelled when the
+        session has ended, and never begins if that is so already. An exception that it raises counts as a bug: see
+        `Extension.run`."""
         self._background.start_soon(task)
 
     def report_rtt(self, seconds: float) -> None:

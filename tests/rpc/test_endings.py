@@ -332,3 +332,66 @@ async def end_with(chaos: trio.Nursery, seen: dict[str, bool]) -> None:
     while len(seen) < 2000:  # noqa: ASYNC110 - callers know nothing of it
         await trio.sleep(0.1)
     chaos.cancel_scope.cancel()
+
+
+@bounded(1000)
+async def test_a_pool_raises_what_its_block_raises(autojump_clock: Clock) -> None:
+    async def use() -> None:
+        async with rpc.pool(Servers(Worker()).connect):
+            await trio.sleep(1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await use()
+
+
+@bounded(1000)
+async def test_a_server_that_goes_away_at_once_is_not_asked_again_and_again(autojump_clock: Clock) -> None:
+    servers = Servers(Worker())
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[muxpy.Session]:
+        async with servers.connect() as session:
+            servers.sessions[-1].go_away()
+            yield session
+
+    async with rpc.pool(connect):
+        await trio.sleep(1)
+    assert 2 < len(servers.sessions) < 50
+
+
+@bounded(1000)
+async def test_serving_a_session_that_has_ended(autojump_clock: Clock) -> None:
+    async with session_pair() as (_, there):
+        there.kill()
+        with pytest.raises(muxpy.SessionClosed):
+            await rpc.serve(there, [Worker()])
+
+
+@bounded(1000)
+async def test_serving_a_session_that_ends_before_its_login(autojump_clock: Clock) -> None:
+    config = muxpy.SessionConfig(wants_login=True)
+    async with session_pair(server_config=config) as (_, there), trio.open_nursery() as nursery:
+        nursery.start_soon(served_until_the_end, there, Worker())
+        await trio.sleep(1)
+        there.kill()
+
+
+@bounded(1000)
+async def test_calls_before_the_login(autojump_clock: Clock) -> None:
+    """A server may ask a client who it is by a call, give one up, and make many."""
+    worker = Worker()
+    config = muxpy.SessionConfig(wants_login=True)
+    async with session_pair(server_config=config) as (here, there), trio.open_nursery() as nursery:
+        nursery.start_soon(rpc.serve, here, [worker])
+        bench = rpc.client(there, Bench)
+        with trio.move_on_after(1):
+            await bench.wait("given up")
+        outcomes = Outcomes()
+        async with trio.open_nursery() as calling:
+            for _ in range(100):
+                calling.start_soon(outcomes.of, bench.echo(bytes(50)))
+        assert outcomes.errors == []
+        assert outcomes.answers == 100
+        there.admit()
+        await there.aclose()

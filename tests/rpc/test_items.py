@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +11,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from muxpy import rpc
+from muxpy.rpc._alone import ItemSender
 from tests.helpers.content import named
-from tests.helpers.pairs import KINDS
+from tests.helpers.pairs import KINDS, session_pair
 from tests.helpers.tasks import bounded, read_all
 
-from .services import Refused, Worker, served
+from .services import Bench, Refused, Worker, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -261,3 +262,39 @@ async def test_streams_that_nobody_names_are_reset(autojump_clock: trio.testing.
         cut = await stream.wait_ended()
         assert cut is not None
         assert await bench.add(1) == 2
+
+
+@bounded(1000)
+async def test_values_for_a_session_that_has_ended_leave_nobody_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    """It starts no task for them, and nobody waits for that task."""
+    async with session_pair() as (here, _):
+        stream = await here.open_stream()
+        here.kill()
+        sender = ItemSender(here, stream, numbers(3), bytes)
+        await sender.stopped()
+
+
+@bounded(1000)
+async def test_an_interceptor_sees_that_a_call_is_cancelled_between_values(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    said: list[str] = []
+
+    @asynccontextmanager
+    async def note(call: rpc.Call) -> AsyncIterator[None]:
+        said.append("in")
+        try:
+            yield
+        finally:
+            said.append("out")
+
+    async with served() as (_, worker, here, _):
+        values = rpc.client(here, Bench, interceptors=[note]).count(3, pause=10)
+        with trio.move_on_after(5):
+            async for _ in values:
+                pass
+        assert said == ["in", "out"]
+        with pytest.raises(StopAsyncIteration):
+            await anext(values)
+        await wait_all_tasks_blocked()
+        assert worker.running == 0

@@ -17,6 +17,8 @@ from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import bounded, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import muxpy
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
@@ -268,3 +270,42 @@ async def test_an_idle_task_keeps_nothing_of_its_last_stream(fails: bool) -> Non
         finally:
             gc.enable()
         nursery.cancel_scope.cancel()
+
+
+class RestAtStep(trio.abc.Instrument):
+    """Lets idle tasks end just before the nth step from now, as another task of the same pass might."""
+
+    def __init__(self, nth: int, rest: Callable[[], None]) -> None:
+        self._left = nth
+        self._rest = rest
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if not self._left:
+            self._rest()
+
+
+@bounded()
+async def test_a_task_that_was_to_end_handles_a_stream_in_a_fresh_context() -> None:
+    """Streams come in the pass in which idle tasks are let go of."""
+    seen: list[str] = []
+
+    async def answer(stream: muxpy.Stream) -> None:
+        seen.append(who.get())
+        who.set("an earlier handler")
+
+    async with session_pair() as (client, server), trio.open_nursery() as nursery:
+        who.set("the server")
+        nursery.start_soon(server.serve_streams, answer)
+        await wait_all_tasks_blocked()
+        for number in range(100):
+            rest = RestAtStep(1 + number % 12, server._engine.backlog.rest)
+            trio.lowlevel.add_instrument(rest)
+            stream = client.open_stream_nowait()
+            stream.send_nowait(b"x")
+            await wait_all_tasks_blocked()
+            trio.lowlevel.remove_instrument(rest)
+            await stream.aclose()
+            await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert seen == ["the server"] * 100

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import muxpy
+from muxpy import http
 from tests.helpers.pairs import session_pair
-from tests.helpers.tasks import bounded, echo
+from tests.helpers.tasks import LIMIT, bounded, echo
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
 
@@ -55,7 +57,8 @@ async def test_a_task_has_the_context_of_whoever_started_it(early: bool) -> None
 
 
 @bounded()
-async def test_a_task_of_a_session_that_wants_a_login_waits_for_that() -> None:
+async def test_a_task_runs_before_the_peer_has_logged_in() -> None:
+    """Extensions wait for that, but what a program starts itself may be the login."""
     begun = trio.Event()
 
     async def work() -> None:
@@ -63,9 +66,6 @@ async def test_a_task_of_a_session_that_wants_a_login_waits_for_that() -> None:
 
     async with session_pair(server_config=muxpy.SessionConfig(wants_login=True)) as (_, there):
         there.start_soon(work)
-        await wait_all_tasks_blocked()
-        assert not begun.is_set()
-        there.admit()
         await begun.wait()
 
 
@@ -143,3 +143,32 @@ async def test_who_waits_takes_no_wakeup_from_those_that_accept() -> None:
                 await stream.send_all(b"x", end=True)
                 assert await stream.receive_some() == b"x"
         nursery.cancel_scope.cancel()
+
+
+@bounded()
+async def test_handlers_of_http_end_with_a_session_whose_task_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """They are tasks of the server, and idle ones of an ended connection would stay."""
+
+    async def fail() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("the clean-up fails")
+
+    async def answer(exchange: http.Exchange) -> None:
+        assert isinstance(exchange.session, muxpy.Session)
+        exchange.session.start_soon(fail)
+        await exchange.respond(200)
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(http.serve, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        before = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(3):
+            async with http.connect(url) as client:
+                await client.request("GET")
+        with trio.fail_after(LIMIT):
+            while trio.lowlevel.current_statistics().tasks_living > before:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert "the clean-up fails" in caplog.text
