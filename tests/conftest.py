@@ -11,7 +11,7 @@ from tests.helpers.ids import word
 if TYPE_CHECKING:
     import pytest
 
-MEASURED: Final = {"adapters", "adversary", "ext", "frame", "http", "proto", "seam", "session"}
+MEASURED: Final = {"adapters", "adversary", "ext", "frame", "http", "proto", "rpc", "seam", "session"}
 """Where coverage comes from, but for what is marked `no_cover`. Tracing makes a test take three times as long, so it is
 off where nothing new would be covered."""
 
