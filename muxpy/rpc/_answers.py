@@ -205,9 +205,11 @@ class SharedAnswers:
                 self._outlet.send(pack(kind, running.call_id, body))
         finally:
             if self._running.pop(running.call_id, None) is not None:
-                late = trio.current_time() >= running.deadline
-                given_up = DeadlineExceeded() if late else Error("the caller gave up", code=Code.CANCELLED)
-                self._fail(running.call_id, running.flag, given_up)
+                if running.cancelled:
+                    self._fail(running.call_id, running.flag, Error("the caller gave up", code=Code.CANCELLED))
+                elif trio.current_time() >= running.deadline:
+                    self._fail(running.call_id, running.flag, DeadlineExceeded())
+                # Otherwise this side ends, and its caller learns by the stream that the call is cut off.
             if running.deadline != inf:
                 scope.deadline = inf
             if self._retired:

@@ -84,9 +84,11 @@ def client(
     says whether the call may have been carried out. What the other side cannot have acted on is sent again, as long
     as the session takes calls.
     """
+    if not isinstance(service, type):
+        raise TypeError(f"a service is a class, not {service!r}")
     route = session if hasattr(session, "again") else _OneSession(session)
     options = _Options(cast("Route", route), priority, dict(metadata or {}), tuple(interceptors), json=json)
-    return cast("T", _proxy_class(cast("type", service))(options))
+    return cast("T", _proxy_class(service)(options))
 
 
 class _Options:
@@ -138,7 +140,7 @@ def _caller(method: Method) -> Callable[..., Any]:
         def results(self: Any, *arguments: object, **named: object) -> Results:  # noqa: ANN401
             return Results(self._options, method, method.bind(arguments, named))
 
-        results.__doc__ = method.doc
+        results.__qualname__, results.__doc__ = method.name, method.doc
         return results
 
     async def result(self: Any, *arguments: object, **named: object) -> object:  # noqa: ANN401
@@ -150,7 +152,7 @@ def _caller(method: Method) -> Callable[..., Any]:
         async with await around(options.interceptors, call):
             return await _result(options, method, values, dict(call.metadata))
 
-    result.__doc__ = method.doc
+    result.__qualname__, result.__doc__ = method.name, method.doc
     return result
 
 
@@ -253,6 +255,7 @@ def error_of(kind: int, body: bytes, coding: Coding) -> Error:
     raised = found.__new__(found, said.message)
     Error.__init__(raised, said.message, details=details)  # a class may be made in a way of its own
     raised.code, raised.name, raised.retryable = named_code(said.code), said.name, said.retryable
+    raised.remote = True
     return raised
 
 

@@ -75,7 +75,7 @@ class Error(Exception):
 
     `code`: a Code, or another number that the peer has used. `name`: the name of the class. `message`: for people.
     `details`: see above; None if there are none. `retryable`: whether the other side cannot have acted on the call, so
-    that it can be made again without being carried out twice.
+    that it can be made again without being carried out twice. `remote`: whether it has come from the other side.
     """
 
     code: int = Code.UNKNOWN
@@ -87,11 +87,14 @@ class Error(Exception):
         self.message = message
         self.details = details
         self.retryable = False
+        self.remote = False
         if code is not None:
             self.code = code
 
     def __init_subclass__(cls, *, code: Code | None = None, details: object = None, **others: object) -> None:
         super().__init_subclass__(**others)
+        if "details" in cls.__annotations__:
+            raise TypeError(f"the type of details is said as in: class {cls.__name__}(rpc.Error, details=...)")
         if code is not None:
             cls.code = code
         if details is not None:
@@ -103,7 +106,7 @@ class Error(Exception):
         _classes[cls.name] = cls  # the module was loaded again
 
     def __str__(self) -> str:
-        parts = self.name if type(self) is Error else "", self.message
+        parts = self.name if type(self) is Error and self.name != "Error" else "", self.message
         return ": ".join(filter(None, parts)) or getattr(self.code, "name", f"code {self.code}")
 
 

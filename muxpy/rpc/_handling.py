@@ -111,9 +111,9 @@ class Handling:
         service = name.partition(".")[0]
         others = [method for method in self._served if method.startswith(f"{service}.")]
         if others:
-            return Unimplemented(f"there is no method {name!r}, but {', '.join(others)}")
+            return Unimplemented(f"there is no method {name!r}; there are {', '.join(others)}")
         services = sorted({method.partition(".")[0] for method in self._served})
-        return Unimplemented(f"there is no service {service!r}, but {', '.join(services) or 'none at all'}")
+        return Unimplemented(f"there is no service {service!r}; there are {', '.join(services) or 'none'}")
 
     async def result(self, begun: Begun, items: AsyncIterator[object] | None = None) -> Outcome:
         """Carry out a call that has one answer. Raises what the handler raises."""
@@ -154,7 +154,8 @@ class Handling:
         while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         try:
-            if isinstance(error, Error):
+            # What another side has not understood is a fault of this handler, and not of its caller.
+            if isinstance(error, Error) and not (error.remote and isinstance(error, Unimplemented | InvalidArgument)):
                 return Kind.ERROR, error_body(error, begun.codec.coding)
         except TypeError as wrong:
             error = wrong

@@ -224,6 +224,8 @@ class Service:
 
 def services_of(implementation: object) -> list[Service]:
     """What an object implements: those of its bases that are marked with `service`, or otherwise its class."""
+    if isinstance(implementation, type):
+        raise TypeError(f"an object is served, not a class: {implementation.__name__}(), perhaps")
     cls: type = type(implementation)
     return [describe(base) for base in cls.__mro__ if _MARK in vars(base)] or [describe(cls)]
 
@@ -238,7 +240,8 @@ def describe(cls: type) -> Service:
             methods[attribute] = _method(cls, attribute, function)
     if not methods:
         raise TypeError(f"{cls.__name__} has no public methods")
-    return Service(vars(cls).get(_MARK, cls.__name__), inspect.getdoc(cls) or "", methods)
+    doc = inspect.cleandoc(vars(cls).get("__doc__") or "")  # its own: a Protocol's says nothing of the service
+    return Service(vars(cls).get(_MARK, cls.__name__), doc, methods)
 
 
 def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
@@ -289,7 +292,7 @@ def _method(cls: type, attribute: str, function: Callable[..., Any]) -> Method:
     )
     try:
         method.msgpack  # noqa: B018 - made now, so that a type that cannot be sent is an error here
-    except TypeError as error:
+    except Exception as error:  # msgspec looks into the types, too
         raise TypeError(f"{name}: {error}") from None
     return method
 

@@ -181,10 +181,10 @@ async def test_metadata_and_a_secret_out_of_a_file(tmp_path: Path) -> None:
     [
         (["pay"], b"", 1, r"Calculator.pay: AccountEmpty: only \x1b[31m5; details: {" + '"left": 5}'),
         (["fail"], b"", 1, "Calculator.fail: ZeroDivisionError: the service has failed; its log says more"),
-        (["secret"], b"", 3, "Calculator.secret: Error: not for you"),
+        (["secret"], b"", 3, "Calculator.secret: not for you"),
         (["add"], b"", 2, "Calculator.add: Object missing required field `a`"),
         (["add", '{"a": "x"}'], b"", 2, "Calculator.add: Expected `int`, got `str` - at `$.a`"),
-        (["divide"], b"", 2, "Calculator.divide: there is no method 'Calculator.divide', but Calculator.add, …"),
+        (["divide"], b"", 2, "Calculator.divide: there is no method 'Calculator.divide'; there are Calculator.add, …"),
         (["sleep", "--timeout", "100ms"], b"", 1, "Calculator.sleep: no answer within 0.1 s (--timeout)"),
         (["total", "--items"], b'1\n"x"\n', 2, "Calculator.total: one of the items: Expected `int`, got `str`"),
         (["total", "--items"], b"1\n\nx\n", 2, "line 3 of standard input is no JSON: invalid character (byte 0)"),

@@ -395,3 +395,17 @@ async def test_calls_before_the_login(autojump_clock: Clock) -> None:
         assert outcomes.answers == 100
         there.admit()
         await there.aclose()
+
+
+@bounded(1000)
+async def test_a_server_that_is_cancelled_cuts_its_calls_off(priority: int, autojump_clock: Clock) -> None:
+    """Nobody has given them up."""
+    outcomes = Outcomes()
+    for _ in range(10):  # Trio lets either task go first
+        async with session_pair() as (here, there), trio.open_nursery() as nursery, trio.open_nursery() as serving:
+            serving.start_soon(rpc.serve, there, [Worker()])
+            nursery.start_soon(outcomes.of, rpc.client(here, Bench, priority=priority).wait("a"))
+            await trio.sleep(1)
+            serving.cancel_scope.cancel()
+            there.kill()
+    assert [error.retryable for error in outcomes.errors] == [False] * 10

@@ -14,7 +14,7 @@ from muxpy.rpc import _errors
 from tests.helpers.pairs import session_pair
 from tests.helpers.tasks import bounded
 
-from .services import Bench, Overdrawn, Point, Refused, served
+from .services import Bench, Overdrawn, Point, Refused, Worker, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -155,8 +155,8 @@ def test_two_errors_of_one_name() -> None:
 
 
 def test_an_error_says_what_it_is() -> None:
-    assert str(rpc.Error("all gone", code=rpc.Code.NOT_FOUND)) == "Error: all gone"
-    assert str(rpc.Error(code=rpc.Code.NOT_FOUND)) == "Error"
+    assert str(rpc.Error("all gone", code=rpc.Code.NOT_FOUND)) == "all gone"
+    assert str(rpc.Error(code=rpc.Code.NOT_FOUND)) == "NOT_FOUND"
     assert str(rpc.Unavailable()) == "UNAVAILABLE"
     assert str(Overdrawn("5 left")) == "5 left"
 
@@ -219,3 +219,28 @@ async def test_two_services_of_one_name() -> None:
     async with session_pair() as (_, there):
         with pytest.raises(ValueError, match="two services are named 'Bench'"):
             await rpc.serve(there, [Bench(), Bench()])
+
+
+@bounded()
+async def test_what_a_handler_calls_in_vain_is_a_fault_of_the_handler(caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller has not asked for anything that is not there."""
+    async with served() as (bench, _, _, _):
+        with pytest.raises(rpc.Error) as raised:
+            await bench.back(1)  # this side serves nothing
+    assert raised.value.code == rpc.Code.INTERNAL
+    assert "there is no service 'Bench'; there are none" in caplog.text
+
+
+def test_details_that_are_declared_where_nobody_looks() -> None:
+    with pytest.raises(TypeError, match=r"class Annotated\(rpc\.Error, details=\.\.\.\)"):
+
+        class Annotated(rpc.Error):
+            details: int
+
+
+async def test_a_class_where_an_object_belongs_and_the_other_way_round() -> None:
+    async with session_pair() as (here, there):
+        with pytest.raises(TypeError, match=r"an object is served, not a class: Worker\(\), perhaps"):
+            await rpc.serve(there, [Worker])
+        with pytest.raises(TypeError, match="a service is a class, not "):
+            rpc.client(here, Worker())  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any, Protocol
 
 import pytest
+import trio
 
 from muxpy import rpc
 from muxpy.rpc._service import describe, services_of
@@ -85,6 +86,11 @@ class Two:
         return 1
 
 
+class Strange:
+    async def ask(self, a: trio.Event) -> int:
+        return 1
+
+
 class Either:
     async def ask(self, a: list[int] | set[int]) -> int:
         return 1
@@ -102,6 +108,7 @@ class Either:
         (Many, r"Many\.ask: a method that is called from elsewhere has no \*numbers"),
         (Named, r"Named\.ask: a method that is called from elsewhere has no \*\*numbers"),
         (Two, r"Two\.ask: only one parameter can be an iterator"),
+        (Strange, r"Strange\.ask: "),
         (Either, r"Either\.ask: Type unions may not contain more than one array-like"),
         (5, "a service is a class, not 5"),
     ],
@@ -109,3 +116,10 @@ class Either:
 def test_what_cannot_be_called_from_elsewhere(cls: Any, said: str) -> None:  # noqa: ANN401
     with pytest.raises(TypeError, match=said):
         rpc.service(cls)
+
+
+def test_the_docs_of_a_service_are_its_own() -> None:
+    class Plain(Protocol):
+        async def own(self) -> None: ...
+
+    assert describe(Plain).doc == ""
