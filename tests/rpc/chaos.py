@@ -112,7 +112,7 @@ class Round:
             play = rng.choice(PLAYS)
             try:
                 with trio.move_on_after(LIMIT / 10) as patience:
-                    right = await play(bench, session, name, rng)
+                    right = await play(bench, name, rng)
                     self.answers += 1
                     if not right and not self.damages:
                         self.violations.append(f"{name}: {play.__name__} has a wrong answer")
@@ -131,22 +131,22 @@ class Round:
             self.violations.append(f"{name}: it was carried out, and is said to be retryable")
 
 
-async def wait(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def wait(bench: Bench, name: str, rng: Random) -> bool:
     await bench.wait(name)
     return True
 
 
-async def echo(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def echo(bench: Bench, name: str, rng: Random) -> bool:
     data = named(name, rng.choice([0, 10, 4000, 4096, 20_000, 200_000]))
     return await bench.echo(data) == data
 
 
-async def count(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def count(bench: Bench, name: str, rng: Random) -> bool:
     to = rng.choice([0, 1, 50])
     return [value async for value in bench.count(to)] == list(range(to))
 
 
-async def give_up(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def give_up(bench: Bench, name: str, rng: Random) -> bool:
     with trio.move_on_after(rng.uniform(0, 0.5)):
         await bench.wait(name)
     return True
@@ -157,18 +157,18 @@ async def numbers(count: int) -> AsyncIterator[int]:
         yield number
 
 
-async def double(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def double(bench: Bench, name: str, rng: Random) -> bool:
     many = rng.choice([0, 1, 50])
     values: Any = bench.double(numbers(many))
     async with aclosing(values):
         return [value async for value in values] == list(range(0, 2 * many, 2))
 
 
-async def total(bench: Bench, session: muxpy.Session, name: str, rng: Random) -> bool:
+async def total(bench: Bench, name: str, rng: Random) -> bool:
     return await bench.total(numbers(50)) == 1225
 
 
-PLAYS: list[Callable[[Bench, muxpy.Session, str, Random], Awaitable[bool]]]
+PLAYS: list[Callable[[Bench, str, Random], Awaitable[bool]]]
 PLAYS = [wait, echo, count, give_up, double, total]
 
 
