@@ -111,9 +111,8 @@ class Soak:
                 await trio.sleep(0.01)
         await trio.sleep(0.05)
         gc.collect()
-        left = Counter(
-            type(each).__qualname__ for each in gc.get_objects() if type(each).__module__.startswith("muxpy")
-        )
+        kinds = (type(each) for each in gc.get_objects())
+        left = Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("muxpy"))
         left["tasks"] = trio.lowlevel.current_statistics().tasks_living
         left["descriptors"] = len(os.listdir("/proc/self/fd"))
         return left
