@@ -99,8 +99,10 @@ class Scene:
         """One round. Nothing is left of it. Tasks of the round before may have ended since it was counted what there is:
         then it is so much less from now on."""
         await self._come_and_go(rng, clients)
-        while any(count > self._first[name] for name, count in (now := await self._rest()).items()):
+        now = await self._rest()
+        while any(count > self._first[name] for name, count in now.items()):
             await trio.sleep(0.02)
+            now = await self._rest()
         self._first = now
 
     async def _come_and_go(self, rng: Random, clients: int = 6) -> None:
