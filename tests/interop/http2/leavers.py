@@ -96,8 +96,8 @@ class Scene:
         return now
 
     async def leave(self, rng: Random, clients: int = 6) -> None:
-        """One round. Nothing is left of it. Tasks of the round before may have ended since it was counted what there is:
-        then it is so much less from now on."""
+        """One round. Nothing is left of it. Some tasks of the round before may have ended only after the count: then so
+        much less is right from now on."""
         await self._come_and_go(rng, clients)
         now = await self._rest()
         while any(count > self._first[name] for name, count in now.items()):
