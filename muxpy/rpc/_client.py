@@ -150,7 +150,7 @@ def _caller(method: Method) -> Callable[..., Any]:
             return await _result(options, method, values, options.metadata)
         call = Call(method.name, None, dict(options.metadata), trio.current_effective_deadline())
         async with await around(options.interceptors, call):
-            return await _result(options, method, values, dict(call.metadata))
+            return await _result(options, method, values, call.metadata)
 
     result.__qualname__, result.__doc__ = method.name, method.doc
     return result
