@@ -201,10 +201,10 @@ class SharedAnswers:
             if len(body) > MAX_SMALL:
                 await self._answer_elsewhere(running, kind, body)
             else:
-                del self._running[running.call_id]
+                self._take(running)
                 self._outlet.send(pack(kind, running.call_id, body))
         finally:
-            if self._running.pop(running.call_id, None) is not None:
+            if self._take(running):
                 if running.cancelled:
                     self._fail(running.call_id, running.flag, Error("the caller gave up", code=Code.CANCELLED))
                 elif trio.current_time() >= running.deadline:
@@ -234,8 +234,7 @@ class SharedAnswers:
         message = pack(kind, running.call_id, body)
 
         def tell() -> None:
-            # The caller may make another call as soon as it knows. It is told once, though a stream may be refused.
-            if self._running.pop(running.call_id, None) is running:
+            if self._take(running):  # it is told once, though a stream may be refused
                 self._outlet.send(pack(Kind.ELSEWHERE, running.call_id))
 
         async with self._elsewhere:
@@ -244,8 +243,16 @@ class SharedAnswers:
                 sent = await self._send_elsewhere(message, tell)
             finally:
                 self._large -= 1
-        if not sent and self._running.pop(running.call_id, None) is running:
+        if not sent and self._take(running):
             self._outlet.send(message)
+
+    def _take(self, running: _Running) -> bool:
+        """Take it from those that run. False if it was taken before: its caller may have given its id to another call
+        by now, as soon as it knew of the answer, while the task of this one was still sending that elsewhere."""
+        if self._running.get(running.call_id) is not running:
+            return False
+        del self._running[running.call_id]
+        return True
 
     def _fail(self, call_id: int, flag: int, error: Error, *, retryable: bool = False) -> None:
         self._outlet.send(pack(Kind.ERROR, call_id, error_body(error, CODINGS[flag], retryable=retryable)))

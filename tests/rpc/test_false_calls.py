@@ -52,6 +52,9 @@ class Service:
     async def echo(self, data: bytes) -> bytes:
         return data
 
+    async def large(self) -> bytes:
+        return bytes(100_000)
+
     async def wait(self) -> None:
         async with self._counted():
             await trio.sleep_forever()
@@ -158,6 +161,27 @@ async def test_an_id_that_is_in_use(autojump_clock: Clock) -> None:
         await shared.call(1, "Service.echo", b"")
         assert (await shared.cut()).code == ErrorCode.PROTOCOL_ERROR
         await goes_on(session)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@bounded()
+async def test_an_id_is_free_as_soon_as_its_answer_comes_elsewhere(refused: bool, autojump_clock: Clock) -> None:
+    """The task that sends the large answer leaves the next call of that id alone, also where it has to try again."""
+    async with served(Service()) as session:
+        shared = await open_by_hand(session)
+        await shared.call(1, "Service.large")
+        assert await shared.answer() == (Kind.ELSEWHERE, 1, b"")
+        await shared.call(1, "Service.wait")
+        large = await session.accept_stream()
+        if refused:
+            large.reset(ErrorCode.REFUSED_STREAM)
+            large = await session.accept_stream()
+        large.reset()
+        await wait_all_tasks_blocked()
+        await shared.send(Kind.CANCEL, 1)
+        assert error_of(await shared.answer())[0] == rpc.Code.CANCELLED
+        await shared.call(1, "Service.echo", b"")
+        assert (await shared.answer())[0] == Kind.RESULT
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "in-pieces"])
