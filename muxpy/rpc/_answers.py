@@ -201,19 +201,23 @@ class SharedAnswers:
             if len(body) > MAX_SMALL:
                 await self._answer_elsewhere(running, kind, body)
             else:
-                self._take(running)
+                del self._running[running.call_id]
                 self._outlet.send(pack(kind, running.call_id, body))
         finally:
-            if self._take(running):
-                if running.cancelled:
-                    self._fail(running.call_id, running.flag, Error("the caller gave up", code=Code.CANCELLED))
-                elif trio.current_time() >= running.deadline:
-                    self._fail(running.call_id, running.flag, DeadlineExceeded())
-                # Otherwise this side ends, and its caller learns by the stream that the call is cut off.
+            if self._running.get(running.call_id) is running:
+                self._cut_short(running)
             if running.deadline != inf:
                 scope.deadline = inf
             if self._retired:
                 self._end_if_done()
+
+    def _cut_short(self, running: _Running) -> None:
+        del self._running[running.call_id]
+        if running.cancelled:
+            self._fail(running.call_id, running.flag, Error("the caller gave up", code=Code.CANCELLED))
+        elif trio.current_time() >= running.deadline:
+            self._fail(running.call_id, running.flag, DeadlineExceeded())
+        # Otherwise this side ends, and its caller learns by the stream that the call is cut off.
 
     async def _outcome(self, running: _Running, scope: trio.CancelScope) -> Outcome:
         try:
