@@ -23,7 +23,7 @@ class Reading:
     `shrink` is called for a stream that may have no more use for what its window grew by.
     """
 
-    __slots__ = ("_budget", "_clock", "_counters", "_outbox", "_shrink")
+    __slots__ = ("_budget", "_clock", "_counters", "_outbox", "_read_at", "_shrink")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Reading:
         self._budget = budget
         self._clock = clock
         self._shrink = shrink
+        self._read_at = 0.0  # when the bytes came that are being settled
 
     def settle(self, arrived: Iterable[StreamState], changes: Changes) -> None:
         """Keep the bytes that arrived in one read, as one chunk for each stream. That is the only copy on the way in;
@@ -45,7 +46,7 @@ class Reading:
 
         A stream may be among them for something else that is new: then it has no bytes.
         """
-        now = self._clock()
+        now = self._read_at = self._clock()
         rtt = self._budget.rtt
         total = 0
         for stream in arrived:
@@ -74,13 +75,17 @@ class Reading:
         """See Core.pass_on."""
         incoming = stream.incoming
         total = incoming.buffered
-        if count:
+        if count == total:  # nearly always
+            incoming.arriving = None
+            incoming.buffered = 0
+        else:
             incoming.skip_arriving(count)
-        incoming.settle()
-        incoming.arrived(total, True, self._clock(), self._budget.rtt)
+            incoming.settle()
+        incoming.arrived(total, True, self._read_at, self._budget.rtt)
         self._counters.data_received += total
         incoming.owed += count
-        self.consumed(stream, incoming)
+        if incoming.owed >= incoming.due_at or incoming.size != INITIAL_WINDOW:  # as in `read`
+            self.consumed(stream, incoming)
 
     def consumed(self, stream: StreamState, window: ReceiveWindow) -> None:
         """Bytes were taken, and are owed to the peer as window: give it when enough has come together."""

@@ -90,8 +90,8 @@ class Sending:
         size = len(data)
         scheduler = self.scheduler
         if (
-            stream.send_window < size
-            or scheduler.waiting
+            scheduler.waiting
+            or size > stream.send_window
             or size > self._framing.max_payload
             or size > scheduler.credit
         ):

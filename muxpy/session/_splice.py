@@ -169,7 +169,11 @@ class Splice:
 
     def _on_ready(self, events: int) -> None:
         try:
-            if events & (WRITABLE | ERROR) and self._watch.events & WRITABLE:
+            watched = self._watch.events
+            if events == READABLE == watched:  # nearly always
+                self._read()
+                return
+            if events & (WRITABLE | ERROR) and watched & WRITABLE:
                 self._write()
             if events & (READABLE | ERROR) and not self._over:
                 if self._watch.events & READABLE:
@@ -205,8 +209,11 @@ class Splice:
         if count:
             if self._pacer is not None:
                 self._pacer.carried(count)
-            poller.cork(self._engine.writer)
-            self._send(buffer, count)
+            writer = self._engine.writer
+            if not writer.pacing.corked:
+                poller.cork(writer)
+            if count > SMALL or not writer.send_small(self._state, bytes(buffer[:count])):
+                self._send(buffer, count)
         else:
             self._near_ended = True
             if not self._far_ended:  # otherwise nothing is watched for any more in a moment
@@ -225,9 +232,8 @@ class Splice:
             self._fail(error)
 
     def _send(self, buffer: memoryview, count: int) -> None:
+        """Put in line what is not small, or cannot go at once."""
         waiting, writer = self._waiting, self._engine.writer
-        if count <= SMALL and writer.send_small(self._state, bytes(buffer[:count])):
-            return
         waiting.unsent = True
         if 2 * count < len(buffer):  # a mostly empty buffer must not wait
             writer.send(self._state, memoryview(bytes(buffer[:count])))
@@ -277,7 +283,8 @@ class Splice:
         core, state = self._engine.core, self._state
         pieces = state.incoming.arriving or []
         try:
-            count = os.writev(self._watch.fd(), pieces if len(pieces) <= MAX_PIECES else pieces[:MAX_PIECES])
+            fd = self._watch.fd()
+            count = os.write(fd, pieces[0]) if len(pieces) == 1 else os.writev(fd, pieces[:MAX_PIECES])
         except BlockingIOError:
             count = 0
         except (OSError, trio.ClosedResourceError) as error:

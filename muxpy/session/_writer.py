@@ -13,7 +13,7 @@ import trio
 from muxpy.proto import Batch
 from muxpy.transport import TRANSPORT_ERRORS
 
-from ._pacing import PATIENCE, SMALL, Pacing
+from ._pacing import ENOUGH_FRAMES, PATIENCE, SMALL, Pacing
 from ._parking import Parking
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Writer:
             return self.error is None
         if not sending.submit_small(stream, data, end):
             return False
+        if pacing.corked and sending.outbox.small_frames < ENOUGH_FRAMES:  # `uncork` follows
+            return True
         self.small_framed()
         return self.error is None  # after an error it stands in line, and waits to learn how the session ends
 
