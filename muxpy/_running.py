@@ -20,8 +20,8 @@ from .transport import (
     StreamTransport,
     TlsTransport,
     Transport,
-    bound_local_queue,
     peer_name,
+    prepare_local,
 )
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ async def secure(
     """A transport over `stream`, after the TLS handshake if there is a context. The sessions of `group` take turns at
     handshakes."""
     try:
-        bound_local_queue(stream.socket)
+        prepare_local(stream.socket)
         if context is None:
             return prepared(_as_transport(stream), config)
         name = None if server_side else _plain_name(server_hostname)

@@ -120,7 +120,7 @@ async def shortest(first: str, last: str) -> Way:
 async def main() -> None:
     """Show both ways."""
     ways = {
-        "out, send_all to writev": await shortest("send_all", "writev"),
+        "out, send_all to write": await shortest("send_all", "write"),
         "in, readv to receive_some": await shortest("readv", "receive_some"),
     }
     for title, way in ways.items():

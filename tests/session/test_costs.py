@@ -598,14 +598,19 @@ class Recorder(SocketTransport):
 def recorded_writes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Buffer]]]:
     """The buffers of each system call that writes."""
     writes: list[list[Buffer]] = []
-    writev = os.writev
+    write, writev = os.write, os.writev
 
     def record(fd: int, buffers: list[Buffer]) -> int:
         writes.append(list(buffers))
         return writev(fd, buffers)
 
+    def record_one(fd: int, frame: Buffer) -> int:
+        writes.append([frame])
+        return write(fd, frame)
+
     with monkeypatch.context() as patch:
         patch.setattr(os, "writev", record)
+        patch.setattr(os, "write", record_one)
         yield writes
 
 

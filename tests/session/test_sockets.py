@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ import trustme
 import muxpy
 from muxpy.frame.muxado import encode_syn
 from muxpy.transport import _socket
-from muxpy.transport._socket import LOCAL_QUEUE, SocketTransport, bound_local_queue
+from muxpy.transport._socket import LOCAL_QUEUE, SocketTransport, prepare_local
 from tests.helpers.pairs import client_context, server_context, session_pair, stream_pair, tcp_pair, unix_pair
 from tests.helpers.raw_peer import data
 from tests.helpers.tasks import assert_echo, bounded, echo, read_all
@@ -415,25 +415,32 @@ def ipv6_works() -> bool:
 
 
 class Connected:
-    """A socket as far as `bound_local_queue` looks at it."""
+    """A socket as far as `prepare_local` looks at it."""
 
-    def __init__(self, family: int, peer: object) -> None:
+    def __init__(self, family: int, peer: object, congestion: bytes) -> None:
         self.family = family
         self._peer = peer
-        self.options: list[tuple[int, int, int]] = []
+        self._congestion = congestion
+        self.options: list[tuple[int, int, int | bytes]] = []
 
     def getpeername(self) -> object:
         if isinstance(self._peer, OSError):
             raise self._peer
         return self._peer
 
-    def setsockopt(self, *option: int) -> None:
-        self.options.append(cast("tuple[int, int, int]", option))
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_CONGESTION)
+        return self._congestion.ljust(size, b"\0")
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        if value == b"reno" and self._congestion == b"bbr3":
+            raise FileNotFoundError
+        self.options.append((level, option, value))
 
 
-def options_set(family: int, peer: object) -> list[tuple[int, int, int]]:
-    connected = Connected(family, peer)
-    bound_local_queue(cast("trio.socket.SocketType", connected))
+def options_set(family: int, peer: object, congestion: bytes = b"cubic") -> list[tuple[int, int, int | bytes]]:
+    connected = Connected(family, peer, congestion)
+    prepare_local(cast("trio.socket.SocketType", connected))
     return connected.options
 
 
@@ -535,6 +542,34 @@ def test_the_kernel_decides_where_it_would_allow_less_or_does_not_say(
     assert options_set(socket.AF_INET, ("127.0.0.1", 80)) == []
 
 
+UNPACED = [*BOUNDED, (socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")]
+
+
+@pytest.mark.parametrize(
+    ("congestion", "options"),
+    [(b"bbr", UNPACED), (b"bbr2", UNPACED), (b"bbr3", BOUNDED), (b"cubic", BOUNDED), (b"reno", BOUNDED)],
+    ids=["bbr", "a-later-one", "not-to-be-changed", "cubic", "reno"],
+)
+def test_between_loopback_addresses_nothing_is_paced(
+    congestion: bytes, options: list[tuple[int, int, int | bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmem_max(monkeypatch, f"{LOCAL_QUEUE}\n")
+    assert options_set(socket.AF_INET, ("127.0.0.1", 80), congestion) == options
+    assert options_set(socket.AF_INET, ("192.0.2.1", 80), congestion) == []
+
+
+@bounded()
+async def test_a_session_between_loopback_addresses_is_not_paced() -> None:
+    one, two = await tcp_pair()
+    for stream in (one, two):
+        with suppress(OSError):  # not every kernel has it: then it is not the default either
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+    async with muxpy.open_session(one, client=True), muxpy.open_session(two, client=False):
+        for stream in (one, two):
+            used = stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+            assert not used.startswith(b"bbr")
+
+
 @bounded()
 async def test_a_connection_whose_peer_is_gone_is_left_alone() -> None:
     one, two = await tcp_pair()
@@ -544,5 +579,5 @@ async def test_a_connection_whose_peer_is_gone_is_left_alone() -> None:
         with pytest.raises(OSError, match="reset"):
             await one.socket.recv(1)
         before = one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        bound_local_queue(one.socket)
+        prepare_local(one.socket)
         assert one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before

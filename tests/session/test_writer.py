@@ -26,7 +26,7 @@ QUIET = muxpy.SessionConfig(heartbeat_interval=None)
 
 
 class Writes:
-    """What os.writev is given, in place of it; `fail` makes one call fail, and `most` lets one write only so much."""
+    """What is given to os.writev and os.write, in place of them; `fail` makes one call fail, `most` writes a part."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -43,11 +43,15 @@ class Writes:
         self.sizes.append(sum(map(len, chunks)))
         return self._writev(fd, chunks)
 
+    def one(self, fd: int, frame: Buffer) -> int:
+        return self(fd, [frame])
+
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     calls = Writes()
     monkeypatch.setattr(os, "writev", calls)
+    monkeypatch.setattr(os, "write", calls.one)
     return calls
 
 
