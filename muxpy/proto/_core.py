@@ -102,6 +102,10 @@ class Core(Protocol):
         """Take received bytes, and stop when acting on them comes to `most` units of work; the bytes that are left are
         in `Changes.rest`. Sets `error` if the bytes break a rule."""
 
+    def receive_lone(self, data: Buffer, now: float) -> StreamState | None:
+        """`receive`, for data of one stream and nothing else: the stream, which has kept it. Returns None, and does
+        nothing, if it is anything else, or if this core has no shorter way for it. `now`: when it was read."""
+
     def receive_eof(self) -> bool:
         """The transport ended. Returns whether it ended in order: on a frame boundary, and after the peer's GOAWAY."""
 

@@ -9,6 +9,8 @@ from muxpy._config import INITIAL_WINDOW
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from muxpy.frame import Buffer
+
     from ._changes import Changes, Counters
     from ._outbox import Outbox
     from ._stream import StreamState
@@ -61,6 +63,19 @@ class Reading:
                 incoming.arrived(count, incoming.buffered == count, now, rtt, more=stream.phase.reads)
             changes.readable.append(stream)
         self._counters.data_received += total
+
+    def keep(self, stream: StreamState, data: Buffer, now: float) -> bool:
+        """Keep the bytes that one read has brought for one stream alone: `settle` for these. Returns False, and does
+        nothing, if they are more than the window, or if others are unread."""
+        incoming, size = stream.incoming, len(data)
+        if size > incoming.available or incoming.chunks is not None or incoming.direct:
+            return False
+        incoming.available -= size
+        incoming.buffered = size
+        incoming.chunks = [bytes(data)]
+        incoming.arrived(size, True, now, self._budget.rtt)
+        self._counters.data_received += size
+        return True
 
     def read(self, stream: StreamState, max_bytes: int | None) -> bytes:
         """See Core.read."""

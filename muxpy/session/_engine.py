@@ -99,6 +99,12 @@ class Engine:
             self.streams_changed()
         return woken
 
+    def on_lone(self, stream: StreamState) -> None:
+        """`on_changes`, for data of one stream and nothing else."""
+        self.writer.pacing.received(1)
+        if stream.handle is not None:
+            stream.handle.readable()
+
     def _on_going_away(self) -> None:
         if self.core.error is not None:
             self.decide(SessionEvent.BROKEN, broken(self.core.error))

@@ -270,6 +270,9 @@ class SeamCore:
         changes.streams = True
         self._forget_if_over(stream)
 
+    def receive_lone(self, data: Buffer, now: float) -> StreamState | None:
+        return None
+
     def receive_eof(self) -> bool:
         if self._decoder.partial:
             self.fail(ProtocolError(ErrorCode.PROTOCOL_ERROR, "the transport ended in the middle of a frame"))

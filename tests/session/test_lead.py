@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import trio
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from muxpy.frame import Buffer
-    from muxpy.proto import Changes
 
 Clock = trio.testing.MockClock
 
@@ -479,14 +478,15 @@ async def test_the_end_is_the_same_for_all_whoever_reads(how: str, autojump_cloc
     assert len(led) == 6
 
 
+@pytest.mark.parametrize(("way", "end"), [("receive", True), ("receive_lone", False)])
 @pytest.mark.parametrize("kind", ["unix", "memory"])
 @bounded()
 async def test_a_bug_ends_the_session_whoever_reads(
-    kind: str, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+    kind: str, way: str, end: bool, autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bug = ZeroDivisionError("on purpose")
 
-    def broken(received: Buffer, most: float) -> Changes:
+    def broken(received: Buffer, number: float) -> NoReturn:
         raise bug
 
     outcomes = Outcomes()
@@ -497,10 +497,9 @@ async def test_a_bug_ends_the_session_whoever_reads(
             nursery.start_soon(outcomes.run, "accept", s.client.accept_stream)
             await wait_all_tasks_blocked()
             assert leads(s.client) == (kind == "unix")
-            monkeypatch.setattr(s.client._engine.core, "receive", broken)
-            await s.far.send_all(b"x")
-            end = await s.client.wait()
-            assert end.error is bug
+            monkeypatch.setattr(s.client._engine.core, way, broken)
+            await s.far.send_all(b"x", end=end)
+            assert (await s.client.wait()).error is bug
 
     async with trio.open_nursery() as nursery:
         with pytest.raises(ZeroDivisionError) as info:

@@ -1,6 +1,6 @@
 """Bytes to frames, wherever reads have cut the bytes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from muxpy.frame import Buffer
@@ -41,21 +41,21 @@ class Decoder:
         """Whether the bytes so far end inside a frame."""
         return bool(self._partial or self._payload_left)
 
-    def feed(self, data: Buffer) -> Iterable[Piece]:
-        """The pieces that `data` completes or carries. Raises ProtocolError, here or later, for a malformed frame.
+    def lone_data(self, data: Buffer) -> int | None:
+        """The stream's id, if `data` is one whole DATA frame with a payload and no flags: what is most often read where
+        somebody waits for an answer. Otherwise None: `feed` it."""
+        size = len(data) - HEADER_SIZE
+        if size <= 0 or self._partial or self._payload_left:
+            return None
+        length, flags, kind, stream_id = HEADER.unpack_from(data)
+        return stream_id & MASK_31 if kind == DATA and length == size and not flags else None
 
-        Exhaust them before feeding more; or stop after a piece, and feed the bytes from `position` on next.
+    def feed(self, data: Buffer) -> Iterator[Piece]:
+        """Yield the pieces that `data` completes or carries. Raises ProtocolError for a malformed frame.
+
+        Exhaust the iterator before feeding more; or stop after a piece, and feed the bytes from `position` on next.
         """
         view = data if isinstance(data, memoryview) else memoryview(data)
-        # A lone DATA frame, as most often where somebody waits for an answer: without a generator.
-        if len(view) >= HEADER_SIZE and not self._partial and not self._payload_left:
-            length, flags, kind, stream_id = HEADER.unpack_from(view)
-            if kind & TYPE_MASK == DATA and length & LENGTH_MASK == len(view) - HEADER_SIZE:
-                self.position = len(view)
-                return ((DATA, flags, stream_id & MASK_31, view[HEADER_SIZE:], 0),)
-        return self._pieces(view)
-
-    def _pieces(self, view: memoryview) -> Iterator[Piece]:
         end = len(view)
         pos = 0
         if self._partial:

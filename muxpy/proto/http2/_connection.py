@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from muxpy._http_config import Config as HttpConfig
+    from muxpy.frame import Buffer
     from muxpy.proto._changes import Counters, RemoteGoAway
     from muxpy.proto._core import Fields, Opening
     from muxpy.proto._limits import TokenBucket
@@ -129,6 +130,9 @@ class Connection:
         return self._table.is_local(stream_id)
 
     # ---- what the peer does ----
+
+    def receive_lone(self, data: Buffer, now: float) -> StreamState | None:
+        return None  # heads and windows come with nearly all data
 
     def receive_eof(self) -> bool:
         return self._receiving.receive_eof()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from muxpy.proto._core import Opening
     from muxpy.proto._limits import TokenBucket
     from muxpy.proto._stream import StreamState
+    from muxpy.proto._window import Budget
 
 __all__ = ["Connection"]
 
@@ -45,17 +46,21 @@ class Connection:
         self.client = client
         self.sending = common.sending
         self.counters = common.counters
-        self.budget = common.budget
         self.streams = common.table.live
         self.used_up = False
         # Bound once, so that each read and each stream passes through one function less.
         self.receive = self._receiving.receive
+        self.receive_lone = self._receiving.receive_lone
         self.read = common.reading.read
         self.pass_on = common.reading.pass_on
         self.accepted = common.table.accepted
         self.let_go = common.table.let_go
 
     # ---- what the shell may ask ----
+
+    @property
+    def budget(self) -> Budget:
+        return self._common.budget
 
     @property
     def open_streams(self) -> int:
@@ -98,7 +103,7 @@ class Connection:
     def admit(self) -> None:
         if self._receiving.stranger:
             self._receiving.stranger = False
-            self.budget.left = self._common.config.receive_budget
+            self._common.budget.left = self._common.config.receive_budget
 
     def allow_streams(self, most: int) -> None:
         self._table.allow(most)
@@ -119,7 +124,7 @@ class Connection:
         return True
 
     def sample_rtt(self, rtt: float) -> None:
-        self.budget.rtt.sample(rtt, self._common.clock())
+        self._common.budget.rtt.sample(rtt, self._common.clock())
 
     def own_code(self, code: int) -> int:
         return code

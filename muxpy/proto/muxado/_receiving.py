@@ -135,6 +135,19 @@ class Receiving:
             changes.going_away = True
         return changes
 
+    def receive_lone(self, data: Buffer, now: float) -> StreamState | None:
+        """See Core.receive_lone. What is out of the ordinary in any way is left to `receive` and its rules."""
+        common = self._common
+        outbox = common.sending.outbox
+        if self._first_bytes is not None or self.stranger or outbox.framed or outbox.updates:
+            return None
+        stream_id = self._decoder.lone_data(data)
+        stream = None if stream_id is None or common.error is not None else self._table.live.get(stream_id)
+        if stream is None or not stream.phase.reads or not common.reading.keep(stream, data[HEADER_SIZE:], now):
+            return None
+        common.counters.frames_received += 1
+        return stream
+
     def receive_eof(self) -> bool:
         """See Core.receive_eof."""
         if self._decoder.mid_frame:
