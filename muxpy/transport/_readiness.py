@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 __all__ = ["AT_ONCE", "Readiness"]
 
@@ -44,13 +41,13 @@ class Readiness:
             _readiness.set(readiness := cls())
             return readiness
 
-    def wait_readable(self, fd: int) -> Coroutine[None, None, None]:
+    async def wait_readable(self, fd: int) -> None:
         """Wait until `fd` has something to read, its end, or an error. `fd` must stay open meanwhile, or the wait may
         last until it is cancelled. Raises trio.BusyResourceError if another task waits for `fd`."""
-        return self._in_turn(fd) if self._direct >= AT_ONCE and has_epoll else self._directly(fd)
-
-    async def _directly(self, fd: int) -> None:
-        """As long as there are few sessions, this is all: no further pass and no further system call."""
+        if self._direct >= AT_ONCE and has_epoll:
+            await self._in_turn(fd)
+            return
+        # As long as there are few sessions, this is all: no further pass and no further system call.
         self._direct += 1
         try:
             await trio.lowlevel.wait_readable(fd)
