@@ -277,6 +277,40 @@ async def test_what_cannot_be_reached() -> None:
     assert (code, "is another machine: give --tls" in errors) == (2, True)
 
 
+@bounded()
+async def test_a_server_that_serves_no_calls() -> None:
+    """As `muxpy listen` does: it knows no streams of that type."""
+
+    async def refuse(stream: muxpy.Stream) -> None:
+        stream.reset(muxpy.ErrorCode.PROTOCOL_ERROR)
+
+    async def handle(session: muxpy.Session) -> None:
+        await session.serve_streams(refuse)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(muxpy.serve_tcp_sessions, handle, 0, host="127.0.0.1"))
+        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        code, output, errors = await called(address, "A.b")
+        nursery.cancel_scope.cancel()
+    assert (code, output) == (1, "")
+    assert errors.startswith(f"muxpy: A.b: what listens at {address} does not serve calls (muxpy.rpc): stream 3: ")
+
+
+@bounded()
+async def test_a_server_that_says_nothing() -> None:
+    async def read_and_close(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, read_and_close, 0, host="127.0.0.1"))
+        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        code, output, errors = await called(address, "A.b")
+        nursery.cancel_scope.cancel()
+    assert (code, output) == (1, "")
+    assert errors.endswith(f": what listens at {address} may be no muxpy server\n")
+
+
 # ---- what there is ----
 
 
