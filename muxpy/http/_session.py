@@ -13,7 +13,7 @@ from muxpy._running import engine_name
 from muxpy.ext import HeartbeatLost
 from muxpy.frame.http2 import Http2Code
 from muxpy.proto.http2 import Connection
-from muxpy.session import Background, Engine, Session
+from muxpy.session import Background, Engine, Session, tasks_beside
 from muxpy.trace import tap_for
 from muxpy.trace._http2 import Http2Frames
 
@@ -171,19 +171,10 @@ def _is_adequate(tls: ssl.SSLObject) -> bool:
 async def looking_after(sessions: set[HttpSession]) -> AsyncIterator[trio.Nursery]:
     """Look after all of these while the block runs. It may start more tasks, which are cancelled at its end. What is
     raised in it leaves it as it is, and not in an ExceptionGroup."""
-    failure = None
-    async with trio.open_nursery() as nursery:
+    async with tasks_beside() as nursery:
         nursery.start_soon(_look_after, sessions)
-        try:
-            yield nursery
-        except BaseException as error:
-            failure = error
+        yield nursery
         nursery.cancel_scope.cancel()
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            del failure  # whose frames are this one, too: a circle
 
 
 async def _look_after(sessions: set[HttpSession]) -> None:

@@ -1,6 +1,7 @@
 """Sessions and their streams for Trio: tasks, waiting and errors. It knows no protocol: see `muxpy.proto.Core`."""
 
 from ._background import Background
+from ._beside import tasks_beside
 from ._engine import Engine
 from ._group import SessionGroup, turns_of
 from ._listener import SessionListener
@@ -28,6 +29,7 @@ __all__ = [
     "StreamStatistics",
     "serve_alone",
     "sleep_fairly",
+    "tasks_beside",
     "turns_of",
     "watched",
 ]

@@ -14,6 +14,7 @@ import trio
 
 from muxpy._errors import SessionClosed
 
+from ._beside import tasks_beside
 from ._carrying import LOOPBACK, carry, resetting
 
 if TYPE_CHECKING:
@@ -46,22 +47,11 @@ async def bound(
     """See `Session.bind`. `patience`: seconds that open connections may take at the end of the block."""
     listener = await _listen(place)
     door = _Door(listener, open_stream)
-    failure = None
-    async with trio.open_nursery() as connections:
+    async with tasks_beside() as connections:
         connections.start_soon(door.serve, connections, wait_going_away)
-        try:
-            yield listener.socket.getsockname()[1] if isinstance(place, int) else place
-            door.close()
-            connections.cancel_scope.deadline = trio.current_time() + patience
-        except BaseException as error:
-            # Kept until the nursery is closed, which would wrap it in an ExceptionGroup.
-            failure = error
-            connections.cancel_scope.cancel()
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            del failure  # whose frames are this one, too: a circle
+        yield listener.socket.getsockname()[1] if isinstance(place, int) else place
+        door.close()
+        connections.cancel_scope.deadline = trio.current_time() + patience
 
 
 class _Door:
