@@ -6,7 +6,7 @@ import socket
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -59,6 +59,30 @@ async def test_what_a_forwarded_socket_is_given() -> None:
         prepare_forwarded(one.socket)
         assert unanswered_for(one.socket) == 0
         one.socket.close()
+
+
+class Paced(socket.socket):
+    """A socket of a system whose congestion control is BBR, which not every kernel has."""
+
+    chosen: Any = b"bbr"
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:  # noqa: ANN401 - as of socket.socket
+        return self.chosen if option == socket.TCP_CONGESTION else super().getsockopt(level, option, size)
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:  # type: ignore[override] # noqa: ANN401
+        if (level, option) == (socket.IPPROTO_TCP, socket.TCP_CONGESTION):
+            self.chosen = value
+        super().setsockopt(level, option, value)
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen"),
+    [("127.0.0.1", b"reno"), ("127.8.9.10", b"reno"), ("::1", b"reno"), ("192.0.2.1", b"bbr"), ("0.0.0.0", b"bbr")],
+)
+def test_on_this_machine_nothing_is_paced(host: str, chosen: bytes) -> None:
+    with Paced(socket.AF_INET, socket.SOCK_STREAM) as one:
+        prepare_forwarded(one, host)
+        assert one.chosen == chosen
 
 
 # ---- every socket of both ends ----

@@ -120,7 +120,7 @@ def _begin(address: str, *, port: int, forwarded: bool) -> tuple[socket.socket, 
     one = socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if forwarded:
-            prepare_forwarded(one)
+            prepare_forwarded(one, address)
         where = socket_address(address, port)
         code = one.connect_ex(where)
         if code == errno.EINPROGRESS:

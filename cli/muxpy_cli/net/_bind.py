@@ -82,7 +82,7 @@ def _bind_one(host: str, port: int, kind: socket.SocketKind, *, forwarded: bool)
         if kind == socket.SOCK_STREAM:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if forwarded:
-            prepare_forwarded(one)  # before it listens: what the kernel takes inherits it
+            prepare_forwarded(one, host)  # before it listens: what the kernel takes inherits it
         one.bind(socket_address(host, port))
         if kind == socket.SOCK_STREAM:
             one.listen(BACKLOG)

@@ -54,9 +54,13 @@ that they wait (backpressure)."""
 _NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
-def prepare_forwarded(one: Socket) -> None:
+_CONGESTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
+
+
+def prepare_forwarded(one: Socket, host: str = "") -> None:
     """Prepare the socket of a connection that will be forwarded, before it carries anything; or a listening one, whose
-    connections inherit the options. Small writes do not wait for more (Nagle).
+    connections inherit the options. Small writes do not wait for more (Nagle). `host`: the numeric address that it is
+    for; on this machine nothing is paced, as for sessions (`muxpy.transport`).
 
     From now on closing it is a reset, also when the kernel closes it because this process is killed: a cut must never
     look like the end of the data. `end_in_order` reverts that. Unix sockets have no resets.
@@ -69,8 +73,15 @@ def prepare_forwarded(one: Socket) -> None:
             one.setsockopt(level, number, value)
         if _NOTSENT_LOWAT is not None:
             one.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
+        if host.startswith("127.") or host == "::1":
+            _do_not_pace(one)
     except OSError:
         return  # the connection has gone already, or is no TCP
+
+
+def _do_not_pace(one: Socket) -> None:
+    if _CONGESTION is not None and one.getsockopt(socket.IPPROTO_TCP, _CONGESTION, 16).startswith(b"bbr"):
+        one.setsockopt(socket.IPPROTO_TCP, _CONGESTION, b"reno")
 
 
 def end_in_order(one: Socket) -> None:
