@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-MOST_TASKS: Final = 256
-"""Tasks that may run in one pass of the scheduler: those that a turn wakes, those of the one before, and others."""
+MOST_TASKS: Final = 256 + 8
+"""Tasks that may run in one pass of the scheduler: those that a turn wakes, those of the one before, and a few others:
+the reader and the writer, and the tasks of the peer and of this test."""
 
 QUIET: Final = muxpy.SessionConfig(heartbeat_interval=None, linger_timeout=0.0)
 
