@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +20,7 @@ from tests.helpers.tasks import bounded, read_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from types import FrameType
 
     import muxpy
     from muxpy.frame import Buffer
@@ -239,6 +241,56 @@ async def test_bulk_for_a_socket_that_keeps_up_is_never_copied(
 
 
 # ---- the whole way ----
+
+
+class Functions:
+    """Counts the functions of the library that are entered by each message, in the block."""
+
+    def __init__(self) -> None:
+        self.entered: Counter[str] = Counter()
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and "/muxpy/" in frame.f_code.co_filename:
+            self.entered[frame.f_code.co_name] += 1
+
+    def __enter__(self) -> Functions:
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def for_each_of(self, messages: int) -> dict[str, int]:
+        """Those that a message passes through, and how often. What a turn costs, whatever it carries, is left out."""
+        return {name: count // messages for name, count in self.entered.items() if count >= messages}
+
+
+FRAMED = {"submit_small": 1, "_frame_small": 1, "encode_data_header": 1}
+TAKEN_APART = {"feed": 1, "_on_data": 1}
+
+
+@bounded()
+async def test_a_message_passes_through_few_functions(mock_clock: Clock) -> None:
+    """From the socket to a frame, and from a frame to the socket. The other end is in this process too."""
+    count, rounds = ENOUGH - 1, 10
+    async with joints(count) as made:
+        with Functions() as functions:
+            for _ in range(rounds):
+                for one in made:
+                    say(one)
+                await wait_all_tasks_blocked()
+        here = {"_on_ready": 1, "_read": 1, "fd": 1, "send_small": 1, **FRAMED}
+        there = {**TAKEN_APART, "settle": 1, "arrived": 1}
+        assert functions.for_each_of(count * rounds) == here | there
+
+        with Functions() as functions:
+            for _ in range(rounds):
+                for one in made:
+                    one.client._engine.core.sending.submit_small(one.peer._state, SMALL)
+                one.client._engine.writer.uncork()
+                await wait_all_tasks_blocked()
+        here = {**TAKEN_APART, "arrived": 2, "on_arrived": 1, "fd": 1, "pass_on": 1}  # at the window, and the splice
+        assert functions.for_each_of(count * rounds) == here | FRAMED
 
 
 @bounded()
