@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from muxpy._errors import SessionClosed
+from muxpy.transport import do_not_pace
 
 from ._beside import tasks_beside
 from ._carrying import LOOPBACK, carry, resetting
@@ -117,6 +118,7 @@ class _Door:
 async def _listen(place: int | str | os.PathLike[str]) -> trio.SocketListener:
     if isinstance(place, int):
         [listener] = await trio.open_tcp_listeners(place, host=LOOPBACK)
+        do_not_pace(listener.socket)  # which its connections inherit
         return listener
     await trio.lowlevel.checkpoint()
     path = os.fspath(place)

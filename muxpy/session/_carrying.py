@@ -18,6 +18,7 @@ import trio
 
 from muxpy._codes import ErrorCode
 from muxpy._errors import SessionClosed
+from muxpy.transport import do_not_pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,8 @@ async def _connect(target: Place) -> trio.SocketStream:
             return await trio.open_unix_socket(target)
         host, port = (LOOPBACK, target) if isinstance(target, int) else target
         near = await trio.open_tcp_stream(host, port)
+        if host == LOOPBACK:
+            do_not_pace(near.socket)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             near.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -132,9 +135,11 @@ async def socket_pair() -> tuple[trio.SocketStream, socket.socket]:
     """
     with trio.move_on_after(CONNECT_TIMEOUT), socket.socket() as listener:
         listener.setblocking(False)
+        do_not_pace(listener)  # which the far end inherits
         listener.bind((LOOPBACK, 0))
         listener.listen()
         near = trio.socket.socket()
+        do_not_pace(near)
         try:
             await near.connect(listener.getsockname())
             far = await _accept_from(listener, near.getsockname())

@@ -17,6 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 import muxpy
 from muxpy.session import _binding
 from tests.helpers.load import nothing_left, until
+from tests.helpers.pacing import congestion_of, pace_by_default
 from tests.helpers.pairs import session_pair
 from tests.helpers.splices import BULK, QUIET, digest, reset
 from tests.helpers.tasks import bounded, cancel_at, echo, moments, read_all
@@ -55,6 +56,28 @@ async def assert_reset(near: trio.SocketStream) -> None:
 
 
 # ---- both ends ----
+
+
+@bounded()
+async def test_the_connection_to_a_port_is_not_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace_by_default(monkeypatch)
+    opened: list[trio.SocketStream] = []
+    connect = trio.open_tcp_stream
+
+    async def record(host: str, port: int) -> trio.SocketStream:
+        opened.append(await connect(host, port))
+        return opened[-1]
+
+    monkeypatch.setattr(trio, "open_tcp_stream", record)
+    async with target(echo) as there, session_pair("unix") as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.forward_to, there)
+        async with await client.open_stream() as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"
+            assert [congestion_of(one.socket) for one in opened] == [b"reno"]
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
 
 
 @bounded()

@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import muxpy
 from tests.helpers.load import nothing_left, until
+from tests.helpers.pacing import congestion_of, pace_by_default
 from tests.helpers.pairs import session_pair
 from tests.helpers.splices import BULK, QUIET, digest, limit
 from tests.helpers.tasks import bounded, cancel_at, moments, read_all
@@ -48,6 +49,16 @@ async def test_both_directions_and_their_ends() -> None:
         assert digest(received) == digest(BULK)
         await near.aclose()
         assert await far.receive_some() == b""
+
+
+@bounded()
+async def test_it_is_not_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace_by_default(monkeypatch)
+    async with session_pair("unix") as (client, server):
+        near, far = await open_both(client, server)
+        assert congestion_of(near.socket) == b"reno"
+        await near.aclose()
+        await far.aclose()
 
 
 @bounded()
