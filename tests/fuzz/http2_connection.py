@@ -274,7 +274,8 @@ class Scene:
             assert core.error.code in ErrorCode.__members__.values()
             assert core.error.reason.isprintable()
         assert 0 <= table.remote_open <= config.max_streams
-        assert 0 <= table.held <= config.max_streams
+        # Two for each place, less one, when the last were let in; and these, which may all be reset.
+        assert 0 <= table.held < 4 * config.max_streams
         assert table.waiting == len(self.unaccepted)
         asked = [stream for stream in self.unaccepted if not core.is_local(stream.id)]  # and not pushed
         assert len(asked) <= config.accept_backlog

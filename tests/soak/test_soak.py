@@ -16,7 +16,7 @@ import pytest
 
 from tests.helpers.tasks import LIMIT
 from tests.soak.plan import Act, Kind, Pace, Piece, Plan
-from tests.soak.verdict import faults, growth
+from tests.soak.verdict import PARTS, faults, growth
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "tests.soak"]
@@ -122,9 +122,10 @@ def test_one_of_anything_is_a_fault(figures: dict[str, object], what: str) -> No
     assert what in fault
 
 
-def test_what_a_lasting_stream_has_made_since_is_no_fault() -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_lasting_stream_has_made_since_is_no_fault(part: str) -> None:
     first = rest(0)
-    later = rest(100, living={**first["living"], "muxpy.proto._outgoing.Outgoing": 2})
+    later = rest(100, living={**first["living"], part: first["living"].get(part, 0) + 2})
 
     assert faults("server", [first, later]) == []
 

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 from .measure import EXACT
 
-__all__ = ["MEMORY", "Growth", "Rest", "faults", "growth"]
+__all__ = ["MEMORY", "PARTS", "Growth", "Rest", "faults", "growth"]
 
 Rest: TypeAlias = Mapping[str, Any]
 """What a process says at a rest."""
@@ -44,9 +44,14 @@ class Limit:
 MOST_SHOWN: Final = 12
 """Differences in one process that are worth a line: what keeps a session keeps thirty types of objects."""
 
-PARTS: Final = ("muxpy.proto._outgoing.Outgoing", "muxpy.proto._window.Measurement")
+PARTS: Final = (
+    "muxpy.proto._outgoing.Outgoing",
+    "muxpy.proto._window.Measurement",
+    "muxpy.session._waiting.Waiting",
+)
 """What a stream makes when it first needs it, and keeps. The streams of heartbeats last, and whether their few bytes
-ever stand in line is chance. Nobody else refers to these parts, and the streams are counted."""
+ever stand in line is chance, or whether their tasks wait while another one reads. Nobody else refers to these parts,
+and the streams are counted."""
 
 MEMORY: Final[Mapping[str, Limit]] = {
     "rss": Limit("bytes", 3.0, 256 * 1024),
