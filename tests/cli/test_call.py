@@ -25,6 +25,7 @@ from tests.helpers.tasks import LIMIT, bounded
 from .program import COMMAND, ENVIRONMENT, closed_port, running
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 
@@ -89,17 +90,22 @@ class Calculator:
 
 
 @asynccontextmanager
+async def listening(serve: Callable[..., Awaitable[object]]) -> AsyncIterator[str]:
+    """A server's address."""
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(serve, 0, host="127.0.0.1"))
+        yield f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def serving(
     *services: object, tracebacks: bool = False, reflection: bool = True, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
     """A server; its address."""
     serve = partial(rpc.serve, services=services or [Calculator()], tracebacks=tracebacks, reflection=reflection)
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(
-            partial(muxpy.serve_tcp_sessions, serve, 0, host="127.0.0.1", ssl_context=context)
-        )
-        yield f"127.0.0.1:{listener.socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
+    async with listening(partial(muxpy.serve_tcp_sessions, serve, ssl_context=context)) as address:
+        yield address
 
 
 async def called(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -287,11 +293,8 @@ async def test_a_server_that_serves_no_calls() -> None:
     async def handle(session: muxpy.Session) -> None:
         await session.serve_streams(refuse)
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(muxpy.serve_tcp_sessions, handle, 0, host="127.0.0.1"))
-        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with listening(partial(muxpy.serve_tcp_sessions, handle)) as address:
         code, output, errors = await called(address, "A.b")
-        nursery.cancel_scope.cancel()
     assert (code, output) == (1, "")
     assert errors.startswith(f"muxpy: A.b: what listens at {address} does not serve calls (muxpy.rpc): stream 3: ")
 
@@ -302,11 +305,8 @@ async def test_a_server_that_says_nothing() -> None:
         await stream.receive_some()
         await stream.aclose()
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, read_and_close, 0, host="127.0.0.1"))
-        address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with listening(partial(trio.serve_tcp, read_and_close)) as address:
         code, output, errors = await called(address, "A.b")
-        nursery.cancel_scope.cancel()
     assert (code, output) == (1, "")
     assert errors.endswith(f": what listens at {address} may be no muxpy server\n")
 
